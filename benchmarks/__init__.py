@@ -1,0 +1,1 @@
+"""Measured claims: each module prints one JSON object with its figures."""

@@ -1,0 +1,1 @@
+"""MQTT: the DSX Exchange contract and the tray agents' sweeps."""

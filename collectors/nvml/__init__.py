@@ -1,0 +1,1 @@
+"""NVML: the GPUs of one node, through nvidia-ml-py."""

@@ -1,0 +1,1 @@
+"""Prometheus: exporters that a plant already runs (dcgm-exporter, inference servers)."""

@@ -1,0 +1,1 @@
+"""SNMP: power, cooling and environment devices, described by profiles in config/devices."""

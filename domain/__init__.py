@@ -1,0 +1,1 @@
+"""Ground floor: the words, numbers and rules that every other package shares."""

@@ -1,0 +1,1 @@
+"""Top floor: settings, wiring, supervision, logs and the hallwatch command."""

@@ -1,0 +1,1 @@
+"""The digital twin of the factory: physics, workload, faults and real protocol endpoints."""

@@ -1,0 +1,1 @@
+"""From accepting a batch of readings to answering a query."""

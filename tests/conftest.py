@@ -1,0 +1,40 @@
+"""What every test may ask for: third-party recordings, server programs, free ports."""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for mark in item.iter_markers("server"):
+            program = mark.args[0]
+            if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
+                if IN_CI:
+                    raise pytest.UsageError(f"{item.nodeid} needs {program}, and in CI nothing may be skipped")
+                item.add_marker(pytest.mark.skip(reason=f"{program} is not installed"))
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """Third-party recordings and data sets (HALLWATCH_TESTDATA, default ../shared); skips where absent."""
+    folder = Path(os.environ.get("HALLWATCH_TESTDATA", ROOT.parent / "shared"))
+    if not (folder / "snmp-walks").is_dir():
+        if IN_CI:
+            pytest.fail(f"no test data in {folder}, and in CI nothing may be skipped; set HALLWATCH_TESTDATA")
+        pytest.skip(f"no third-party test data in {folder} (set HALLWATCH_TESTDATA)")
+    return folder
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a TCP port on loopback that nothing listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
