@@ -17,7 +17,9 @@ def pytest_collection_modifyitems(items):
             program = mark.args[0]
             if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
                 if IN_CI:
-                    raise pytest.UsageError(f"{item.nodeid} needs {program}, and in CI nothing may be skipped")
+                    raise pytest.UsageError(
+                        f"{item.nodeid} needs {program}, and in CI nothing may be skipped"
+                    )
                 item.add_marker(pytest.mark.skip(reason=f"{program} is not installed"))
 
 

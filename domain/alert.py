@@ -1,0 +1,73 @@
+"""What an alert is: a condition on one object that holds, from when, and who knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How soon somebody must act. Critical pages at night, warning does not, info is shown only."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class AlertState(StrEnum):
+    """Open: nobody has taken it. Acknowledged: somebody has. Cleared: the condition is gone."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    CLEARED = "cleared"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What an evaluated rule found on one object, now.
+
+    Parameters
+    ----------
+    rule
+        Name of the rule.
+    object_id
+        The plant object that it holds on.
+    severity, summary
+        How bad it is, and a sentence for the person who is paged: object, value, limit.
+    value, limit, unit
+        The figures behind it, canonical unit; NaN where there is none.
+    observed
+        When the reading behind it was taken, UTC ms.
+    """
+
+    rule: str
+    object_id: str
+    severity: Severity
+    summary: str
+    value: float
+    limit: float
+    unit: str
+    observed: int
+
+    @property
+    def key(self) -> str:
+        """Identity of the alert that this condition raises: one per rule and object."""
+        return f"{self.rule}/{self.object_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert as it is kept, shown and told.
+
+    `opened`, `updated`, `acknowledged_at`, `cleared_at` are UTC ms (0 where it has not happened).
+    """
+
+    id: int
+    condition: Condition
+    state: AlertState
+    opened: int
+    updated: int
+    acknowledged_at: int = 0
+    acknowledged_by: str = ""
+    note: str = ""
+    cleared_at: int = 0

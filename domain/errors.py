@@ -1,0 +1,106 @@
+"""The one tree of errors.
+
+A library's exception is translated into one of these where it enters. `retryable` says whether the
+same call may succeed later without anybody changing anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class HallwatchError(Exception):
+    """Root of everything that Hallwatch raises on purpose."""
+
+    retryable = False
+
+
+class InputError(HallwatchError):
+    """What a user, a file or a caller handed in is wrong; the message says what, where and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault in a configuration: where it is, what is wrong, and the remedy."""
+
+    file: str
+    key: str
+    message: str
+    remedy: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        text = f"{where}: {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
+        return f"{text}. {self.remedy}" if self.remedy else text
+
+
+class ConfigurationError(InputError):
+    """A configuration cannot be used; carries every problem that was found, not only the first."""
+
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(p) for p in problems))
+
+
+class ContractViolation(InputError):
+    """A message breaks the DSX Exchange contract or ours; `reason` is a stable, countable word."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}")
+
+
+class UnitError(InputError):
+    """A unit is unknown, or does not measure the quantity that the point type stands for."""
+
+
+class SourceError(HallwatchError):
+    """A device, node or bus did not give what it was asked for."""
+
+    retryable = True
+
+
+class SourceTimeout(SourceError):
+    """No answer within the deadline."""
+
+
+class SourceRefused(SourceError):
+    """The source answered and refused: wrong community, wrong key, no permission."""
+
+    retryable = False
+
+
+class SourceProtocolError(SourceError):
+    """The answer breaks the protocol: truncated, wrong type, OID not increasing."""
+
+
+class StorageError(HallwatchError):
+    """The store could not do what it was asked."""
+
+
+class StoreUnavailable(StorageError):
+    """The store cannot be reached now."""
+
+    retryable = True
+
+
+class WriteRejected(StorageError):
+    """The store refused some readings for good; `reason` is its own word."""
+
+
+class SpoolFull(StorageError):
+    """The on-disk spool has no room left for what must not be dropped."""
+
+
+class ForecastError(HallwatchError):
+    """A forecast could not be made from this history."""
+
+
+class NotificationError(HallwatchError):
+    """A page was not delivered; `retryable` tells whether trying again makes sense."""
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable

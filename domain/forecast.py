@@ -1,0 +1,63 @@
+"""What a forecast is, whoever made it and whoever reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from domain.points import TimeArray, ValueArray
+
+QUANTILES: tuple[float, ...] = tuple(round(0.05 * i, 2) for i in range(1, 20))
+"""The quantiles that are issued: 0.05 to 0.95 in steps of 0.05."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forecast:
+    """Quantiles of one quantity of one plant object over coming intervals.
+
+    Parameters
+    ----------
+    object_id, point_type, unit
+        What is forecast, in its canonical unit.
+    issued, data_cutoff
+        When it was issued, and the end of the newest interval that it saw, UTC ms.
+    interval_minutes
+        Length of an interval; a value is its average. `start` labels its beginning.
+    start
+        UTC ms, shape (n,).
+    quantiles
+        Levels, ascending, length q.
+    values
+        Shape (n, q), ascending along a row.
+    limit
+        The limit in force, shape (n,); NaN where there is none.
+    breach_probability
+        Probability that the interval's average exceeds the limit, shape (n,); NaN without a limit.
+    model
+        Name and version of what made it.
+    quality
+        ``"good"``, or why it is less: ``"short history"``, ``"last good model"``, ``"stale data"``, ...
+    """
+
+    object_id: str
+    point_type: str
+    unit: str
+    issued: int
+    data_cutoff: int
+    interval_minutes: int
+    start: TimeArray
+    quantiles: tuple[float, ...]
+    values: ValueArray
+    limit: ValueArray
+    breach_probability: ValueArray
+    model: str
+    quality: str = "good"
+
+    def quantile(self, level: float) -> ValueArray:
+        """Return one quantile over all intervals, shape (n,).
+
+        Raises
+        ------
+        ValueError
+            If that level was not issued.
+        """
+        return self.values[:, self.quantiles.index(level)]

@@ -1,0 +1,241 @@
+"""The site: what no device tells. Limits, redundancy, floor positions, time zone.
+
+Read from `site.yaml` (see `config/site.schema.json`, generated from these models). Quantities may be written with
+a unit, such as ``16 MW``; they are kept in canonical units.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from domain.envelope import Envelope, EnvelopeNode, LimitChange
+from domain.errors import UnitError
+from domain.topology import PlantObject
+from domain.units import parse_quantity
+
+
+def _in(canonical: str, example: str) -> BeforeValidator:
+    def parse(value: Any) -> float:
+        if not isinstance(value, (int, float, str)):
+            raise ValueError(f"write a quantity such as '{example}'")
+        try:
+            return parse_quantity(value, canonical)
+        except UnitError as error:
+            raise ValueError(str(error)) from error
+
+    return BeforeValidator(parse)
+
+
+_QUANTITY = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}], "examples": ["16 MW"]})
+Power = Annotated[float, _in("W", "16 MW"), _QUANTITY]
+Temperature = Annotated[float, _in("Cel", "45 Cel"), _QUANTITY]
+
+_RANGE = re.compile(r"^(.*?)(\d+)\.\.(\d+)(.*)$")
+
+
+def expand(text: str) -> list[str]:
+    """Return the ids that a range such as ``R001..008`` stands for; any other text stands for itself."""
+    match = _RANGE.match(text)
+    if match is None:
+        return [text]
+    head, first, last, tail = match.groups()
+    return [f"{head}{n:0{len(first)}d}{tail}" for n in range(int(first), int(last) + 1)]
+
+
+Ids = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda v: tuple(i for t in ([v] if isinstance(v, str) else v) for i in expand(str(t)))),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""One id, a range (``R001..008``), or a list of either."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ThermalLimits(_Model):
+    """Temperatures that must not be passed."""
+
+    gpu: Temperature = Field(87.0, description="GPU core temperature, Cel")
+    coolant_supply: Temperature = Field(40.0, description="Coolant into a rack, Cel")
+    coolant_return: Temperature = Field(52.0, description="Coolant out of a rack, Cel")
+
+
+class PodSite(_Model):
+    """A group of racks that shares two busways and its CDUs."""
+
+    id: str
+    racks: Ids
+    cdus: Ids = ()
+    busways: Ids = ()
+    row: int = Field(ge=1, description="Row on the floor, 1 at the top")
+    column: int = Field(1, ge=1, description="Column of its first rack; the others stand to the right")
+    rack_limit: Power | None = Field(None, description="Limit of each rack, if not the site's")
+
+
+class NodeSite(_Model):
+    """A node of the power path above the racks."""
+
+    id: str
+    type: Literal["Feed", "UPS", "PowerMeter"]
+    limit: Power
+    serves: Ids = Field(description="Ids of the nodes, busways or racks that hang on it")
+    meter: str = Field("", description="Id of the object whose ActivePower is the node's; itself if empty")
+
+
+class LimitSchedule(_Model):
+    """A change of the site limit, such as a demand-response event or a contract step."""
+
+    start: datetime
+    end: datetime
+    limit: Power
+    reason: str = ""
+
+    @field_validator("start", "end")
+    @classmethod
+    def _zoned(cls, value: datetime) -> datetime:
+        if value.tzinfo is None:
+            raise ValueError("write the time with its zone, such as 2026-07-01T14:00:00+08:00")
+        return value
+
+    @model_validator(mode="after")
+    def _ordered(self) -> LimitSchedule:
+        if self.end <= self.start:
+            raise ValueError("end must come after start")
+        return self
+
+
+class Site(_Model):
+    """The whole site file."""
+
+    id: str
+    name: str
+    timezone: str = "UTC"
+    country: str = Field("", description="ISO 3166 code, for holidays")
+    limit: Power = Field(description="What the site's 15-minute average power may reach")
+    installed: Power = Field(
+        description="Power that the site draws with everything at full load; bounds forecasts"
+    )
+    idle: Power = Field(0.0, description="Power that the site never falls under; bounds forecasts")
+    rack_limit: Power
+    rack_gpus: int = Field(72, ge=0)
+    thermal: ThermalLimits = ThermalLimits()
+    schedule: tuple[LimitSchedule, ...] = ()
+    nodes: tuple[NodeSite, ...] = ()
+    pods: tuple[PodSite, ...] = Field(min_length=1)
+    meters: Ids = Field(
+        (), description="Objects whose ActivePower, summed, is the site's; all feeds if empty"
+    )
+    redundancy: dict[str, Ids] = Field(default_factory=dict, description="Groups of which one may fail")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{value!r} is no IANA time zone; write one such as 'Asia/Taipei'") from None
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Site:
+        racks = [r for pod in self.pods for r in pod.racks]
+        twice = sorted({r for r in racks if racks.count(r) > 1})
+        if twice:
+            raise ValueError(f"racks listed in more than one pod: {', '.join(twice)}")
+        if self.installed <= self.idle:
+            raise ValueError("installed must be greater than idle")
+        known = set(racks) | {n.id for n in self.nodes} | {b for p in self.pods for b in p.busways}
+        for node in self.nodes:
+            unknown = sorted(set(node.serves) - known)
+            if unknown:
+                raise ValueError(f"node {node.id} serves unknown ids: {', '.join(unknown)}")
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The site's time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def racks(self) -> tuple[str, ...]:
+        """Ids of all racks, pod by pod."""
+        return tuple(rack for pod in self.pods for rack in pod.racks)
+
+    @property
+    def cdus(self) -> tuple[str, ...]:
+        """Ids of all CDUs, pod by pod."""
+        return tuple(cdu for pod in self.pods for cdu in pod.cdus)
+
+    def pod_of(self, object_id: str) -> PodSite | None:
+        """Return the pod that a rack, CDU or busway belongs to, or None."""
+        return next((p for p in self.pods if object_id in (*p.racks, *p.cdus, *p.busways)), None)
+
+    def position(self, rack: str) -> tuple[int, int] | None:
+        """Return (row, column) of a rack on the floor, both from 1, or None for an unknown rack."""
+        pod = self.pod_of(rack)
+        return None if pod is None or rack not in pod.racks else (pod.row, pod.column + pod.racks.index(rack))
+
+    def site_meters(self) -> tuple[str, ...]:
+        """Return the ids of the objects whose ActivePower, summed, is the site's power.
+
+        Falls back to the racks themselves (RackPower) where the site has neither meters nor feeds.
+        """
+        feeds = tuple(n.meter or n.id for n in self.nodes if n.type == "Feed")
+        return self.meters or feeds or self.racks
+
+    def objects(self) -> list[PlantObject]:
+        """Return the plant objects that the site file itself knows."""
+        found = [PlantObject(self.id, "Site", self.name)]
+        found += [PlantObject(n.id, n.type, n.id) for n in self.nodes]
+        for pod in self.pods:
+            found.append(PlantObject(pod.id, "Pod", pod.id))
+            found += [PlantObject(r, "Rack", r) for r in pod.racks]
+            found += [PlantObject(c, "CDU", c) for c in pod.cdus]
+            found += [PlantObject(b, "PowerMeter", b) for b in pod.busways]
+        return found
+
+    def edges(self) -> list[tuple[str, str]]:
+        """Return the (serves, served) pairs that the site file itself knows."""
+        pairs = [(node.id, child) for node in self.nodes for child in node.serves]
+        top = [n.id for n in self.nodes if n.type == "Feed"]
+        pairs += [(self.id, feed) for feed in top]
+        pairs += [(cdu, rack) for pod in self.pods for cdu in pod.cdus for rack in pod.racks]
+        return pairs
+
+    def envelope(self) -> Envelope:
+        """Return the tree of power limits: the site, the nodes above the racks, the racks."""
+        changes = tuple(LimitChange(_ms(c.start), _ms(c.end), c.limit, c.reason) for c in self.schedule)
+        feeds = tuple(n.id for n in self.nodes if n.type == "Feed")
+        nodes = {
+            self.id: EnvelopeNode(
+                self.id, "Site", self.limit, self.site_meters(), feeds or self.racks, changes
+            )
+        }
+        for node in self.nodes:
+            nodes[node.id] = EnvelopeNode(
+                node.id, node.type, node.limit, (node.meter or node.id,), node.serves
+            )
+        for pod in self.pods:
+            for rack in pod.racks:
+                limit = self.rack_limit if pod.rack_limit is None else pod.rack_limit
+                nodes[rack] = EnvelopeNode(rack, "Rack", limit, (rack,))
+        return Envelope(self.id, nodes)
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

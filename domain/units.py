@@ -1,0 +1,157 @@
+"""Units: one canonical unit per quantity, without prefix; a reading is converted once, where it enters.
+
+Canonical units follow UCUM where it has a short code: W, VA, var, V, A, Hz, J, Cel, K (differences), Pa,
+L/min, 1 (ratios 0 to 1), s, By, rpm, dB, and counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from domain.errors import UnitError
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Affine map of a unit onto its canonical one: canonical = value * scale + offset."""
+
+    canonical: str
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def to_canonical(self, value: float) -> float:
+        """Return `value`, given in this unit, in the canonical one."""
+        return value * self.scale + self.offset
+
+
+_SPELLINGS: dict[Unit, str] = {
+    Unit("W"): "W watt watts",
+    Unit("W", 1e-3): "mW",
+    Unit("W", 1e3): "kW",
+    Unit("W", 1e6): "MW",
+    Unit("VA"): "VA voltamp voltamps",
+    Unit("VA", 1e3): "kVA",
+    Unit("VA", 1e6): "MVA",
+    Unit("var"): "var VAR VAr",
+    Unit("var", 1e3): "kvar kVAR kVAr",
+    Unit("V"): "V volt volts VAC VDC",
+    Unit("V", 1e-3): "mV",
+    Unit("V", 1e3): "kV",
+    Unit("A"): "A amp amps ampere amperes Amp Amps",
+    Unit("A", 1e-3): "mA",
+    Unit("Hz"): "Hz hertz",
+    Unit("Hz", 1e3): "kHz",
+    Unit("Hz", 1e6): "MHz",
+    Unit("Hz", 1e9): "GHz",
+    Unit("J"): "J Ws",
+    Unit("J", 1e-3): "mJ",
+    Unit("J", 3.6e3): "Wh",
+    Unit("J", 3.6e6): "kWh",
+    Unit("J", 3.6e9): "MWh",
+    Unit("VAh"): "VAh",
+    Unit("VAh", 1e3): "kVAh",
+    Unit("Ah"): "Ah",
+    Unit("Cel"): "Cel C °C degC deg_C celsius Celsius degreeC",
+    Unit("Cel", 5 / 9, -160 / 9): "F °F degF [degF] fahrenheit",
+    Unit("K"): "K",
+    Unit("Pa"): "Pa",
+    Unit("Pa", 1e2): "hPa mbar",
+    Unit("Pa", 1e3): "kPa",
+    Unit("Pa", 1e5): "bar",
+    Unit("Pa", 6894.757293168): "psi PSI psig",
+    Unit("Pa", 249.08891): "inH2O inWC inWG",
+    Unit("L/min"): "L/min l/min LPM lpm",
+    Unit("L/min", 60.0): "L/s l/s",
+    Unit("L/min", 1000 / 60): "m3/h m³/h",
+    Unit("L/min", 3.785411784): "GPM gpm gal/min",
+    Unit("L/min", 28.316846592): "CFM cfm ft3/min",
+    Unit("1"): "1 ratio",
+    Unit("1", 1e-2): "% %RH %rh percent pct",
+    Unit("s"): "s sec secs second seconds",
+    Unit("s", 1e-3): "ms",
+    Unit("s", 60.0): "min minute minutes",
+    Unit("s", 3600.0): "h hour hours",
+    Unit("s", 86400.0): "d day days",
+    Unit("By"): "By B bytes",
+    Unit("By", 1024.0): "KiB",
+    Unit("By", 1048576.0): "MiB",
+    Unit("By", 1073741824.0): "GiB",
+    Unit("By/s"): "By/s B/s",
+    Unit("By/s", 1e3): "kB/s",
+    Unit("By/s", 1024.0): "KiB/s",
+    Unit("By/s", 1048576.0): "MiB/s",
+    Unit("rpm"): "rpm RPM",
+    Unit("dB"): "dB dBA",
+    Unit("m/s"): "m/s",
+    Unit("g/m3"): "g/m3",
+    Unit("count"): "count counts",
+    Unit("token/s"): "token/s tokens/s",
+    Unit("token/J"): "token/J tokens/J",
+    Unit("token"): "token tokens",
+}
+
+UNITS: MappingProxyType[str, Unit] = MappingProxyType(
+    {spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings.split()}
+)
+"""Every spelling that is understood, to its unit. Case matters: mW is not MW."""
+
+CANONICAL: frozenset[str] = frozenset(unit.canonical for unit in UNITS.values())
+
+_SHOWN: dict[str, tuple[tuple[float, str], ...]] = {
+    "W": ((1e6, "MW"), (1e3, "kW"), (1.0, "W")),
+    "VA": ((1e6, "MVA"), (1e3, "kVA"), (1.0, "VA")),
+    "var": ((1e3, "kvar"), (1.0, "var")),
+    "Pa": ((1e3, "kPa"), (1.0, "Pa")),
+    "J": ((3.6e9, "MWh"), (3.6e6, "kWh"), (1.0, "J")),
+    "Hz": ((1e9, "GHz"), (1e6, "MHz"), (1.0, "Hz")),
+    "1": ((1e-2, "%"),),
+    "By": ((1073741824.0, "GiB"), (1048576.0, "MiB"), (1.0, "B")),
+}
+
+
+def parse_unit(text: str) -> Unit:
+    """Return the unit that `text` spells.
+
+    Raises
+    ------
+    UnitError
+        If the spelling is unknown.
+    """
+    unit = UNITS.get(text.strip())
+    if unit is None:
+        raise UnitError(f"unknown unit {text!r}; known spellings are in domain/units.py")
+    return unit
+
+
+def parse_quantity(text: str | float, canonical: str) -> float:
+    """Return a quantity such as ``"16 MW"`` in its canonical unit; a bare number is taken as canonical.
+
+    Raises
+    ------
+    UnitError
+        If the number or the unit cannot be read, or the unit measures something else.
+    """
+    if isinstance(text, (int, float)):
+        return float(text)
+    number, _, spelling = text.strip().partition(" ")
+    try:
+        value = float(number)
+    except ValueError:
+        raise UnitError(f"{text!r} is not a quantity; write a number and a unit, such as '16 MW'") from None
+    if not spelling:
+        return value
+    unit = parse_unit(spelling)
+    if unit.canonical != canonical:
+        raise UnitError(f"{text!r} is in {spelling}, but a quantity in {canonical} is wanted")
+    return unit.to_canonical(value)
+
+
+def shown(value: float, canonical: str, digits: int = 3) -> str:
+    """Return a value as people read it: ``shown(16e6, "W")`` is ``"16.0 MW"``, to `digits` significant digits."""
+    prefixes = _SHOWN.get(canonical, ((1.0, {"Cel": "°C", "count": ""}.get(canonical, canonical)),))
+    scale, name = next(((s, n) for s, n in prefixes if abs(value) >= s), prefixes[-1])
+    scaled = value / scale
+    whole = len(str(int(abs(scaled))))
+    number = f"{scaled:.{max(0, digits - whole)}f}"
+    return f"{number} {name}".rstrip()
