@@ -1,0 +1,141 @@
+"""Excursions: how likely a forecast quantity passes its limit, and where the running quarter hour will end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from domain.envelope import QUARTER_MS, quarter_start
+from domain.points import TimeArray, ValueArray
+
+
+def exceedance(values: ValueArray, quantiles: tuple[float, ...], limit: ValueArray) -> ValueArray:
+    """Return the probability that each interval's value exceeds its limit.
+
+    Between issued quantiles the distribution function is linear; beyond the outermost ones the tail decays
+    exponentially, with the rate at which the two outermost quantiles of that side thin out.
+
+    Parameters
+    ----------
+    values
+        Quantiles of each interval, ascending, shape (n, q).
+    quantiles
+        Their levels, ascending, length q >= 2.
+    limit
+        Shape (n,); NaN gives NaN.
+
+    Returns
+    -------
+    Probabilities, shape (n,).
+    """
+    level = np.asarray(quantiles)
+    probability = np.full(len(values), np.nan)
+    for i, (row, bound) in enumerate(zip(values, limit, strict=True)):
+        if math.isnan(bound):
+            continue
+        if bound >= row[-1]:
+            top, ratio = 1 - level[-1], (1 - level[-2]) / (1 - level[-1])
+            probability[i] = top * _tail(bound - row[-1], row[-1] - row[-2], ratio)
+        elif bound < row[0]:
+            probability[i] = 1 - level[0] * _tail(row[0] - bound, row[1] - row[0], level[1] / level[0])
+        else:
+            # of equal quantiles the highest level counts: the value reaches, and does not exceed, the limit
+            above = int(np.searchsorted(row, bound, side="right"))
+            span = row[above] - row[above - 1]
+            share = 0.0 if span == 0 else (bound - row[above - 1]) / span
+            probability[i] = 1 - (level[above - 1] + share * (level[above] - level[above - 1]))
+    return probability
+
+
+def _tail(distance: float, spread: float, ratio: float) -> float:
+    """Return how much of a tail is left `distance` further out, when it thins by `ratio` over `spread`."""
+    if spread <= 0:
+        return 1.0 if distance == 0 else 0.0
+    return float(ratio ** (-distance / spread))
+
+
+def to_shed(
+    values: ValueArray, quantiles: tuple[float, ...], limit: ValueArray, risk: float = 0.01
+) -> ValueArray:
+    """Return the power to shed so that no interval exceeds its limit with more than probability `risk`.
+
+    The whole distribution is taken to move down by what is shed. Shape (n,), W, zero where nothing needs to go.
+    """
+    low = np.zeros(len(values))
+    high = np.maximum(values[:, -1] - limit, 0) + 20 * np.maximum(values[:, -1] - values[:, -2], 1.0)
+    for _ in range(50):
+        middle = (low + high) / 2
+        too_risky = exceedance(values - middle[:, None], quantiles, limit) > risk
+        low, high = np.where(too_risky, middle, low), np.where(too_risky, high, middle)
+    already = exceedance(values, quantiles, limit) <= risk
+    return np.where(already | np.isnan(limit), 0.0, high)
+
+
+@dataclass(frozen=True, slots=True)
+class QuarterOutlook:
+    """Where the running quarter hour will end.
+
+    `start` is its beginning (UTC ms), `elapsed` the share of it that is over, `used` the mean power so far (W),
+    `expected` and `deviation` the mean and standard deviation of its end value (W), `breach_probability` that it ends
+    above the limit.
+    """
+
+    start: int
+    elapsed: float
+    used: float
+    expected: float
+    deviation: float
+    breach_probability: float
+
+
+def quarter_outlook(time: TimeArray, power: ValueArray, now: int, limit: float) -> QuarterOutlook:
+    """Foretell the running quarter hour from the power of the last hour or so.
+
+    The rest of the quarter is taken to stay at the present level (mean of the last minute); how far that goes wrong
+    is measured on the same history: the spread of the means over windows as long as the rest against the level of the
+    minute before them.
+
+    Parameters
+    ----------
+    time
+        UTC ms, regular steps of at most a minute, ascending, shape (n,).
+    power
+        Mean power of each step, W, NaN where missing, shape (n,).
+    now
+        UTC ms.
+    limit
+        W, for the 15-minute average.
+    """
+    start = quarter_start(now)
+    elapsed = (now - start) / QUARTER_MS
+    known = ~np.isnan(power) & (time < now)
+    time, power = time[known], power[known]
+    if len(power) == 0:
+        return QuarterOutlook(start, elapsed, math.nan, math.nan, math.nan, math.nan)
+    step = int(np.median(np.diff(time))) if len(time) > 1 else 60_000
+    minute = max(1, 60_000 // step)
+    this_quarter = power[time >= start]
+    used = float(this_quarter.mean()) if len(this_quarter) else float(power[-1])
+    level = float(power[-minute:].mean())
+    rest = max(1, round((start + QUARTER_MS - now) / step))
+    deviation = _persistence_error(power, minute, rest) * (1 - elapsed)
+    expected = used * elapsed + level * (1 - elapsed)
+    if deviation > 0:
+        breach = float(norm.sf((limit - expected) / deviation))
+    else:
+        breach = float(expected > limit)
+    return QuarterOutlook(start, elapsed, used, expected, deviation, breach)
+
+
+def _persistence_error(power: ValueArray, level_steps: int, ahead: int) -> float:
+    """Return the standard deviation of the error of 'the next `ahead` steps average as the last ones did'."""
+    sums = np.concatenate([[0.0], np.cumsum(power)])
+    first = np.arange(level_steps, len(power) - ahead + 1)
+    if len(first) < 3:
+        return float(np.std(power)) if len(power) > 2 else 0.02 * float(abs(power[-1]))
+    before = (sums[first] - sums[first - level_steps]) / level_steps
+    after = (sums[first + ahead] - sums[first]) / ahead
+    return float(np.sqrt(np.mean((after - before) ** 2)))
