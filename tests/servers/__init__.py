@@ -1,0 +1,12 @@
+"""Real server programs for tests, on free loopback ports, in temporary folders.
+
+Each is a context manager and offers `stop`, `start` (same port, same data) and `kill`, so that a test can
+take it away and bring it back. `tests.servers.fixtures` makes pytest fixtures of them, known to every test.
+"""
+
+from tests.servers.influxdb import InfluxServer
+from tests.servers.mosquitto import Mosquitto
+from tests.servers.process import ServerProcess, free_port
+from tests.servers.snmpd import Snmpd
+
+__all__ = ["InfluxServer", "Mosquitto", "ServerProcess", "Snmpd", "free_port"]
