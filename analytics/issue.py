@@ -1,0 +1,199 @@
+"""Issuing the power forecast: on schedule, in a child process, and always with an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import structlog
+
+from analytics.excursions import exceedance
+from analytics.forecast import PowerForecaster
+from analytics.settings import AnalyticsSettings
+from domain.batch import now_ms
+from domain.envelope import QUARTER_MS, quarter_start
+from domain.errors import ForecastError
+from domain.forecast import QUANTILES, Forecast
+from domain.points import TimeArray, ValueArray
+from storage.plant import PlantView
+from storage.records import Records
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_MINUTES = QUARTER_MS // 60_000
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What a child process needs to make one forecast: plain arrays, no connections.
+
+    `start` UTC ms and `power` W of the history's quarter hours (shape (n,), NaN where missing), the number of quarter
+    hours to foretell, the physical bounds in W, and the site's country and time zone for the calendar.
+    """
+
+    start: TimeArray
+    power: ValueArray
+    horizon: int
+    idle: float
+    installed: float
+    country: str
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """Quantiles, shape (horizon, len(QUANTILES)), what made them, and how good it is."""
+
+    values: ValueArray
+    model: str
+    quality: str
+
+
+def fit_and_predict(task: Task) -> Answer:
+    """Fit the product's forecaster on a history and predict; runs in a child process."""
+    index = pd.to_datetime(task.start, unit="ms", utc=True).tz_convert(task.timezone)
+    history = pd.Series(task.power, index=index).asfreq(pd.Timedelta(minutes=INTERVAL_MINUTES))
+    model = PowerForecaster(lower=task.idle, upper=task.installed, country=task.country or None)
+    model.fit(history)
+    frame = model.predict(task.horizon, list(QUANTILES))
+    quality = "good"
+    missing = float(history.isna().mean())
+    if len(history) < 7 * 96:
+        quality = f"short history ({len(history) / 96:.1f} days)"
+    elif missing > 0.1:
+        quality = f"{missing:.0%} of the history is missing"
+    return Answer(frame.to_numpy(), "PowerForecaster", quality)
+
+
+def seasonal_naive(task: Task) -> Answer:
+    """Repeat the last day, with the quantiles of that rule's own errors: what answers when fitting fails."""
+    known = ~np.isnan(task.power)
+    if not known.any():
+        raise ForecastError("the history holds no value")
+    position = np.arange(len(task.power))
+    power = np.interp(position, position[known], task.power[known])
+    day = min(DAY_MS // QUARTER_MS, len(power))
+    point = np.resize(power[-day:], task.horizon)
+    errors = power[day:] - power[:-day] if len(power) > day + 8 else power - power.mean()
+    spread = np.quantile(errors, QUANTILES) - np.median(errors)
+    values = np.clip(point[:, None] + spread[None, :], task.idle, task.installed)
+    return Answer(values, "seasonal naive", "simple model")
+
+
+class ForecastIssuer:
+    """Issues the site's power forecast at the start and after every quarter hour.
+
+    `counters` tells how many were issued, how many of them by the simple model, and the seconds of the last one.
+    """
+
+    def __init__(
+        self,
+        settings: AnalyticsSettings,
+        plant: PlantView,
+        records: Records,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        self._settings = settings
+        self._plant = plant
+        self._records = records
+        self._clock = clock
+        self.counters: dict[str, float] = {"issued": 0, "by_simple_model": 0, "last_seconds": math.nan}
+        self.issued_once = asyncio.Event()
+
+    async def run(self) -> None:
+        """Issue until cancelled."""
+        while True:
+            await self.issue()
+            now = self._clock()
+            due = quarter_start(now) + QUARTER_MS + self._settings.settle_seconds * 1000
+            # before there is any power to forecast from, look again soon
+            wait = (due - now) / 1000 if self.issued_once.is_set() else 5.0
+            await asyncio.sleep(wait)
+
+    async def issue(self) -> Forecast | None:
+        """Issue one forecast and keep it; None where there is no history yet."""
+        began = self._clock()
+        cutoff = quarter_start(began)
+        task = await asyncio.to_thread(self._task, cutoff)
+        if task is None:
+            log.info("no site power yet, so no forecast")
+            return None
+        answer = await self._answer(task)
+        forecast = self._forecast(answer, cutoff, began)
+        await asyncio.to_thread(self._records.save_forecast, forecast)
+        self.counters["issued"] += 1
+        self.counters["last_seconds"] = (self._clock() - began) / 1000
+        self.issued_once.set()
+        log.info("forecast issued", model=forecast.model, quality=forecast.quality, **self.counters)
+        return forecast
+
+    def _task(self, cutoff: int) -> Task | None:
+        site = self._plant.site
+        grid = self._plant.power_history(
+            site.id, cutoff - self._settings.history_days * DAY_MS, cutoff, QUARTER_MS
+        )
+        known = np.flatnonzero(~np.isnan(grid.values[0]))
+        if len(known) < 4:
+            return None
+        horizon = self._settings.horizon_hours * 4
+        first = known[0]
+        return Task(
+            grid.start[first:],
+            grid.values[0, first:],
+            horizon,
+            site.idle,
+            site.installed,
+            site.country,
+            site.timezone,
+        )
+
+    async def _answer(self, task: Task) -> Answer:
+        try:
+            return await self._in_child(task)
+        except Exception as error:
+            self.counters["by_simple_model"] += 1
+            log.exception("fit failed, the simple model answers")
+            simple = await asyncio.to_thread(seasonal_naive, task)
+            return Answer(simple.values, simple.model, f"{simple.quality}: {type(error).__name__}: {error}")
+
+    async def _in_child(self, task: Task) -> Answer:
+        # a fresh process each time: what a fit allocates goes back to the system, and a crash stays there
+        pool = ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            return await asyncio.wait_for(
+                asyncio.get_running_loop().run_in_executor(pool, fit_and_predict, task),
+                self._settings.timeout_seconds,
+            )
+        except BaseException:
+            for process in list((pool._processes or {}).values()):
+                process.kill()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _forecast(self, answer: Answer, cutoff: int, issued: int) -> Forecast:
+        node = self._plant.envelope.site
+        start = cutoff + QUARTER_MS * np.arange(len(answer.values), dtype=np.int64)
+        limit = np.array([node.limit_at(int(t)) for t in start])
+        return Forecast(
+            object_id=node.id,
+            point_type="ActivePower",
+            unit="W",
+            issued=issued,
+            data_cutoff=cutoff,
+            interval_minutes=INTERVAL_MINUTES,
+            start=start,
+            quantiles=QUANTILES,
+            values=answer.values,
+            limit=limit,
+            breach_probability=exceedance(answer.values, QUANTILES, limit),
+            model=answer.model,
+            quality=answer.quality,
+        )

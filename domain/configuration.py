@@ -1,0 +1,84 @@
+"""Validated configuration: what is wrong, in which file, at which key, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from domain.errors import ConfigurationError, Problem
+
+Model = TypeVar("Model", bound=BaseModel)
+KeyPath = tuple[str | int, ...]
+
+
+def validated(
+    model: type[Model], data: Any, file: str, line_of: Callable[[KeyPath], int | None] = lambda path: None
+) -> Model:
+    """Return `data` as a `model`.
+
+    Parameters
+    ----------
+    model
+        The settings model.
+    data
+        Plain data as read from the file.
+    file
+        Its name, for messages.
+    line_of
+        Finds the line of a key path, where the file's format tells.
+
+    Raises
+    ------
+    ConfigurationError
+        With one problem for each fault that was found.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigurationError(Problem(file, "", "is empty or not a mapping", "Write 'key: value' lines."))
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError(*(_problem(e, model, file, line_of) for e in error.errors())) from error
+
+
+def _problem(
+    error: Any, model: type[BaseModel], file: str, line_of: Callable[[KeyPath], int | None]
+) -> Problem:
+    path: KeyPath = tuple(error["loc"])
+    key = ".".join(str(part) for part in path)
+    message = str(error["msg"]).removeprefix("Value error, ")
+    remedy = ""
+    if error["type"] == "missing":
+        message, remedy = "is missing", f"Add '{path[-1]}:' here."
+    elif error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(path[-1]), sorted(_keys(model)), n=1)
+        message = "is not a known key"
+        remedy = f"Did you mean '{close[0]}'?" if close else "Remove it."
+    elif "input" in error and not isinstance(error["input"], (Mapping, list)):
+        message = f"{message[:1].lower()}{message[1:]} (found {error['input']!r})"
+    line = line_of(path)
+    while line is None and path:
+        path = path[:-1]
+        line = line_of(path)
+    return Problem(file, key, message, remedy, line)
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    """Return the names of all fields of a model and of the models within it."""
+    found: set[str] = set()
+    todo: list[Any] = [model]
+    seen: set[Any] = set()
+    while todo:
+        kind = todo.pop()
+        if kind in seen:
+            continue
+        seen.add(kind)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            for name, field in kind.model_fields.items():
+                found.add(field.alias or name)
+                todo.append(field.annotation)
+        else:
+            todo.extend(getattr(kind, "__args__", ()))
+    return found
