@@ -278,12 +278,18 @@ _OURS = (
     _ours("GpuXid", "count", "XID of a GPU error event (NVML)"),
     _ours("GpuAvailable", STATE, "Whether the driver still reaches the GPU"),
     _ours("TrayOnline", STATE, "Whether the tray's agent is connected"),
+    _ours("SweepsSpooled", "count", "Sweeps that wait in the tray agent's spool"),
+    _ours("SweepsDropped", "count", "Sweeps that the tray agent's full spool dropped", counter=True),
     # what Hallwatch works out itself
     _ours("AnomalyScore", "1", "How unusual an object behaves; above 1 is anomalous"),
-    _ours("TemperatureBreachProbability", "1", "Probability that a rack passes a temperature limit in an hour"),
+    _ours(
+        "TemperatureBreachProbability", "1", "Probability that a rack passes a temperature limit in an hour"
+    ),
     _ours("PowerBreachProbability", "1", "Highest breach probability of the coming quarter hours of a day"),
     _ours("QuarterHourPower", "W", "Expected average power of the running quarter hour at its end"),
-    _ours("QuarterHourBreachProbability", "1", "Probability that the running quarter hour ends above the limit"),
+    _ours(
+        "QuarterHourBreachProbability", "1", "Probability that the running quarter hour ends above the limit"
+    ),
     # workload
     _ours("TokenRate", "token/s", "Tokens generated in a second"),
     _ours("TokensGenerated", "token", "Tokens generated since the server started", counter=True),

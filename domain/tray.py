@@ -1,0 +1,234 @@
+"""The tray message: what a tray agent tells in one sweep over its GPUs, one message per sweep and tray.
+
+Described for others in ``docs/tray-bus.asyncapi.yaml``. Values travel in canonical units as one flat array, GPU after
+GPU in the order of `GPU_FIELDS`, then the tray's own in the order of `TRAY_FIELDS`; null means that there is no
+reading. New fields are only ever appended, with a new `FORMAT`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from domain.catalogue import POINT_TYPES
+from domain.errors import ContractViolation
+from domain.points import Point
+
+FORMAT = 1
+PREFIX = "hallwatch/v1/trays"
+SWEEPS = f"{PREFIX}/+/+/sweep"
+PRESENCES = f"{PREFIX}/+/+/presence"
+"""Topic filters over all trays."""
+
+GPU_FIELDS: tuple[str, ...] = (
+    "GpuPower",
+    "GpuPowerInstant",
+    "GpuPowerAverage",
+    "GpuEnergy",
+    "GpuModulePower",
+    "GpuPowerLimit",
+    "GpuPowerLimitDefault",
+    "GpuTemperature",
+    "GpuMemoryTemperature",
+    "GpuTemperatureLimit",
+    "GpuMemoryTemperatureLimit",
+    "GpuUtilization",
+    "GpuMemoryUtilization",
+    "GpuMemoryUsed",
+    "GpuMemoryTotal",
+    "GpuClock",
+    "GpuMemoryClock",
+    "GpuThrottleReasons",
+    "GpuEccCorrected",
+    "GpuEccUncorrected",
+    "GpuRowsRemapped",
+    "GpuRowRemapPending",
+    "GpuPcieReplay",
+    "GpuPcieReceive",
+    "GpuPcieTransmit",
+    "GpuNvlinkErrors",
+    "GpuNvlinkReceive",
+    "GpuNvlinkTransmit",
+    "GpuFanSpeed",
+    "GpuAvailable",
+)
+"""Point types of one GPU, in the order of the message."""
+TRAY_FIELDS: tuple[str, ...] = (
+    "TokenRate",
+    "TokensGenerated",
+    "TokenEfficiency",
+    "SweepsSpooled",
+    "SweepsDropped",
+)
+"""Point types of the tray itself, in the order of the message."""
+
+_STATES: Mapping[str, tuple[tuple[int, str], ...]] = {
+    "GpuAvailable": ((0, "Lost"), (1, "Available")),
+    "GpuRowRemapPending": ((0, "None"), (1, "Pending")),
+    "TrayOnline": ((0, "Offline"), (1, "Online")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class XidEvent:
+    """A GPU error event: which GPU of the tray, the XID number, when (UTC ms)."""
+
+    gpu: int
+    xid: int
+    observed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One sweep of one tray.
+
+    Parameters
+    ----------
+    run
+        When the agent started, UTC ms; tells a restarted sequence from a gap.
+    sequence
+        Grows by one a sweep, also over restarts of an agent that keeps a spool.
+    observed
+        When the sweep was taken, UTC ms.
+    gpu_count
+        GPU slots of the tray; a slot stays where it is when its GPU is lost.
+    values
+        ``gpu_count * len(GPU_FIELDS) + len(TRAY_FIELDS)`` values, None where there is no reading.
+    events
+        XID errors since the sweep before.
+    """
+
+    run: int
+    sequence: int
+    observed: int
+    gpu_count: int
+    values: Sequence[float | None]
+    events: tuple[XidEvent, ...] = ()
+
+
+def sweep_topic(rack: str, tray: str) -> str:
+    """Return the topic of a tray's sweeps."""
+    return f"{PREFIX}/{rack}/{tray}/sweep"
+
+
+def presence_topic(rack: str, tray: str) -> str:
+    """Return the topic, retained, that tells whether the tray's agent is there; also its Will."""
+    return f"{PREFIX}/{rack}/{tray}/presence"
+
+
+def parse_topic(topic: str) -> tuple[str, str, str]:
+    """Return (rack, tray, ``"sweep"`` or ``"presence"``).
+
+    Raises
+    ------
+    ContractViolation
+        ``bad_topic`` where it is no tray topic.
+    """
+    parts = topic.split("/")
+    if (
+        len(parts) != 6
+        or parts[5] not in ("sweep", "presence")
+        or not topic.startswith(PREFIX)
+        or not all(parts)
+    ):
+        raise ContractViolation("bad_topic", topic[:200])
+    return parts[3], parts[4], parts[5]
+
+
+def value_count(gpu_count: int) -> int:
+    """Return how many values a sweep over `gpu_count` GPUs has."""
+    return gpu_count * len(GPU_FIELDS) + len(TRAY_FIELDS)
+
+
+def encode(sweep: Sweep) -> dict[str, Any]:
+    """Return the message of a sweep, ready for JSON."""
+    message: dict[str, Any] = {
+        "format": FORMAT,
+        "run": sweep.run,
+        "seq": sweep.sequence,
+        "t": sweep.observed,
+        "gpus": sweep.gpu_count,
+        "values": sweep.values,
+    }
+    if sweep.events:
+        message["events"] = [[e.gpu, e.xid, e.observed] for e in sweep.events]
+    return message
+
+
+def decode(message: Any) -> Sweep:
+    """Return the sweep that a message tells. The numbers in `values` are not looked at one by one.
+
+    Raises
+    ------
+    ContractViolation
+        ``not_an_object``, ``missing_field``, ``wrong_type``, ``wrong_length`` or ``unknown_format``.
+    """
+    if type(message) is not dict:
+        raise ContractViolation("not_an_object", str(message)[:80])
+    try:
+        told = (message["run"], message["seq"], message["t"], message["gpus"])
+        values = message["values"]
+        if message["format"] != FORMAT:
+            raise ContractViolation("unknown_format", repr(message["format"])[:40])
+    except KeyError as missing:
+        raise ContractViolation("missing_field", str(missing.args[0])) from None
+    for number in told:
+        if type(number) is not int or not 0 <= number < 1 << 62:
+            raise ContractViolation(
+                "wrong_type", f"run, seq, t and gpus are whole numbers, not {number!r:.40}"
+            )
+    if type(values) is not list or told[3] > 64 or len(values) != value_count(told[3]):
+        raise ContractViolation("wrong_length", f"{told[3]} GPUs need {value_count(min(told[3], 64))} values")
+    events = message.get("events")
+    return Sweep(*told, values, _events(events, told[3]) if events else ())
+
+
+def tray_points(rack: str, tray: str, gpu_count: int, node: str = "", source: str = "") -> list[Point]:
+    """Return the points of a tray: those of a sweep in the order of its values, then one GpuXid a GPU, then TrayOnline.
+
+    Ids: tray ``R001-T01``, its GPUs ``R001-T01-G0`` and up. `node` is the host's name, shown as the tray's name.
+    """
+    tray_id = f"{rack}-{tray}"
+    source = source or f"tray:{tray_id}"
+
+    def point(object_type: str, point_type: str, object_id: str, key: str, name: str) -> Point:
+        states = _STATES.get(point_type, ())
+        return Point(
+            f"{object_type}/{point_type}/nvml/{key}",
+            object_type,
+            point_type,
+            object_id,
+            name,
+            "" if states else POINT_TYPES[point_type].unit,
+            states,
+            associate=rack,
+            source=source,
+        )
+
+    def gpu_point(point_type: str, gpu: int) -> Point:
+        gpu_id = f"{tray_id}-G{gpu}"
+        return point("GPU", point_type, gpu_id, f"{rack}/{tray}/G{gpu}", gpu_id)
+
+    def tray_point(point_type: str) -> Point:
+        return point("Tray", point_type, tray_id, f"{rack}/{tray}", node or tray_id)
+
+    points = [gpu_point(field, gpu) for gpu in range(gpu_count) for field in GPU_FIELDS]
+    points += [tray_point(field) for field in TRAY_FIELDS]
+    points += [gpu_point("GpuXid", gpu) for gpu in range(gpu_count)]
+    points.append(tray_point("TrayOnline"))
+    return points
+
+
+def _events(rows: Any, gpu_count: int) -> tuple[XidEvent, ...]:
+    try:
+        events = tuple(XidEvent(*row) for row in rows)
+    except TypeError:
+        raise ContractViolation("wrong_type", "each event is [gpu, xid, t]") from None
+    for e in events:
+        if (
+            any(type(n) is not int or not 0 <= n < 1 << 62 for n in (e.gpu, e.xid, e.observed))
+            or e.gpu >= gpu_count
+        ):
+            raise ContractViolation("wrong_type", f"event {e} is out of range")
+    return events
