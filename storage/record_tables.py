@@ -1,0 +1,176 @@
+"""Tables of the records that change: alerts, silences, deliveries, issued forecasts, users, API keys, audit.
+
+Times are UTC, milliseconds. They run unchanged on SQLite and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from domain.alert import AlertState
+
+SCHEMA_VERSION = 1
+"""Grows with every change to these tables."""
+
+metadata = MetaData()
+
+_ID = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only where the key is spelled INTEGER."""
+
+
+def _id() -> Column[int]:
+    return Column("id", _ID, primary_key=True, autoincrement=True)
+
+
+def _time(name: str, default: int | None = None) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, default=default)
+
+
+def _text(name: str, length: int = 200, default: str | None = None) -> Column[str]:
+    return Column(name, String(length), nullable=False, default=default)
+
+
+schema = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+
+alerts = Table(
+    "alerts",
+    metadata,
+    _id(),
+    _text("rule"),
+    _text("object_id"),
+    _text("severity", 20),
+    Column("summary", Text, nullable=False),
+    Column("value", Float(53)),  # null where the condition has none: SQLite has no NaN
+    Column("limit", Float(53)),
+    _text("unit", 20),
+    _time("observed"),
+    _text("state", 20),
+    _time("opened"),
+    _time("updated"),
+    _time("acknowledged_at", 0),
+    _text("acknowledged_by", default=""),
+    Column("note", Text, nullable=False, default=""),
+    _time("cleared_at", 0),
+)
+Index("alerts_opened", alerts.c.opened)
+Index("alerts_object", alerts.c.object_id, alerts.c.opened)
+_active = alerts.c.state != AlertState.CLEARED.value
+Index(
+    "alerts_one_active_per_rule_and_object",
+    alerts.c.rule,
+    alerts.c.object_id,
+    unique=True,
+    sqlite_where=_active,
+    postgresql_where=_active,
+)
+
+transitions = Table(
+    "alert_transitions",
+    metadata,
+    _id(),
+    Column("alert_id", _ID, ForeignKey("alerts.id"), nullable=False, index=True),
+    _time("at"),
+    _text("state", 20),
+    _text("severity", 20),
+    _text("who", default=""),
+    Column("note", Text, nullable=False, default=""),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _id(),
+    Column("alert_id", _ID, ForeignKey("alerts.id"), nullable=False),
+    _text("event", 20),
+    _text("channel"),
+    _text("status", 20),
+    _time("created"),
+    _time("not_before"),
+    Column("attempts", Integer, nullable=False, default=0),
+    _time("finished", 0),
+    Column("detail", Text, nullable=False, default=""),
+    UniqueConstraint("alert_id", "event", "channel"),
+)
+Index("deliveries_status", deliveries.c.status, deliveries.c.not_before)
+
+silences = Table(
+    "silences",
+    metadata,
+    _id(),
+    _text("rule"),
+    _text("object_id"),
+    _time("start"),
+    _time("end"),
+    _text("who"),
+    Column("note", Text, nullable=False, default=""),
+    _time("created"),
+)
+Index("silences_end", silences.c.end)
+
+forecasts = Table(
+    "forecasts",
+    metadata,
+    _id(),
+    _text("object_id"),
+    _text("point_type"),
+    _text("unit", 20),
+    _time("issued"),
+    _time("data_cutoff"),
+    Column("interval_minutes", Integer, nullable=False),
+    _text("quantiles", 400),
+    Column("intervals", Integer, nullable=False),
+    Column("arrays", LargeBinary, nullable=False),
+    _text("model"),
+    Column("quality", Text, nullable=False, default="good"),
+)
+Index("forecasts_newest", forecasts.c.object_id, forecasts.c.point_type, forecasts.c.issued)
+
+users = Table(
+    "users",
+    metadata,
+    _id(),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    _text("role", 40),
+    Column("active", Boolean, nullable=False, default=True),
+    _time("created"),
+    _time("last_login", 0),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(),
+    Column("prefix", String(20), nullable=False, unique=True),
+    Column("secret_hash", String(64), nullable=False),
+    _text("partner"),
+    _time("created"),
+    _time("expires", 0),
+    _time("revoked", 0),
+    _time("last_used", 0),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    _id(),
+    _time("at"),
+    _text("who"),
+    _text("what"),
+    Column("detail", Text, nullable=False, default=""),
+)
+Index("audit_at", audit.c.at)

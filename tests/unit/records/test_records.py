@@ -1,0 +1,214 @@
+"""Records: what was written is there after a restart, from any thread, once."""
+
+import math
+import threading
+
+import numpy as np
+import pytest
+
+from domain.alert import AlertState, Condition, Severity
+from domain.errors import InputError
+from domain.forecast import QUANTILES, Forecast
+from storage.records import DeliveryStatus, Event, Records
+
+NOW = 1_790_000_000_000
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/records.sqlite"
+
+
+@pytest.fixture
+def records(url):
+    kept = Records(url)
+    yield kept
+    kept.close()
+
+
+def condition(rule="rack-leak", object_id="R017", value=1.0, severity=Severity.CRITICAL):
+    return Condition(rule, object_id, severity, f"{object_id}: Leak", value, math.nan, "", NOW)
+
+
+def forecast(issued=NOW, object_id="taipei-1", n=192):
+    rng = np.random.default_rng(issued % 1000)
+    return Forecast(
+        object_id,
+        "ActivePower",
+        "W",
+        issued,
+        issued - 1000,
+        15,
+        issued + np.arange(n, dtype=np.int64) * 900_000,
+        QUANTILES,
+        np.sort(rng.normal(14e6, 5e5, (n, len(QUANTILES))), axis=1),
+        np.where(np.arange(n) % 2 == 0, 16e6, np.nan),
+        rng.random(n),
+        "seasonal 1",
+    )
+
+
+def test_an_alert_goes_from_open_to_acknowledged_to_cleared_and_remembers_who(records):
+    (alert,) = records.open_alerts([condition()], NOW)
+    assert records.active_alerts() == [alert]
+    taken = records.acknowledge_alert(alert.id, "mei", "on my way", NOW + 5)
+    assert (taken.state, taken.acknowledged_by, taken.note) == (AlertState.ACKNOWLEDGED, "mei", "on my way")
+    (cleared,) = records.clear_alerts([alert.id], NOW + 9)
+    assert cleared.cleared_at == NOW + 9
+    assert records.active_alerts() == []
+    assert [(s.state, s.at, s.who) for s in records.transitions(alert.id)] == [
+        (AlertState.OPEN, NOW, ""),
+        (AlertState.ACKNOWLEDGED, NOW + 5, "mei"),
+        (AlertState.CLEARED, NOW + 9, ""),
+    ]
+
+
+def test_one_rule_has_one_active_alert_on_an_object_and_a_new_one_after_it_cleared(records):
+    (first,) = records.open_alerts([condition()], NOW)
+    with pytest.raises(InputError, match="already"):
+        records.open_alerts([condition()], NOW + 1)
+    records.clear_alerts([first.id], NOW + 2)
+    (second,) = records.open_alerts([condition()], NOW + 3)
+    assert [a.id for a in records.alert_history()] == [second.id, first.id]
+
+
+def test_a_missing_figure_comes_back_as_nan(records):
+    (alert,) = records.open_alerts([condition(value=math.nan)], NOW)
+    kept = records.alert(alert.id).condition
+    assert math.isnan(kept.value)
+    assert math.isnan(kept.limit)
+
+
+def test_a_cleared_or_unknown_alert_cannot_be_acknowledged(records):
+    (alert,) = records.open_alerts([condition()], NOW)
+    records.clear_alerts([alert.id], NOW)
+    with pytest.raises(InputError, match="cleared already"):
+        records.acknowledge_alert(alert.id, "mei", "", NOW)
+    with pytest.raises(InputError, match="no alert 99"):
+        records.acknowledge_alert(99, "mei", "", NOW)
+
+
+def test_history_is_found_by_time_object_and_rule(records):
+    records.open_alerts([condition(object_id=f"R{n:03d}") for n in range(1, 5)], NOW)
+    records.open_alerts([condition(rule="gpu-hot", object_id="R001")], NOW + 10)
+    assert len(records.alert_history(object_id="R001")) == 2
+    assert len(records.alert_history(rule="gpu-hot")) == 1
+    assert len(records.alert_history(start=NOW + 1)) == 1
+    assert len(records.alert_history(end=NOW + 1)) == 4
+    assert len(records.alert_history(limit=3)) == 3
+
+
+def test_a_change_of_severity_is_a_transition_and_a_change_of_value_is_not(records):
+    (alert,) = records.open_alerts([condition(severity=Severity.WARNING)], NOW)
+    records.update_alerts([(alert.id, condition(value=2.0, severity=Severity.WARNING))], NOW + 1)
+    assert len(records.transitions(alert.id)) == 1
+    records.update_alerts([(alert.id, condition(value=3.0))], NOW + 2)
+    assert [s.severity for s in records.transitions(alert.id)] == [Severity.WARNING, Severity.CRITICAL]
+    assert records.alert(alert.id).condition.value == 3.0
+
+
+def test_an_event_is_queued_once_per_channel_and_outlives_a_restart(records, url):
+    (alert,) = records.open_alerts([condition()], NOW)
+    wanted = [(alert.id, Event.OPENED, "mail", NOW), (alert.id, Event.OPENED, "hook", NOW + 10)]
+    assert records.queue_deliveries(wanted, NOW) == 2
+    assert records.queue_deliveries(wanted, NOW) == 0
+    records.close()
+    again = Records(url)
+    ((mail, about),) = again.due_deliveries(NOW)
+    assert (mail.channel, about.id) == ("mail", alert.id)
+    again.finish_deliveries([mail.id], DeliveryStatus.DELIVERED, NOW + 1, attempts=1)
+    assert again.due_deliveries(NOW) == []
+    assert [d.channel for d, _ in again.due_deliveries(NOW + 10)] == ["hook"]
+    assert again.told([alert.id]) == {(alert.id, Event.OPENED)}
+    again.close()
+
+
+def test_a_postponed_delivery_comes_back_when_it_is_due_and_counts_its_attempts(records):
+    (alert,) = records.open_alerts([condition()], NOW)
+    records.queue_deliveries([(alert.id, Event.OPENED, "mail", NOW)], NOW)
+    ((delivery, _),) = records.due_deliveries(NOW)
+    records.postpone_deliveries([delivery.id], NOW + 60_000, 3, "connection refused")
+    assert records.due_deliveries(NOW) == []
+    ((later, _),) = records.due_deliveries(NOW + 60_000)
+    assert (later.attempts, later.detail) == (3, "connection refused")
+
+
+def test_a_silence_covers_its_rule_object_and_time_only(records):
+    silence = records.add_silence("rack-*", "R01?", NOW, NOW + 100, "mei", "maintenance")
+    assert silence.covers(condition(), NOW)
+    assert not silence.covers(condition(object_id="R021"), NOW)
+    assert not silence.covers(condition(rule="gpu-hot"), NOW)
+    assert not silence.covers(condition(), NOW + 100)
+    assert records.silences(NOW) == [silence]
+    records.end_silence(silence.id, NOW + 10)
+    assert records.silences(NOW + 10) == []
+    with pytest.raises(InputError, match="end after"):
+        records.add_silence("*", "*", NOW, NOW, "mei")
+
+
+def test_a_forecast_comes_back_as_it_was_issued_and_all_are_kept(records):
+    older, newer = forecast(NOW), forecast(NOW + 900_000)
+    records.save_forecast(newer)
+    records.save_forecast(older)
+    kept = records.latest_forecast("taipei-1", "ActivePower")
+    for name in ("start", "values", "limit", "breach_probability"):
+        np.testing.assert_array_equal(getattr(kept, name), getattr(newer, name))
+    for name in Forecast.__dataclass_fields__:
+        if name not in ("start", "values", "limit", "breach_probability"):
+            assert getattr(kept, name) == getattr(newer, name)
+    issued = [f.issued for f in records.forecasts("taipei-1", "ActivePower", 0, NOW + 10**9)]
+    assert issued == [NOW, NOW + 900_000]
+    assert records.latest_forecast("R001", "RackPower") is None
+
+
+def test_a_forecast_saved_by_another_process_is_seen(records, url):
+    records.save_forecast(forecast(NOW))
+    assert records.latest_forecast("taipei-1", "ActivePower").issued == NOW
+    other = Records(url)
+    other.save_forecast(forecast(NOW + 1))
+    other.close()
+    assert records.latest_forecast("taipei-1", "ActivePower").issued == NOW + 1
+
+
+def test_many_threads_write_at_once_and_nothing_is_lost(records):
+    failures = []
+
+    def work(n):
+        try:
+            for i in range(20):
+                (alert,) = records.open_alerts([condition(object_id=f"T{n}-{i}")], NOW)
+                records.acknowledge_alert(alert.id, "mei", "", NOW)
+                records.audit(f"thread {n}", "wrote", str(i))
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(records.active_alerts()) == 120
+    assert len(records.audit_trail()) == 120
+
+
+def test_the_audit_trail_tells_who_did_what_newest_first(records):
+    records.audit("mei", "login")
+    records.audit("mei", "acknowledge", "alert 7")
+    assert [(e.who, e.what, e.detail) for e in records.audit_trail()] == [
+        ("mei", "acknowledge", "alert 7"),
+        ("mei", "login", ""),
+    ]
+
+
+@pytest.mark.parametrize("url", ["not a url", "nosuch://x/y", "sqlite://", "sqlite:///:memory:"])
+def test_a_url_that_cannot_serve_is_refused_with_a_remedy(url):
+    with pytest.raises(InputError, match=r"name a file|write one such as"):
+        Records(url)
+
+
+def test_records_of_another_schema_version_are_refused(records, url):
+    with records.writing() as db:
+        db.exec_driver_sql("UPDATE schema_version SET version = 99")
+    with pytest.raises(InputError, match="schema version 99"):
+        Records(url)
