@@ -123,10 +123,7 @@ def quarter_outlook(time: TimeArray, power: ValueArray, now: int, limit: float) 
     rest = max(1, round((start + QUARTER_MS - now) / step))
     deviation = _persistence_error(power, minute, rest) * (1 - elapsed)
     expected = used * elapsed + level * (1 - elapsed)
-    if deviation > 0:
-        breach = float(norm.sf((limit - expected) / deviation))
-    else:
-        breach = float(expected > limit)
+    breach = float(norm.sf((limit - expected) / deviation)) if deviation > 0 else float(expected > limit)
     return QuarterOutlook(start, elapsed, used, expected, deviation, breach)
 
 

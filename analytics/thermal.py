@@ -51,7 +51,7 @@ def temperature_outlook(
     damping
         Share of the trend that is left after a step, 0 to 1.
     """
-    racks, n = history.shape
+    racks, _n = history.shape
     values = np.full((racks, steps, len(quantiles)), np.nan)
     breach = np.full((racks, steps), np.nan)
     reach = damping * (1 - damping ** np.arange(1, steps + 1)) / (1 - damping)

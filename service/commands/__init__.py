@@ -1,0 +1,1 @@
+"""The subcommands of `hallwatch`, one module for each group."""

@@ -1,0 +1,83 @@
+import threading
+
+import numpy as np
+import pytest
+
+from domain.batch import Batch
+from domain.points import Point, PointRegistry, Quality
+
+
+def rack_power(rack, **more):
+    return Point(f"Rack/RackPower/{rack}", "Rack", "RackPower", rack, unit="W", **more)
+
+
+def test_registering_the_same_point_twice_gives_the_same_index():
+    registry = PointRegistry()
+    assert registry.register(rack_power("R001")) == registry.register(rack_power("R001")) == 0
+    assert registry.version == 1
+
+
+def test_changed_metadata_keeps_the_index_and_is_told_as_changed():
+    registry = PointRegistry([rack_power("R001"), rack_power("R002")])
+    before = registry.version
+    assert registry.register(rack_power("R002", object_name="moved")) == 1
+    assert [(i, p.object_name) for i, p in registry.changed_since(before)] == [(1, "moved")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("Rack/RackPower/R001", [0]),
+        ("R001/RackPower", [0]),
+        ("R00*/RackPower", [0, 1]),
+        ("Rack/RackPower/*", [0, 1]),
+        ("nothing", []),
+    ],
+)
+def test_a_person_names_points_by_key_glob_or_object_and_type(pattern, found):
+    registry = PointRegistry([rack_power("R001"), rack_power("R002")])
+    assert registry.match(pattern).tolist() == found
+
+
+def test_selection_leaves_setpoints_out_and_needs_all_process_areas():
+    registry = PointRegistry(
+        [
+            Point("a", "CDU", "LiquidTemperature", "C1", process_area=("Secondary", "Supply")),
+            Point("b", "CDU", "LiquidTemperature", "C1", process_area=("Secondary", "Return")),
+            Point("c", "CDU", "LiquidTemperature", "C1", process_area=("Secondary", "Supply"), setpoint=True),
+        ]
+    )
+    found = registry.select("CDU", "LiquidTemperature", process_area=("Supply", "Secondary"))
+    assert found.tolist() == [0]
+
+
+def test_threads_that_register_the_same_points_agree_on_the_indexes():
+    registry = PointRegistry()
+    seen = []
+
+    def register():
+        seen.append([registry.register(rack_power(f"R{n:03d}")) for n in range(300)])
+
+    threads = [threading.Thread(target=register) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(registry) == 300
+    assert all(indexes == seen[0] for indexes in seen)
+
+
+def test_batches_join_in_order_and_keep_the_oldest_receipt():
+    first = Batch.of([1, 2], 1000, [1.0, 2.0], received=5)
+    second = Batch.of([3], [2000], [3.0], Quality.BAD, received=4)
+    both = Batch.concat([first, second])
+    assert both.point.tolist() == [1, 2, 3]
+    assert both.quality.tolist() == [1, 1, 0]
+    assert both.received == 4
+    assert both.take(np.array([False, False, True])).value.tolist() == [3.0]
+
+
+def test_a_state_tells_its_label_and_an_unnamed_one_its_number():
+    point = Point("k", "Rack", "RackLeakDetect", "R1", state_text=((0, "NoLeak"), (1, "Leak")))
+    assert point.state_label(1.0) == "Leak"
+    assert point.state_label(7.0) == "7"
