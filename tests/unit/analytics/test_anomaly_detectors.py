@@ -1,0 +1,276 @@
+"""What both detectors promise: scikit-learn manners, causality, clear errors, one episode one alarm."""
+
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analytics.anomaly import CoolingLoopDetector, StreamDetector
+from domain.errors import InputError
+
+DETECTORS = [CoolingLoopDetector, StreamDetector]
+ROWS, TRAIN = 1500, 800
+
+
+def loop_frame(seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    t = np.arange(ROWS)
+    return pd.DataFrame(
+        {
+            "Flow [L/min]": 120 + rng.normal(0, 1.0, ROWS),
+            "PumpVibration": 2 + rng.normal(0, 0.05, ROWS),
+            "Pump current": 11 + rng.normal(0, 0.2, ROWS),
+            "SupplyTemperature": 32 + 0.8 * np.sin(t / 200) + rng.normal(0, 0.02, ROWS),
+        },
+        index=pd.date_range("2026-03-01", periods=ROWS, freq="s", name="time"),
+    )
+
+
+def stream_frame(seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "timestamp": pd.date_range("2026-03-01", periods=ROWS, freq="5min"),
+            "value": 50 + 5 * np.sin(np.arange(ROWS) / 45) + rng.normal(0, 0.5, ROWS),
+        }
+    )
+
+
+def frame_for(detector: type, seed: int = 0) -> pd.DataFrame:
+    return loop_frame(seed) if detector is CoolingLoopDetector else stream_frame(seed)
+
+
+def signal_of(detector: type) -> str:
+    return "Flow [L/min]" if detector is CoolingLoopDetector else "value"
+
+
+def with_fault(detector: type, start: int = 1100, rows: int = 150) -> pd.DataFrame:
+    frame = frame_for(detector)
+    signal = signal_of(detector)
+    frame.loc[frame.index[start : start + rows], signal] -= 30.0
+    return frame
+
+
+def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return frame.iloc[:TRAIN], frame.iloc[TRAIN:]
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_the_constructor_only_stores(detector):
+    names = list(inspect.signature(detector).parameters)
+    made = detector()
+    assert sorted(vars(made)) == sorted(names)
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_what_is_learned_ends_in_an_underscore_and_fit_returns_the_detector(detector):
+    made = detector()
+    before = dict(vars(made))
+    assert made.fit(frame_for(detector).iloc[:TRAIN]) is made
+    learned = set(vars(made)) - set(before)
+    assert learned
+    assert all(name.endswith("_") for name in learned)
+    assert {k: vars(made)[k] for k in before} == before
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_healthy_series_scores_below_one_nearly_everywhere(detector):
+    train, test = split(frame_for(detector))
+    assert (detector().fit(train).score(test) > 1).mean() < 0.02
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_fault_scores_above_one_while_it_lasts_and_is_one_alarm(detector):
+    train, test = split(with_fault(detector))
+    made = detector().fit(train)
+    score = made.score(test)
+    during = score.iloc[300:450]
+    assert (during > 1).mean() > 0.9
+    found = made.explain(test)
+    assert (found["start"] >= test.index[300]).all()
+    assert len(found) == 1
+
+
+def test_the_stream_detector_alarms_once_an_episode_and_the_loop_detector_on_every_row():
+    train, test = split(with_fault(StreamDetector))
+    alarms = StreamDetector().fit(train).predict(test)
+    assert set(alarms.unique()) == {0, 1}
+    assert alarms.sum() == 1
+    train, test = split(with_fault(CoolingLoopDetector))
+    made = CoolingLoopDetector().fit(train)
+    assert (made.predict(test) == (made.score(test) > 1)).all()
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_scores_do_not_change_when_the_future_is_removed(detector):
+    train, test = split(with_fault(detector))
+    made = detector().fit(train)
+    pd.testing.assert_series_equal(made.score(test).iloc[:333], made.score(test.iloc[:333]))
+    pd.testing.assert_series_equal(made.predict(test).iloc[:333], made.predict(test.iloc[:333]))
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_online_and_batch_give_the_same_scores_and_alarms(detector):
+    train, test = split(with_fault(detector))
+    batch = detector().fit(train)
+    online = detector().fit(train)
+    chunks = [test.iloc[:1], test.iloc[1:2], test.iloc[2:303], test.iloc[303:310], test.iloc[310:]]
+    out = pd.concat([online.update(chunk) for chunk in chunks])
+    np.testing.assert_array_equal(out["score"], batch.score(test))
+    np.testing.assert_array_equal(out.iloc[:, 1], batch.predict(test))
+    assert (out["signals"] != "").eq(out["score"] > 1).all()
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_scoring_remembers_nothing_and_the_same_data_gives_the_same_scores(detector):
+    train, test = split(with_fault(detector))
+    first, second = detector().fit(train), detector().fit(train)
+    once = first.score(test)
+    pd.testing.assert_series_equal(once, first.score(test))
+    pd.testing.assert_series_equal(once, second.score(test))
+    assert once.index.equals(test.index)
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_contributions_name_the_signals_and_make_up_the_score(detector):
+    train, test = split(with_fault(detector))
+    made = detector().fit(train)
+    parts = made.contributions(test)
+    whole = parts.max(axis=1) if detector is CoolingLoopDetector else parts.sum(axis=1)
+    np.testing.assert_allclose(whole, made.score(test))
+    expected = "Flow [L/min]" if detector is CoolingLoopDetector else "level"
+    assert expected in made.explain(test)["signals"].iloc[0]
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("level", [0.0, 0.1, 1e8, -3e-7])
+def test_a_constant_series_is_usual_and_a_change_of_it_is_not(detector, level):
+    frame = frame_for(detector)
+    signal = signal_of(detector)
+    frame[signal] = level
+    train, test = split(frame)
+    made = detector().fit(train)
+    flat = made.contributions(test)
+    flat = flat[signal] if detector is CoolingLoopDetector else flat.sum(axis=1)
+    assert (flat <= 1).all()
+    changed = test.copy()
+    changed.loc[changed.index[100:], signal] = 1.2 * level + (1.0 if level == 0 else 0.0)
+    score = made.score(changed)
+    assert np.isfinite(score).all()
+    assert (score.iloc[100:130] > 1).any()
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_gaps_and_infinities_give_finite_scores_and_no_alarm(detector):
+    frame = frame_for(detector)
+    signal = signal_of(detector)
+    frame.loc[frame.index[100:140], signal] = np.nan
+    frame.loc[frame.index[1000:1060], signal] = np.nan
+    frame.loc[frame.index[1100:1103], signal] = np.inf
+    train, test = split(frame)
+    score = detector().fit(train).score(test)
+    assert np.isfinite(score).all()
+    assert (score.iloc[195:305] > 1).mean() < 0.05
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_gap_within_a_fault_does_not_clear_it(detector):
+    frame = with_fault(detector)
+    frame.loc[frame.index[1140:1160], signal_of(detector)] = np.nan
+    train, test = split(frame)
+    assert (detector().fit(train).score(test).iloc[340:360] > 1).all()
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_an_empty_frame_scores_to_an_empty_series(detector):
+    train, _ = split(frame_for(detector))
+    made = detector().fit(train)
+    assert made.score(train.iloc[:0]).empty
+    assert made.predict(train.iloc[:0]).empty
+    assert made.explain(train.iloc[:0]).empty
+    assert made.update(train.iloc[:0]).empty
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_bad_input_is_told_what_where_and_what_to_do(detector):
+    frame = frame_for(detector)
+    train, test = split(frame)
+    with pytest.raises(InputError, match="call fit first"):
+        detector().score(test)
+    with pytest.raises(InputError, match="training has 5"):
+        detector().fit(train.iloc[:5])
+    with pytest.raises(InputError, match="DataFrame"):
+        detector().fit(train.to_numpy())
+    made = detector().fit(train)
+    with pytest.raises(InputError, match="unknown to the training: extra"):
+        made.score(test.assign(extra=1.0))
+    with pytest.raises(InputError, match="absent"):
+        made.score(test.drop(columns=signal_of(detector)).assign(other=1.0))
+    with pytest.raises(InputError, match="quantile"):
+        detector(quantile=0.0).fit(train)
+    with pytest.raises(InputError, match="unique"):
+        detector().fit(pd.concat([train, train], axis=1))
+    with pytest.raises(InputError, match="no numeric column"):
+        detector().fit(pd.DataFrame({"name": ["a", "b"]}))
+
+
+def test_integer_and_nullable_columns_are_signals():
+    frame = loop_frame().round().astype("Int64")
+    frame.iloc[900, 0] = pd.NA
+    train, test = split(frame)
+    assert np.isfinite(CoolingLoopDetector().fit(train).score(test)).all()
+
+
+def test_the_series_is_the_value_column_the_only_one_or_the_one_that_is_named():
+    frame = stream_frame()
+    train, test = split(frame)
+    reference = StreamDetector().fit(train).score(test)
+    renamed = frame.rename(columns={"value": "rack power"})
+    np.testing.assert_array_equal(
+        StreamDetector().fit(renamed.iloc[:TRAIN]).score(renamed.iloc[TRAIN:]), reference
+    )
+    two = renamed.assign(noise=1.0)
+    with pytest.raises(InputError, match="value="):
+        StreamDetector().fit(two.iloc[:TRAIN])
+    named = StreamDetector(value="rack power").fit(two.iloc[:TRAIN])
+    np.testing.assert_array_equal(named.score(two.iloc[TRAIN:]), reference)
+
+
+def test_roles_come_from_names_from_drift_or_from_the_user():
+    frame = loop_frame()
+    made = CoolingLoopDetector().fit(frame.iloc[:TRAIN])
+    assert [r.name for r in made.roles_.values()] == ["hydraulic", "vibration", "electrical", "thermal"]
+    blind = frame.set_axis(["a", "b", "c", "d"], axis=1)
+    made = CoolingLoopDetector(roles={"a": "hydraulic"}).fit(blind.iloc[:TRAIN])
+    assert [r.name for r in made.roles_.values()] == ["hydraulic", "other", "other", "thermal"]
+    with pytest.raises(InputError, match="no such role: wet"):
+        CoolingLoopDetector(roles={"a": "wet"}).fit(blind)
+    with pytest.raises(InputError, match="not in the frame: z"):
+        CoolingLoopDetector(roles={"z": "thermal"}).fit(blind)
+
+
+def test_a_signal_that_was_silent_in_training_is_named_as_ignored():
+    frame = loop_frame().assign(dead=np.nan)
+    made = CoolingLoopDetector().fit(frame.iloc[:TRAIN])
+    assert made.ignored_ == ["dead"]
+    assert "dead" not in made.contributions(frame.iloc[TRAIN:])
+
+
+def test_slow_drift_of_a_temperature_is_followed_and_raises_no_alarm():
+    frame = loop_frame()
+    frame["SupplyTemperature"] += np.linspace(0, 3.0, ROWS)
+    train, test = split(frame)
+    parts = CoolingLoopDetector().fit(train).contributions(test)
+    assert parts["SupplyTemperature"].max() < 0.5
+
+
+def test_the_public_benchmarks_hold_with_the_detectors_as_shipped(testdata):
+    from benchmarks.anomaly import measure
+
+    figures = {name: f["value"] for name, f in measure(testdata)["figures"].items()}
+    assert figures["skab_f1"] >= 0.79
+    assert figures["skab_far"] <= 22
+    assert figures["skab_mar"] <= 22
+    assert figures["nab_standard"] >= 60
+    assert figures["check_causal"] == 12
