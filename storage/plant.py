@@ -141,7 +141,6 @@ class PlantView:
         here = np.where(flat >= 0, flat, 0)
         if len(self.registry) == 0 or len(flat) == 0:
             return np.full(points.shape, np.nan)
-        self.latest.reserve(int(here.max()) + 1)
         usable = (flat >= 0) & (self.latest.observed[here] > max(0, newest_before - 1))
         if good_only:
             usable &= self.latest.quality[here] != Quality.BAD

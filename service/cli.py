@@ -1,0 +1,85 @@
+"""The `hallwatch` command. Exit codes: 0 fine, 1 it failed, 2 bad usage or bad configuration."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+import domain
+from domain.errors import HallwatchError, InputError
+from service.commands import data, offline, people, probe, run
+
+app = typer.Typer(
+    name="hallwatch",
+    help="Telemetry, forecasting, alerting and operations for an AI factory.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+probes = typer.Typer(
+    help="Show what a device, a node or a broker offers; touches nothing else.", no_args_is_help=True
+)
+users = typer.Typer(help="People who may log in to the console.", no_args_is_help=True)
+apikeys = typer.Typer(help="Keys with which partners read the API.", no_args_is_help=True)
+
+for command in (run.demo, run.run, run.agent, run.collect, run.serve, run.check):
+    app.command()(command)
+for command in (data.replay, data.query, data.quarantine, data.backup, data.restore):
+    app.command()(command)
+app.command("export")(data.export_data)
+app.command("import")(data.import_data)
+for command in (offline.forecast, offline.backtest, offline.detect, run.bench):
+    app.command()(command)
+for command in (probe.snmp, probe.nvml, probe.mqtt):
+    probes.command()(command)
+for group, functions in (
+    (users, (people.add_user, people.list_users)),
+    (apikeys, (people.add_key, people.list_keys)),
+):
+    for name, function in zip(("add", "list"), functions, strict=True):
+        group.command(name)(function)
+users.command("password")(people.change_password)
+users.command("remove")(people.remove_user)
+apikeys.command("revoke")(people.revoke_key)
+app.add_typer(probes, name="probe")
+app.add_typer(users, name="user")
+app.add_typer(apikeys, name="apikey")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hallwatch {domain.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit"
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; every error that Hallwatch raises on purpose becomes one clear message."""
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except InputError as error:
+        typer.echo(f"hallwatch: {error}", err=True)
+        sys.exit(2)
+    except HallwatchError as error:
+        typer.echo(f"hallwatch: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,136 @@
+"""A whole configuration folder as settings: `hallwatch.yaml`, the site file and the alerting file it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from alerts.settings import AlertSettings
+from analytics.settings import AnalyticsSettings
+from collectors.mqtt.settings import MqttSettings, PublisherSettings
+from collectors.snmp.settings import SnmpSettings
+from domain.errors import ConfigurationError, Problem
+from domain.site import Site
+from service.configuration import load
+from service.running import data_folder
+from storage.settings import StorageSettings
+
+MAIN_FILE = "hallwatch.yaml"
+RECORDS_FILE = "records.sqlite"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WebSettings(_Model):
+    """Where console and API are served; on loopback unless told otherwise."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8050, ge=0, le=65535, description="0: any free port")
+    secure_cookie: bool = Field(
+        False, description="Set behind HTTPS: the session cookie is then sent over TLS only"
+    )
+
+
+class LogSettings(_Model):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json"] = "auto"
+
+
+class Settings(_Model):
+    """`hallwatch.yaml`. Paths are relative to its folder."""
+
+    site: Path = Path("site.yaml")
+    alerts: Path = Path("alerts.yaml")
+    data: Path = Field(Path("../data"), description="Data folder: store, spool, records, secrets")
+    devices: Path | None = Field(
+        None, description="Folder of device profiles beside those that come with Hallwatch"
+    )
+    records: str = Field("", description="SQLAlchemy URL of the records; SQLite in the data folder if empty")
+    storage: StorageSettings = StorageSettings()
+    mqtt: tuple[MqttSettings, ...] = ()
+    snmp: SnmpSettings | None = None
+    publish: PublisherSettings | None = Field(None, description="Republish SNMP readings as DSX points")
+    analytics: AnalyticsSettings = AnalyticsSettings()
+    web: WebSettings = WebSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("storage", mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A configuration folder, read and validated; `folder` and `data` are absolute."""
+
+    folder: Path
+    settings: Settings
+    site: Site
+    alerts: AlertSettings
+    data: Path
+
+    @property
+    def records_url(self) -> str:
+        """SQLAlchemy URL of the records."""
+        return self.settings.records or f"sqlite:///{self.data / RECORDS_FILE}"
+
+    @property
+    def storage(self) -> StorageSettings:
+        """Storage settings with the data folder filled in."""
+        if "path" in self.settings.storage.model_fields_set:
+            return self.settings.storage
+        return self.settings.storage.model_copy(update={"path": self.data})
+
+
+def read_configuration(folder: Path, data: Path | None = None) -> Configuration:
+    """Read and validate a configuration folder; nothing of the network or the store is touched.
+
+    Parameters
+    ----------
+    folder
+        With a `hallwatch.yaml`.
+    data
+        Data folder, instead of the one that the file names.
+
+    Raises
+    ------
+    ConfigurationError
+        With every problem of every file.
+    """
+    folder = folder.resolve()
+    settings = load(folder / MAIN_FILE, Settings)
+    problems: list[Problem] = []
+    site: Site | None = None
+    alerts: AlertSettings | None = None
+    try:
+        site = load(folder / settings.site, Site)
+    except ConfigurationError as error:
+        problems += error.problems
+    try:
+        alerts = load(folder / settings.alerts, AlertSettings)
+    except ConfigurationError as error:
+        problems += error.problems
+    if site is None or alerts is None or problems:
+        raise ConfigurationError(*problems)
+    return Configuration(folder, settings, site, alerts, (data or folder / settings.data).resolve())
+
+
+def records_url(config: Path | None, data: Path | None) -> str:
+    """Return the URL of the records that belong to a configuration folder, or else to a data folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If the configuration is faulty.
+    """
+    if config is not None:
+        return read_configuration(config, data).records_url
+    return f"sqlite:///{data_folder(data).resolve() / RECORDS_FILE}"
