@@ -1,0 +1,172 @@
+"""The SNMP collector: polls every device at its own pace and hands what it read to a sink."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from collectors.snmp.client import GufoClient, SnmpClient
+from collectors.snmp.device import PolledDevice
+from collectors.snmp.profiles import Profile, shipped_profiles
+from collectors.snmp.settings import Polling, SnmpSettings, Target
+from domain.batch import Batch, Sink
+from domain.errors import HallwatchError
+from domain.points import PointRegistry
+
+log = structlog.get_logger(__name__)
+
+GATHER = 0.1
+"""Seconds over which batches of several devices are joined before they go to the sink."""
+MOST_WAITING = 4096
+"""Batches that may wait for the sink; then polls wait too, so that nothing is dropped."""
+
+
+class SnmpCollector:
+    """Polls the devices of its settings until it is cancelled.
+
+    Parameters
+    ----------
+    settings
+        Devices, credentials, pace.
+    registry
+        Where points are registered.
+    sink
+        Called with batches; one call at a time.
+    profiles
+        By name; those that come with Hallwatch by default.
+
+    Notes
+    -----
+    Each device has one task and one session, and at most one request under way, so a sick one delays nobody. Polls
+    spread over the interval by the device's id. A device that failed `breaker_after` times in a row is asked one
+    object at growing intervals until it answers again.
+    """
+
+    def __init__(
+        self,
+        settings: SnmpSettings,
+        registry: PointRegistry,
+        sink: Sink,
+        *,
+        profiles: Mapping[str, Profile] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._sink = sink
+        self._profiles = profiles if profiles is not None else shipped_profiles()
+        self._queue: asyncio.Queue[Batch] = asyncio.Queue(MOST_WAITING)
+        self._lateness: deque[float] = deque(maxlen=2000)
+        self._wake: dict[str, asyncio.Event] = {}
+        self._rejected = 0
+        self.devices: dict[str, PolledDevice] = {t.id: self._device(t) for t in settings.targets}
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._hand_over(), name="snmp sink")
+            for device in self.devices.values():
+                self._wake[device.target.id] = asyncio.Event()
+                tasks.create_task(self._keep_polling(device), name=f"snmp {device.target.id}")
+
+    def poll_soon(self, host: str) -> bool:
+        """Poll the devices at this address now; return whether there are any."""
+        found = [d for d in self.devices.values() if host in {d.target.host, d.target.id}]
+        for device in found:
+            if device.target.id in self._wake:
+                self._wake[device.target.id].set()
+        return bool(found)
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters for the health page."""
+        devices = self.devices.values()
+        late = sorted(self._lateness)
+        return {
+            "devices": len(self.devices),
+            "up": sum(d.state == 1 for d in devices),
+            "points": sum(d.point_count for d in devices),
+            "polls": sum(d.polls for d in devices),
+            "readings": sum(d.readings for d in devices),
+            "requests": sum(d.client.traffic.requests for d in devices),
+            "timeouts": sum(d.client.traffic.timeouts for d in devices),
+            "errors": sum(d.client.traffic.errors for d in devices),
+            "rejected": self._rejected,
+            "waiting": self._queue.qsize(),
+            "lateness_p99_s": late[int(0.99 * (len(late) - 1))] if late else 0.0,
+            "down": {d.target.id: d.reason for d in devices if d.state != 1 and d.polls},
+        }
+
+    def _device(self, target: Target) -> PolledDevice:
+        polling = target.polling or self._settings.polling
+        secrets = (target.credentials or self._settings.credentials).secrets()
+        client: SnmpClient = GufoClient(
+            target.host, target.port, secrets, timeout=polling.timeout, retries=polling.retries
+        )
+        return PolledDevice(target, polling, client, self._registry, self._profiles)
+
+    async def _keep_polling(self, device: PolledDevice) -> None:
+        polling, wake = device.polling, self._wake[device.target.id]
+        due = time.monotonic() + polling.interval * first_offset(device.target.id)
+        while True:
+            woken = await _sleep_until(due, wake)
+            if not woken:
+                self._lateness.append(time.monotonic() - due)
+            if device.failures >= polling.breaker_after and not await device.knock():
+                await self._queue.put(device.health())
+                due = time.monotonic() + breaker_wait(device.failures, polling)
+                continue
+            was = device.state
+            await self._queue.put(await device.poll())
+            if device.state != was:
+                log.info("device", id=device.target.id, up=device.state == 1, reason=device.reason)
+            # Slots that were missed are skipped, not made up for.
+            due = max(due + polling.interval, time.monotonic()) if not woken else due
+
+    async def _hand_over(self) -> None:
+        while True:
+            batches = [await self._queue.get()]
+            await asyncio.sleep(GATHER)
+            while not self._queue.empty():
+                batches.append(self._queue.get_nowait())
+            batch = Batch.concat(batches)
+            wait = 0.5
+            while True:
+                try:
+                    await self._sink(batch)
+                    break
+                except HallwatchError as error:
+                    if not error.retryable:
+                        self._rejected += len(batch)
+                        log.error("readings rejected", count=len(batch), error=str(error))
+                        break
+                    log.warning("sink not ready", error=str(error), again_in_s=wait)
+                    await asyncio.sleep(wait)
+                    wait = min(2 * wait, 30.0)
+
+
+def first_offset(device_id: str) -> float:
+    """Return where in the interval a device is polled, 0 to 1, the same at each start."""
+    return zlib.crc32(device_id.encode()) / 2**32
+
+
+def breaker_wait(failures: int, polling: Polling, chance: Callable[[], float] = random.random) -> float:
+    """Return the seconds to the next knock at a device that failed so often in a row."""
+    steps = min(failures - polling.breaker_after, 16)
+    return float(min(polling.interval * 2.0**steps, polling.breaker_longest) * (0.9 + 0.2 * chance()))
+
+
+async def _sleep_until(due: float, wake: asyncio.Event) -> bool:
+    """Sleep until `due`, or until `wake` is set; return whether it was."""
+    try:
+        async with asyncio.timeout(max(0.0, due - time.monotonic())):
+            await wake.wait()
+    except TimeoutError:
+        return False
+    wake.clear()
+    return True

@@ -1,0 +1,308 @@
+"""One polled device: its inventory, its readings as columns, how well it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from collectors.snmp.client import SnmpClient
+from collectors.snmp.discovery import SYS_UPTIME, choose, identify, named, profiles_to_read, take_inventory
+from collectors.snmp.profiles import Derived, Profile
+from collectors.snmp.rates import Counter
+from collectors.snmp.readings import Device, Reading, read
+from collectors.snmp.settings import Polling, Target
+from collectors.snmp.walk import Scalar, text
+from domain.batch import Batch, now_ms
+from domain.catalogue import POINT_TYPES
+from domain.errors import SourceError, SourceProtocolError, SourceRefused, SourceTimeout
+from domain.points import Point, PointRegistry
+
+UP_STATES = ((0, "no answer"), (1, "up"), (2, "refused"), (3, "broken answers"))
+INVENTORY_AGAIN = 60.0
+"""Seconds before rows that vanished cause another inventory."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A reading in the poll: where it goes and how it is converted."""
+
+    reading: Reading
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sum:
+    """A derived point: the sum of some readings."""
+
+    index: int
+    oids: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is asked at each poll."""
+
+    fast: tuple[str, ...] = ()
+    slow: tuple[str, ...] = ()
+    columns: dict[str, _Column] = field(default_factory=dict)
+    sums: tuple[_Sum, ...] = ()
+
+
+class PolledDevice:
+    """One device and all that is known of it.
+
+    Parameters
+    ----------
+    target
+        Where it is and how it is filed.
+    polling
+        Interval, patience, sizes.
+    client
+        The session with it.
+    registry
+        Where its points are registered.
+    profiles
+        By name.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        polling: Polling,
+        client: SnmpClient,
+        registry: PointRegistry,
+        profiles: Mapping[str, Profile],
+    ) -> None:
+        self.target, self.polling, self.client = target, polling, client
+        self.profile: str | None = None
+        self.description = ""
+        self.state = 0
+        self.reason = "not asked yet"
+        self.failures = 0
+        self.polls = 0
+        self.readings = 0
+        self._registry = registry
+        self._profiles = profiles
+        self._plan: _Plan | None = None
+        self._counters: dict[str, Counter] = {}
+        self._uptime: int | None = None
+        self._inventory_due = self._slow_due = 0.0
+        self._inventory_taken = 0.0
+        self._varbinds = polling.max_varbinds
+        own = target.id
+        self._health = tuple(
+            registry.register(
+                Point(
+                    key=f"Device/{point_type}/snmp/{own}",
+                    object_type="Device",
+                    point_type=point_type,
+                    object_id=own,
+                    object_name=target.name,
+                    unit=POINT_TYPES[point_type].unit,
+                    state_text=UP_STATES if point_type == "DeviceUp" else (),
+                    associate=target.associate,
+                    process_area=target.process_area,
+                    source=f"snmp:{own}",
+                )
+            )
+            for point_type in ("DeviceUp", "DeviceLatency", "DeviceTimeouts", "DeviceErrors")
+        )
+
+    @property
+    def point_count(self) -> int:
+        """Readings that a poll asks for."""
+        return len(self._plan.columns) if self._plan is not None else 0
+
+    async def poll(self) -> Batch:
+        """Ask for everything that is due; what failed shows in the batch's DeviceUp, what was read is in it too."""
+        began = time.monotonic()
+        requests = self.client.traffic.requests
+        rows: list[tuple[int, int, float]] = []
+        deadline = self.polling.deadline or 0.9 * self.polling.interval
+        try:
+            # The first inventory of a large device may take longer than a poll may.
+            if self._plan is None or began >= self._inventory_due:
+                async with asyncio.timeout(max(deadline, 60.0)):
+                    await self._take_inventory()
+            async with asyncio.timeout(deadline):
+                await self._read(rows)
+        except TimeoutError:
+            self._failed(0, f"the poll took longer than {deadline:g} s")
+        except SourceTimeout as error:
+            self._failed(0, str(error))
+        except SourceRefused as error:
+            self._failed(2, str(error))
+        except SourceProtocolError as error:
+            self._failed(3, str(error))
+        except SourceError as error:
+            self._failed(0, str(error))
+        else:
+            self.state, self.reason, self.failures = 1, "", 0
+        self.polls += 1
+        self.readings += len(rows)
+        took = (time.monotonic() - began) / max(1, self.client.traffic.requests - requests)
+        return self._batch(rows, took)
+
+    async def knock(self) -> bool:
+        """Ask one object, once: whether a device that was given up answers again."""
+        self.polls += 1
+        try:
+            await self.client.get([SYS_UPTIME])
+        except SourceRefused as error:
+            self._failed(2, str(error))
+        except SourceProtocolError as error:
+            self._failed(3, str(error))
+        except SourceError as error:
+            self._failed(0, str(error))
+        else:
+            return True
+        return False
+
+    def health(self) -> Batch:
+        """Return the points on how well it answers, without a reading."""
+        return self._batch([], None)
+
+    def expect_change(self) -> None:
+        """Take the inventory anew at the next poll."""
+        self._inventory_due = 0.0
+
+    def _failed(self, state: int, reason: str) -> None:
+        self.state, self.reason = state, reason
+        self.failures += 1
+
+    def _batch(self, rows: Sequence[tuple[int, int, float]], latency: float | None) -> Batch:
+        now = now_ms()
+        up, took, timeouts, errors = self._health
+        traffic = self.client.traffic
+        health: list[tuple[int, int, float]] = [
+            (up, now, self.state),
+            (timeouts, now, traffic.timeouts),
+            (errors, now, traffic.errors),
+        ]
+        if latency is not None and self.state == 1:
+            health.append((took, now, latency))
+        index, observed, value = zip(*rows, *health, strict=True)
+        return Batch.of(index, observed, value, received=now)
+
+    async def _take_inventory(self) -> None:
+        identity = await identify(self.client)
+        self.description = identity.description
+        if self.target.profile == "auto":
+            profile = await choose(self.client, identity, self._profiles)
+        else:
+            profile = named(self._profiles, self.target.profile)
+        self.profile = profile.name if profile is not None else None
+        parts = profiles_to_read(profile, self._profiles)
+        inventory = await take_inventory(
+            self.client, parts, count=self.polling.max_varbinds, max_varbinds=self._varbinds
+        )
+        t = self.target
+        device = Device(t.id, t.name, t.serves, t.associate, t.process_area, t.phase, t.object_type)
+        taken: set[tuple[str, ...]] = set()
+        found = [r for part in parts for r in read(part, inventory.walk, device, taken) if not r.duplicate]
+        derived = [d for part in parts for d in part.derived]
+        self._plan = self._planned(found, derived)
+        now = time.monotonic()
+        self._inventory_taken, self._inventory_due, self._slow_due = now, now + self.polling.inventory, 0.0
+
+    def _planned(self, found: Sequence[Reading], derived: Sequence[Derived]) -> _Plan:
+        columns = {r.oid: _Column(r, self._registry.register(r.point)) for r in found}
+
+        def wanted(slow: bool) -> tuple[str, ...]:
+            chosen = [r for r in found if r.slow == slow]
+            guards = (oid for r in chosen for oid, _ in r.guards)
+            return tuple(dict.fromkeys([*(r.oid for r in chosen), *guards, *(() if slow else (SYS_UPTIME,))]))
+
+        sums: list[_Sum] = []
+        for d in derived:
+            by_object: dict[str, list[Reading]] = {}
+            for r in found:
+                if r.symbol == d.sum_of:
+                    by_object.setdefault(r.point.object_id, []).append(r)
+            for object_id, parts in by_object.items():
+                total = (object_id, d.point, "")
+                # A total that the device itself tells is better than a sum.
+                if not any((r.point.object_id, r.point.point_type, r.point.phase) == total for r in found):
+                    sums.append(self._sum(d, object_id, parts))
+        return _Plan(wanted(False), wanted(True), columns, tuple(sums))
+
+    def _sum(self, derived: Derived, object_id: str, parts: Sequence[Reading]) -> _Sum:
+        first = parts[0].point
+        point = Point(
+            key=f"{first.object_type}/{derived.point}/snmp/{self.target.id}/sum.{derived.sum_of}.{object_id}",
+            object_type=first.object_type,
+            point_type=derived.point,
+            object_id=object_id,
+            object_name=first.object_name,
+            unit=first.unit,
+            serves=first.serves,
+            associate=first.associate,
+            process_area=first.process_area,
+            source=first.source,
+        )
+        return _Sum(self._registry.register(point), tuple(r.oid for r in parts))
+
+    async def _read(self, rows: list[tuple[int, int, float]]) -> None:
+        plan = self._plan
+        assert plan is not None
+        now = time.monotonic()
+        slow = bool(plan.slow) and now >= self._slow_due
+        oids = (*plan.fast, *plan.slow) if slow else plan.fast
+        got: dict[str, Scalar] = {}
+        at: dict[str, int] = {}
+        start = 0
+        while start < len(oids):
+            part = oids[start : start + self._varbinds]
+            answer = await self.client.get(part)
+            if not answer and len(part) > 4:
+                # Nothing at all: most likely the answer would have been too big for the agent.
+                self._varbinds = max(4, len(part) // 2)
+                continue
+            start += len(part)
+            got |= answer
+            at |= dict.fromkeys(answer, now_ms())
+        self._notice_restart(got.get(SYS_UPTIME))
+        values: dict[str, float] = {}
+        for oid, raw in got.items():
+            column = plan.columns.get(oid)
+            if column is None:
+                continue
+            value = self._value(column.reading, raw, got, at[oid])
+            if value is not None:
+                values[oid] = value
+                rows.append((column.index, at[oid], value))
+        rows += [
+            (total.index, at[total.oids[-1]], sum(values[oid] for oid in total.oids))
+            for total in plan.sums
+            if all(oid in values for oid in total.oids)
+        ]
+        if slow:
+            self._slow_due = now + self.polling.slow
+        asked = sum(oid in plan.columns for oid in oids)
+        gone = asked - sum(oid in plan.columns for oid in got)
+        if gone and now - self._inventory_taken > INVENTORY_AGAIN:
+            self._inventory_due = 0.0
+
+    def _value(self, reading: Reading, raw: Scalar, got: Mapping[str, Scalar], observed: int) -> float | None:
+        for oid, pattern in reading.guards:
+            if pattern.fullmatch(text(got.get(oid))):
+                return None
+        if not reading.rate:
+            return reading.convert(raw)
+        if not isinstance(raw, int):
+            return None
+        counter = self._counters.setdefault(reading.oid, Counter(reading.rate))
+        rate = counter.rate(raw, observed)
+        return None if rate is None else rate * reading.scale
+
+    def _notice_restart(self, raw: Scalar) -> None:
+        """Forget counters and the inventory of an agent that has started anew."""
+        if not isinstance(raw, int):
+            return
+        before, self._uptime = self._uptime, raw
+        wrapped = before is not None and before > 0xFFFF0000 and raw < 0x10000000
+        if before is not None and raw < before and not wrapped:
+            self._counters.clear()
+            self.expect_change()

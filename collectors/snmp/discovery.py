@@ -1,0 +1,188 @@
+"""Which profile a device has, and everything that the profile wants to know of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from collectors.snmp.client import SnmpClient
+from collectors.snmp.profiles import Match, Profile, Table
+from collectors.snmp.walk import Scalar, Walk, text
+from domain.errors import ConfigurationError, Problem, SourceError, SourceTimeout
+
+SYS_DESCR, SYS_OBJECT_ID, SYS_UPTIME = "1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0", "1.3.6.1.2.1.1.3.0"
+ALWAYS = ("system", "entity-sensor")
+"""Standard MIBs read from every device beside its profile."""
+FALLBACK = ("system", "ups-mib", "entity-sensor", "if-mib")
+"""Standard MIBs read from a device that no profile knows."""
+SMALL_TABLE = 8
+"""Up to so many rows a table is read whole, beyond column by column."""
+LARGEST_WHOLE = 600
+"""A table that turns out to hold more objects than that is read column by column after all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a device says that it is."""
+
+    description: str
+    object_id: str
+
+
+async def identify(client: SnmpClient) -> Identity:
+    """Ask a device what it is.
+
+    Raises
+    ------
+    SourceTimeout, SourceRefused, SourceProtocolError
+    """
+    got = await client.get([SYS_DESCR, SYS_OBJECT_ID])
+    return Identity(text(got.get(SYS_DESCR)), text(got.get(SYS_OBJECT_ID)).lstrip("."))
+
+
+async def choose(client: SnmpClient, identity: Identity, profiles: Mapping[str, Profile]) -> Profile | None:
+    """Return the profile that matches most specifically, or None.
+
+    The longest sysObjectID prefix wins; at equal length a matching sysDescr, then an existing object.
+    """
+    ranked = sorted(
+        (
+            (_rank(match), profile.name, match)
+            for profile in profiles.values()
+            for match in profile.match
+            if _matches(match, identity)
+        ),
+        key=lambda r: (-r[0][0], -r[0][1], r[1]),
+    )
+    answers: dict[str, bool] = {}
+    for _, name, match in ranked:
+        if match.exists is not None:
+            if match.exists not in answers:
+                answers[match.exists] = bool(await client.walk(match.exists, count=2, most=1)) or bool(
+                    await client.get([match.exists])
+                )
+            if not answers[match.exists]:
+                continue
+        return profiles[name]
+    return None
+
+
+def _matches(match: Match, identity: Identity) -> bool:
+    if match.sysObjectID and not f"{identity.object_id}.".startswith(match.sysObjectID + "."):
+        return False
+    return not match.sysDescr or re.search(match.sysDescr, identity.description) is not None
+
+
+def _rank(match: Match) -> tuple[int, int]:
+    return (
+        len(match.sysObjectID.split(".")) if match.sysObjectID else 0,
+        2 * (match.sysDescr is not None) + (match.exists is not None),
+    )
+
+
+def profiles_to_read(profile: Profile | None, profiles: Mapping[str, Profile]) -> list[Profile]:
+    """Return the device's own profile and the standard MIBs that go with it."""
+    names = ALWAYS if profile is not None else FALLBACK
+    own = {table.oid for table in profile.tables} if profile is not None else set()
+    standard = [profiles[n] for n in names if n in profiles]
+    return [
+        *([profile] if profile is not None else []),
+        *(p.model_copy(update={"tables": [t for t in p.tables if t.oid not in own]}) for p in standard),
+    ]
+
+
+def named(profiles: Mapping[str, Profile], name: str) -> Profile:
+    """Return a profile by name.
+
+    Raises
+    ------
+    ConfigurationError
+        Telling the known names.
+    """
+    if name not in profiles:
+        raise ConfigurationError(
+            Problem(
+                "snmp", "profile", f"no profile is called {name!r}", f"Known: {', '.join(sorted(profiles))}"
+            )
+        )
+    return profiles[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What was read of a device, and the tables that failed."""
+
+    walk: Walk
+    failed: tuple[str, ...]
+
+
+async def take_inventory(
+    client: SnmpClient, profiles: Iterable[Profile], *, count: int = 40, max_varbinds: int = 40
+) -> Inventory:
+    """Read everything that `profiles` name: values, labels, units, scales.
+
+    A table that breaks the protocol is left out and named; a device that stops answering raises.
+
+    Raises
+    ------
+    SourceTimeout
+        Where the device does not answer.
+    """
+    walk, failed = Walk(), []
+    scalars: list[str] = []
+    elsewhere: dict[str, None] = {}
+    for profile in profiles:
+        for table in profile.tables:
+            if not table.index:
+                scalars += [f"{table.oid}.{v.at}.0" for v in table.values]
+                scalars += [f"{f.oid or f'{table.oid}.{f.at}'}.0" for f in table.fields.values()]
+                continue
+            try:
+                rows = await _table(client, table, count)
+            except SourceTimeout:
+                raise
+            except SourceError as error:
+                failed.append(f"{table.symbol}: {error}")
+                continue
+            walk.update(rows)
+            if rows:
+                elsewhere |= {f.oid: None for f in table.fields.values() if f.oid}
+    for oid in elsewhere:
+        try:
+            walk.update(await client.walk(oid, count=count))
+        except SourceTimeout:
+            raise
+        except SourceError as error:
+            failed.append(f"{oid}: {error}")
+    wanted = [o for o in dict.fromkeys(scalars) if o not in walk]
+    for start in range(0, len(wanted), max_varbinds):
+        walk.update(await get_all(client, wanted[start : start + max_varbinds]))
+    return Inventory(walk, tuple(failed))
+
+
+async def get_all(client: SnmpClient, oids: list[str]) -> list[tuple[str, Scalar]]:
+    """Return what the agent has of `oids`, halving a request that it answers with nothing at all."""
+    got = await client.get(oids)
+    if got or len(oids) == 1:
+        return list(got.items())
+    half = len(oids) // 2
+    return [*await get_all(client, oids[:half]), *await get_all(client, oids[half:])]
+
+
+async def _table(client: SnmpClient, table: Table, count: int) -> list[tuple[str, Scalar]]:
+    """Read what a profile wants of a table: a short one whole, a long one column by column."""
+    first = await client.walk(table.oid, count=count, most=count)
+    if not first or len(first) < count:
+        return first
+    head = _column_of(first[0][0], table)
+    if sum(_column_of(oid, table) == head for oid, _ in first) <= SMALL_TABLE:
+        whole = await client.walk(table.oid, count=count, most=LARGEST_WHOLE)
+        if len(whole) < LARGEST_WHOLE:
+            return whole
+    wanted = dict.fromkeys([*(f.at for f in table.fields.values() if f.at), *(v.at for v in table.values)])
+    return [row for at in wanted for row in await client.walk(f"{table.oid}.{at}", count=count)]
+
+
+def _column_of(oid: str, table: Table) -> str:
+    return oid[len(table.oid) + 1 :].split(".", 1)[0]
