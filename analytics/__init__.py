@@ -1,0 +1,1 @@
+"""Forecasts, excursions against limits, anomaly detection and their evaluation."""

@@ -1,0 +1,136 @@
+"""Combining the members per lead time by how they did lately, and correcting the result by its own errors.
+
+Weights: softmax of each member's recent pinball loss relative to the best one's, per bucket of leads (the
+exponentially weighted average of Vovk 1990, with older losses forgotten). Correction: the conformal shift of
+each quantile, that is the same quantile of its recent errors per bucket (Romano et al. 2019, Conformalized
+Quantile Regression, here for every level), taken in part because errors of few origins are noisy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.forecast.levels import LEVELS, pinball
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+BUCKET_DAYS: Floats = np.array([0.0, 1 / 24, 0.125, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, np.inf])
+"""Edges of the lead buckets, days."""
+
+SHARPNESS = 10.0
+"""How hard a member that loses by a given share is punished."""
+
+HALF_LIFE = 0.5
+"""After this share of the calibration span an error counts half."""
+
+SHIFT_SHARE = 0.5
+"""Share of the conformal shift that is applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the members said at past origins, and what came.
+
+    Attributes
+    ----------
+    origins : int array, shape (n,)
+        Positions, ascending.
+    actual : array, shape (n, leads)
+        Scaled target; NaN where unmeasured or not known yet.
+    forecasts : array, shape (members, n, leads, levels)
+    """
+
+    origins: Ints
+    actual: Floats
+    forecasts: Floats
+
+    def followed_by(self, newer: Record, keep: int) -> Record:
+        """Append a newer record, keeping the ``keep`` newest origins."""
+        return Record(
+            np.concatenate([self.origins, newer.origins])[-keep:],
+            np.concatenate([self.actual, newer.actual])[-keep:],
+            np.concatenate([self.forecasts, newer.forecasts], axis=1)[:, -keep:],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """Weights and shifts per lead bucket.
+
+    Attributes
+    ----------
+    weights : array, shape (buckets, members)
+        Each row sums to 1.
+    shift : array, shape (buckets, levels)
+        Added to the combined quantiles, in units of the scaled target.
+    """
+
+    weights: Floats
+    shift: Floats
+
+    def apply(self, forecasts: Floats, leads: Ints, day: int) -> Floats:
+        """Combine member quantiles of shape (members, leads, levels) into (leads, levels), ascending."""
+        bucket = bucket_of(leads, day)
+        mixed = np.einsum("lm,mlq->lq", self.weights[bucket], forecasts)
+        return np.sort(mixed + self.shift[bucket], axis=1)
+
+
+def bucket_of(leads: Ints, day: int) -> Ints:
+    """Bucket of each lead."""
+    ahead = (leads + 0.5) / day
+    return np.searchsorted(BUCKET_DAYS, ahead, side="right").astype(np.int64) - 1
+
+
+def _weighted_quantiles(errors: Floats, weights: Floats) -> Floats:
+    """Quantile of column j of the errors at level j, each error with its weight; shape (levels,)."""
+    order = np.argsort(errors, axis=0)
+    total = np.cumsum(weights[order], axis=0)
+    place = (total - 0.5 * weights[order]) / total[-1]
+    ascending = np.take_along_axis(errors, order, axis=0)
+    return np.array([np.interp(level, place[:, j], ascending[:, j]) for j, level in enumerate(LEVELS)])
+
+
+def combine(record: Record, leads: Ints, day: int, prior: Floats) -> Combination:
+    """Weights and shifts from a record.
+
+    Parameters
+    ----------
+    record : Record
+    leads : int array
+        Of the record.
+    day : int
+        Steps in a day.
+    prior : array, shape (members,)
+        Weights where the record says nothing.
+    """
+    buckets = len(BUCKET_DAYS) - 1
+    count = len(record.origins)
+    weights = np.tile(prior / prior.sum(), (buckets, 1))
+    shift = np.zeros((buckets, len(LEVELS)))
+    if not count:
+        return Combination(weights, shift)
+    recency = 0.5 ** (np.arange(count)[::-1] / count / HALF_LIFE)
+    loss = pinball(record.actual[None], record.forecasts).mean(axis=-1)
+    bucket = bucket_of(leads, day)
+    for k in range(buckets):
+        within = bucket == k
+        actual = record.actual[:, within]
+        known = ~np.isnan(actual)
+        if known.sum() < 20:
+            if k > 0:
+                weights[k], shift[k] = weights[k - 1], shift[k - 1]
+            continue
+        row_weight = np.broadcast_to(recency[:, None], actual.shape)[known]
+        member_loss = (loss[:, :, within][:, known] * row_weight).sum(axis=1)
+        best = member_loss.min()
+        relative = member_loss / best - 1 if best > 0 else (member_loss > 0).astype(float)
+        weight = prior * np.exp(-SHARPNESS * relative)
+        weights[k] = weight / weight.sum()
+        mixed = np.einsum("m,mnlq->nlq", weights[k], record.forecasts[:, :, within])
+        errors = actual[known][:, None] - mixed[known]
+        shift[k] = SHIFT_SHARE * _weighted_quantiles(errors, row_weight)
+    return Combination(weights, shift)
