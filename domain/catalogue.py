@@ -278,6 +278,7 @@ _OURS = (
     _ours("GpuXid", "count", "XID of a GPU error event (NVML)"),
     _ours("GpuAvailable", STATE, "Whether the driver still reaches the GPU"),
     _ours("TrayOnline", STATE, "Whether the tray's agent is connected"),
+    _ours("SweepsTaken", "count", "Sequence number of the tray agent's sweep", counter=True),
     _ours("SweepsSpooled", "count", "Sweeps that wait in the tray agent's spool"),
     _ours("SweepsDropped", "count", "Sweeps that the tray agent's full spool dropped", counter=True),
     # what Hallwatch works out itself

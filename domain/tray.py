@@ -58,6 +58,7 @@ TRAY_FIELDS: tuple[str, ...] = (
     "TokenRate",
     "TokensGenerated",
     "TokenEfficiency",
+    "SweepsTaken",
     "SweepsSpooled",
     "SweepsDropped",
 )

@@ -1,0 +1,155 @@
+"""The MQTT collector: receives, decodes in bulk, hands batches to the sink, and acknowledges once it has them.
+
+paho's network thread only appends messages to a queue; the event loop empties it a few times a second. When the
+queue is full the network thread waits, the socket fills, and the broker is held back instead of memory growing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from typing import Any
+
+import structlog
+
+from collectors.mqtt.connection import Connection
+from collectors.mqtt.decoder import Decoder, Message
+from collectors.mqtt.settings import MqttSettings
+from domain.batch import Sink, now_ms
+from domain.dsx import METADATA, VALUES
+from domain.errors import HallwatchError
+from domain.points import PointRegistry
+from domain.tray import PRESENCES, SWEEPS
+
+log = structlog.get_logger(__name__)
+
+_TICK_S = 5.0
+"""How often the heartbeat watch speaks."""
+
+
+class MqttCollector:
+    """Collects DSX Exchange points and tray sweeps from one broker.
+
+    Parameters
+    ----------
+    settings
+        Broker, subscriptions, limits.
+    registry
+        Where points are registered as their metadata comes.
+    sink
+        Takes each batch; its messages are acknowledged after it returned.
+    """
+
+    def __init__(self, settings: MqttSettings, registry: PointRegistry, sink: Sink) -> None:
+        self.settings = settings
+        self.decoder = Decoder(settings, registry)
+        self._sink = sink
+        self._messages: deque[Message] = deque()
+        self._signalled = False
+        self._room = threading.Condition()
+        self._running = False
+        self._arrived = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._held_back = 0
+        self._sink_failures = 0
+        share = f"$share/{settings.share}/" if settings.share else ""
+        # Everybody needs metadata, presence and heartbeats; values and sweeps are shared among collectors.
+        everybody = [METADATA, PRESENCES, *(["BMS/v1/+/Value/System/#"] if share else [])]
+        self.connection = Connection(
+            settings.broker, self._take, [*everybody, f"{share}{VALUES}", f"{share}{SWEEPS}"]
+        )
+
+    async def run(self) -> None:
+        """Collect until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        self._arrived = asyncio.Event()
+        self._running = True
+        self.connection.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._hand_over())
+                group.create_task(self._watch_heartbeats())
+        finally:
+            with self._room:
+                self._running = False
+                self._room.notify_all()
+            await asyncio.to_thread(self.connection.stop)
+
+    def _take(self, topic: bytes, payload: bytes, mid: int) -> None:
+        """Keep a message; runs in the network thread."""
+        self._messages.append((topic, payload, mid))
+        if not self._signalled and self._loop is not None:
+            self._signalled = True
+            self._loop.call_soon_threadsafe(self._arrived.set)
+        if len(self._messages) >= self.settings.queue_messages:
+            self._held_back += 1
+            with self._room:
+                while self._running and len(self._messages) >= self.settings.queue_messages:
+                    self._room.wait(1.0)
+
+    async def _hand_over(self) -> None:
+        take = self._messages.popleft
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            await asyncio.sleep(self.settings.batch_ms / 1000)
+            self._signalled = (
+                False  # before the list is emptied: a message that comes meanwhile signals again
+            )
+            while self._messages:
+                count = min(len(self._messages), self.settings.batch_messages)
+                messages = [take() for _ in range(count)]
+                with self._room:
+                    self._room.notify_all()
+                await self._store(messages)
+
+    async def _store(self, messages: list[Message]) -> None:
+        batch = self.decoder.decode(messages, now_ms())
+        while len(batch):
+            try:
+                await self._sink(batch)
+                break
+            except HallwatchError as error:
+                # Not acknowledged: kept here, and the broker is held back, until the sink takes it.
+                self._sink_failures += 1
+                log.error("batch not accepted, trying again", error=str(error), rows=len(batch))
+                await asyncio.sleep(1.0)
+        self.decoder.parked.save()
+        self.connection.acknowledge(mid for _, _, mid in messages if mid)
+
+    async def _watch_heartbeats(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            # Without a broker nothing is known about the BMS.
+            alive = self.decoder.alive_rows(now_ms()) if self.connection.state.connected else None
+            if alive is not None:
+                await self._sink(alive)
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters for the health page: connection, messages, violations by reason, trays, heartbeats."""
+        state, decoder = self.connection.state, self.decoder
+        return {
+            "connected": state.connected,
+            "protocol": state.protocol,
+            "connects": state.connects,
+            "outage_s": round(state.outage_s, 1),
+            "error": state.error,
+            "queued": len(self._messages),
+            "held_back": self._held_back,
+            "sink_failures": self._sink_failures,
+            **decoder.counts,
+            "points": len(decoder.points),
+            "waiting_for_metadata": decoder.parked.keys()[:20],
+            "parked_now": len(decoder.parked),
+            "parked_dropped": decoder.parked.dropped,
+            "violations": dict(decoder.quarantine.counts),
+            "violations_recent": list(decoder.quarantine.recent)[-20:],
+            "trays": len(decoder.trays.known),
+            "trays_online": sum(decoder.trays.online.values()),
+            **decoder.trays.counts,
+            "sweeps_missing": None if self.settings.share else decoder.trays.missing(),
+            "heartbeats": {
+                b.name: {"alive": b.told, "gone": b.gone} for b in decoder.heartbeats.beats.values()
+            },
+        }
