@@ -13,6 +13,11 @@ class Severity(StrEnum):
     WARNING = "warning"
     INFO = "info"
 
+    @property
+    def rank(self) -> int:
+        """Order of severities: 0 for info, higher is worse."""
+        return (Severity.INFO, Severity.WARNING, Severity.CRITICAL).index(self)
+
 
 class AlertState(StrEnum):
     """Open: nobody has taken it. Acknowledged: somebody has. Cleared: the condition is gone."""

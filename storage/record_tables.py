@@ -96,6 +96,7 @@ deliveries = Table(
     _id(),
     Column("alert_id", _ID, ForeignKey("alerts.id"), nullable=False),
     _text("event", 20),
+    _text("severity", 20),
     _text("channel"),
     _text("status", 20),
     _time("created"),

@@ -77,6 +77,14 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What of an alert was queued or told: its events, and the worst severity that was told."""
+
+    events: frozenset[Event]
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
 class Silence:
     """Alerts of matching rule and object page nobody from `start` to before `end` (UTC ms); they are shown still.
 
@@ -224,7 +232,10 @@ class Records:
             return _alert(_alert_row(db, alert_id))
 
     def clear_alerts(self, alert_ids: Sequence[int], now: int, who: str = "", note: str = "") -> list[Alert]:
-        """Clear active alerts, in one transaction, and return them; those cleared already are left alone."""
+        """Clear active alerts and return them; those cleared already are left alone.
+
+        In the same transaction it queues the news for every channel that was, or is to be, told of the alert.
+        """
         cleared = []
         with self.writing() as db:
             for alert_id in alert_ids:
@@ -237,6 +248,7 @@ class Records:
                     .values(state=AlertState.CLEARED.value, cleared_at=now, updated=now)
                 )
                 _log(db, alert_id, now, AlertState.CLEARED, Severity(row.severity), who, note)
+                _queue_cleared(db, alert_id, row.severity, now)
                 cleared.append(_alert(_alert_row(db, alert_id)))
         return cleared
 
@@ -303,6 +315,7 @@ class Records:
                 same = (d.c.alert_id == alert_id) & (d.c.event == what.value) & (d.c.channel == channel)
                 known = db.execute(select(d.c.id, d.c.status).where(same)).first()
                 fields = {
+                    "severity": _alert_row(db, alert_id).severity,
                     "status": DeliveryStatus.PENDING.value,
                     "created": now,
                     "not_before": not_before,
@@ -312,9 +325,9 @@ class Records:
                         insert(d).values(alert_id=alert_id, event=what.value, channel=channel, **fields)
                     )
                     added += 1
-                elif what is Event.WORSENED and known.status != DeliveryStatus.PENDING.value:
+                elif what is Event.WORSENED:
                     db.execute(update(d).where(d.c.id == known.id).values(**fields))
-                    added += 1
+                    added += known.status != DeliveryStatus.PENDING.value
         return added
 
     def due_deliveries(self, now: int) -> list[tuple[Delivery, Alert]]:
@@ -349,12 +362,22 @@ class Records:
         with self.reading() as db:
             return [_delivery(row) for row in db.execute(query)]
 
-    def told(self, alert_ids: Sequence[int]) -> set[tuple[int, Event]]:
-        """Return which events of these alerts were queued or told already, on any channel."""
+    def told(self) -> dict[int, Told]:
+        """Return by active alert what was queued or told already, on any channel; alerts never told are left out."""
         d = t.deliveries
-        query = select(d.c.alert_id, d.c.event).where(d.c.alert_id.in_(alert_ids)).distinct()
+        query = (
+            select(d.c.alert_id, d.c.event, d.c.severity)
+            .join(t.alerts, t.alerts.c.id == d.c.alert_id)
+            .where(t.alerts.c.state.in_(ACTIVE))
+            .distinct()
+        )
+        found: dict[int, Told] = {}
         with self.reading() as db:
-            return {(row.alert_id, Event(row.event)) for row in db.execute(query)}
+            for row in db.execute(query):
+                before = found.get(row.alert_id, Told(frozenset(), Severity.INFO))
+                severity = max(before.severity, Severity(row.severity), key=lambda s: s.rank)
+                found[row.alert_id] = Told(before.events | {Event(row.event)}, severity)
+        return found
 
     def _settle(self, ids: Sequence[int], attempts: int, detail: str, fields: dict[str, Any]) -> None:
         d = t.deliveries
@@ -540,6 +563,23 @@ def _log(
             alert_id=alert_id, at=at, state=state.value, severity=severity.value, who=who, note=note
         )
     )
+
+
+def _queue_cleared(db: Connection, alert_id: int, severity: str, now: int) -> None:
+    d = t.deliveries
+    told = select(d.c.channel).where(d.c.alert_id == alert_id, d.c.status != DeliveryStatus.FAILED.value)
+    for channel in db.scalars(told.distinct()).all():
+        db.execute(
+            insert(d).values(
+                alert_id=alert_id,
+                event=Event.CLEARED.value,
+                severity=severity,
+                channel=channel,
+                status=DeliveryStatus.PENDING.value,
+                created=now,
+                not_before=now,
+            )
+        )
 
 
 def _number(value: float) -> float | None:

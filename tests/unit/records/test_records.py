@@ -9,7 +9,7 @@ import pytest
 from domain.alert import AlertState, Condition, Severity
 from domain.errors import InputError
 from domain.forecast import QUANTILES, Forecast
-from storage.records import DeliveryStatus, Event, Records
+from storage.records import DeliveryStatus, Event, Records, Told
 
 NOW = 1_790_000_000_000
 
@@ -119,7 +119,7 @@ def test_an_event_is_queued_once_per_channel_and_outlives_a_restart(records, url
     again.finish_deliveries([mail.id], DeliveryStatus.DELIVERED, NOW + 1, attempts=1)
     assert again.due_deliveries(NOW) == []
     assert [d.channel for d, _ in again.due_deliveries(NOW + 10)] == ["hook"]
-    assert again.told([alert.id]) == {(alert.id, Event.OPENED)}
+    assert again.told() == {alert.id: Told(frozenset({Event.OPENED}), Severity.CRITICAL)}
     again.close()
 
 
@@ -212,3 +212,23 @@ def test_records_of_another_schema_version_are_refused(records, url):
         db.exec_driver_sql("UPDATE schema_version SET version = 99")
     with pytest.raises(InputError, match="schema version 99"):
         Records(url)
+
+
+def test_whoever_was_told_that_it_opened_is_told_that_it_cleared(records):
+    told, untold = records.open_alerts([condition(), condition(object_id="R018")], NOW)
+    records.queue_deliveries([(told.id, Event.OPENED, "mail", NOW)], NOW)
+    records.clear_alerts([told.id, untold.id], NOW + 5)
+    due = [(d.alert_id, d.event, d.channel) for d, _ in records.due_deliveries(NOW + 5)]
+    assert due == [(told.id, Event.OPENED, "mail"), (told.id, Event.CLEARED, "mail")]
+
+
+def test_a_worse_severity_is_queued_again_and_remembered_as_told(records):
+    (alert,) = records.open_alerts([condition(severity=Severity.INFO)], NOW)
+    records.queue_deliveries([(alert.id, Event.OPENED, "mail", NOW)], NOW)
+    for severity in (Severity.WARNING, Severity.CRITICAL):
+        records.update_alerts([(alert.id, condition(severity=severity))], NOW)
+        assert records.queue_deliveries([(alert.id, Event.WORSENED, "mail", NOW)], NOW) == 1
+        records.finish_deliveries(
+            [d.id for d, _ in records.due_deliveries(NOW)], DeliveryStatus.DELIVERED, NOW
+        )
+        assert records.told()[alert.id].severity == severity

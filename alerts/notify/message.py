@@ -1,0 +1,169 @@
+"""What is told: events of alerts, as text and as JSON, with times as the site's clocks show them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from domain.alert import Alert, Severity
+from domain.units import shown
+from storage.records import Event
+
+MOST_LISTED = 50
+"""A message lists this many alerts and counts the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One event of one alert; `advice` is what to do first, `delivery` the number of the delivery."""
+
+    event: Event
+    alert: Alert
+    advice: str = ""
+    delivery: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What one message tells.
+
+    Parameters
+    ----------
+    id
+        The same for every attempt to deliver it, so that a receiver can tell a repetition.
+    site_id, site_name, zone
+        Where.
+    notices
+        One or more events.
+    console_url
+        Address of the console, empty where not configured.
+    """
+
+    id: str
+    site_id: str
+    site_name: str
+    zone: ZoneInfo
+    notices: tuple[Notice, ...]
+    console_url: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        """The worst severity of what it tells."""
+        return max((n.alert.condition.severity for n in self.notices), key=lambda s: s.rank)
+
+
+class Notifier(Protocol):
+    """A way to tell people."""
+
+    async def send(self, notification: Notification) -> str:
+        """Deliver a message and return a remark worth keeping, or an empty text.
+
+        Raises
+        ------
+        NotificationError
+            If it was not delivered; it says whether trying again makes sense.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+def subject(notification: Notification) -> str:
+    """Return one line: how bad, what, where."""
+    first = notification.notices[0]
+    condition = first.alert.condition
+    tag = f"{notification.severity.value.upper()} {first.event.value}"
+    if len(notification.notices) == 1:
+        return f"[{tag}] {condition.summary} ({notification.site_id})"
+    objects = [n.alert.condition.object_id for n in notification.notices]
+    named = ", ".join(objects[:4]) + (f" and {len(objects) - 4} more" if len(objects) > 4 else "")
+    return f"[{tag}] {condition.rule}: {named} ({notification.site_id})"
+
+
+def body(notification: Notification) -> str:
+    """Return the message as plain text: object, value, limit and time of each alert."""
+    parts = [_paragraph(notice, notification.zone) for notice in notification.notices[:MOST_LISTED]]
+    left = len(notification.notices) - MOST_LISTED
+    if left > 0:
+        parts.append(f"... and {left} more.")
+    parts += sorted({f"What to do first: {n.advice}" for n in notification.notices if n.advice})
+    foot = f"{notification.site_name} ({notification.site_id})"
+    parts.append(f"{foot}\n{notification.console_url}" if notification.console_url else foot)
+    return "\n\n".join(parts) + "\n"
+
+
+def payload(notification: Notification) -> dict[str, Any]:
+    """Return the message as JSON-ready data, as `config/schemas/webhook.schema.json` describes it."""
+    return {
+        "version": 1,
+        "id": notification.id,
+        "site": {
+            "id": notification.site_id,
+            "name": notification.site_name,
+            "timezone": str(notification.zone),
+        },
+        "console_url": notification.console_url or None,
+        "alerts": [_record(notice, notification.zone) for notice in notification.notices],
+    }
+
+
+def local(time: int, zone: ZoneInfo) -> str:
+    """Return a time (UTC ms) as the site's clocks show it, with the zone."""
+    return datetime.fromtimestamp(time / 1000, zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def figure(value: float, unit: str) -> str:
+    """Return a value as people read it, empty where there is none."""
+    if math.isnan(value):
+        return ""
+    return shown(value, unit, 4) if unit else f"{value:g}"
+
+
+def _paragraph(notice: Notice, zone: ZoneInfo) -> str:
+    alert, condition = notice.alert, notice.alert.condition
+    rows = [
+        ("Alert", f"{alert.id}, {condition.rule}, {condition.severity.value}, {notice.event.value}"),
+        ("Object", condition.object_id),
+        ("Value", figure(condition.value, condition.unit)),
+        ("Limit", figure(condition.limit, condition.unit)),
+        ("Since", local(alert.opened, zone)),
+        ("Observed", local(condition.observed, zone) if condition.observed else ""),
+        ("Cleared", local(alert.cleared_at, zone) if alert.cleared_at else ""),
+        ("Taken by", f"{alert.acknowledged_by}: {alert.note}".rstrip(": ") if alert.acknowledged_by else ""),
+    ]
+    lines = [condition.summary, *(f"  {name + ':':<10}{text}" for name, text in rows if text)]
+    return "\n".join(lines)
+
+
+def _record(notice: Notice, zone: ZoneInfo) -> dict[str, Any]:
+    alert, condition = notice.alert, notice.alert.condition
+    return {
+        "event": notice.event.value,
+        "alert_id": alert.id,
+        "key": condition.key,
+        "rule": condition.rule,
+        "object_id": condition.object_id,
+        "severity": condition.severity.value,
+        "state": alert.state.value,
+        "summary": condition.summary,
+        "advice": notice.advice,
+        "value": None if math.isnan(condition.value) else condition.value,
+        "limit": None if math.isnan(condition.limit) else condition.limit,
+        "unit": condition.unit,
+        "opened": _iso(alert.opened),
+        "opened_local": local(alert.opened, zone),
+        "observed": _iso(condition.observed),
+        "acknowledged": _iso(alert.acknowledged_at),
+        "acknowledged_by": alert.acknowledged_by or None,
+        "note": alert.note or None,
+        "cleared": _iso(alert.cleared_at),
+    }
+
+
+def _iso(time: int) -> str | None:
+    if not time:
+        return None
+    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

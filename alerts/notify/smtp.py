@@ -1,0 +1,88 @@
+"""E-mail through an SMTP server."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+
+import aiosmtplib
+
+from alerts.notify.message import Notification, body, subject
+from alerts.settings import Smtp, secret
+from domain.alert import Severity
+from domain.errors import NotificationError
+from storage.records import Event
+
+
+class SmtpNotifier:
+    """Sends one mail per notification, to all recipients.
+
+    Raises
+    ------
+    ConfigurationError
+        If the password that the settings name is not there.
+    """
+
+    def __init__(self, settings: Smtp) -> None:
+        self._settings = settings
+        self._password = secret(settings.password_env, settings.password_file, "password")
+        self._tls: ssl.SSLContext | None = None
+        if settings.security != "none":
+            self._tls = ssl.create_default_context(cafile=settings.ca_file or None)
+
+    async def send(self, notification: Notification) -> str:
+        """Send the mail; see `alerts.notify.Notifier`."""
+        s = self._settings
+        try:
+            refused, _answer = await aiosmtplib.send(
+                self._message(notification),
+                sender=s.sender,
+                recipients=list(s.recipients),
+                hostname=s.host,
+                port=s.port,
+                username=s.username or None,
+                password=self._password or None,
+                use_tls=s.security == "tls",
+                start_tls=s.security == "starttls",
+                tls_context=self._tls,
+                timeout=s.timeout,
+            )
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            raise NotificationError(
+                f"mail server {s.host}:{s.port}: {error}", retryable=_retryable(error)
+            ) from error
+        if refused:
+            return "refused: " + ", ".join(f"{who} ({response.code})" for who, response in refused.items())
+        return ""
+
+    async def close(self) -> None:
+        """Nothing to let go of: a connection lives for one mail."""
+
+    def _message(self, notification: Notification) -> EmailMessage:
+        message = EmailMessage()
+        message["From"] = self._settings.sender
+        message["To"] = ", ".join(self._settings.recipients)
+        # a header is one line, whatever name a device gave itself
+        message["Subject"] = " ".join(subject(notification).split())
+        message["Date"] = format_datetime(datetime.now(notification.zone))
+        message["Message-ID"] = f"<{notification.id}@{notification.site_id}.hallwatch>"
+        message["Auto-Submitted"] = "auto-generated"
+        threads = sorted({n.alert.id for n in notification.notices})
+        message["References"] = " ".join(
+            f"<alert-{alert}@{notification.site_id}.hallwatch>" for alert in threads[:20]
+        )
+        opened = any(n.event is not Event.CLEARED for n in notification.notices)
+        if opened and notification.severity is Severity.CRITICAL:
+            message["Importance"] = "high"
+        message.set_content(body(notification))
+        return message
+
+
+def _retryable(error: Exception) -> bool:
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return any(400 <= refused.code < 500 for refused in error.recipients)
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return 400 <= error.code < 500
+    return not isinstance(error, ssl.SSLCertVerificationError | aiosmtplib.SMTPNotSupported | ValueError)

@@ -1,0 +1,87 @@
+"""JSON by HTTP POST, signed the way of Standard Webhooks where a secret is configured.
+
+Headers: ``webhook-id`` (the same for every attempt), ``webhook-timestamp`` (Unix seconds) and, with a secret,
+``webhook-signature``: ``v1,`` and the base64 of HMAC-SHA256 over ``id.timestamp.body``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import ssl
+import time
+
+import httpx
+import orjson
+
+from alerts.notify.message import Notification, payload
+from alerts.settings import Webhook, secret
+from domain.errors import ConfigurationError, NotificationError, Problem
+
+_TRY_AGAIN = frozenset({408, 425, 429})
+"""Client errors that pass by themselves; every other 4xx needs somebody to change something."""
+
+
+class WebhookNotifier:
+    """Posts one JSON object per notification; any 2xx answer counts as delivered.
+
+    Raises
+    ------
+    ConfigurationError
+        If the secret that the settings name is not there or is not usable.
+    """
+
+    def __init__(self, settings: Webhook) -> None:
+        self._settings = settings
+        self._key = _key(secret(settings.secret_env, settings.secret_file, "secret"))
+        trusted = ssl.create_default_context(cafile=settings.ca_file or None)
+        self._client = httpx.AsyncClient(timeout=settings.timeout, verify=trusted, follow_redirects=False)
+
+    async def send(self, notification: Notification) -> str:
+        """Post the message; see `alerts.notify.Notifier`."""
+        content = orjson.dumps(payload(notification))
+        moment = str(int(time.time()))
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "hallwatch",
+            "webhook-id": notification.id,
+            "webhook-timestamp": moment,
+        }
+        if self._key:
+            headers["webhook-signature"] = signature(self._key, notification.id, moment, content)
+        try:
+            response = await self._client.post(self._settings.url, content=content, headers=headers)
+        except httpx.HTTPError as error:
+            broken = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
+            reason = f"{type(error).__name__} {error}".strip()
+            raise NotificationError(f"webhook: {reason}", retryable=not broken) from error
+        if response.is_success:
+            return ""
+        again = response.is_server_error or response.status_code in _TRY_AGAIN
+        raise NotificationError(f"webhook: the receiver answered {response.status_code}", retryable=again)
+
+    async def close(self) -> None:
+        """Close kept connections."""
+        await self._client.aclose()
+
+
+def signature(key: bytes, message_id: str, timestamp: str, content: bytes) -> str:
+    """Return the signature header of a message."""
+    signed = b".".join((message_id.encode(), timestamp.encode(), content))
+    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+
+
+def _key(text: str) -> bytes:
+    """Return the signing key: base64 after ``whsec_``, any other text as it stands."""
+    if not text.startswith("whsec_"):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except binascii.Error as error:
+        raise ConfigurationError(
+            Problem(
+                "alerts.yaml", "secret", f"what follows whsec_ is not base64 ({error})", "Write it again."
+            )
+        ) from error

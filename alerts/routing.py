@@ -1,0 +1,88 @@
+"""Who is to be told what: routes, silences, inhibition along the topology, escalation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from alerts.settings import AlertSettings, Route
+from domain.alert import Alert, AlertState, Severity
+from domain.topology import Topology
+from storage.records import Event, Silence, Told
+
+Wanted = tuple[int, Event, str, int]
+"""Alert id, event, channel, and not before when (UTC ms)."""
+
+
+class Routing:
+    """Decides from the configuration; keeps no state."""
+
+    def __init__(self, settings: AlertSettings) -> None:
+        self._routes = settings.routes
+        self._inhibitions = settings.inhibitions
+
+    def wanted(
+        self,
+        alerts: Sequence[Alert],
+        told: Mapping[int, Told],
+        silences: Sequence[Silence],
+        topology: Callable[[], Topology],
+        now: int,
+    ) -> list[Wanted]:
+        """Return what is to be queued now.
+
+        Parameters
+        ----------
+        alerts
+            All active alerts.
+        told
+            What was queued before, by alert id.
+        silences, topology, now
+            What mutes, what serves what (asked for only when needed), UTC ms.
+        """
+        inhibited = self._inhibited(alerts, topology)
+        found: list[Wanted] = []
+        for alert in alerts:
+            if alert.id in inhibited or any(s.covers(alert.condition, now) for s in silences):
+                continue
+            for route in self._routes_of(alert.condition.severity):
+                found += self._due(alert, route, told.get(alert.id), now)
+        return found
+
+    @staticmethod
+    def _due(alert: Alert, route: Route, told: Told | None, now: int) -> Iterator[Wanted]:
+        if told is None:
+            wait = int(route.group_wait * 1000)
+            yield from ((alert.id, Event.OPENED, channel, now + wait) for channel in route.channels)
+            return
+        if alert.condition.severity.rank > told.severity.rank:
+            yield from ((alert.id, Event.WORSENED, channel, now) for channel in route.channels)
+        if (
+            route.escalate_after is not None
+            and alert.state is AlertState.OPEN
+            and now - alert.opened >= route.escalate_after * 1000
+            and Event.ESCALATED not in told.events
+        ):
+            yield from ((alert.id, Event.ESCALATED, channel, now) for channel in route.escalate_to)
+
+    def _routes_of(self, severity: Severity) -> list[Route]:
+        return [route for route in self._routes if severity in route.severities]
+
+    def _inhibited(self, alerts: Sequence[Alert], topology: Callable[[], Topology]) -> set[int]:
+        by_rule: Mapping[str, list[Alert]] = defaultdict(list)
+        for alert in alerts:
+            by_rule[alert.condition.rule].append(alert)
+        muted: set[int] = set()
+        for inhibition in self._inhibitions:
+            causes = {alert.condition.object_id for alert in by_rule.get(inhibition.when, ())}
+            targets = [alert for rule in inhibition.mutes for alert in by_rule.get(rule, ())]
+            if not causes or not targets:
+                continue
+            if inhibition.where == "downstream":
+                causes = {served for cause in causes for served in topology().downstream(cause)}
+            muted.update(
+                alert.id
+                for alert in targets
+                if inhibition.where == "anywhere" or alert.condition.object_id in causes
+            )
+        return muted

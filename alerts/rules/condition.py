@@ -1,0 +1,36 @@
+"""Conditions as rules make them, and times as people on site read them."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from alerts.rules.settings import RuleSettings
+from domain.alert import Condition, Severity
+
+
+def condition(
+    settings: RuleSettings,
+    object_id: str,
+    summary: str,
+    value: float,
+    limit: float,
+    unit: str,
+    observed: int,
+    severity: Severity | None = None,
+) -> Condition:
+    """Return a condition of the rule with these settings."""
+    return Condition(
+        settings.name, object_id, severity or settings.severity, summary, value, limit, unit, observed
+    )
+
+
+def unknown(settings: RuleSettings, object_id: str) -> Condition:
+    """Return the condition of an active alert of which nothing can be known now: it holds on."""
+    return condition(settings, object_id, "", math.nan, math.nan, "", 0)
+
+
+def local_time(time: int, zone: ZoneInfo, form: str = "%H:%M") -> str:
+    """Return a time (UTC ms) as the site's clocks show it."""
+    return datetime.fromtimestamp(time / 1000, zone).strftime(form)

@@ -1,0 +1,72 @@
+"""What issued forecasts say: an envelope that will likely be exceeded, a forecast that grows old."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import numpy as np
+
+from alerts.rules.condition import condition, local_time, unknown
+from alerts.rules.settings import EnvelopePredicted, ForecastAge
+from alerts.view import View
+from domain.alert import Condition
+from domain.units import shown
+
+
+class EnvelopePredictedRule:
+    """A coming interval whose probability to exceed the limit is high."""
+
+    def __init__(self, settings: EnvelopePredicted) -> None:
+        self.settings = settings
+
+    def evaluate(self, now: int, view: View, active: Set[str] = frozenset()) -> list[Condition]:
+        """Return one condition per forecast object: its first interval above the threshold."""
+        rule = self.settings
+        objects = rule.objects or (view.site.id,)
+        return [c for o in objects if (c := self._of(o, now, view, o in active)) is not None]
+
+    def _of(self, object_id: str, now: int, view: View, active: bool) -> Condition | None:
+        rule = self.settings
+        forecast = view.forecast(object_id, rule.point_type)
+        length = 0 if forecast is None else forecast.interval_minutes * 60_000
+        if forecast is None or len(forecast.start) == 0 or forecast.start[-1] + length <= now:
+            return unknown(rule, object_id) if active else None
+        coming = (forecast.start + length > now) & (forecast.start < now + rule.within * 1000)
+        threshold = rule.clear_probability if active else rule.probability
+        likely = np.flatnonzero(coming & (forecast.breach_probability >= threshold))
+        if len(likely) == 0:
+            return None
+        first = int(likely[0])
+        start, zone = int(forecast.start[first]), view.site.zone
+        middle = int(np.argmin(np.abs(np.array(forecast.quantiles) - 0.5)))
+        value, limit = float(forecast.values[first, middle]), float(forecast.limit[first])
+        summary = (
+            f"{object_id}: {forecast.breach_probability[first]:.0%} likely to exceed {shown(limit, forecast.unit, 4)} "
+            f"in {local_time(start, zone, '%Y-%m-%d %H:%M')}-{local_time(start + length, zone)} "
+            f"(median forecast {shown(value, forecast.unit, 4)}, issued {local_time(forecast.issued, zone)})"
+        )
+        return condition(rule, object_id, summary, value, limit, forecast.unit, forecast.issued)
+
+
+class ForecastAgeRule:
+    """No forecast was issued for too long."""
+
+    def __init__(self, settings: ForecastAge) -> None:
+        self.settings = settings
+
+    def evaluate(self, now: int, view: View, active: Set[str] = frozenset()) -> list[Condition]:
+        """Return one condition per object whose newest forecast is too old, or that has none since the start."""
+        rule = self.settings
+        found = []
+        for object_id in rule.objects or (view.site.id,):
+            forecast = view.forecast(object_id, rule.point_type)
+            # what was issued before this process started may be old without anybody being at fault yet
+            issued = 0 if forecast is None else forecast.issued
+            since = issued if issued and object_id in active else max(issued, view.started)
+            age = (now - since) / 1000
+            if age <= rule.after:
+                continue
+            last = "none" if forecast is None else local_time(issued, view.site.zone, "%Y-%m-%d %H:%M")
+            summary = f"{object_id}: no new power forecast for {age / 60:.0f} min (last issued: {last})"
+            found.append(condition(rule, object_id, summary, age, rule.after, "s", issued or now))
+        return found

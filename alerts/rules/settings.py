@@ -1,0 +1,234 @@
+"""What `config/alerts.yaml` may say about each kind of rule."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from domain.alert import Severity
+from domain.catalogue import POINT_TYPES, STATE, PointType
+from domain.errors import UnitError
+from domain.site import ThermalLimits
+from domain.units import parse_quantity
+
+
+def _quantity(canonical: str, example: str) -> BeforeValidator:
+    def parse(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError(f"write a quantity such as '{example}'")
+        try:
+            return parse_quantity(value, canonical)
+        except UnitError as error:
+            raise ValueError(str(error)) from error
+
+    return BeforeValidator(parse)
+
+
+def _schema(example: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}], "examples": [example]})
+
+
+Duration = Annotated[float, _quantity("s", "30 s"), _schema("30 s"), Field(ge=0)]
+"""Seconds; a bare number or a quantity such as ``15 min``."""
+Share = Annotated[float, _quantity("1", "50 %"), _schema("50 %"), Field(ge=0)]
+"""A ratio; a bare number (0 to 1) or a quantity such as ``50 %``."""
+
+
+class Strict(BaseModel):
+    """A model that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class RuleSettings(Strict):
+    """What every rule has."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="Stable: it is half of an alert's identity"
+    )
+    severity: Severity
+    hold_for: Duration = Field(
+        0.0, alias="for", description="The condition must hold this long before it alerts"
+    )
+    keep_firing_for: Duration = Field(
+        0.0, description="It must be gone this long before the alert is cleared"
+    )
+    advice: str = Field("", description="What to do first; told with the alert")
+    enabled: bool = True
+
+
+class EnvelopeExceeded(RuleSettings):
+    """Power above the limit of a node of the envelope."""
+
+    kind: Literal["envelope_exceeded"]
+    basis: Literal["running", "quarter_hour", "projected"] = Field(
+        description="Power now; the 15-minute average of a quarter hour; or where this quarter hour will end "
+        "if power stays as it is"
+    )
+    nodes: tuple[Literal["Site", "Feed", "UPS", "PowerMeter", "Rack"], ...] = Field(
+        ("Site", "Feed", "UPS", "PowerMeter", "Rack"), description="Kinds of envelope nodes that it watches"
+    )
+    share: Share = Field(1.0, gt=0, description="Share of the limit above which it alerts")
+    clear_share: Share = Field(0.98, gt=0, description="Share of the limit under which it clears")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> EnvelopeExceeded:
+        if self.clear_share > self.share:
+            raise ValueError("clear_share must not be above share")
+        return self
+
+
+class EnvelopePredicted(RuleSettings):
+    """A coming interval of the newest forecast that will likely exceed the limit."""
+
+    kind: Literal["envelope_predicted"]
+    probability: Share = Field(0.5, gt=0, le=1, description="Breach probability at which it alerts")
+    clear_probability: Share = Field(0.35, description="Breach probability under which it clears")
+    within: Duration = Field(6 * 3600.0, description="How far ahead it looks")
+    objects: tuple[str, ...] = Field((), description="Whose forecasts; the site's if empty")
+    point_type: str = "ActivePower"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> EnvelopePredicted:
+        if self.clear_probability > self.probability:
+            raise ValueError("clear_probability must not be above probability")
+        return self
+
+
+class Limit(RuleSettings):
+    """A measured value above or below a limit, such as a temperature."""
+
+    kind: Literal["limit"]
+    points: tuple[str, ...] = Field(min_length=1, description="Point types, all of one unit")
+    object_types: tuple[str, ...] = Field((), description="Only on these object types")
+    process_area: tuple[str, ...] = Field((), description="Only points of this process area, such as Supply")
+    above: float | str | None = Field(None, description="A quantity, or a name of the site's thermal limits")
+    below: float | str | None = Field(None, description="A quantity, or a name of the site's thermal limits")
+    hysteresis: float = Field(
+        0.0, ge=0, description="How far back within the limit it clears, canonical unit"
+    )
+    per: Literal["object", "associate"] = Field(
+        "object", description="One alert per object, or one per object that it is part of (a GPU's rack)"
+    )
+
+    @field_validator("points")
+    @classmethod
+    def _measured(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        units = {_point_type(name).unit for name in value}
+        if len(units) > 1:
+            raise ValueError(
+                f"its point types have several units ({', '.join(sorted(units))}); write one rule each"
+            )
+        if units == {STATE}:
+            raise ValueError("its points are states; use a rule of kind 'state'")
+        return value
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Limit:
+        if (self.above is None) == (self.below is None):
+            raise ValueError("write either 'above' or 'below'")
+        self.bound(ThermalLimits())
+        return self
+
+    @property
+    def unit(self) -> str:
+        """Canonical unit of the limit."""
+        return _point_type(self.points[0]).unit
+
+    def bound(self, thermal: ThermalLimits) -> float:
+        """Return the limit in the canonical unit; a name is looked up in the site's thermal limits."""
+        text = self.above if self.above is not None else self.below
+        if isinstance(text, str) and text in ThermalLimits.model_fields:
+            return float(getattr(thermal, text))
+        try:
+            return parse_quantity(text if text is not None else "", self.unit)
+        except UnitError as error:
+            names = ", ".join(ThermalLimits.model_fields)
+            raise ValueError(f"{error}; or name one of the site's thermal limits: {names}") from error
+
+
+class State(RuleSettings):
+    """A state that is not a normal one, such as a leak."""
+
+    kind: Literal["state"]
+    points: tuple[str, ...] = Field(min_length=1, description="Point types whose values are states")
+    object_types: tuple[str, ...] = Field((), description="Only on these object types")
+    normal: tuple[str, ...] = Field(
+        min_length=1,
+        description="Labels (any case) or numbers of the states that are fine; every other state alerts",
+    )
+
+    @field_validator("normal", mode="before")
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        return [str(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+    @field_validator("points")
+    @classmethod
+    def _states(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            kind = _point_type(name)
+            if kind.unit != STATE and not kind.state:
+                raise ValueError(f"{name} is measured in {kind.unit}; use a rule of kind 'limit'")
+        return value
+
+
+class SourceAge(Strict):
+    """How long sources of some names may be silent."""
+
+    sources: str = Field(description="Name or glob, such as snmp:*")
+    after: Duration = Field(gt=0)
+
+
+class SharedPath(Strict):
+    """Something that many sources come through, such as a broker: when most are silent, it is to blame."""
+
+    name: str = Field(description="What the alert is raised on")
+    sources: tuple[str, ...] = Field(min_length=1, description="Names or globs of the sources behind it")
+    share: Share = Field(0.9, gt=0, le=1, description="Share of silent sources at which it is to blame")
+    severity: Severity | None = Field(None, description="The rule's if not written")
+
+
+class StaleSource(RuleSettings):
+    """A source that is not heard, or whose device does not answer: one alert a source, not one a point."""
+
+    kind: Literal["stale_source"]
+    after: Duration = Field(120.0, gt=0, description="How long a source may be silent")
+    overrides: tuple[SourceAge, ...] = Field(
+        (), description="Other times for some sources; the first match holds"
+    )
+    heartbeat_after: Duration = Field(
+        45.0, gt=0, description="How long a source's heartbeat (HeartbeatTimestampBms) may be missing"
+    )
+    shared: tuple[SharedPath, ...] = ()
+    ignore: tuple[str, ...] = Field((), description="Names or globs of sources that may fall silent")
+
+
+class ForecastAge(RuleSettings):
+    """A forecast that was not renewed in time."""
+
+    kind: Literal["forecast_age"]
+    after: Duration = Field(45 * 60.0, gt=0, description="How old the newest forecast may be")
+    objects: tuple[str, ...] = Field((), description="Whose forecasts; the site's if empty")
+    point_type: str = "ActivePower"
+
+
+AnyRule = Annotated[
+    EnvelopeExceeded | EnvelopePredicted | Limit | State | StaleSource | ForecastAge,
+    Field(discriminator="kind"),
+]
+
+
+def _point_type(name: str) -> PointType:
+    if name not in POINT_TYPES:
+        raise ValueError(f"{name!r} is no point type; the catalogue (docs/reference) lists them")
+    return POINT_TYPES[name]

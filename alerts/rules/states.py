@@ -1,0 +1,79 @@
+"""A state that is not a normal one: a leak, a broken sensor."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+import numpy as np
+
+from alerts.rules.condition import condition, unknown
+from alerts.rules.settings import State
+from alerts.view import View
+from domain.alert import Condition
+from domain.catalogue import POINT_TYPES
+from domain.points import IntArray, Point, ValueArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _States:
+    """Points, shape (m,), and their normal values, shape (m, k), padded with NaN; rows of each object."""
+
+    points: IntArray
+    normal: ValueArray
+    rows: dict[str, list[int]]
+
+
+class StateRule:
+    """Some state of an object is none of the normal ones."""
+
+    def __init__(self, settings: State) -> None:
+        self.settings = settings
+        self._labels = {label.casefold() for label in settings.normal}
+
+    def evaluate(self, now: int, view: View, active: Set[str] = frozenset()) -> list[Condition]:
+        """Return one condition per object in a state that is not normal; see `alerts.rules.Rule`."""
+        rule = self.settings
+        states = view.kept((rule.name, "states"), lambda: self._states(view))
+        if len(states.points) == 0:
+            return [unknown(rule, object_id) for object_id in active]
+        values = view.values(states.points)
+        missing = np.isnan(values)
+        alarmed = ~missing & ~(states.normal == values[:, None]).any(axis=1)
+        found: dict[str, Condition] = {}
+        for row in np.flatnonzero(alarmed):
+            index = int(states.points[row])
+            point = view.registry[index]
+            found.setdefault(
+                point.object_id, self._condition(point, float(values[row]), view.observed(index))
+            )
+        for object_id in active:
+            # a leak is over when every sensor of the object says so, not when one falls silent
+            rows = states.rows.get(object_id)
+            if object_id not in found and (rows is None or missing[rows].any()):
+                found[object_id] = unknown(rule, object_id)
+        return list(found.values())
+
+    def _condition(self, point: Point, value: float, observed: int) -> Condition:
+        what = POINT_TYPES[point.point_type].description
+        text = f"{point.object_id}: {point.state_label(value)} ({what})"
+        if point.object_name and point.object_name != point.object_id:
+            text += f", {point.object_name}"
+        normal = min((float(n) for n in self._normal(point)), default=np.nan)
+        return condition(self.settings, point.object_id, text, value, normal, "", observed)
+
+    def _normal(self, point: Point) -> list[int]:
+        numbers = [int(label) for label in self._labels if label.lstrip("-").isdigit()]
+        labelled = [value for value, label in point.state_text if label.casefold() in self._labels]
+        # what the device calls its states wins over bare numbers
+        return labelled or numbers
+
+    def _states(self, view: View) -> _States:
+        points = view.points(self.settings.points, self.settings.object_types)
+        normal = [self._normal(view.registry[int(i)]) for i in points]
+        table = np.full((len(points), max((len(n) for n in normal), default=0)), np.nan)
+        rows: dict[str, list[int]] = {}
+        for row, (index, values) in enumerate(zip(points, normal, strict=True)):
+            table[row, : len(values)] = values
+            rows.setdefault(view.registry[int(index)].object_id, []).append(row)
+        return _States(points, table, rows)

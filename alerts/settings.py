@@ -1,0 +1,133 @@
+"""The alerting configuration (`config/alerts.yaml`): rules, routes, inhibitions, channels."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from alerts.rules.settings import AnyRule, Duration, Strict
+from domain.alert import Severity
+from domain.errors import ConfigurationError, Problem
+
+
+class Route(Strict):
+    """Who is told about alerts of which severity."""
+
+    severities: tuple[Severity, ...] = Field(min_length=1)
+    channels: tuple[str, ...] = Field((), description="Names of channels; none: it is only shown")
+    group_wait: Duration = Field(
+        0.0, description="Wait this long for more of the same rule, to tell them together"
+    )
+    escalate_after: Duration | None = Field(
+        None, description="If nobody acknowledged by then, tell escalate_to"
+    )
+    escalate_to: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _escalation(self) -> Route:
+        if (self.escalate_after is None) != (not self.escalate_to):
+            raise ValueError("write both 'escalate_after' and 'escalate_to', or neither")
+        return self
+
+
+class Inhibition(Strict):
+    """While an alert of rule `when` is active, alerts of the rules in `mutes` page nobody; they are shown still."""
+
+    when: str
+    mutes: tuple[str, ...] = Field(min_length=1)
+    where: Literal["same", "downstream", "anywhere"] = Field(
+        "same", description="On the same object, on what it serves, or anywhere"
+    )
+
+
+class Smtp(Strict):
+    """E-mail through an SMTP server."""
+
+    kind: Literal["smtp"]
+    host: str
+    port: int = Field(25, ge=1, le=65535)
+    security: Literal["none", "starttls", "tls"] = "starttls"
+    username: str = ""
+    password_env: str = Field("", description="Environment variable that holds the password")
+    password_file: str = Field("", description="File that holds the password")
+    ca_file: str = Field("", description="Certificates to trust; the system's if empty")
+    sender: str
+    recipients: tuple[str, ...] = Field(min_length=1)
+    timeout: Duration = 20.0
+
+
+class Webhook(Strict):
+    """JSON by HTTP POST."""
+
+    kind: Literal["webhook"]
+    url: str = Field(pattern=r"^https?://")
+    secret_env: str = Field("", description="Environment variable that holds the signing secret")
+    secret_file: str = Field("", description="File that holds the signing secret")
+    ca_file: str = Field("", description="Certificates to trust; the system's if empty")
+    timeout: Duration = 10.0
+
+
+Channel = Annotated[Smtp | Webhook, Field(discriminator="kind")]
+
+
+class AlertSettings(Strict):
+    """The whole file."""
+
+    interval: Duration = Field(2.0, gt=0, description="Time between two evaluations")
+    max_age: Duration = Field(300.0, gt=0, description="A reading older than this says nothing to a rule")
+    console_url: str = Field("", description="Address of the console, for links in messages")
+    rules: tuple[AnyRule, ...] = ()
+    routes: tuple[Route, ...] = ()
+    inhibitions: tuple[Inhibition, ...] = ()
+    channels: dict[str, Channel] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AlertSettings:
+        names = [rule.name for rule in self.rules]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"rules of the same name: {', '.join(twice)}; give each its own")
+        for inhibition in self.inhibitions:
+            unknown = sorted({inhibition.when, *inhibition.mutes} - set(names))
+            if unknown:
+                raise ValueError(f"inhibitions name unknown rules: {', '.join(unknown)}")
+        for route in self.routes:
+            missing = sorted({*route.channels, *route.escalate_to} - set(self.channels))
+            if missing:
+                raise ValueError(
+                    f"routes name unknown channels: {', '.join(missing)}; add them under 'channels'"
+                )
+        return self
+
+
+def secret(env: str, file: str, key: str) -> str:
+    """Return a secret from the environment variable or the file that the configuration names; empty if neither.
+
+    Raises
+    ------
+    ConfigurationError
+        If what it names is not there.
+    """
+    if env:
+        value = os.environ.get(env)
+        if value is None:
+            raise ConfigurationError(
+                Problem("alerts.yaml", f"{key}_env", f"environment variable {env} is not set", "Set it.")
+            )
+        return value
+    if file:
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigurationError(
+                Problem(
+                    "alerts.yaml",
+                    f"{key}_file",
+                    f"{file} cannot be read ({error.strerror})",
+                    "Make it readable.",
+                )
+            ) from error
+    return ""

@@ -1,0 +1,210 @@
+"""What rules look at: latest values, power of the envelope's nodes, sources, forecasts, as arrays.
+
+Index arrays are built when the registry changes and kept until it changes again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import structlog
+
+from alerts.demand import DemandMeter
+from domain.envelope import EnvelopeNode, quarter_start
+from domain.errors import StorageError
+from domain.forecast import Forecast
+from domain.points import IntArray, PointRegistry, Quality, TimeArray, ValueArray
+from domain.site import Site
+from domain.topology import Topology
+from storage.plant import PlantView
+from storage.records import Records
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+_MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """The sources of all points.
+
+    `names` has length s; `order` lists point indexes source by source; `offsets`, shape (s,), is where each begins.
+    """
+
+    names: tuple[str, ...]
+    order: IntArray
+    offsets: IntArray
+
+
+class View:
+    """One look at the plant per evaluation.
+
+    Parameters
+    ----------
+    plant
+        The plant as it is now.
+    records
+        Where issued forecasts are kept.
+    max_age
+        A reading received longer ago than this is not used, ms.
+    """
+
+    def __init__(self, plant: PlantView, records: Records, max_age: int = 300_000) -> None:
+        self.plant = plant
+        self.site: Site = plant.site
+        self.registry: PointRegistry = plant.registry
+        self.started = 0
+        self.now = 0
+        self.nodes: tuple[EnvelopeNode, ...] = tuple(plant.envelope)
+        self.demand = DemandMeter(len(self.nodes))
+        self._records = records
+        self._max_age = max_age
+        self._version = -1
+        self._by_type: dict[str, list[int]] = defaultdict(list)
+        self._by_source: dict[str, list[int]] = defaultdict(list)
+        self._kept: dict[object, Any] = {}
+        self._limits = np.array([node.limit for node in self.nodes])
+        self._scheduled = [i for i, node in enumerate(self.nodes) if node.schedule]
+
+    def refresh(self, now: int) -> None:
+        """Look again: take in new points and the power at `now`, UTC ms."""
+        self.now = now
+        self.started = self.started or now
+        if self.registry.version != self._version:
+            self._reindex()
+        self.demand.update(now, self._node_power())
+
+    def seed(self, now: int) -> None:
+        """Read what the store has of the running quarter hour, so that a restart does not forget it. Blocks."""
+        start = quarter_start(now)
+        end = now - now % _MINUTE_MS
+        mean, covered = np.full(len(self.nodes), np.nan), np.zeros(len(self.nodes))
+        if end == start:
+            return
+        for i, node in enumerate(self.nodes):
+            try:
+                minutes = self.plant.power_history(node.id, start, end, _MINUTE_MS).values[0]
+            except StorageError as error:
+                log.warning("quarter hour so far is not known", node=node.id, error=str(error))
+                return
+            known = minutes[~np.isnan(minutes)]
+            if len(known):
+                mean[i], covered[i] = known.mean(), len(known) * _MINUTE_MS
+        self.demand.seed(now, mean, covered)
+
+    def limits(self, time: int) -> ValueArray:
+        """Return the limit of each node at a time, W, shape (nodes,)."""
+        found = self._limits.copy()
+        for i in self._scheduled:
+            found[i] = self.nodes[i].limit_at(time)
+        return found
+
+    def topology(self) -> Topology:
+        """Return what serves what."""
+        return self.plant.topology()
+
+    def points(
+        self, point_types: Iterable[str], object_types: Iterable[str] = (), process_area: Iterable[str] = ()
+    ) -> IntArray:
+        """Return the indexes of all points of these types, setpoints left out."""
+        kinds, area = set(object_types), set(process_area)
+        registry = self.registry
+        return np.array(
+            [
+                i
+                for point_type in point_types
+                for i in self._by_type.get(point_type, ())
+                if not registry[i].setpoint
+                and (not kinds or registry[i].object_type in kinds)
+                and area <= set(registry[i].process_area)
+            ],
+            np.int32,
+        )
+
+    def sources(self) -> Sources:
+        """Return the sources of all points; points without one are left out."""
+
+        def build() -> Sources:
+            names = tuple(self._by_source)
+            lengths = [len(self._by_source[name]) for name in names]
+            order = np.array([i for name in names for i in self._by_source[name]], np.int32)
+            return Sources(names, order, np.cumsum([0, *lengths[:-1]]).astype(np.int32))
+
+        return self.kept("sources", build)
+
+    def kept(self, key: object, build: Callable[[], T]) -> T:
+        """Return what `build` made for `key` since the registry changed last."""
+        if key not in self._kept:
+            self._kept[key] = build()
+        found: T = self._kept[key]
+        return found
+
+    def values(self, points: IntArray) -> ValueArray:
+        """Return latest values, shape of `points`; NaN where missing, of bad quality or too old."""
+        latest = self.plant.latest
+        here, known = self._clipped(points, len(latest.value))
+        if len(latest.value) == 0:
+            return np.full(len(points), np.nan)
+        usable = known & (latest.received[here] >= self.now - self._max_age)
+        usable &= latest.quality[here] != Quality.BAD
+        return np.where(usable, latest.value[here], np.nan)
+
+    def received(self, points: IntArray) -> TimeArray:
+        """Return when each point was last heard, UTC ms, 0 for never; shape of `points`."""
+        latest = self.plant.latest
+        if len(latest.received) == 0:
+            return np.zeros(len(points), np.int64)
+        here, known = self._clipped(points, len(latest.received))
+        return np.where(known, latest.received[here], 0)
+
+    def observed(self, point: int) -> int:
+        """Return when a point's latest value was observed, UTC ms."""
+        return int(self.plant.latest.observed[point])
+
+    def forecast(self, object_id: str, point_type: str) -> Forecast | None:
+        """Return the newest issued forecast of a quantity, or None."""
+        return self._records.latest_forecast(object_id, point_type)
+
+    @staticmethod
+    def _clipped(points: IntArray, size: int) -> tuple[IntArray, np.ndarray[Any, np.dtype[np.bool_]]]:
+        # a point may be registered a moment before the latest values have room for it
+        known = points < size
+        return (points if known.all() else np.where(known, points, 0).astype(np.int32)), known
+
+    def _reindex(self) -> None:
+        version = self.registry.version
+        changed = self.registry.changed_since(self._version)
+        known = sum(len(points) for points in self._by_type.values())
+        if any(index < known for index, _ in changed):
+            self._by_type.clear()
+            self._by_source.clear()
+            changed = list(enumerate(self.registry))
+        for index, point in changed:
+            self._by_type[point.point_type].append(index)
+            if point.source:
+                self._by_source[point.source].append(index)
+        self._kept.clear()
+        self._version = version
+
+    def _node_power(self) -> ValueArray:
+        def build() -> tuple[IntArray, IntArray, IntArray]:
+            members = [(i, self.plant.power_points(node.id)) for i, node in enumerate(self.nodes)]
+            measured = [(i, points) for i, points in members if len(points)]
+            lengths = [len(points) for _, points in measured]
+            return (
+                np.array([i for i, _ in measured], np.int32),
+                np.concatenate([points for _, points in measured] or [np.array([], np.int32)]),
+                np.cumsum([0, *lengths[:-1]]).astype(np.int32),
+            )
+
+        nodes, points, offsets = self.kept("node power", build)
+        power = np.full(len(self.nodes), np.nan)
+        if len(nodes):
+            # a sum with a member missing is wrong: one NaN makes the node's power unknown
+            power[nodes] = np.add.reduceat(self.values(points), offsets)
+        return power
