@@ -24,6 +24,7 @@ from domain.errors import ConfigurationError, Problem, SourceError
 log = structlog.get_logger(__name__)
 
 _UNSUPPORTED_VERSION = 0x84
+_ANSWER_S = 2.0  # a broker that has not answered CONNECT by then does not understand it
 _PAUSE_S = 0.004
 # Between reads: small messages gather in the socket, which is then read in one go. Costs this much delay.
 
@@ -130,10 +131,12 @@ class Connection:
             refused = self._connect_and_serve()
             if self._stop.is_set():
                 break
-            if refused and self._mqtt5 and self._settings.protocol == "auto":
-                log.info("broker does not speak MQTT 5, falling back to 3.1.1", broker=self._settings.url)
-                self._mqtt5 = False
-                continue
+            if refused and self._settings.protocol == "auto":
+                # 3.1.1 unanswered as well: an overloaded broker, which gets MQTT 5 again.
+                self._mqtt5 = not self._mqtt5
+                log.info("broker does not answer, changing protocol", broker=self._settings.url, mqtt5=self._mqtt5)
+                if not self._mqtt5:
+                    continue
             # A connection that held is tried again at once; one that fails, ever more rarely.
             held = self.state.connects and time.monotonic() - started > 2 * self._settings.retry_max
             wait = 0.2 if held else min(wait * 2, self._settings.retry_max)
@@ -155,7 +158,7 @@ class Connection:
             self._note(f"{type(error).__name__}: {error}")
             return False
         self._client = client
-        reached = self._serve(client)
+        self._serve(client, answered)
         self._client = None
         if self.state.connected:
             self.state.connected = False
@@ -165,17 +168,21 @@ class Connection:
         if answered and answered[0].is_failure:
             self._note(f"refused: {answered[0]}")
             return bool(answered[0].value == _UNSUPPORTED_VERSION)
-        # Some brokers that know no MQTT 5 just hang up.
-        return reached and not answered
+        # Some brokers that know no MQTT 5 hang up, others wait for ever.
+        return not answered
 
-    def _serve(self, client: BulkClient) -> bool:
+    def _serve(self, client: BulkClient, answered: list[ReasonCode]) -> None:
         rc = MQTTErrorCode.MQTT_ERR_SUCCESS
+        begun = time.monotonic()
         while rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
             rc = client.loop(timeout=0.5)
             time.sleep(_PAUSE_S)
             if self._stop.is_set() and not client.is_connected():
                 break
-        return True
+            if not answered and time.monotonic() - begun > _ANSWER_S:
+                client.disconnect()
+                client.loop(timeout=0.0)
+                break
 
     def _new_client(self, number: int) -> BulkClient:
         take, upper = self._take, number << 16
