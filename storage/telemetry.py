@@ -50,11 +50,13 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class WriteReport:
-    """What became of a batch: rows stored, rows that were known already, rows refused with the reason."""
+    """What became of a batch: rows stored, rows that were known already, rows refused for good by reason."""
 
     stored: int
     duplicate: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
+    refused: tuple[tuple[str, Batch], ...] = ()
+    """The refused rows themselves, each group with the store's reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,7 @@ class TelemetryStore(Protocol):
         With `TIME_WEIGHTED` a value holds until the next reading, but no longer than `max_gap` ms.
         """
 
-    def total(
-        self, points: IntArray, start: int, end: int, step: int, max_gap: int | None = None
-    ) -> Grid:
+    def total(self, points: IntArray, start: int, end: int, step: int, max_gap: int | None = None) -> Grid:
         """Return the sum of several points' time-weighted means per step: one row (its point is -1).
 
         A step in which any of the points has no value is NaN: a sum with a member missing is wrong.

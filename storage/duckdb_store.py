@@ -1,0 +1,614 @@
+"""The embedded telemetry store: one DuckDB file, one process.
+
+One connection writes; every read has a cursor of its own and sees a consistent state. Rollups are a function of
+the raw readings: a minute is rolled up once it is over, and rolled up again where a late reading lands in it.
+"""
+
+# ruff: noqa: S608 - the SQL is put together from our own table names and from integers
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from domain.batch import Batch, now_ms
+from domain.errors import InputError, StorageError, StoreUnavailable
+from domain.points import IntArray, Point
+from storage.duckdb_tables import PartitionedTable, points_condition
+from storage.latest import LatestValues, points_are_unique
+from storage.points_json import point_from_json, point_to_json
+from storage.settings import DAY, HOUR, MINUTE, QUARTER, StorageSettings
+from storage.steps import Steps, ceil_to, combine, floor_to, roll, to_grid, top_of, total_of
+from storage.telemetry import Aggregate, Grid, StoreHealth, WriteReport
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+READING = {"point": "INTEGER", "observed": "BIGINT", "value": "DOUBLE", "quality": "UTINYINT"}
+STEP = {
+    "point": "INTEGER",
+    "start": "BIGINT",
+    "minimum": "DOUBLE",
+    "maximum": "DOUBLE",
+    "mean": "DOUBLE",
+    "last": "DOUBLE",
+    "weighted": "DOUBLE",
+    "held": "INTEGER",
+    "count": "INTEGER",
+}
+TIERS: tuple[tuple[str, int, int], ...] = (
+    ("minute", MINUTE, DAY),
+    ("quarter", QUARTER, 5 * DAY),
+    ("hour", HOUR, 30 * DAY),
+)
+"""Name, step and span of a partition of each tier, finest first."""
+RAW_SPAN = 6 * HOUR
+REPAIR_HOURS = 24
+"""Hours of late data that one pass of repair takes at once."""
+ROLL_ROWS = 8_000_000
+"""Raw rows that one pass of rolling up aims at."""
+
+
+class DuckDBStore:
+    """Telemetry in a DuckDB file.
+
+    Parameters
+    ----------
+    path
+        The database file; made where it does not exist.
+    settings
+        Retention, gap and memory; the defaults of `StorageSettings` otherwise.
+
+    Raises
+    ------
+    StorageError
+        If the file is another process's, damaged, or of a newer version of Hallwatch.
+    """
+
+    def __init__(self, path: Path, settings: StorageSettings | None = None) -> None:
+        self._settings = settings or StorageSettings()
+        self.path = path
+        self.max_gap = int(self._settings.max_gap_s * 1000)
+        self._write_lock = threading.Lock()
+        self._maintain_lock = threading.Lock()
+        self._raw = PartitionedTable("raw", READING, RAW_SPAN)
+        self._tiers = {name: PartitionedTable(f"tier_{name}", STEP, span) for name, _, span in TIERS}
+        self._steps = {name: step for name, step, _ in TIERS}
+        self._known = LatestValues()
+        self._points = 0
+        self._mark = 0  # sequence of the newest mark for repair
+        self._hot_since = time.monotonic()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        duck = self._settings.duckdb
+        config: dict[str, Any] = {
+            "memory_limit": f"{duck.memory_limit_mb}MB",
+            "temp_directory": str(path.parent / "duckdb-temp"),
+        }
+        if duck.threads:
+            config["threads"] = duck.threads
+        try:
+            self._con = duckdb.connect(str(path), config=config)
+        except duckdb.IOException as e:
+            raise StoreUnavailable(f"{path}: {e}. A DuckDB file has one process at a time") from e
+        except duckdb.Error as e:
+            raise StorageError(f"{path}: cannot be opened: {e}") from e
+        self._con.execute("SET checkpoint_threshold='64MB'")
+        self._con.execute("SET preserve_insertion_order=true")
+        self._open()
+
+    # --- opening ---------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        con = self._con
+        con.execute("CREATE TABLE IF NOT EXISTS points (point INTEGER PRIMARY KEY, definition VARCHAR)")
+        con.execute("CREATE TABLE IF NOT EXISTS state (name VARCHAR PRIMARY KEY, value BIGINT)")
+        con.execute("CREATE TABLE IF NOT EXISTS late (mark BIGINT, point INTEGER, hour BIGINT)")
+        con.execute(
+            f"CREATE TABLE IF NOT EXISTS newest ({', '.join(f'{n} {t}' for n, t in READING.items())})"
+        )
+        state = {str(n): int(v) for n, v in con.execute("SELECT name, value FROM state").fetchall()}
+        if state.get("schema", SCHEMA_VERSION) > SCHEMA_VERSION:
+            raise StorageError(f"{self.path}: written by a newer version of Hallwatch; use that one")
+        begin = floor_to(now_ms(), HOUR)
+        self._rolled = {name: state.get(f"rolled_{name}", begin) for name in self._steps}
+        self._raw_floor = state.get("raw_floor", 0)
+        if "schema" not in state:
+            with_defaults = {"schema": SCHEMA_VERSION, "raw_floor": 0} | {
+                f"rolled_{n}": v for n, v in self._rolled.items()
+            }
+            con.executemany("INSERT INTO state VALUES (?, ?)", list(with_defaults.items()))
+        for table in (self._raw, *self._tiers.values()):
+            table.open(con)
+        self._mark = _one(con, "SELECT coalesce(max(mark), 0) FROM late")
+        self._points = _one(con, "SELECT coalesce(max(point) + 1, 0) FROM points")
+        self._rolling_to = self._rolled["minute"]
+        self._load_newest(con)
+
+    def _load_newest(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Newest reading of each point: what was newest at the last sealing, and what came since."""
+        hot = " UNION ALL ".join(f"SELECT * FROM raw_hot_{h}" for h in self._raw.layout.hot)
+        found = con.execute(
+            "SELECT point, max(observed) AS observed, arg_max(value, observed) AS value, "
+            f"arg_max(quality, observed) AS quality FROM (SELECT * FROM newest UNION ALL {hot}) GROUP BY point"
+        ).fetchnumpy()
+        self._known.update(_batch(found))
+
+    # --- points ----------------------------------------------------------------------------------------------
+
+    def save_points(self, points: Sequence[tuple[int, Point]]) -> None:
+        """Keep the metadata of points, by registry index."""
+        if not points:
+            return
+        with self._write_lock:
+            con = self._con
+            text = pa.array([point_to_json(p) for _, p in points], pa.string())
+            rows = pa.table({"point": pa.array([i for i, _ in points], pa.int32()), "definition": text})
+            try:
+                con.register("incoming", rows)
+                con.execute("INSERT OR REPLACE INTO points SELECT point, definition FROM incoming")
+                con.unregister("incoming")
+            except duckdb.Error as e:
+                raise StoreUnavailable(f"{self.path}: {e}") from e
+            self._points = max(self._points, 1 + max(i for i, _ in points))
+
+    def load_points(self) -> list[Point]:
+        """Return the kept points, in order of their index."""
+        rows = self._read(
+            lambda con: con.execute("SELECT point, definition FROM points ORDER BY point").fetchall()
+        )
+        if [r[0] for r in rows] != list(range(len(rows))):
+            raise StorageError(f"{self.path}: the table of points has holes; restore a backup")
+        return [point_from_json(str(r[1])) for r in rows]
+
+    # --- writing ---------------------------------------------------------------------------------------------
+
+    def write(self, batch: Batch) -> WriteReport:
+        """Store readings durably; the same reading twice changes nothing, a corrected value replaces the old.
+
+        Raises
+        ------
+        StoreUnavailable
+            If the disk is full or fails; nothing of the batch is stored then.
+        """
+        if not len(batch):
+            return WriteReport(0)
+        arrived = len(batch)
+        if not points_are_unique(batch.point):
+            batch = _without_repeats(batch)
+        with self._write_lock, ExitStack() as until_committed:
+            batch = self._without_newest_again(batch)
+            fresh = batch.observed > self._known.observed[batch.point]
+            con = self._con
+            try:
+                con.execute("BEGIN")
+                if fresh.all():
+                    rows = batch
+                else:
+                    lacking = self._unknown(con, batch.take(~fresh), until_committed)
+                    rows = Batch.concat([batch.take(fresh), lacking])
+                if len(rows):
+                    self._raw.insert(con, _columns(rows))
+                    self._mark_for_repair(con, rows)
+                con.execute("COMMIT")
+            except duckdb.Error as e:
+                self._rollback()
+                raise StoreUnavailable(f"{self.path}: {e}") from e
+            self._known.update(rows)
+        return WriteReport(stored=len(rows), duplicate=arrived - len(rows))
+
+    def _without_newest_again(self, batch: Batch) -> Batch:
+        """Leave out what repeats the newest reading of its point, as a republishing BMS does all the time."""
+        self._known.cover(int(batch.point.max()) + 1)
+        known = self._known
+        again = (
+            (batch.observed == known.observed[batch.point])
+            & (batch.value == known.value[batch.point])
+            & (batch.quality == known.quality[batch.point])
+        )
+        return batch.take(~again) if again.any() else batch
+
+    def _unknown(self, con: duckdb.DuckDBPyConnection, late: Batch, until_committed: ExitStack) -> Batch:
+        """Return what the store lacks of readings that are not newer than their point's newest."""
+        low, high = int(late.observed.min()), int(late.observed.max()) + 1
+        con.register("arrived", _columns(late) | {"row": np.arange(len(late), dtype=np.int32)})
+        stored = self._raw.select(
+            "point, observed, value, quality",
+            low,
+            high,
+            points_condition(con, np.unique(late.point), self._points),
+        )
+        found = con.execute(
+            "SELECT a.row, s.value = a.value AND s.quality = a.quality AS same FROM arrived a "
+            f"JOIN ({stored}) s ON s.point = a.point AND s.observed = a.observed"
+        ).fetchnumpy()
+        con.unregister("arrived")
+        lacking = np.ones(len(late), dtype=bool)
+        lacking[found["row"]] = False
+        same = np.asarray(found["same"], dtype=bool)
+        corrected = np.unique(np.asarray(found["row"])[~same])
+        if len(corrected):
+            until_committed.enter_context(self._raw.moving)  # sealing must not move what is deleted here
+            self._remove(con, late.take(corrected))
+            lacking[corrected] = True
+        return late.take(lacking)
+
+    def _remove(self, con: duckdb.DuckDBPyConnection, rows: Batch) -> None:
+        """Delete readings whose value is being corrected."""
+        con.register("corrected", _columns(rows))
+        self._raw.delete(
+            con,
+            int(rows.observed.min()),
+            int(rows.observed.max()) + 1,
+            "(point, observed) IN (SELECT (point, observed) FROM corrected)",
+        )
+        con.unregister("corrected")
+
+    def _mark_for_repair(self, con: duckdb.DuckDBPyConnection, rows: Batch) -> None:
+        """Note which hours of which points have to be rolled up again; the note commits with the rows."""
+        late = rows.observed < self._rolling_to
+        if not late.any():
+            return
+        point = rows.point[late].astype(np.int64)
+        hour = rows.observed[late] // HOUR
+        following = (rows.observed[late] + self.max_gap) // HOUR  # what it carries into
+        marks = np.unique(np.concatenate([hour << 32 | point, following << 32 | point]))
+        self._mark += 1
+        con.register(
+            "marks",
+            {
+                "mark": np.full(len(marks), self._mark, np.int64),
+                "point": (marks & 0xFFFFFFFF).astype(np.int32),
+                "hour": marks >> 32,
+            },
+        )
+        con.execute("INSERT INTO late SELECT mark, point, hour FROM marks")
+        con.unregister("marks")
+
+    def _rollback(self) -> None:
+        try:
+            self._con.execute("ROLLBACK")
+        except duckdb.Error:
+            log.debug("nothing to roll back")
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    def _read(self, ask: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Run `ask` on a cursor of its own; again where a table was sealed or dropped under its feet."""
+        for attempt in range(5):
+            cursor = self._con.cursor()
+            try:
+                return ask(cursor)
+            except duckdb.CatalogException as e:
+                if attempt == 4:
+                    raise StorageError(f"{self.path}: {e}") from e
+            except duckdb.Error as e:
+                raise StorageError(f"{self.path}: {e}") from e
+            finally:
+                cursor.close()
+        raise AssertionError("unreachable")
+
+    def latest(self, points: IntArray) -> Batch:
+        """Return the newest reading of each point that has one."""
+        return self._known.read(points)
+
+    def read(self, points: IntArray, start: int, end: int) -> Batch:
+        """Return raw readings, ordered by point, then by time."""
+        wanted = np.unique(np.asarray(points, dtype=np.int32))
+
+        def ask(con: duckdb.DuckDBPyConnection) -> Batch:
+            where = points_condition(con, wanted, self._points)
+            sql = self._raw.select("point, observed, value, quality", start, end, where)
+            return _batch(con.execute(f"SELECT * FROM ({sql}) ORDER BY point, observed").fetchnumpy())
+
+        return self._read(ask)
+
+    def aggregate(
+        self, points: IntArray, start: int, end: int, step: int, how: Aggregate, max_gap: int | None = None
+    ) -> Grid:
+        """Return one value per point and step, over every step that overlaps [start, end)."""
+        _check_range(start, end, step)
+        steps = self._steps_of(
+            np.asarray(points, np.int32), floor_to(start, step), ceil_to(end, step), step, max_gap
+        )
+        return to_grid(steps, points, start, end, step, how)
+
+    def total(self, points: IntArray, start: int, end: int, step: int, max_gap: int | None = None) -> Grid:
+        """Return the sum of the points' time-weighted means; NaN in a step where one is missing."""
+        return total_of(self.aggregate(points, start, end, step, Aggregate.TIME_WEIGHTED, max_gap))
+
+    def top(self, points: IntArray, start: int, end: int, how: Aggregate, n: int) -> Batch:
+        """Return the `n` points with the highest aggregate over [start, end), highest first."""
+        _check_range(start, end, 1)
+        points = np.asarray(points, np.int32)
+        inner = QUARTER if end - start >= DAY else MINUTE if end - start >= HOUR else 0
+        if inner:
+            first, last = ceil_to(start, inner), floor_to(end, inner)
+            parts = [
+                self._roll_raw(points, start, first, inner, self.max_gap),
+                self._steps_of(points, first, last, inner, None),
+                self._roll_raw(points, last, end, inner, self.max_gap),
+            ]
+            steps = Steps.concat(parts)
+        else:
+            steps = self._roll_raw(points, start, end, end - start, self.max_gap)
+        return top_of(steps, start, how, n)
+
+    def _steps_of(self, points: IntArray, start: int, end: int, step: int, max_gap: int | None) -> Steps:
+        """Return the steps of [start, end), both aligned, from the coarsest tier that divides `step`."""
+        if not len(points):
+            return Steps.empty()
+        serving = [(name, s) for name, s, _ in TIERS if step % s == 0]
+        own_gap = max_gap is not None and max_gap != self.max_gap
+        if not serving or (own_gap and start >= self._raw_floor):
+            return self._roll_raw(points, start, end, step, self.max_gap if max_gap is None else max_gap)
+        parts: list[Steps] = []
+        until = start
+        rolled_until = self._rolled  # one look: rolling on replaces the whole
+        for name, _ in reversed(serving):
+            rolled = min(rolled_until[name], end)
+            if rolled > until:
+                parts.append(self._read_tier(name, points, until, rolled))
+                until = rolled
+        if until < end:
+            parts.append(self._roll_raw(points, until, end, serving[0][1], self.max_gap))
+        steps = Steps.concat(parts)
+        return steps if step == serving[-1][1] and len(parts) == 1 else combine(steps, step)
+
+    def _roll_raw(self, points: IntArray, start: int, end: int, step: int, max_gap: int) -> Steps:
+        if end <= start:
+            return Steps.empty()
+        return roll(self.read(points, start - max_gap, end), start, end, step, max_gap)
+
+    def _read_tier(self, name: str, points: IntArray, start: int, end: int) -> Steps:
+        wanted = np.unique(points)
+
+        def ask(con: duckdb.DuckDBPyConnection) -> Steps:
+            where = points_condition(con, wanted, self._points)
+            sql = self._tiers[name].select(", ".join(STEP), start, end, where)
+            found = con.execute(f"SELECT * FROM ({sql}) ORDER BY point, start").fetchnumpy()
+            return Steps(**{c: np.ma.filled(found[c], np.nan) for c in STEP})
+
+        return self._read(ask)
+
+    # --- upkeep ----------------------------------------------------------------------------------------------
+
+    def maintain(self, now: int) -> dict[str, int]:
+        """Repair and make rollups, seal what is old enough, drop what is past its retention."""
+        with self._maintain_lock:
+            cursor = self._con.cursor()
+            try:
+                done = {"repaired": self._repair(cursor)}
+                done["rolled"] = self._roll_forward(cursor, now)
+                done["sealed"] = self._seal(cursor)
+                done["dropped"] = self._retain(cursor, now)
+            except duckdb.Error as e:
+                raise StoreUnavailable(f"{self.path}: {e}") from e
+            finally:
+                cursor.close()
+            return done
+
+    def _repair(self, con: duckdb.DuckDBPyConnection) -> int:
+        """Roll up again the hours of the points that late readings landed in."""
+        with self._write_lock:  # all marks up to this one are committed, and so are their readings
+            last_mark = self._mark
+        rows = 0
+        while True:
+            low = _one(con, f"SELECT coalesce(min(hour), -1) FROM late WHERE mark <= {last_mark}")
+            if low < 0:
+                return rows
+            high = low + REPAIR_HOURS
+            found = con.execute(
+                "SELECT DISTINCT point, hour FROM late WHERE mark <= ? AND hour < ?", [last_mark, high]
+            ).fetchnumpy()
+            high = int(np.max(np.asarray(found["hour"]))) + 1
+            points = np.unique(found["point"])
+            fresh = self._roll_raw(points, low * HOUR, high * HOUR, MINUTE, self.max_gap)
+            con.execute("BEGIN")
+            for name, step, _ in TIERS:
+                fresh = fresh if step == MINUTE else combine(fresh, step)
+                limit = min(self._rolled[name], high * HOUR)
+                done = fresh.take(fresh.start < limit)
+                rows += self._replace(con, name, points, done, low * HOUR, limit)
+            con.execute("DELETE FROM late WHERE mark <= ? AND hour < ?", [last_mark, high])
+            con.execute("COMMIT")
+
+    def _replace(
+        self, con: duckdb.DuckDBPyConnection, name: str, points: IntArray, fresh: Steps, start: int, end: int
+    ) -> int:
+        """Put rolled-up rows in the place of those that are there.
+
+        Where raw readings were dropped already, of two rows the one made of more readings stays.
+        """
+        if end <= start:
+            return 0
+        table = self._tiers[name]
+        final = min(max(self._raw_floor, start), end)
+        if final > start and len(fresh):
+            there = self._read_tier(name, points, start, final)
+            fresh = _fuller(there, fresh)
+            points_final = np.unique(fresh.point)
+            table.delete(con, start, final, points_condition(con, points_final, self._points))
+        if end > final:
+            table.delete(con, final, end, points_condition(con, points, self._points))
+        if len(fresh):
+            table.insert(con, {c: getattr(fresh, c) for c in STEP})
+        return len(fresh)
+
+    def _roll_forward(self, con: duckdb.DuckDBPyConnection, now: int) -> int:
+        """Make the rollups of the time that has passed since the last call."""
+        target = floor_to(now - int(self._settings.tier_delay_s * 1000), MINUTE)
+        rows = 0
+        while self._rolled["minute"] < target:
+            start = self._rolled["minute"]
+            reach = self._raw.select("observed", start - self.max_gap, target)
+            if not _one(con, f"SELECT count(*) FROM (SELECT 1 FROM ({reach}) LIMIT 1)"):
+                end = target
+                fresh = Steps.empty()
+            else:
+                end = self._roll_end(con, start, target)
+                with self._write_lock:  # from here on, a reading before `end` is late
+                    self._rolling_to = end
+                everything = np.arange(max(self._points, len(self._known.observed)), dtype=np.int32)
+                fresh = self._roll_raw(everything, start, end, MINUTE, self.max_gap)
+            rows += self._roll_up(con, fresh, end)
+        return rows
+
+    def _roll_end(self, con: duckdb.DuckDBPyConnection, start: int, target: int) -> int:
+        """Return how far one pass goes, so that it takes about `ROLL_ROWS` raw rows."""
+        count = _one(con, f"SELECT count(*) FROM ({self._raw.select('observed', start, target)})")
+        minutes = (target - start) // MINUTE
+        return start + max(1, min(minutes, minutes * ROLL_ROWS // max(count, 1))) * MINUTE
+
+    def _roll_up(self, con: duckdb.DuckDBPyConnection, minutes: Steps, end: int) -> int:
+        """Write the minutes up to `end`, and the quarters and hours that are complete with them."""
+        with self._write_lock:
+            self._rolling_to = end
+        con.execute("BEGIN")
+        rows = 0
+        finer: tuple[str, Steps] | None = None
+        rolled: dict[str, int] = {}
+        for name, step, _ in TIERS:
+            start, until = self._rolled[name], floor_to(end, step)
+            if finer is None:
+                fresh = minutes
+            elif until > start:
+                # the finer rows of this step: those written before, and those of this pass
+                before = self._read_tier(
+                    finer[0], self._all_points(), start, min(until, self._rolled[finer[0]])
+                )
+                fresh = combine(Steps.concat([before, finer[1].take(finer[1].start < until)]), step)
+            else:
+                fresh = Steps.empty()
+            if len(fresh):
+                rows += self._tiers[name].insert(con, {c: getattr(fresh, c) for c in STEP})
+            rolled[name] = max(until, start)
+            finer = (name, fresh)
+        con.executemany(
+            "UPDATE state SET value = ? WHERE name = ?", [[v, f"rolled_{n}"] for n, v in rolled.items()]
+        )
+        con.execute("COMMIT")
+        self._rolled = rolled
+        return rows
+
+    def _all_points(self) -> IntArray:
+        return np.arange(max(self._points, len(self._known.observed)), dtype=np.int32)
+
+    def _seal(self, con: duckdb.DuckDBPyConnection) -> int:
+        """Sort hot tables into their partitions when they are large or old enough."""
+        old = time.monotonic() - self._hot_since > self._settings.duckdb.seal_after_s
+        moved = 0
+        for table in (self._raw, *self._tiers.values()):
+            if len(table.layout.hot) > 1 or (
+                table.hot_rows and (old or table.hot_rows >= self._settings.duckdb.seal_rows)
+            ):
+                moved += self._seal_table(con, table)
+        if old:
+            self._hot_since = time.monotonic()
+        return moved
+
+    def _seal_table(self, con: duckdb.DuckDBPyConnection, table: PartitionedTable) -> int:
+        with self._write_lock:
+            if table is self._raw:
+                self._keep_newest()
+            if table.hot_rows:
+                table.freeze(self._con)
+        return table.seal(con)
+
+    def _keep_newest(self) -> None:
+        """Write down the newest readings, so that opening need not search the sealed partitions."""
+        have = np.flatnonzero(self._known.observed > 0).astype(np.int32)
+        con = self._con
+        con.execute("BEGIN")
+        con.execute("DELETE FROM newest")
+        con.register("incoming", _columns(self._known.read(have)))
+        con.execute("INSERT INTO newest SELECT point, observed, value, quality FROM incoming")
+        con.unregister("incoming")
+        con.execute("COMMIT")
+
+    def _retain(self, con: duckdb.DuckDBPyConnection, now: int) -> int:
+        keep = self._settings.retention.milliseconds()
+        idle = self._settings.duckdb.seal_after_s
+        dropped = 0
+        raw_keep = keep["raw"]
+        if raw_keep is not None and not _one(con, "SELECT count(*) FROM late"):
+            gone = self._raw.drop_before(con, min(now - raw_keep, self._rolled["minute"] - HOUR), idle)
+            if gone and (floor := (gone[-1] + 1) * RAW_SPAN) > self._raw_floor:
+                con.execute("UPDATE state SET value = ? WHERE name = 'raw_floor'", [floor])
+                self._raw_floor = floor
+            dropped += len(gone)
+        for name, table in self._tiers.items():
+            limit = keep[name]
+            if limit is not None:
+                dropped += len(table.drop_before(con, now - limit, idle))
+        return dropped
+
+    def health(self) -> StoreHealth:
+        """Return how the store is; never raises."""
+        version = f"DuckDB {duckdb.__version__}"
+        try:
+            rows = self._read(
+                lambda con: _one(
+                    con,
+                    "SELECT coalesce(sum(estimated_size), 0) FROM duckdb_tables() "
+                    "WHERE table_name LIKE 'raw%' OR table_name LIKE 'tier%'",
+                )
+            )
+        except (StorageError, duckdb.Error) as e:
+            return StoreHealth("duckdb", version, False, str(e))
+        files = (self.path, self.path.with_name(self.path.name + ".wal"))
+        size = sum(f.stat().st_size for f in files if f.exists())
+        return StoreHealth("duckdb", version, True, str(self.path), rows, size)
+
+    def close(self) -> None:
+        """Write what is pending and let go of the file."""
+        with self._maintain_lock, self._write_lock:
+            self._keep_newest()
+            self._con.close()
+
+
+def _fuller(there: Steps, fresh: Steps) -> Steps:
+    """Return the fresh rows that are made of no fewer readings than those that are there."""
+    if not len(there):
+        return fresh
+    known = there.point.astype(np.int64) << 40 | there.start // MINUTE
+    asked = fresh.point.astype(np.int64) << 40 | fresh.start // MINUTE
+    at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+    poorer = (known[at] == asked) & (there.count[at] > fresh.count)
+    return fresh.take(~poorer)
+
+
+def _without_repeats(batch: Batch) -> Batch:
+    """Of readings of one point at one time keep the one that came last."""
+    order = np.lexsort((batch.observed, batch.point))  # stable: arrival decides among equals
+    point, observed = batch.point[order], batch.observed[order]
+    last = np.append((point[1:] != point[:-1]) | (observed[1:] != observed[:-1]), True)
+    return batch.take(order[last])
+
+
+def _columns(batch: Batch) -> dict[str, np.ndarray[Any, Any]]:
+    return {"point": batch.point, "observed": batch.observed, "value": batch.value, "quality": batch.quality}
+
+
+def _batch(found: dict[str, Any]) -> Batch:
+    return Batch(found["point"], found["observed"], found["value"], found["quality"], now_ms())
+
+
+def _one(con: duckdb.DuckDBPyConnection, sql: str) -> int:
+    row = con.execute(sql).fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+def _check_range(start: int, end: int, step: int) -> None:
+    if end < start or step <= 0:
+        raise InputError(
+            f"range {start}..{end} with step {step}: the end is before the start, or the step not positive"
+        )

@@ -1,0 +1,298 @@
+"""From accepting a batch to knowing that it is durable.
+
+Batches that arrive together share one commit. A reading is in the store, or in the spool on disk, when `accept`
+returns; what cannot be believed is in the quarantine, with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from domain.batch import Batch, now_ms
+from domain.errors import InputError, StorageError, StoreUnavailable
+from domain.points import PointRegistry
+from storage.latest import LatestValues
+from storage.quarantine import Quarantine
+from storage.reading_spool import ReadingSpool
+from storage.settings import DAY, IngestSettings, StorageSettings
+from storage.telemetry import TelemetryStore
+
+log = logging.getLogger(__name__)
+
+LARGE_COMMIT = 200_000
+"""Rows at which a commit is made without waiting for more, and after which the next one begins."""
+
+
+@dataclass(slots=True)
+class IngestCounters:
+    """What ingest has done since the start. ``received = stored + duplicate + spooled + quarantined``."""
+
+    batches: int = 0
+    received: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    spooled: int = 0
+    drained: int = 0
+    """Readings that came from the spool into the store."""
+    dropped: int = 0
+    """Readings that a full spool dropped."""
+    commits: int = 0
+    failed: int = 0
+    """Readings that could neither be stored nor spooled; their source was told."""
+    maintenance_failures: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counters by name."""
+        return asdict(self)
+
+
+class Ingest:
+    """The sink that collectors write to.
+
+    Parameters
+    ----------
+    registry
+        The points that batches refer to.
+    store
+        Where readings go.
+    spool
+        Where they wait while the store is away.
+    quarantine
+        Where refused ones are kept.
+    settings
+        Commit interval, bounds on time, memory.
+    clock
+        UTC ms; tests bring their own.
+    """
+
+    def __init__(
+        self,
+        registry: PointRegistry,
+        store: TelemetryStore,
+        spool: ReadingSpool,
+        quarantine: Quarantine,
+        settings: IngestSettings | None = None,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        self.latest = LatestValues(registry)
+        self.counters = IngestCounters()
+        self.quarantine = quarantine
+        self.spool = spool
+        self._registry = registry
+        self._store = store
+        self._settings = settings or IngestSettings()
+        self._clock = clock
+        self._saved_version = 0
+        self._away_until = 0.0
+        self._pending: list[tuple[Batch, asyncio.Future[None]]] = []
+        self._pending_rows = 0
+        self._room: asyncio.Event = asyncio.Event()
+        self._room.set()
+        self._committer: asyncio.Task[None] | None = None
+        # one thread: commits and the draining of the spool take turns
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="ingest")
+
+    @classmethod
+    def open(cls, settings: StorageSettings, registry: PointRegistry, store: TelemetryStore) -> Ingest:
+        """Return an ingest with its spool and quarantine in the data folder, and the store's newest values."""
+        limits = settings.ingest
+        ingest = cls(
+            registry,
+            store,
+            ReadingSpool(settings.path / "spool", registry, int(limits.spool_mb * 1e6)),
+            Quarantine(settings.path / "quarantine", int(limits.quarantine_mb * 1e6)),
+            limits,
+        )
+        ingest._saved_version = registry.version if len(registry) else 0
+        try:
+            ingest.latest.update(store.latest(np.arange(len(registry), dtype=np.int32)))
+        except StoreUnavailable as e:
+            log.warning("newest values are not known yet: %s", e)
+        return ingest
+
+    @property
+    def store_away(self) -> bool:
+        """Whether the store did not take the last commit."""
+        return self._away_until > 0
+
+    async def accept(self, batch: Batch) -> None:
+        """Take readings over; return once each is stored, spooled or quarantined.
+
+        Waits while too much is pending: that is the backpressure which collectors pass on to their sources.
+
+        Raises
+        ------
+        InputError
+            If the columns of the batch differ in length.
+        SpoolFull
+            If the store is away and the spool's disk takes no more.
+        StorageError
+            If the store failed in a way that waiting does not mend.
+        """
+        n = len(batch.point)
+        if not n == len(batch.observed) == len(batch.value) == len(batch.quality):
+            raise InputError(f"a batch has columns of {n}, {len(batch.observed)}, {len(batch.value)} rows")
+        if not n:
+            return
+        while self._pending_rows >= self._settings.max_pending_rows:
+            self._room.clear()
+            await self._room.wait()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending.append((batch, done))
+        self._pending_rows += n
+        if self._committer is None or self._committer.done():
+            self._committer = asyncio.create_task(self._commit_pending(), name="ingest commit")
+        await done
+
+    async def run(self) -> None:
+        """Drain the spool, and keep the store in shape, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_draining(), name="spool")
+            tasks.create_task(self._keep_maintaining(), name="store upkeep")
+
+    async def close(self) -> None:
+        """Commit what is pending and let go of the spool; the store stays open."""
+        if self._committer is not None:
+            await asyncio.wait([self._committer])
+        await asyncio.to_thread(self._writer.shutdown)
+        self.spool.close()
+
+    # --- commits ---------------------------------------------------------------------------------------------
+
+    async def _commit_pending(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._pending:
+            if self._pending_rows < LARGE_COMMIT:
+                await asyncio.sleep(self._settings.commit_interval_ms / 1000)
+            group: list[tuple[Batch, asyncio.Future[None]]] = []
+            rows = 0
+            while self._pending and rows < LARGE_COMMIT:
+                group.append(self._pending.pop(0))
+                rows += len(group[-1][0])
+            failure: BaseException | None = None
+            try:
+                await loop.run_in_executor(self._writer, self._commit, [b for b, _ in group])
+            except Exception as e:
+                failure = e
+                self.counters.failed += rows
+                log.exception("%d readings could not be kept", rows)
+            self._pending_rows -= rows
+            self._room.set()
+            for _, done in group:
+                if not done.done():  # its caller may have been cancelled
+                    done.set_exception(failure) if failure else done.set_result(None)
+
+    def _commit(self, batches: list[Batch]) -> None:
+        batch = Batch.concat(batches)
+        self.counters.batches += len(batches)
+        self.counters.received += len(batch)
+        rows = self._believable(batch)
+        if len(rows):
+            self.latest.update(rows)
+            self._keep(rows)
+        self.counters.commits += 1
+
+    def _believable(self, batch: Batch) -> Batch:
+        """Return the readings that can be stored; set the others aside with the reason."""
+        now = self._clock()
+        limits = self._settings
+        faults = {
+            "unknown_point": (batch.point < 0) | (batch.point >= len(self._registry)),
+            "not_finite": ~np.isfinite(batch.value),
+            "future": batch.observed > now + int(limits.future_s * 1000),
+            "past": batch.observed < now - int(limits.past_days * DAY),
+        }
+        good = np.ones(len(batch), dtype=bool)
+        for reason, fault in faults.items():
+            bad = fault & good
+            if bad.any():
+                self._set_aside(batch.take(bad), reason)
+                good &= ~fault
+        return batch if good.all() else batch.take(good)
+
+    def _set_aside(self, rows: Batch, reason: str) -> None:
+        self.counters.quarantined += len(rows)
+        self.quarantine.readings(rows, reason, self._registry)
+
+    def _keep(self, rows: Batch) -> None:
+        """Store rows, or spool them where the store is away."""
+        if time.monotonic() >= self._away_until:
+            try:
+                self._store_rows(rows)
+            except StoreUnavailable as e:
+                if not self.store_away:
+                    log.error("the store is away, readings go to the spool: %s", e)
+                self._away_until = time.monotonic() + self._settings.retry_s
+            else:
+                self._came_back()
+                return
+        self.spool.append(rows)
+        self.counters.spooled += len(rows)
+        self.counters.dropped = self.spool.dropped
+
+    def _store_rows(self, rows: Batch) -> None:
+        version = self._registry.version
+        if version != self._saved_version:  # a point is kept before the rows that use it
+            self._store.save_points(self._registry.changed_since(self._saved_version))
+            self._saved_version = version
+        report = self._store.write(rows)
+        self.counters.stored += report.stored
+        self.counters.duplicate += report.duplicate
+        for reason, refused in report.refused:
+            self._set_aside(refused, reason)
+
+    def _came_back(self) -> None:
+        if self.store_away:
+            log.warning("the store is back, %d readings wait in the spool", self.spool.rows)
+        self._away_until = 0.0
+
+    # --- spool and upkeep ------------------------------------------------------------------------------------
+
+    async def _keep_draining(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            # between two parts the writer's thread serves the live commits that came meanwhile
+            more = len(self.spool) > 0 and await loop.run_in_executor(self._writer, self._drain_part)
+            await asyncio.sleep(0 if more else min(self._settings.retry_s, 0.5))
+
+    def _drain_part(self) -> bool:
+        """Move the oldest part of the spool into the store; return whether it went."""
+        if time.monotonic() < self._away_until:
+            return False
+        taken, rows = self.spool.peek()
+        if rows is None:
+            return False
+        try:
+            before = self.counters.stored, self.counters.duplicate
+            self._store_rows(rows)
+            self.counters.stored, self.counters.duplicate = before  # counted as spooled, and now as drained
+        except StoreUnavailable as e:
+            log.info("the store is still away: %s", e)
+            self._away_until = time.monotonic() + self._settings.retry_s
+            return False
+        except StorageError:
+            log.exception("a part of the spool cannot be stored, it is tried again")
+            self._away_until = time.monotonic() + self._settings.retry_s
+            return False
+        self._came_back()
+        self.spool.done(taken)
+        self.counters.drained += len(rows)
+        self.latest.update(rows)
+        return True
+
+    async def _keep_maintaining(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.maintain_s)
+            try:
+                await asyncio.to_thread(self._store.maintain, self._clock())
+            except StorageError as e:
+                self.counters.maintenance_failures += 1
+                log.error("upkeep of the store failed, it is tried again: %s", e)

@@ -1,0 +1,41 @@
+"""Opens the telemetry store that the settings name."""
+
+from __future__ import annotations
+
+from domain.errors import InputError
+from domain.points import PointRegistry
+from storage.settings import StorageSettings, StoreKind
+from storage.telemetry import TelemetryStore
+
+DATABASE_FILE = "telemetry.duckdb"
+
+
+def open_store(settings: StorageSettings, registry: PointRegistry) -> TelemetryStore:
+    """Open the store and make the points that it knows known to `registry`, by the same indexes.
+
+    Call it before any collector registers a point.
+
+    Raises
+    ------
+    InputError
+        If `registry` already gave an index of a kept point to another one.
+    StoreUnavailable
+        If an embedded store is held by another process. An InfluxDB that is away is no error: its points are
+        learnt from its readings' collectors, and readings wait in the spool.
+    """
+    store: TelemetryStore
+    if settings.kind is StoreKind.DUCKDB:
+        from storage.duckdb_store import DuckDBStore
+
+        store = DuckDBStore(settings.path / DATABASE_FILE, settings)
+    else:
+        raise NotImplementedError("InfluxDB comes with the next commit")
+    for index, point in enumerate(store.load_points()):
+        if index < len(registry) and registry[index].key != point.key:
+            store.close()
+            raise InputError(
+                f"point {point.key} has index {index} in {settings.path}, but {registry[index].key} took it: "
+                "open the store before anything registers points"
+            )
+        registry.register(point)
+    return store

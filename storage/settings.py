@@ -1,0 +1,134 @@
+"""Settings of storage: which telemetry store, how long each tier is kept, what ingest accepts."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from domain.errors import ConfigurationError, Problem
+
+MINUTE = 60_000
+QUARTER = 15 * MINUTE
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+
+class StoreKind(StrEnum):
+    """Which telemetry store is used."""
+
+    DUCKDB = "duckdb"
+    INFLUXDB = "influxdb"
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Retention(_Settings):
+    """How long each tier is kept; ``None`` means for ever."""
+
+    raw_hours: float | None = Field(48, gt=0)
+    minute_days: float | None = Field(7, gt=0)
+    quarter_days: float | None = Field(400, gt=0)
+    hour_days: float | None = Field(None, gt=0)
+
+    def milliseconds(self) -> dict[str, int | None]:
+        """Return the time kept by tier name (``raw``, ``minute``, ``quarter``, ``hour``), ms."""
+        return {
+            "raw": None if self.raw_hours is None else int(self.raw_hours * HOUR),
+            "minute": None if self.minute_days is None else int(self.minute_days * DAY),
+            "quarter": None if self.quarter_days is None else int(self.quarter_days * DAY),
+            "hour": None if self.hour_days is None else int(self.hour_days * DAY),
+        }
+
+
+class InfluxSettings(_Settings):
+    """How InfluxDB is reached. The token comes from the environment or from a file, never from the settings."""
+
+    url: str = "http://127.0.0.1:8086"
+    database: str = Field("hallwatch", pattern=r"^[A-Za-z0-9_.-]+$")
+    org: str = "-"
+    token_env: str = "HALLWATCH_INFLUXDB_TOKEN"  # noqa: S105 - the name of a variable, not a secret
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    verify_tls: bool = True
+    timeout_s: float = Field(10, gt=0)
+    lines_per_request: int = Field(10_000, ge=1, le=100_000)
+    manage_retention: bool = True
+    """Create database, retention policies or buckets where the server and the token allow it."""
+
+    def token(self) -> str:
+        """Return the token, or an empty one where none is set.
+
+        Raises
+        ------
+        ConfigurationError
+            If the token file cannot be read.
+        """
+        if self.token_file is not None:
+            try:
+                return self.token_file.read_text(encoding="utf-8").strip()
+            except OSError as e:
+                raise ConfigurationError(
+                    Problem(
+                        str(self.token_file), "storage.influxdb.token_file", str(e), "Put the token there"
+                    )
+                ) from e
+        return os.environ.get(self.token_env, "").strip()
+
+
+class DuckDBSettings(_Settings):
+    """How the embedded store works; the defaults suit up to 200,000 points."""
+
+    memory_limit_mb: int = Field(1024, ge=128)
+    threads: int | None = Field(None, ge=1)
+    seal_rows: int = Field(10_000_000, ge=1000)
+    """Rows that arrive before they are sorted by point into their partition."""
+    seal_after_s: float = Field(3600, gt=0)
+
+
+class IngestSettings(_Settings):
+    """What ingest accepts, how it commits, and what happens while the store is away."""
+
+    commit_interval_ms: int = Field(100, ge=0, le=5000)
+    """Batches that arrive within this time share one commit."""
+    max_pending_rows: int = Field(1_000_000, ge=1000)
+    """Above this, `accept` makes its callers wait: backpressure instead of memory."""
+    future_s: float = Field(300, ge=0)
+    """A reading observed later than this after its arrival is quarantined."""
+    past_days: float = Field(400, gt=0)
+    """A reading observed earlier than this before its arrival is quarantined."""
+    spool_mb: float = Field(4096, gt=0)
+    quarantine_mb: float = Field(64, gt=0)
+    retry_s: float = Field(2, gt=0)
+    """How long the store is left alone after it was unavailable."""
+    maintain_s: float = Field(10, gt=0)
+    """How often rollups, sealing and retention are seen to."""
+
+
+class StorageSettings(_Settings):
+    """Everything about keeping telemetry."""
+
+    kind: StoreKind = StoreKind.DUCKDB
+    path: Path = Path("data")
+    """Folder of the embedded store, the spool and the quarantine."""
+    retention: Retention = Retention()
+    max_gap_s: float = Field(300, gt=0)
+    """How long a value holds when nothing follows it (DSX republishes every 100 s)."""
+    tier_delay_s: float = Field(10, ge=0)
+    """How long after its end a minute waits for stragglers before its rollup is made."""
+    duckdb: DuckDBSettings = DuckDBSettings()
+    influxdb: InfluxSettings = InfluxSettings()
+    ingest: IngestSettings = IngestSettings()
+
+    @model_validator(mode="after")
+    def _raw_outlives_an_hour(self) -> StorageSettings:
+        # hourly repair reads the raw readings of the hour before
+        if self.retention.raw_hours is not None and self.retention.raw_hours < 3:
+            raise ValueError(
+                "retention.raw_hours must be 3 or more: late readings are rolled up from raw ones"
+            )
+        return self
