@@ -12,7 +12,7 @@ from analytics.forecast.levels import LEVELS, at_levels
 
 Floats = NDArray[np.float64]
 
-FITTED_LEVELS: Floats = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+FITTED_LEVELS: Floats = np.array([0.1, 0.5, 0.9])
 
 
 @dataclass(frozen=True, slots=True)

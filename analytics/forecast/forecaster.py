@@ -33,7 +33,7 @@ CALIBRATION_ORIGINS = 120
 FEWEST_ORIGIN_DAYS = 4.0
 """Days of origins with a whole horizon behind them that the learnt members need."""
 
-PRIOR: Floats = np.array([0.5, 1.0, 1.0])
+PRIOR: Floats = np.array([0.5, 1.0, 1.0, 1.0, 1.0])
 """Weights of the members before anything is known of them."""
 
 

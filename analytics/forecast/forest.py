@@ -34,8 +34,8 @@ class QuantileForest:
         A row goes left where its feature is not above the threshold.
     left, right : int arrays, shape (nodes,)
         Children; the node itself at a leaf.
-    leaf : array, shape (targets, nodes, LEAF_QUANTILES)
-        Evenly spaced quantiles of each target in each leaf.
+    leaf : array, shape (nodes, LEAF_QUANTILES)
+        Evenly spaced quantiles of the target in each leaf.
     """
 
     roots: Ints
@@ -57,22 +57,20 @@ class QuantileForest:
             node = np.where(goes_left, self.left[node], self.right[node])
 
     def quantiles(self, features: NDArray[np.float32]) -> Floats:
-        """Quantiles of every target at ``LEVELS``, shape (targets, rows, levels)."""
-        leaves = self.leaves(features)
-        results = []
-        for table in self.leaf:
-            pool = table[leaves].reshape(len(features), -1)
-            pool.sort(axis=1)
-            place = np.clip(LEVELS * pool.shape[1] - 0.5, 0, pool.shape[1] - 1)
-            below = np.floor(place).astype(np.int64)
-            above = np.minimum(below + 1, pool.shape[1] - 1)
-            results.append(pool[:, below] * (1 - (place - below)) + pool[:, above] * (place - below))
-        return np.stack(results).astype(float)
+        """Quantiles at ``LEVELS``, shape (rows, levels)."""
+        pool = self.leaf[self.leaves(features)].reshape(len(features), -1)
+        pool.sort(axis=1)
+        last = pool.shape[1] - 1
+        place = np.clip(LEVELS * (last + 1) - 0.5, 0, last)
+        below = np.floor(place).astype(np.int64)
+        share = place - below
+        quantiles: Floats = pool[:, below] * (1 - share) + pool[:, np.minimum(below + 1, last)] * share
+        return quantiles
 
 
 def fit_forest(
     features: NDArray[np.float32],
-    targets: Floats,
+    target: Floats,
     *,
     trees: int,
     leaf_rows: int,
@@ -85,8 +83,7 @@ def fit_forest(
     Parameters
     ----------
     features : array, shape (rows, features)
-    targets : array, shape (rows, targets)
-        Splits serve all targets at once; each gets its own distribution in the leaves.
+    target : array, shape (rows,)
     trees, leaf_rows : int
         Number of trees; fewest rows of a leaf while growing.
     sample : float
@@ -103,12 +100,11 @@ def fit_forest(
         max_samples=sample,
         random_state=seed,
         n_jobs=1,
-    ).fit(features, targets[:, 0] if targets.shape[1] == 1 else targets)
+    ).fit(features, target)
     leaf_of = grown.apply(features)
-    order = np.argsort(targets, axis=0, kind="stable")
+    ascending = np.argsort(target, kind="stable")
     rank = (np.arange(LEAF_QUANTILES) + 0.5) / LEAF_QUANTILES
-    roots, parts = [], []
-    tables: list[list[NDArray[np.float32]]] = [[] for _ in range(targets.shape[1])]
+    roots, nodes, tables = [], [], []
     first = 0
     for number, estimator in enumerate(grown.estimators_):
         tree = estimator.tree_
@@ -116,24 +112,21 @@ def fit_forest(
         itself = np.arange(tree.node_count)
         left = np.where(inner, tree.children_left, itself) + first
         right = np.where(inner, tree.children_right, itself) + first
-        parts.append((np.where(inner, tree.feature, -1), tree.threshold, left, right))
+        nodes.append((np.where(inner, tree.feature, -1), tree.threshold, left, right))
         roots.append(first)
         first += tree.node_count
+        # Rows by leaf, and within a leaf by their target: its quantiles lie at fixed places.
+        by_leaf = ascending[np.argsort(leaf_of[ascending, number], kind="stable")]
         count = np.bincount(leaf_of[:, number], minlength=tree.node_count)
-        begin = np.r_[0, np.cumsum(count)[:-1]]
-        seat = begin[:, None] + np.minimum(
-            (rank * count[:, None]).astype(np.int64), np.maximum(count - 1, 0)[:, None]
-        )
-        seat = np.minimum(seat, len(targets) - 1)
-        for j, table in enumerate(tables):
-            ascending = order[:, j]
-            by_leaf = ascending[np.argsort(leaf_of[ascending, number], kind="stable")]
-            table.append(targets[by_leaf, j][seat].astype(np.float32))
+        begin = np.cumsum(count) - count
+        place = begin[:, None] + (rank * count[:, None]).astype(np.int64)
+        tables.append(target[by_leaf][np.minimum(place, len(target) - 1)].astype(np.float32))
+    feature, threshold, left, right = (np.concatenate(part) for part in zip(*nodes, strict=True))
     return QuantileForest(
         roots=np.array(roots, dtype=np.int64),
-        feature=np.concatenate([part[0] for part in parts]).astype(np.int64),
-        threshold=np.concatenate([part[1] for part in parts]).astype(np.float32),
-        left=np.concatenate([part[2] for part in parts]).astype(np.int64),
-        right=np.concatenate([part[3] for part in parts]).astype(np.int64),
-        leaf=np.stack([np.concatenate(table) for table in tables]),
+        feature=feature.astype(np.int64),
+        threshold=threshold.astype(np.float32),
+        left=left.astype(np.int64),
+        right=right.astype(np.int64),
+        leaf=np.concatenate(tables),
     )

@@ -85,24 +85,24 @@ def fit_linear(
     n, m, p = features.shape
     flat = features.reshape(-1, p)
     mean: Floats = flat.mean(axis=0)
-    deviation: Floats = np.asarray(flat.std(axis=0), dtype=float) + 1e-9
+    deviation: Floats = flat.std(axis=0) + 1e-9
     scaled = _scaled(features, mean, deviation)
     known = ~np.isnan(target)
     wanted = np.where(known, target, 0.0)
     block = np.arange(n) * BLOCKS // n
-    square = np.zeros((BLOCKS, m, p + 1, p + 1))
+    square: Floats = np.zeros((BLOCKS, m, p + 1, p + 1))
     cross = np.zeros((BLOCKS, m, p + 1))
     for k in range(BLOCKS):
         rows = scaled[block == k].transpose(1, 2, 0) * known[block == k].T[:, None, :]
         square[k] = rows @ scaled[block == k].transpose(1, 0, 2)
         cross[k] = (rows @ wanted[block == k].T[..., None])[..., 0]
-    ridge = penalty * np.eye(p + 1)
+    ridge: Floats = np.diag(np.full(p + 1, penalty))
     ridge[-1, -1] = 1e-6
-    total, total_cross = square.sum(axis=0), cross.sum(axis=0)
+    total: Floats = square.sum(axis=0)
+    total_cross: Floats = cross.sum(axis=0)
 
     def solve(left: Floats, right: Floats) -> Floats:
-        solution: Floats = np.linalg.solve(left + ridge, right[..., None])[..., 0]
-        return solution
+        return np.asarray(np.linalg.solve(left + ridge, right[..., None])[..., 0], dtype=np.float64)
 
     outside = np.zeros((n, m))
     for k in range(BLOCKS):

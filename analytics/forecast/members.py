@@ -16,7 +16,12 @@ from analytics.forecast.linear import LinearModel, fit_linear
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MEMBERS = ("linear", "forest", "boosted")
+ANCHORS = ("day", "last")
+"""What a tree's target is relative to: the mean of the last day, or the last value. The first suits a rhythm,
+the second a load that stays where a job put it."""
+
+MEMBERS = ("linear", *(f"forest.{a}" for a in ANCHORS), *(f"boosted.{a}" for a in ANCHORS))
+"""In the order of the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +33,22 @@ class Effort:
     rows : int
         Design rows (origins times leads) to train on.
     trees : int
-        Of the forest.
+        Of each forest.
+    sample : float
+        Share of the rows that each tree grows on.
     rounds, boosted_rows : int
         Trees of each booster, and the rows they see.
     """
 
     rows: int
     trees: int
+    sample: float
     rounds: int
     boosted_rows: int
 
 
-FULL = Effort(rows=50_000, trees=40, rounds=70, boosted_rows=20_000)
-TRIAL = Effort(rows=24_000, trees=20, rounds=40, boosted_rows=10_000)
+FULL = Effort(rows=50_000, trees=24, sample=0.25, rounds=60, boosted_rows=20_000)
+TRIAL = Effort(rows=24_000, trees=12, sample=0.25, rounds=40, boosted_rows=10_000)
 """For the models that only show how good the others will be on the newest part of the history."""
 
 
@@ -55,22 +63,27 @@ class Members:
     """
 
     linear: LinearModel
-    forest: QuantileForest
-    boosted: BoostedQuantiles
+    forests: dict[str, QuantileForest]
+    boosted: dict[str, BoostedQuantiles]
     last_target: int
 
     def quantiles(self, rows: Rows, leads: Ints) -> Floats:
         """Quantiles of the scaled target, shape (members, origins, leads, levels)."""
-        point = self.linear.point(rows.linear, np.minimum(leads, self.linear.leads[-1]))
+        within = np.minimum(leads, self.linear.leads[-1])
+        point = self.linear.point(rows.linear, within)
         features = stacked(rows, point)
         shape = (*point.shape, len(LEVELS))
-        return np.stack(
-            [
-                self.linear.quantiles(point, np.minimum(leads, self.linear.leads[-1])),
-                self.forest.quantiles(features)[0].reshape(shape),
-                self.boosted.quantiles(features).reshape(shape),
-            ]
-        )
+        by_member = [self.linear.quantiles(point, within)]
+        for models in (self.forests, self.boosted):
+            for anchor in ANCHORS:
+                values = models[anchor].quantiles(features).reshape(shape)
+                by_member.append(values + anchor_value(rows, anchor)[:, None, None])
+        return np.stack(by_member)
+
+
+def anchor_value(rows: Rows, anchor: str) -> Floats:
+    """Where the anchor lies relative to the level, in scales; shape (origins,)."""
+    return rows.last if anchor == "last" else np.zeros_like(rows.last)
 
 
 def stacked(rows: Rows, linear_point: Floats) -> NDArray[np.float32]:
@@ -126,17 +139,22 @@ def fit_members(design: Design, origins: Ints, leads: Ints, effort: Effort, seed
     chosen = thinned(origins, effort.rows // len(leads))
     rows = design.rows(chosen, leads)
     linear, outside = fit_linear(rows.linear, rows.target, leads, penalty=30.0)
-    features, target = stacked(rows, outside), rows.target.ravel()
-    known = ~np.isnan(target)
-    features, target = features[known], target[known]
-    forest = fit_forest(
-        features,
-        target[:, None],
-        trees=effort.trees,
-        leaf_rows=10,
-        sample=0.3,
-        feature_share=0.4,
-        seed=seed,
-    )
-    boosted = fit_boosted(features, target, rounds=effort.rounds, max_rows=effort.boosted_rows, seed=seed)
-    return Members(linear, forest, boosted, int(chosen[-1] + leads[-1]))
+    features = stacked(rows, outside)
+    known = ~np.isnan(rows.target.ravel())
+    features = features[known]
+    forests, boosted = {}, {}
+    for number, anchor in enumerate(ANCHORS):
+        target = (rows.target - anchor_value(rows, anchor)[:, None]).ravel()[known]
+        forests[anchor] = fit_forest(
+            features,
+            target,
+            trees=effort.trees,
+            leaf_rows=10,
+            sample=effort.sample,
+            feature_share=0.4,
+            seed=seed + number,
+        )
+        boosted[anchor] = fit_boosted(
+            features, target, rounds=effort.rounds, max_rows=effort.boosted_rows, seed=seed + number
+        )
+    return Members(linear, forests, boosted, int(chosen[-1] + leads[-1]))
