@@ -1,1 +1,1 @@
-"""Parts that several pages of the console share."""
+"""What the pages are put together from."""

@@ -1,1 +1,1 @@
-"""Pages of the console."""
+"""The pages of the console."""

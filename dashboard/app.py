@@ -1,0 +1,257 @@
+"""The operator console, mounted on the service's web application."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import structlog
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update, set_props
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dashboard import frames
+from dashboard.auth import Guard, Session, Sessions, current_session, login_router
+from dashboard.broadcast import Broadcaster
+from dashboard.components.frame import LIVE, frame
+from dashboard.data import SPANS, ConsoleData
+from dashboard.pages import alerts, health, overview, rack
+from domain.errors import HallwatchError
+from storage.accounts import Accounts
+
+log = structlog.get_logger(__name__)
+
+PAGES = ("/", "/alerts", "/health")
+ANSWER_S = 30.0
+"""A browser that does not answer for so long is asked again; frames are not piled up for it."""
+LONGEST_NOTE = 500
+
+
+@dataclass(slots=True)
+class Console:
+    """The mounted console. `run` it beside the web server; without it the figures stand still."""
+
+    broadcaster: Broadcaster
+    sessions: Sessions
+
+    async def run(self) -> None:
+        """Look at the plant for all viewers until cancelled."""
+        await self.broadcaster.run()
+
+    def stats(self) -> dict[str, float]:
+        """Return the broadcaster's counters."""
+        return dict(self.broadcaster.counters)
+
+
+def mount(
+    app: FastAPI,
+    data: ConsoleData,
+    accounts: Accounts,
+    secret: str,
+    *,
+    session_hours: float = 24.0,
+    secure_cookie: bool = False,
+) -> Console:
+    """Put the console at ``/`` and its login at ``/login``.
+
+    Call it after every other route of `app` is there: the console answers whatever nobody else does.
+
+    Parameters
+    ----------
+    app
+        The service's web application.
+    data
+        What the console shows.
+    accounts
+        The people who may log in.
+    secret
+        Signs the session cookies; at least 16 characters, the same over restarts if logins are to last.
+    session_hours
+        How long a login lasts.
+    secure_cookie
+        Whether the cookie is for HTTPS only; set it wherever the console is reached over HTTPS.
+    """
+    sessions = Sessions(secret, session_hours, secure_cookie)
+    broadcaster = Broadcaster(lambda name: frames.section(data, name))
+    inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    inner.add_api_route("/alive", _alive, include_in_schema=False)
+    _build(inner, data, broadcaster, sessions)
+    app.include_router(login_router(accounts, sessions, data.site.name))
+    app.mount("/", Guard(_OnePage(inner, data), sessions), name="console")
+    return Console(broadcaster, sessions)
+
+
+def sections_of(path: str, data: ConsoleData) -> frozenset[str]:
+    """Return the sections that the page at `path` shows."""
+    always = {"header", "alerts"}
+    if path == "/":
+        return frozenset(always | set(overview.SECTIONS))
+    if path == "/health":
+        return frozenset(always | {"health"})
+    name = rack_in(path, data)
+    return frozenset(always | {f"rack:{name}"} if name else always)
+
+
+def rack_in(path: str, data: ConsoleData) -> str:
+    """Return the rack that a path names, or an empty string where the site has no such rack."""
+    name = unquote(path.removeprefix("/rack/")) if path.startswith("/rack/") else ""
+    return name if name in data.site.racks else ""
+
+
+async def _alive() -> dict[str, bool]:
+    """Answer a browser that lost its connection and asks whether the console is back."""
+    return {"alive": True}
+
+
+class _OnePage:
+    """Serves the one page of the console at every address that a page of it has, and nothing at others."""
+
+    def __init__(self, app: ASGIApp, data: ConsoleData) -> None:
+        self._app = app
+        self._data = data
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        is_page = path in PAGES or (path.startswith("/rack/") and "/" not in path[6:])
+        if scope["type"] == "http" and scope["method"] == "GET" and is_page:
+            scope = {**scope, "path": "/", "raw_path": b"/"}
+        await self._app(scope, receive, send)
+
+
+def _build(server: FastAPI, data: ConsoleData, broadcaster: Broadcaster, sessions: Sessions) -> Dash:
+    app = Dash(
+        "hallwatch",
+        server=server,
+        backend="fastapi",
+        assets_folder=str(Path(__file__).parent / "assets"),
+        serve_locally=True,
+        eager_loading=True,
+        suppress_callback_exceptions=True,
+        add_log_handler=False,
+        title=data.site.name,
+        update_title=None,  # type: ignore[arg-type]  # None is how Dash is told to leave the title alone
+        websocket_inactivity_timeout=0,
+        websocket_heartbeat_interval=10_000,
+    )
+    app.layout = lambda: frame(data.site.name, data.note, _session().user)
+    _register_live(app, data, broadcaster, sessions)
+    _register_pages(app, data)
+    _register_acknowledge(app, data, broadcaster)
+    _register_painting(app)
+    return app
+
+
+def _session() -> Session:
+    session = current_session.get()
+    if session is None:
+        raise RuntimeError("a console callback ran without a session: the guard is not in place")
+    return session
+
+
+def _register_live(app: Dash, data: ConsoleData, broadcaster: Broadcaster, sessions: Sessions) -> None:
+    @app.callback(websocket=True, persistent=True)  # type: ignore[untyped-decorator]
+    async def live() -> None:
+        """Send one viewer what changed, for as long as its window is open.
+
+        The browser is asked where it is before each frame: its answer says that it has taken the frame before, and
+        which page it shows. So one frame at most is under way, and a slow browser gets fewer of them.
+        """
+        socket, session = ctx.websocket, _session()
+        minute = -1
+        with broadcaster.viewer() as viewer:
+            while not socket.is_shutdown:
+                if not sessions.alive(session):
+                    set_props("live-session", {"data": {"ended": True}})
+                    return
+                try:
+                    path = await socket.get_prop("url", "pathname", timeout=ANSWER_S)
+                except TimeoutError:
+                    viewer.look_at(frozenset())
+                    continue
+                changed = await viewer.changes(sections_of(path or "/", data))
+                for name, payload in changed.items():
+                    set_props(f"live-{name.partition(':')[0]}", {"data": payload})
+                if data.clock() // 60_000 != minute:
+                    minute = data.clock() // 60_000
+                    set_props("minute", {"data": minute})
+
+
+def _register_pages(app: Dash, data: ConsoleData) -> None:
+    @app.callback(Output("page", "children"), Input("url", "pathname"))  # type: ignore[untyped-decorator]
+    async def page(path: str | None) -> Any:
+        """Return the page at an address."""
+        path = path or "/"
+        if path == "/":
+            return overview.layout(data.site)
+        if path == "/alerts":
+            return alerts.layout()
+        if path == "/health":
+            return health.layout()
+        name = rack_in(path, data)
+        if name:
+            return rack.layout(data.site, name)
+        return rack.unknown(unquote(path.removeprefix("/rack/"))) if path.startswith("/rack/") else _nothing(path)
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("rack-history", "data"),
+        Input("rack-span", "value"),
+        Input("rack-shown", "data"),
+        Input("minute", "data"),
+    )
+    async def history(span: str, rack_id: str, _minute: int) -> Any:
+        """Return a rack's history, anew each minute (the minute is pushed, not polled)."""
+        if span not in SPANS or rack_id not in data.site.racks:
+            return no_update
+        found = await asyncio.to_thread(data.rack_history, rack_id, span)
+        return frames.rack_history(found, rack_id, span, data.site.zone)
+
+    @app.callback(Output("alert-history", "data"), Input("alert-change", "data"))  # type: ignore[untyped-decorator]
+    async def alert_history(_change: str) -> Any:
+        """Return the newest alerts of every state, whenever an alert opened, was taken or cleared."""
+        found = await asyncio.to_thread(data.alert_history)
+        return {"rows": [frames.alert_row(a, data) for a in found]}
+
+
+def _nothing(path: str) -> html.Div:
+    return html.Div([html.H1("Nothing here"), html.P(f"The console has no page {path}.")], className="plain")
+
+
+def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster) -> None:
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("acknowledge-answer", "data"),
+        Input("acknowledge-request", "data"),
+        prevent_initial_call=True,
+    )
+    async def acknowledge(request: dict[str, Any] | None) -> Any:
+        """Record who took an alert: the name comes from the session, never from the browser."""
+        if not request:
+            return no_update
+        who = _session().user
+        try:
+            number, note = int(request["id"]), str(request.get("note", ""))[:LONGEST_NOTE].strip()
+            await asyncio.to_thread(data.acknowledge, number, who, note)
+        except (HallwatchError, KeyError, TypeError, ValueError) as error:
+            return {"error": str(error)}
+        broadcaster.refresh()
+        return {"id": number, "text": f"Alert {number} acknowledged by {who}"}
+
+
+def _register_painting(app: Dash) -> None:
+    """Connect the stores to the functions of ``assets/`` that paint them."""
+    for name in (*(f"live-{section}" for section in LIVE), "rack-history", "alert-history", "acknowledge-answer"):
+        app.clientside_callback(
+            ClientsideFunction("console", "take"), Input(name, "data"), State(name, "id")
+        )
+    for name in ("floor-metric", "forecast-span", "gpu-metric", "alert-state", "alert-severity", "alert-text"):
+        app.clientside_callback(
+            ClientsideFunction("console", "choose"), Input(name, "value"), State(name, "id")
+        )
+    app.clientside_callback(
+        ClientsideFunction("console", "alertChange"),
+        Output("alert-change", "data"),
+        Input("live-alerts", "data"),
+        State("alert-change", "data"),
+    )

@@ -1,0 +1,188 @@
+// Receives what the server pushes, keeps the newest of each section, and paints it where the page has a place for it.
+// Everything is written with textContent: names come from devices and are never trusted as markup.
+(function () {
+  'use strict';
+
+  const console_ = {
+    latest: {},      // newest payload by store id
+    chosen: {},      // what the viewer chose, by radio group
+    painters: {},    // store id -> functions
+    lastFrame: 0,    // when the last header arrived, this machine's clock
+    now: 0,          // the server's clock in that header, ms
+
+    on(store, paint) {
+      (this.painters[store] = this.painters[store] || []).push(paint);
+    },
+    paint(store) {
+      const payload = this.latest[store];
+      if (!payload) return;
+      for (const paint of this.painters[store] || []) {
+        try {
+          paint(payload);
+        } catch (error) {
+          console.error('painting', store, error);
+        }
+      }
+    },
+    paintAll() {
+      Object.keys(this.latest).forEach((store) => this.paint(store));
+    },
+  };
+  window.hallwatch = console_;
+
+  // --- small tools -------------------------------------------------------------------------------------------------
+
+  console_.el = function (tag, className, text) {
+    const node = document.createElement(tag);
+    if (className) node.className = className;
+    if (text !== undefined && text !== null) node.textContent = text;
+    return node;
+  };
+
+  console_.write = function (node, cell) {
+    if (!node || !cell) return;
+    const [text, marks, title, observed] = cell;
+    if (node.textContent !== text) node.textContent = text;
+    const kept = node.dataset.base === undefined ? (node.dataset.base = node.className) : node.dataset.base;
+    const wanted = (kept + ' ' + (marks || '')).trim();
+    if (node.className !== wanted) node.className = wanted;
+    if ((node.title || '') !== (title || '')) node.title = title || '';
+    if (observed) node.setAttribute('data-observed', observed);
+  };
+
+  console_.cells = function (cells) {
+    for (const id in cells || {}) console_.write(document.getElementById(id), cells[id]);
+  };
+
+  console_.duration = function (ms) {
+    const s = Math.max(0, ms / 1000);
+    if (s < 120) return Math.round(s) + ' s';
+    const m = Math.floor(s / 60);
+    if (m < 120) return m + ' min';
+    if (m < 2880) return Math.floor(m / 60) + ' h ' + String(m % 60).padStart(2, '0') + ' min';
+    return Math.floor(m / 1440) + ' d';
+  };
+
+  // Fills a table body in place: rows keep their nodes, so that a selection or the keyboard focus survives.
+  console_.rows = function (bodyId, rows) {
+    const body = document.getElementById(bodyId);
+    if (!body) return;
+    while (body.rows.length > rows.length) body.deleteRow(-1);
+    rows.forEach((row, i) => {
+      const tr = body.rows[i] || body.insertRow();
+      if (tr.id !== row.id) tr.id = row.id;
+      if (tr.className !== row.mark) tr.className = row.mark;
+      if (row.bar !== undefined) tr.style.setProperty('--bar', Math.min(1, row.bar || 0) * 100 + '%');
+      while (tr.cells.length > row.cells.length) tr.deleteCell(-1);
+      row.cells.forEach((cell, j) => {
+        const td = tr.cells[j] || tr.insertCell();
+        td.dataset.base = '';
+        console_.write(td, cell);
+      });
+    });
+  };
+
+  // --- what Dash calls ---------------------------------------------------------------------------------------------
+
+  window.dash_clientside = window.dash_clientside || {};
+  window.dash_clientside.console = {
+    take(data, store) {
+      if (data === undefined || data === null) return;
+      console_.latest[store] = data;
+      console_.paint(store);
+    },
+    choose(value, name) {
+      console_.chosen[name] = value;
+      console_.paintAll();
+    },
+    alertChange(data, before) {
+      const change = ((data && data.rows) || []).map((a) => a.id + a.state).join() || 'none';
+      return change === before ? window.dash_clientside.no_update : change;
+    },
+  };
+
+  // --- header ------------------------------------------------------------------------------------------------------
+
+  console_.on('live-header', (header) => {
+    console_.lastFrame = performance.now();
+    console_.now = header.now;
+    console_.cells(header.cells);
+    connection();
+    const cells = header.cells;
+    const alerts = cells['alert-count'][0];
+    document.title = cells['site-power'][0] + (alerts === '0' ? '' : ' \u25b2' + alerts) + ' \u00b7 Hallwatch';
+    document.querySelectorAll('[data-since]').forEach((node) => {
+      const text = console_.duration(header.now - Number(node.dataset.since));
+      if (node.textContent !== text) node.textContent = text;
+    });
+  });
+  for (const store of ['cooling', 'supply', 'work']) {
+    console_.on('live-' + store, (payload) => {
+      console_.cells(payload.cells);
+      if (payload.rows) console_.rows(store + '-rows', payload.rows);
+    });
+  }
+  console_.on('live-health', (h) => {
+    for (const table of ['sources', 'counters', 'store', 'forecast']) console_.rows('health-' + table, h[table] || []);
+  });
+  console_.on('live-session', (session) => {
+    if (session.ended) location.assign('/login');
+  });
+
+  // --- connection: old figures must never look like live ones -----------------------------------------------------
+
+  const QUIET_MS = 4000;
+  const ASK_MS = 5000;
+  let asked = 0;
+  let back = 0;
+
+  function connection() {
+    const banner = document.getElementById('connection');
+    if (!banner || !console_.lastFrame) return;
+    const age = performance.now() - console_.lastFrame;
+    const lost = age > QUIET_MS;
+    document.body.classList.toggle('disconnected', lost);
+    banner.hidden = !lost;
+    if (!lost) {
+      back = 0;
+      return;
+    }
+    banner.textContent = 'DISCONNECTED: these figures are ' + console_.duration(age) + ' old. Reconnecting \u2026';
+    if (age > 12000 && performance.now() - asked > ASK_MS) ask();
+  }
+
+  // Dash gives up after some tries; asking the server itself tells when it is back, and whether the login still counts.
+  function ask() {
+    asked = performance.now();
+    fetch('/alive', { headers: { accept: 'application/json' }, cache: 'no-store' }).then(
+      (answer) => {
+        if (answer.status === 401) location.assign('/login?next=' + encodeURIComponent(location.pathname));
+        else if (answer.ok && !back) back = performance.now();
+        else if (answer.ok && performance.now() - back > 8000) location.reload();
+      },
+      () => { back = 0; },
+    );
+  }
+  setInterval(connection, 1000);
+
+  // --- a page that was just put in is painted at once --------------------------------------------------------------
+
+  function navigation() {
+    const marks = { '/': 'nav-overview', '/alerts': 'nav-alerts', '/health': 'nav-health' };
+    for (const path in marks) {
+      const link = document.getElementById(marks[path]);
+      if (link) link.toggleAttribute('aria-current', location.pathname === path);
+    }
+  }
+  function watchPage() {
+    const page = document.getElementById('page');
+    if (!page) return setTimeout(watchPage, 50);
+    new MutationObserver(() => {
+      navigation();
+      console_.paintAll();
+    }).observe(page, { childList: true });
+    navigation();
+    console_.paintAll();
+  }
+  watchPage();
+})();

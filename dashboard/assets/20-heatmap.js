@@ -1,0 +1,128 @@
+// The floor of racks and the grid of GPUs: one hue from dark to light for what is normal, amber and vermilion for what
+// is near or over a limit. Lightness alone carries the order, so that it reads without colour vision.
+(function () {
+  'use strict';
+  const hw = window.hallwatch;
+
+  const RAMP = [[24, 35, 48], [30, 52, 77], [40, 75, 112], [58, 103, 148], [92, 138, 178], [150, 183, 209]];
+  const AMBER = 'rgb(224, 164, 48)';
+  const VERMILION = 'rgb(226, 88, 62)';
+
+  const FLOOR = {
+    power: { unit: 'kW', low: 0, digits: 0 },
+    return: { unit: '\u00b0C', low: 30, digits: 1 },
+    gpu: { unit: '\u00b0C', low: 30, digits: 0 },
+    anomaly: { unit: '', low: 0, digits: 2 },
+  };
+
+  function colour(share) {
+    const at = Math.max(0, Math.min(0.9999, share)) * (RAMP.length - 1);
+    const i = Math.floor(at);
+    const mix = RAMP[i].map((c, k) => Math.round(c + (RAMP[i + 1][k] - c) * (at - i)));
+    return { back: 'rgb(' + mix.join(',') + ')', dark: share > 0.72 };
+  }
+
+  function shade(node, value, low, limit, mark) {
+    const missing = value === null || value === undefined;
+    node.classList.toggle('hatched', missing);
+    node.classList.toggle('bad', mark === 'bad');
+    node.classList.toggle('old', mark === 'old');
+    if (missing) {
+      node.style.background = '';
+      node.style.color = '';
+      return;
+    }
+    const share = (value - low) / (limit - low);
+    if (share >= 0.97) {
+      node.style.background = share > 1 ? VERMILION : AMBER;
+      node.style.color = '#11161c';
+    } else {
+      const c = colour(share / 0.97);
+      node.style.background = c.back;
+      node.style.color = c.dark ? '#11161c' : '#dfe6ee';
+    }
+  }
+
+  hw.on('live-floor', (floor) => {
+    const map = document.getElementById('floor');
+    if (!map) return;
+    const metric = hw.chosen['floor-metric'] || 'power';
+    const how = FLOOR[metric];
+    const limit = floor.limits[metric];
+    const values = floor.values[metric];
+    const marks = floor.marks[metric];
+    for (const cell of map.children) {
+      const rack = cell.id.slice(5);
+      const order = Number(/order-(\d+)/.exec(cell.className)[1]);
+      const value = values[order];
+      const text = value === null ? '\u2014' : value.toFixed(how.digits);
+      const field = cell.lastChild;
+      if (field.textContent !== text) field.textContent = text;
+      shade(cell, value, how.low, limit, marks[order]);
+      const severity = floor.severity[rack] || '';
+      for (const s of ['critical', 'warning', 'info']) cell.classList.toggle(s, s === severity);
+      const note = marks[order] ? ', ' + marks[order] : '';
+      const title = rack + ': ' + (value === null ? 'no reading' : text + ' ' + how.unit + note) +
+        (severity ? '; ' + severity + ' alert' : '');
+      if (cell.title !== title) {
+        cell.title = title;
+        cell.setAttribute('aria-label', title);
+      }
+    }
+    document.getElementById('floor-low').textContent = how.low + ' ' + how.unit;
+    document.getElementById('floor-high').textContent = 'limit ' + limit + ' ' + how.unit;
+    const stops = [0, 0.2, 0.4, 0.6, 0.8, 1].map((s) => colour(s).back + ' ' + s * 90 + '%');
+    document.getElementById('floor-scale').style.background =
+      'linear-gradient(90deg,' + stops.join(',') + ',' + AMBER + ' 92%,' + AMBER + ' 96%,' + VERMILION + ' 97%)';
+  });
+
+  hw.on('live-rack', (rack) => {
+    const grid = document.getElementById('gpus');
+    if (!grid || !rack.gpus || !hw.shown(rack)) return;
+    const metric = hw.chosen['gpu-metric'] || 'temperature';
+    const unit = metric === 'power' ? 'W' : '\u00b0C';
+    const top = metric === 'power' ? rack.gpus.powerLimit : rack.gpus.limit;
+    const low = metric === 'power' ? 0 : 30;
+    grid.querySelectorAll('.gpu').forEach((cell) => {
+      const i = Number(cell.id.slice(4));
+      const value = rack.gpus[metric][i];
+      const missing = value === null || value === undefined;
+      const text = missing ? '\u2014' : value.toFixed(0);
+      if (cell.textContent !== text) cell.textContent = text;
+      shade(cell, value, low, top, rack.gpus.marks[i]);
+      cell.title = 'tray ' + (Math.floor(i / 4) + 1) + ', GPU ' + (i % 4) + ': ' +
+        (missing ? 'no reading' : value + ' ' + unit + (rack.gpus.marks[i] ? ', ' + rack.gpus.marks[i] : ''));
+    });
+  });
+
+  // --- the rest of the rack page ------------------------------------------------------------------------------------
+
+  hw.shown = function (payload) {
+    const title = document.getElementById('rack-title');
+    return !!title && payload.rack === title.textContent;
+  };
+
+  hw.on('live-rack', (rack) => {
+    if (!hw.shown(rack)) return;
+    hw.cells(rack.cells);
+    hw.rows('rack-points', rack.points.map((p) => ({
+      id: '', mark: '', cells: [[p[0], 'name'], [p[1], '', p[6]], [p[2], p[5]], [p[3], p[5]], [p[4], '']],
+    })));
+    const paths = document.getElementById('rack-paths');
+    const rows = rack.paths.map((path) => {
+      const row = hw.el('div', 'path');
+      path.forEach(([id, power], i) => {
+        if (i) row.append(hw.el('span', 'arrow', '\u203a'));
+        const step = hw.el('span', 'step');
+        step.append(hw.el('span', 'step-name', id), hw.el('span', 'step-power', power));
+        row.append(step);
+      });
+      return row;
+    });
+    const cdus = hw.el('div', 'path');
+    cdus.append(hw.el('span', 'muted', 'Coolant'));
+    rack.cdus.forEach((cdu) => cdus.append(hw.el('span', 'step', cdu)));
+    if (!rows.length) rows.push(hw.el('div', 'muted', 'No power path known'));
+    paths.replaceChildren(...rows, cdus);
+  });
+})();

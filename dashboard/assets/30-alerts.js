@@ -1,0 +1,139 @@
+// Lists of alerts, and taking one: the button opens a line for a note, Enter or the second button sends it.
+(function () {
+  'use strict';
+  const hw = window.hallwatch;
+  const SIGNS = { critical: '\u25b2', warning: '\u25c6', info: '\u25cf' };
+  let opened = null; // the alert whose note is being written
+
+  function build(alert) {
+    const row = hw.el('article', 'alert');
+    row.id = 'alert-row-' + alert.id;
+    const head = hw.el('div', 'alert-head');
+    head.append(hw.el('span', 'sign'));
+    const object = hw.el(alert.rack ? 'a' : 'span', 'object', alert.object);
+    if (alert.rack) object.href = '/rack/' + encodeURIComponent(alert.rack);
+    head.append(object, hw.el('span', 'rule', alert.rule), hw.el('span', 'since'));
+    const line = hw.el('div', 'alert-line');
+    line.append(hw.el('span', 'summary'), hw.el('span', 'figures'));
+    row.append(head, line, hw.el('div', 'alert-act'));
+    return row;
+  }
+
+  function fill(row, alert) {
+    row.className = 'alert ' + alert.severity + ' ' + alert.state;
+    row.querySelector('.sign').textContent = SIGNS[alert.severity];
+    row.querySelector('.sign').title = alert.severity;
+    const since = row.querySelector('.since');
+    since.title = 'since ' + alert.openedText;
+    if (alert.state === 'cleared') {
+      delete since.dataset.since;
+      since.textContent = alert.openedText + ', for ' + hw.duration(alert.cleared - alert.opened);
+    } else {
+      since.dataset.since = alert.opened;
+      since.textContent = hw.duration(hw.now - alert.opened);
+    }
+    set(row.querySelector('.summary'), alert.summary);
+    set(row.querySelector('.figures'), alert.value + ' / limit ' + alert.limit);
+    row.querySelector('.figures').hidden = alert.value === '\u2014';
+    act(row, alert);
+  }
+
+  function set(node, text) {
+    if (node.textContent !== text) node.textContent = text;
+  }
+
+  function act(row, alert) {
+    const place = row.querySelector('.alert-act');
+    const want = alert.state === 'open' ? (opened === alert.id ? 'note' : 'button') : alert.state + alert.who + alert.note;
+    if (place.dataset.shows === want) return;
+    place.dataset.shows = want;
+    place.replaceChildren();
+    if (want === 'button') {
+      const button = hw.el('button', 'acknowledge', 'Acknowledge');
+      button.id = 'ack-' + alert.id;
+      button.type = 'button';
+      button.setAttribute('aria-label', 'Acknowledge ' + alert.rule + ' on ' + alert.object);
+      button.onclick = () => { opened = alert.id; act(row, alert); };
+      place.append(button);
+    } else if (want === 'note') {
+      const form = hw.el('form', 'note');
+      const note = hw.el('input');
+      note.id = 'ack-note-' + alert.id;
+      note.placeholder = 'note (optional)';
+      note.maxLength = 500;
+      note.setAttribute('aria-label', 'Note');
+      const yes = hw.el('button', 'acknowledge', 'Acknowledge');
+      yes.id = 'ack-confirm-' + alert.id;
+      const no = hw.el('button', 'cancel', 'Cancel');
+      no.type = 'button';
+      const close = () => { opened = null; act(row, alert); };
+      no.onclick = close;
+      form.onkeydown = (event) => { if (event.key === 'Escape') close(); };
+      form.onsubmit = (event) => {
+        event.preventDefault();
+        yes.disabled = true;
+        window.dash_clientside.set_props('acknowledge-request', {
+          data: { id: alert.id, note: note.value, at: Date.now() },
+        });
+      };
+      form.append(note, yes, no);
+      place.append(form);
+      note.focus();
+    } else if (alert.who) {
+      const text = 'taken by ' + alert.who + (alert.note ? ': ' + alert.note : '');
+      place.append(hw.el('span', 'taken', text));
+    }
+  }
+
+  function list(id, alerts, empty) {
+    const place = document.getElementById(id);
+    if (!place) return;
+    const known = new Map([...place.querySelectorAll(':scope > .alert')].map((row) => [row.id, row]));
+    const rows = alerts.map((alert) => {
+      const row = known.get('alert-row-' + alert.id) || build(alert);
+      fill(row, alert);
+      return row;
+    });
+    if (!rows.length) {
+      if (place.textContent !== empty) place.replaceChildren(hw.el('div', 'empty', empty));
+      return;
+    }
+    // moving a node takes the focus away, so only what changed is touched
+    const same = place.children.length === rows.length && rows.every((row, i) => place.children[i] === row);
+    if (!same) place.replaceChildren(...rows);
+  }
+
+  hw.on('live-alerts', (alerts) => {
+    list('alert-list', alerts.rows, 'No active alerts');
+    const open = alerts.rows.filter((a) => a.state === 'open').length;
+    const summary = document.getElementById('alert-summary');
+    if (summary) summary.textContent = open + ' open, ' + (alerts.rows.length - open) + ' acknowledged';
+  });
+  hw.on('live-rack', (rack) => {
+    if (hw.shown(rack)) list('rack-alerts', rack.alerts, 'No active alerts on this rack');
+  });
+  hw.on('alert-history', (history) => {
+    const state = hw.chosen['alert-state'] || 'active';
+    const severity = hw.chosen['alert-severity'] || 'all';
+    const words = (hw.chosen['alert-text'] || '').toLowerCase();
+    const rows = history.rows.filter((a) =>
+      (state === 'all' || (state === 'cleared') === (a.state === 'cleared')) &&
+      (severity === 'all' || a.severity === severity) &&
+      (a.object + ' ' + a.rule + ' ' + a.summary + ' ' + a.who + ' ' + a.note).toLowerCase().includes(words));
+    list('alert-table', rows, 'No such alerts');
+    const shown = document.getElementById('alert-shown');
+    if (shown) shown.textContent = rows.length + ' of ' + history.rows.length;
+  });
+  hw.on('acknowledge-answer', (answer) => {
+    opened = null;
+    const message = document.getElementById('message');
+    message.textContent = answer.error || answer.text;
+    message.classList.toggle('alarm', !!answer.error);
+    message.hidden = false;
+    clearTimeout(hw.messageTimer);
+    hw.messageTimer = setTimeout(() => { message.hidden = true; }, 6000);
+    delete hw.latest['acknowledge-answer'];
+    document.querySelectorAll('.alert-act').forEach((place) => { delete place.dataset.shows; });
+    hw.paintAll();
+  });
+})();

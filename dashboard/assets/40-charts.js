@@ -1,0 +1,131 @@
+// Charts: the server sends numbers, the figure is made here. Plotly comes from this server like everything else.
+(function () {
+  'use strict';
+  const hw = window.hallwatch;
+  const TEXT = '#a9b5c1';
+  const GRID = '#232b34';
+  const MEASURED = '#8fc1f0';
+  const FORECAST = '#d9c58b';
+  const LIMIT = '#e2583e';
+  const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false };
+
+  function layout(extra) {
+    return Object.assign({
+      paper_bgcolor: 'rgba(0,0,0,0)',
+      plot_bgcolor: 'rgba(0,0,0,0)',
+      margin: { l: 46, r: 12, t: 8, b: 26 },
+      font: { family: 'system-ui, "DejaVu Sans", sans-serif', size: 12, color: TEXT },
+      hovermode: 'x unified',
+      hoverlabel: { bgcolor: '#1d242c', bordercolor: '#3a4652', font: { color: '#dfe6ee' } },
+      showlegend: false,
+      uirevision: 'keep',
+    }, extra);
+  }
+  function axis(extra) {
+    return Object.assign({ gridcolor: GRID, zeroline: false, linecolor: GRID, tickcolor: GRID, fixedrange: true }, extra);
+  }
+  function draw(id, traces, shape) {
+    const place = document.getElementById(id);
+    if (place && window.Plotly) window.Plotly.react(place, traces, layout(shape), CONFIG);
+  }
+
+  // The line's tip: what the header told since the last series came.
+  let tip = { time: [], power: [] };
+  hw.on('live-header', (header) => {
+    const chart = hw.latest['live-power'];
+    const [observed, watts] = header.power;
+    if (!chart || watts === null) return;
+    const time = observed + chart.offset;
+    if (tip.time.length && tip.time[tip.time.length - 1] >= time) return;
+    tip.time.push(time);
+    tip.power.push(watts / 1e6);
+    const place = document.getElementById('power-chart');
+    if (place && place.data && window.Plotly) {
+      const last = place.data.length - 1;
+      window.Plotly.restyle(place, { x: [tip.time.slice()], y: [tip.power.slice()] }, [last]);
+    }
+  });
+
+  hw.on('live-power', (p) => {
+    const place = document.getElementById('power-chart');
+    if (!place) return;
+    const newest = p.time.length ? p.time[p.time.length - 1] : 0;
+    const keep = tip.time.findIndex((t) => t >= newest);
+    tip = keep < 0 ? { time: [], power: [] } : { time: tip.time.slice(keep), power: tip.power.slice(keep) };
+    const hours = Number(hw.chosen['forecast-span'] || 24);
+    const start = p.now - 6 * 3600e3;
+    const end = p.now + hours * 3600e3;
+    const traces = [];
+    const note = document.getElementById('forecast-note');
+    if (p.fan) {
+      const [low, quarter, middle, upper, high] = p.fan.quantiles;
+      const band = (a, b, fill, name) => {
+        traces.push({ x: p.fan.time, y: a, mode: 'lines', line: { width: 0 }, hoverinfo: 'skip' });
+        traces.push({ x: p.fan.time, y: b, mode: 'lines', line: { width: 0 }, fill: 'tonexty', fillcolor: fill,
+          name: name, hovertemplate: '%{y:.2f} MW' });
+      };
+      band(low, high, 'rgba(217,197,139,0.14)', '95 %');
+      band(quarter, upper, 'rgba(217,197,139,0.26)', '75 %');
+      traces.push({ x: p.fan.time, y: middle, mode: 'lines', line: { color: FORECAST, width: 1.5 }, name: 'expected',
+        hovertemplate: '%{y:.2f} MW' });
+      traces.push({ x: p.fan.time, y: p.fan.risk, type: 'bar', yaxis: 'y2', name: 'breach risk',
+        marker: { color: p.fan.risk.map((r) => (r > 0.5 ? LIMIT : r > 0.05 ? '#e0a430' : '#46566a')), line: { width: 0 } },
+        hovertemplate: '%{y:.1%}' });
+      note.textContent = 'issued ' + p.fan.issued + (p.fan.quality === 'good' ? '' : ', ' + p.fan.quality);
+      note.title = p.fan.model;
+    } else {
+      note.textContent = 'no forecast issued';
+    }
+    traces.push({ x: p.limitTime, y: p.limit, mode: 'lines', line: { color: LIMIT, width: 2, shape: 'hv', dash: 'dash' },
+      name: 'limit', hovertemplate: '%{y:.2f} MW' });
+    traces.push({ x: p.time, y: p.power, mode: 'lines', line: { color: MEASURED, width: 2 }, name: 'measured',
+      connectgaps: false, hovertemplate: '%{y:.2f} MW' });
+    traces.push({ x: tip.time.slice(), y: tip.power.slice(), mode: 'lines', line: { color: '#ffffff', width: 2 },
+      name: 'now', hovertemplate: '%{y:.2f} MW' });
+    const inView = (values, times) => values.filter((v, i) => v !== null && times[i] >= start && times[i] <= end);
+    const shown = inView(p.power, p.time).concat(inView(p.limit, p.limitTime), tip.power,
+      p.fan ? inView(p.fan.quantiles[0], p.fan.time).concat(inView(p.fan.quantiles[4], p.fan.time)) : []);
+    const bottom = shown.length ? Math.min(...shown) : 0;
+    const top = shown.length ? Math.max(...shown) : 1;
+    const pad = Math.max(0.3, (top - bottom) * 0.08);
+    draw('power-chart', traces, {
+      xaxis: axis({ type: 'date', range: [start, end], tickformat: '%H:%M\n%d %b', nticks: 9, anchor: 'y2' }),
+      yaxis: axis({ domain: [0.2, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' MW', nticks: 6 }),
+      yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
+      margin: { l: 58, r: 10, t: 6, b: 36 },
+      bargap: 0,
+      shapes: [{ type: 'line', x0: p.now, x1: p.now, yref: 'paper', y0: 0, y1: 1, line: { color: '#55636f', width: 1, dash: 'dot' } }],
+      annotations: [
+        { x: 0, y: 0.175, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'middle', showarrow: false,
+          text: 'risk of exceeding the limit', font: { size: 11, color: '#7d8a97' } },
+      ],
+    });
+  });
+
+  // --- history of a rack --------------------------------------------------------------------------------------------
+
+  const CHARTS = [
+    ['rack-chart-power', 'kW', [['RackPower', 'power', MEASURED]]],
+    ['rack-chart-temperature', '\u00b0C', [
+      ['RackLiquidReturnTemperature', 'return', FORECAST], ['RackLiquidSupplyTemperature', 'supply', MEASURED]]],
+    ['rack-chart-flow', 'L/min', [['RackLiquidFlow', 'flow', MEASURED]]],
+  ];
+  hw.on('rack-history', (history) => {
+    if (!hw.shown(history)) return;
+    for (const [id, unit, lines] of CHARTS) {
+      const traces = lines.filter(([type]) => history.lines[type]).map(([type, name, colour], i) => ({
+        x: history.lines[type].time, y: history.lines[type].value, name: name, mode: 'lines',
+        line: { color: colour, width: 1.6, dash: i ? 'dot' : 'solid' }, connectgaps: false,
+        hovertemplate: '%{y:.1f} ' + unit,
+      }));
+      const empty = !traces.some((t) => t.y.length);
+      draw(id, traces, {
+        xaxis: axis({ type: 'date', nticks: 6 }),
+        yaxis: axis({ nticks: 4 }),
+        annotations: [{ x: 0, y: 1, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'top', showarrow: false,
+          text: lines.map((l) => l[1]).join(', ') + ' (' + unit + ')' + (empty ? ': nothing stored for this span' : ''),
+          font: { size: 12, color: '#c3ccd5' } }],
+      });
+    }
+  });
+})();

@@ -1,0 +1,53 @@
+"""Heat maps: the racks on the floor, the GPUs in a rack."""
+
+from __future__ import annotations
+
+from dash import dcc, html
+
+from domain.site import Site
+
+METRICS = {"power": "Power", "return": "Return \u00b0C", "gpu": "Hottest GPU", "anomaly": "Anomaly"}
+"""What the floor map can show."""
+
+
+def floor_map(site: Site) -> html.Div:
+    """Return the racks where they stand, each a link to its page; the live updates colour them."""
+    cells = []
+    for order, rack in enumerate(site.racks):
+        row, column = site.position(rack) or (1, 1)
+        cells.append(
+            dcc.Link(
+                [html.Span(rack, className="rack-name"), html.Span(className="rack-value")],
+                id=f"rack-{rack}",
+                href=f"/rack/{rack}",
+                className=f"cell rack order-{order}",
+                style={"gridRow": row, "gridColumn": column},
+            )
+        )
+    return html.Div(cells, id="floor", className="floor", role="group", **{"aria-label": "Racks on the floor"})
+
+
+def floor_legend() -> html.Div:
+    """Return the colour scale's legend, filled by the live updates."""
+    return html.Div(
+        [
+            html.Span(id="floor-low"),
+            html.Span(id="floor-scale", className="scale"),
+            html.Span(id="floor-high"),
+            html.Span("no data", className="hatched key"),
+            html.Span("alert", className="outlined key"),
+        ],
+        className="legend",
+    )
+
+
+def gpu_grid(count: int, per_tray: int = 4) -> html.Div:
+    """Return the GPUs of a rack, a row a tray."""
+    rows = []
+    for tray in range(-(-count // per_tray)):
+        cells = [html.Span(f"T{tray + 1:02d}", className="tray-name")]
+        for gpu in range(per_tray):
+            if tray * per_tray + gpu < count:
+                cells.append(html.Span(id=f"gpu-{tray * per_tray + gpu}", className="cell gpu", tabIndex=-1))
+        rows.append(html.Div(cells, className="tray"))
+    return html.Div(rows, id="gpus", className="gpus", role="group", **{"aria-label": "GPUs by tray"})

@@ -1,0 +1,74 @@
+"""The frame around every page: header, connection banner, and the stores that the live updates arrive in."""
+
+from __future__ import annotations
+
+from dash import dcc, html
+
+from dashboard.components.panel import figure
+
+LIVE = ("header", "alerts", "power", "floor", "cooling", "supply", "work", "rack", "health", "session")
+"""The sections that are pushed, each into the store ``live-<name>``."""
+
+
+def frame(site_name: str, note: str, user: str) -> html.Div:
+    """Return the whole screen of one viewer; the page goes into ``page``."""
+    return html.Div(
+        [
+            dcc.Location(id="url"),
+            *(dcc.Store(id=f"live-{name}") for name in LIVE),
+            dcc.Store(id="minute"),
+            dcc.Store(id="acknowledge-request"),
+            dcc.Store(id="acknowledge-answer"),
+            html.A("Skip to the page", href="#page", className="skip"),
+            _header(site_name, note, user),
+            html.Div(id="connection", role="alert", className="connection", hidden=True),
+            html.Div(id="message", role="status", className="message", hidden=True),
+            html.Main(id="page", tabIndex=-1),
+        ],
+        id="console",
+    )
+
+
+def _header(site_name: str, note: str, user: str) -> html.Header:
+    links = [("Overview", "/", "nav-overview"), ("Alerts", "/alerts", "nav-alerts"), ("Health", "/health", "nav-health")]
+    return html.Header(
+        [
+            html.Div(
+                [
+                    html.Div(site_name, id="site-name", className="site-name"),
+                    html.Nav([dcc.Link(text, href=path, id=name) for text, path, name in links]),
+                ],
+                className="head-site",
+            ),
+            html.Div(
+                [
+                    figure("Site power", "site-power", size="big"),
+                    figure("Limit", "site-limit"),
+                    figure("Margin", "site-margin"),
+                    figure("Quarter hour will end at", "quarter-end", "quarter-margin"),
+                    figure("Breach risk", "quarter-risk"),
+                ],
+                className="head-power",
+            ),
+            html.Div(
+                [
+                    figure("Data age", "data-age"),
+                    figure("Open alerts", "alert-count"),
+                    figure("Site time", "clock-site"),
+                    figure("UTC", "clock-utc", size="quiet"),
+                    figure("Store", "store-state", size="small"),
+                ],
+                className="head-state",
+            ),
+            html.Form(
+                [
+                    html.Span(user, id="user-name"),
+                    html.Button("Log out", id="log-out", type="submit"),
+                ],
+                action="/logout",
+                method="post",
+                className="head-user",
+            ),
+            html.Div(note, id="demo-note", className="demo-note", hidden=not note),
+        ]
+    )

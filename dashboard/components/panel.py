@@ -1,0 +1,47 @@
+"""Panels, figures and tables: frames that the live updates fill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dash import dcc, html
+
+
+def panel(title: str, *body: Any, area: str = "", extra: Any = None) -> html.Section:
+    """Return a titled panel; `extra` stands at the right end of its title."""
+    heading = html.Div([html.H2(title), extra or html.Span()], className="panel-head")
+    return html.Section([heading, html.Div(list(body), className="panel-body")], className=f"panel {area}")
+
+
+def figure(label: str, cell: str, *below: str, size: str = "") -> html.Div:
+    """Return a labelled live figure; `cell` and `below` are the ids of its cells."""
+    return html.Div(
+        [
+            html.Span(label, className="label"),
+            html.Span(id=cell, className="value"),
+            *(html.Span(id=b, className="below") for b in below),
+        ],
+        className=f"figure {size}",
+    )
+
+
+def live_table(body: str, columns: Sequence[str], label: str, classes: str = "") -> html.Table:
+    """Return a table whose body (by its id) the live updates fill."""
+    head = html.Thead(html.Tr([html.Th(c, scope="col") for c in columns]))
+    return html.Table([head, html.Tbody(id=body)], className=f"live {classes}", **{"aria-label": label})
+
+
+def choice(name: str, options: dict[str, str], value: str, label: str) -> html.Div:
+    """Return a small group of radio buttons; the choice is kept in the browser."""
+    return html.Div(
+        dcc.RadioItems(
+            id=name,
+            options=[{"label": text, "value": key} for key, text in options.items()],
+            value=value,
+            persistence=True,
+            className="choice",
+        ),
+        role="group",
+        **{"aria-label": label},
+    )

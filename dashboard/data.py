@@ -1,0 +1,692 @@
+"""What the console knows: the one module of the dashboard that reads stores, latest values and records.
+
+Everything here blocks and returns plain dataclasses and arrays; the broadcaster calls it from a worker thread.
+Missing is NaN, never zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from domain.alert import Alert, AlertState, Severity
+from domain.batch import now_ms
+from domain.envelope import EnvelopeNode
+from domain.forecast import Forecast
+from domain.points import IntArray, Point, PointRegistry, Quality, QualityArray, TimeArray, ValueArray
+from domain.site import PodSite, Site
+from domain.topology import Topology
+from storage.latest import LatestValues
+from storage.plant import PlantView, Reading
+from storage.records import Records
+from storage.telemetry import Aggregate, Grid, StoreHealth, TelemetryStore
+
+MINUTE_MS = 60_000
+QUARTER_MS = 15 * MINUTE_MS
+STALE_MS = 180_000
+"""A measured value that is older than this is marked as old; a DSX publisher repeats an unchanged value every 100 s."""
+
+MISSING = Reading(math.nan, 0, Quality.BAD, 1)
+"""A figure that nothing measures."""
+
+SPANS: Mapping[str, tuple[int, int]] = {
+    "1h": (3_600_000, 10_000),
+    "6h": (6 * 3_600_000, MINUTE_MS),
+    "24h": (24 * 3_600_000, 5 * MINUTE_MS),
+    "7d": (7 * 86_400_000, QUARTER_MS),
+}
+"""Spans of the history charts: length and step, ms; at most 700 points a trace."""
+
+_URGENCY = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
+Stats = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Now:
+    """Latest readings of many points, in the order of the points asked for: NaN and time 0 where there is none."""
+
+    value: ValueArray
+    observed: TimeArray
+    quality: QualityArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """A line over time: UTC ms, shape (n,), and values, shape (n,), NaN where the line breaks."""
+
+    time: TimeArray
+    value: ValueArray
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What every page shows: the site's power against its limit, how old that is, and what needs attention."""
+
+    now: int
+    power: Reading
+    limit: float
+    limit_reason: str
+    quarter_end: Reading
+    quarter_risk: Reading
+    alerts: Mapping[Severity, int]
+    store: StoreHealth
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Floor:
+    """One entry a rack, in the order of `Site.racks`; `severity` holds the racks that have an active alert."""
+
+    now: int
+    power: Now
+    return_temperature: Now
+    gpu_temperature: Now
+    anomaly: Now
+    severity: Mapping[str, Severity]
+
+
+@dataclass(frozen=True, slots=True)
+class CduState:
+    """A coolant distribution unit: its secondary loop, and how its redundancy group is."""
+
+    id: str
+    pod: str
+    supply: Reading
+    back: Reading
+    flow: Reading
+    pressure: Reading
+    pump: Reading
+    status: str
+    running: bool | None
+    redundancy: str
+    severity: Severity | None
+
+
+@dataclass(frozen=True, slots=True)
+class SupplyState:
+    """A feed or a UPS: power against limit, and what the UPS says of itself."""
+
+    id: str
+    kind: str
+    power: Reading
+    limit: float
+    charge: Reading
+    status: str
+    severity: Severity | None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the factory makes: tokens a second and tokens a joule, and how many GPUs answer."""
+
+    rate: Reading
+    efficiency: Reading
+    gpus_seen: int
+    gpus_installed: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathStep:
+    """One station of a rack's supply."""
+
+    id: str
+    type: str
+    power: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class PointNow:
+    """One point's latest reading, ready to be listed."""
+
+    point: Point
+    value: float
+    observed: int
+    quality: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RackState:
+    """One rack: its figures, its GPUs (row a tray, column a GPU), its supply, its points, its alerts."""
+
+    id: str
+    pod: str
+    now: int
+    limit: float
+    power: Reading
+    taps: tuple[PathStep, ...]
+    supply: Reading
+    back: Reading
+    flow: Reading
+    pressure: Reading
+    valve: Reading
+    leak: str
+    leaking: bool | None
+    anomaly: Reading
+    gpu_temperature: Now
+    gpu_power: Now
+    gpu_power_limit: float
+    paths: tuple[tuple[PathStep, ...], ...]
+    cdus: tuple[str, ...]
+    points: tuple[PointNow, ...]
+    alerts: tuple[Alert, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How Hallwatch itself is."""
+
+    now: int
+    sources: Stats
+    counters: Mapping[str, Any]
+    store: StoreHealth
+    points: int
+    forecast: Forecast | None
+
+
+class ConsoleData:
+    """Answers the console's questions.
+
+    Parameters
+    ----------
+    site, registry, latest, store, records, plant
+        The parts of the service that the console looks at.
+    sources
+        Returns the collectors' counters by collector, for the health page.
+    counters
+        Returns the ingest's counters.
+    note
+        A line for the header, such as the demo's cadence.
+    clock
+        Returns the present, UTC ms.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        registry: PointRegistry,
+        latest: LatestValues,
+        store: TelemetryStore,
+        records: Records,
+        plant: PlantView,
+        sources: Callable[[], Stats] = dict,
+        counters: Callable[[], Mapping[str, Any]] = dict,
+        note: str = "",
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        self.site = site
+        self.registry = registry
+        self.latest = latest
+        self.store = store
+        self.records = records
+        self.plant = plant
+        self.note = note
+        self.clock = clock
+        self._sources = sources
+        self._counters = counters
+        self._version = 0
+        self._objects: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+        self._members: dict[str, set[str]] = defaultdict(set)
+        self._token_rate: IntArray = np.array([], np.int32)
+        self._health = StoreHealth("", "", False, "not asked yet")
+        self._health_due = 0
+        self._active: list[Alert] = []
+        self._active_due = 0
+
+    # --- the site -------------------------------------------------------------------------------------------------
+
+    def header(self) -> Header:
+        """Return what every page shows."""
+        now = self.clock()
+        node = self.plant.envelope.site
+        changes = [c for c in node.schedule if c.start <= now < c.end]
+        counts = dict.fromkeys(Severity, 0)
+        for alert in self.active_alerts():
+            if alert.state is AlertState.OPEN:
+                counts[alert.condition.severity] += 1
+        return Header(
+            now,
+            self.plant.power_now(node.id),
+            node.limit_at(now),
+            min(changes, key=lambda c: c.limit).reason if changes else "",
+            self._one(node.id, "QuarterHourPower"),
+            self._one(node.id, "QuarterHourBreachProbability"),
+            counts,
+            self.store_health(),
+        )
+
+    def floor(self) -> Floor:
+        """Return the racks' figures for the heat map."""
+        gpus = self.plant.gpu_points("GpuTemperature")
+        temperature = self._now(gpus.ravel())
+        return Floor(
+            self.clock(),
+            self._now(self.plant.rack_points("RackPower")),
+            self._now(self.plant.rack_points("RackLiquidReturnTemperature")),
+            _hottest(temperature, gpus.shape),
+            self._now(self.plant.rack_points("AnomalyScore")),
+            self._rack_severity(),
+        )
+
+    def cooling(self) -> list[CduState]:
+        """Return all CDUs, worst first."""
+        severity = self._severity()
+        states = []
+        for pod in self.site.pods:
+            running = {cdu: self._running(cdu) for cdu in pod.cdus}
+            for cdu in pod.cdus:
+                states.append(
+                    CduState(
+                        cdu,
+                        pod.id,
+                        self._one(cdu, "LiquidTemperature", "Secondary", "Supply"),
+                        self._one(cdu, "LiquidTemperature", "Secondary", "Return"),
+                        self._one(cdu, "LiquidFlow", "Secondary"),
+                        self._one(cdu, "LiquidDifferentialPressure", "Secondary"),
+                        self._highest(cdu, "PumpSpeed"),
+                        self._label(cdu, "Status"),
+                        running[cdu],
+                        self._redundancy(cdu, running, pod),
+                        severity.get(cdu),
+                    )
+                )
+        return sorted(states, key=self._cooling_rank)
+
+    def supply(self) -> list[SupplyState]:
+        """Return feeds and UPSes, feeds first, each kind with the highest load first."""
+        severity = self._severity()
+        found = [
+            SupplyState(
+                node.id,
+                node.kind,
+                self.plant.power_now(node.id),
+                node.limit_at(self.clock()),
+                self._one(node.id, "BatteryCharge"),
+                self._label(node.id, "Status"),
+                severity.get(node.id),
+            )
+            for node in self.plant.envelope
+            if node.kind in ("Feed", "UPS")
+        ]
+        return sorted(found, key=lambda s: (s.kind != "Feed", -_or(s.power.value / s.limit, -1.0), s.id))
+
+    def work(self) -> Work:
+        """Return the site's token throughput and efficiency."""
+        rate = self._sum(self._token_points())
+        power = self.plant.power_now(self.site.id)
+        efficiency = self._one(self.site.id, "TokenEfficiency")
+        if math.isnan(efficiency.value) and rate.value > 0 and power.value > 0:
+            # tokens/s over watts is tokens over joules
+            efficiency = Reading(
+                rate.value / power.value, min(rate.observed, power.observed), rate.quality, rate.missing
+            )
+        available = self._now(self.plant.gpu_points("GpuTemperature").ravel())
+        seen = int(np.sum(available.observed > self.clock() - STALE_MS))
+        return Work(rate, efficiency, seen, len(self.site.racks) * self.site.rack_gpus)
+
+    def power_series(self, hours: float = 6.0) -> Series:
+        """Return the site's measured power: minute means, and quarter-hour means where there are no finer ones."""
+        now = self.clock()
+        start = now - int(hours * 3_600_000)
+        fine = self.plant.power_history(self.site.id, start, now, MINUTE_MS)
+        coarse = self.plant.power_history(self.site.id, start - QUARTER_MS, now, QUARTER_MS)
+        return _merge(fine, coarse)
+
+    def limit_steps(self, start: int, end: int) -> Series:
+        """Return the site's limit from `start` to `end` as the corners of a stepwise line."""
+        node = self.plant.envelope.site
+        edges = {t for c in node.schedule for t in (c.start, c.end) if start < t < end}
+        time = np.array(sorted({start, end} | edges), np.int64)
+        return Series(time, np.array([node.limit_at(int(t)) for t in time]))
+
+    def forecast(self) -> Forecast | None:
+        """Return the newest issued forecast of the site's power."""
+        return self.records.latest_forecast(self.site.id, "ActivePower")
+
+    # --- one rack -------------------------------------------------------------------------------------------------
+
+    def rack(self, rack: str) -> RackState | None:
+        """Return one rack, or None where the site has none of that name."""
+        pod = self.site.pod_of(rack)
+        if pod is None or rack not in pod.racks:
+            return None
+        row = self.site.racks.index(rack)
+        paths = self._paths(rack)
+        taps = tuple(path[-2] for path in paths if len(path) > 1)
+        gpu = self.plant.gpu_points("GpuTemperature")
+        gpu_power = self.plant.gpu_points("GpuPower")
+        return RackState(
+            rack,
+            pod.id,
+            self.clock(),
+            self.plant.envelope[rack].limit_at(self.clock()),
+            self.plant.power_now(rack),
+            taps,
+            self._one(rack, "RackLiquidSupplyTemperature"),
+            self._one(rack, "RackLiquidReturnTemperature"),
+            self._one(rack, "RackLiquidFlow"),
+            self._one(rack, "RackLiquidDifferentialPressure"),
+            self._one(rack, "RackControlValvePosition"),
+            self._label(rack, "RackLeakDetect"),
+            self._state(rack, "RackLeakDetect"),
+            self._one(rack, "AnomalyScore"),
+            self._now(gpu[row]),
+            self._now(gpu_power[row]),
+            self._gpu_power_limit(row),
+            paths,
+            pod.cdus,
+            self._listed([rack, *(s.id for s in taps), *self._devices_of(rack)]),
+            tuple(a for a in self.active_alerts() if self.rack_of(a.condition.object_id) == rack),
+        )
+
+    def _gpu_power_limit(self, row: int) -> float:
+        """Return the power limit that a rack's GPUs report, or an even share of the rack's limit."""
+        limits = self._now(self.plant.gpu_points("GpuPowerLimit")[row]).value
+        if np.isnan(limits).all():
+            return self.site.rack_limit / max(1, self.site.rack_gpus)
+        return float(np.nanmax(limits))
+
+    def rack_history(self, rack: str, span: str) -> dict[str, Series]:
+        """Return a rack's power, temperatures and flow over one of `SPANS`, by point type."""
+        length, step = SPANS[span]
+        now = self.clock()
+        types = (
+            "RackPower",
+            "RackLiquidSupplyTemperature",
+            "RackLiquidReturnTemperature",
+            "RackLiquidFlow",
+        )
+        found = {t: self._index(rack, t) for t in types}
+        points = np.array([i for i in found.values() if i is not None], np.int32)
+        if len(points) == 0:
+            return {}
+        fine = self.store.aggregate(points, now - length, now, step, Aggregate.MEAN)
+        coarse = fine
+        if step < QUARTER_MS:
+            coarse = self.store.aggregate(
+                points, now - length - QUARTER_MS, now, QUARTER_MS, Aggregate.MEAN
+            )
+        return {t: _merge(_row(fine, i), _row(coarse, i)) for t, i in found.items() if i is not None}
+
+    # --- alerts and health ----------------------------------------------------------------------------------------
+
+    def active_alerts(self) -> list[Alert]:
+        """Return open and acknowledged alerts, the most severe and then the newest first."""
+        if self.clock() >= self._active_due:  # one snapshot asks several times
+            self._active = sorted(
+                self.records.active_alerts(),
+                key=lambda a: (a.state is not AlertState.OPEN, _URGENCY[a.condition.severity], -a.opened),
+            )
+            self._active_due = self.clock() + 500
+        return self._active
+
+    def alert_history(self, limit: int = 500) -> list[Alert]:
+        """Return the newest alerts of every state, newest first."""
+        return self.records.alert_history(limit=limit)
+
+    def acknowledge(self, alert: int, who: str, note: str) -> Alert:
+        """Record that `who` has taken an alert.
+
+        Raises
+        ------
+        InputError
+            If there is no such alert, or it is cleared already.
+        """
+        taken = self.records.acknowledge_alert(alert, who, note, self.clock())
+        self.records.audit(who, "acknowledged alert", f"{alert} {taken.condition.key} {note}".strip())
+        self._active_due = 0
+        return taken
+
+    def store_health(self) -> StoreHealth:
+        """Return how the store is, asked at most every ten seconds."""
+        if self.clock() >= self._health_due:
+            self._health = self.store.health()
+            self._health_due = self.clock() + 10_000
+        return self._health
+
+    def health(self) -> Health:
+        """Return how Hallwatch itself is."""
+        return Health(
+            self.clock(),
+            self._sources(),
+            self._counters(),
+            self.store_health(),
+            len(self.registry),
+            self.forecast(),
+        )
+
+    # --- finding points -------------------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        """Take in what the registry learned since last time."""
+        version = self.registry.version
+        if version == self._version:
+            return
+        for index, point in self.registry.changed_since(self._version):
+            if point.object_type not in ("GPU", "Tray"):
+                self._objects[point.object_id][point.point_type].add(index)
+                if point.associate:
+                    self._members[point.associate].add(point.object_id)
+        self._version = version
+        self._token_rate = self._find_token_points()
+
+    def _token_points(self) -> IntArray:
+        self._refresh()
+        return self._token_rate
+
+    def _find_token_points(self) -> IntArray:
+        """Return what adds up to the site's token rate: its own meter, else the inference servers, else the trays."""
+        for kind in ("Site", "Inference", "Tray"):
+            points = self.registry.select(kind, "TokenRate")
+            if len(points):
+                return points
+        return np.array([], np.int32)
+
+    def _candidates(self, object_id: str, point_type: str, area: frozenset[str]) -> list[int]:
+        self._refresh()
+        if object_id not in self._objects:
+            return []
+        found = [
+            i
+            for i in self._objects[object_id].get(point_type, ())
+            if not self.registry[i].setpoint and area <= set(self.registry[i].process_area)
+        ]
+        # the plainest point is the object's own: a filter's or a phase's carries one word more
+        found.sort(
+            key=lambda i: (bool(self.registry[i].phase), len(self.registry[i].process_area), self.registry[i].key)
+        )
+        return found
+
+    def _index(self, object_id: str, point_type: str, *area: str) -> int | None:
+        found = self._candidates(object_id, point_type, frozenset(area))
+        return found[0] if found else None
+
+    def _one(self, object_id: str, point_type: str, *area: str) -> Reading:
+        index = self._index(object_id, point_type, *area)
+        return MISSING if index is None else self._reading(index)
+
+    def _highest(self, object_id: str, point_type: str) -> Reading:
+        found = [self._reading(i) for i in self._candidates(object_id, point_type, frozenset())
+                 if not self.registry[i].is_state]  # fmt: skip
+        known = [r for r in found if not math.isnan(r.value)]
+        return max(known, key=lambda r: r.value, default=MISSING)
+
+    def _sum(self, points: IntArray) -> Reading:
+        """Return the sum of what is known of `points`; how many are missing is told."""
+        now = self._now(points)
+        fresh = ~np.isnan(now.value) & (now.observed > self.clock() - STALE_MS)
+        if not fresh.any():
+            return MISSING
+        missing = int(len(points) - fresh.sum())
+        quality = Quality.GOOD if (now.quality[fresh] != Quality.BAD).all() else Quality.BAD
+        return Reading(float(now.value[fresh].sum()), int(now.observed[fresh].min()), quality, missing)
+
+    def _reading(self, index: int) -> Reading:
+        now = self._now(np.array([index], np.int32))
+        value = float(now.value[0])
+        return Reading(value, int(now.observed[0]), int(now.quality[0]), int(math.isnan(value)))
+
+    def _now(self, points: IntArray) -> Now:
+        flat = np.asarray(points, np.int32)
+        if len(flat) == 0 or len(self.registry) == 0:
+            nothing = np.full(len(flat), np.nan)
+            return Now(nothing, np.zeros(len(flat), np.int64), np.full(len(flat), Quality.BAD, np.uint8))
+        here = np.maximum(flat, 0)
+        observed = self.latest.observed[here]
+        known = (flat >= 0) & (observed > 0)
+        return Now(
+            np.where(known, self.latest.value[here], np.nan),
+            np.where(known, observed, 0),
+            np.where(known, self.latest.quality[here], Quality.BAD).astype(np.uint8),
+        )
+
+    def _label(self, object_id: str, point_type: str) -> str:
+        index = self._index(object_id, point_type)
+        if index is None:
+            return ""
+        reading = self._reading(index)
+        return "" if math.isnan(reading.value) else self.registry[index].state_label(reading.value)
+
+    def _state(self, object_id: str, point_type: str) -> bool | None:
+        reading = self._one(object_id, point_type)
+        return None if math.isnan(reading.value) else bool(reading.value)
+
+    def _running(self, cdu: str) -> bool | None:
+        """Return whether a CDU could carry load; None where it does not say."""
+        available, status = self._state(cdu, "Available"), self._state(cdu, "Status")
+        if available is None and status is None:
+            return None
+        return available is not False and status is not False
+
+    def _redundancy(self, cdu: str, running: Mapping[str, bool | None], pod: PodSite) -> str:
+        group = next((ids for ids in self.site.redundancy.values() if cdu in ids), pod.cdus)
+        states = [running.get(c, self._running(c)) for c in group]
+        if any(s is None for s in states):
+            return ""
+        down = sum(not s for s in states)
+        return ("N+1", "N")[down] if down < 2 and len(states) > 1 else f"{down} down"
+
+    def _cooling_rank(self, cdu: CduState) -> tuple[int, int, float, str]:
+        failed = 0 if cdu.running is False or math.isnan(cdu.supply.value) else 1
+        level = len(_URGENCY) if cdu.severity is None else _URGENCY[cdu.severity]
+        return (level, failed, -_or(cdu.supply.value, 1e9), cdu.id)
+
+    # --- topology -------------------------------------------------------------------------------------------------
+
+    def _paths(self, rack: str) -> tuple[tuple[PathStep, ...], ...]:
+        """Return the rack's power paths, from the feed down to the rack, one a tap or busway that serves it."""
+        topology = self.plant.topology()
+        last = [o for o in topology.served_by(rack) if _is_power(topology.objects[o].type)]
+        # a busway that serves the rack through its tap is a station of the tap's path, not a path of its own
+        last = [o for o in last if not any(o in set(topology.upstream(other)) for other in last)]
+        paths = []
+        for nearest in last:
+            path = [nearest, rack]
+            while above := self._power_above(topology, path[0], path):
+                path.insert(0, above)
+            paths.append(tuple(PathStep(o, topology.objects[o].type, self._power(o)) for o in path))
+        whole = [p for p in paths if p[0].type == "Feed"]
+        return tuple(whole or paths)
+
+    @staticmethod
+    def _power_above(topology: Topology, object_id: str, seen: Sequence[str]) -> str:
+        above = topology.served_by(object_id)
+        return next((o for o in above if _is_power(topology.objects[o].type) and o not in seen), "")
+
+    def _power(self, object_id: str) -> Reading:
+        node: EnvelopeNode | None = self.plant.envelope.nodes.get(object_id)
+        if node is not None:
+            return self.plant.power_now(object_id)
+        return self._one(object_id, "ActivePower")
+
+    def _devices_of(self, rack: str) -> list[str]:
+        """Return what else belongs to a rack: PDUs and the like, not its GPUs."""
+        self._refresh()
+        return sorted(self._members.get(rack, set()) - {rack})
+
+    def _listed(self, objects: Sequence[str]) -> tuple[PointNow, ...]:
+        self._refresh()
+        found = []
+        for object_id in dict.fromkeys(objects):
+            for indexes in self._objects.get(object_id, {}).values():
+                for i in indexes:
+                    r = self._reading(i)
+                    found.append(PointNow(self.registry[i], r.value, r.observed, r.quality))
+        return tuple(sorted(found, key=lambda p: (p.point.object_id, p.point.point_type, p.point.key)))
+
+    def _severity(self) -> dict[str, Severity]:
+        """Return the worst active severity by object."""
+        found: dict[str, Severity] = {}
+        for alert in reversed(self.active_alerts()):
+            found[alert.condition.object_id] = alert.condition.severity
+        return found
+
+    def _rack_severity(self) -> dict[str, Severity]:
+        found: dict[str, Severity] = {}
+        for alert in reversed(self.active_alerts()):
+            rack = self.rack_of(alert.condition.object_id)
+            if rack:
+                found[rack] = alert.condition.severity
+        return found
+
+    def rack_of(self, object_id: str) -> str:
+        """Return the rack that an object is or stands in (``R001-T01-G0``), or an empty string."""
+        head = object_id.split("-")[0]
+        if object_id in self.plant.envelope.nodes and self.plant.envelope[object_id].kind == "Rack":
+            return object_id
+        return head if head in self.plant.envelope.nodes else ""
+
+
+def _is_power(kind: str) -> bool:
+    return kind in ("PowerMeter", "UPS", "Feed")
+
+
+def _or(value: float, otherwise: float) -> float:
+    return otherwise if math.isnan(value) else value
+
+
+def _hottest(now: Now, shape: tuple[int, ...]) -> Now:
+    """Return the highest good value of each row, with its time."""
+    rows = shape[0]
+    if now.value.size == 0:
+        return Now(np.full(rows, np.nan), np.zeros(rows, np.int64), np.zeros(rows, np.uint8))
+    value = np.where(now.quality == Quality.BAD, -np.inf, np.nan_to_num(now.value, nan=-np.inf)).reshape(shape)
+    best = value.argmax(axis=1)
+    each = np.arange(rows)
+    top = value[each, best]
+    return Now(
+        np.where(np.isfinite(top), top, np.nan),
+        now.observed.reshape(shape)[each, best],
+        np.where(np.isfinite(top), Quality.GOOD, Quality.BAD).astype(np.uint8),
+    )
+
+
+def _row(grid: Grid, point: int) -> Grid:
+    """Return one point's row of a grid, as a grid of one row."""
+    rows = np.flatnonzero(grid.point == point)
+    values = grid.values[rows] if len(rows) else np.full((1, len(grid.start)), np.nan)
+    return Grid(np.array([point], np.int32), grid.start, grid.step, values)
+
+
+def _merge(fine: Grid, coarse: Grid) -> Series:
+    """Return one line of the fine steps, with a coarse step in the middle of its time where no fine one is.
+
+    The line breaks (NaN) where neither knows anything.
+    """
+    known = ~np.isnan(fine.values[0])
+    time, value = fine.start[known] + fine.step // 2, fine.values[0][known]
+    if coarse.step > fine.step:
+        filled = np.isin(coarse.start, np.unique(fine.start[known] - fine.start[known] % coarse.step))
+        extra = ~np.isnan(coarse.values[0]) & ~filled
+        time = np.concatenate([coarse.start[extra] + coarse.step // 2, time])
+        value = np.concatenate([coarse.values[0][extra], value])
+        order = np.argsort(time, kind="stable")
+        time, value = time[order], value[order]
+    gap = np.flatnonzero(np.diff(time) > 1.7 * max(coarse.step, 3 * fine.step))
+    return Series(
+        np.insert(time, gap + 1, (time[gap] + 1) if len(gap) else []).astype(np.int64),
+        np.insert(value, gap + 1, np.nan),
+    )

@@ -1,0 +1,24 @@
+"""How Hallwatch itself is: sources, ingest, store, forecast."""
+
+from __future__ import annotations
+
+from dash import html
+
+from dashboard.components.panel import live_table, panel
+
+
+def layout() -> html.Div:
+    """Return the page."""
+    return html.Div(
+        [
+            panel(
+                "Sources",
+                live_table("health-sources", ["Source", "Counters"], "Sources"),
+                area="area-sources",
+            ),
+            panel("Ingest", live_table("health-counters", ["Counter", ""], "Ingest"), area="area-ingest"),
+            panel("Store", live_table("health-store", ["", ""], "Store"), area="area-store"),
+            panel("Forecast", live_table("health-forecast", ["", ""], "Forecast"), area="area-forecast"),
+        ],
+        className="health",
+    )

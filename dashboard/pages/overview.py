@@ -1,0 +1,74 @@
+"""The overview: everything that matters on one screen, without scrolling."""
+
+from __future__ import annotations
+
+from dash import html
+
+from dashboard.components.floor import METRICS, floor_legend, floor_map
+from dashboard.components.panel import choice, figure, live_table, panel
+from domain.site import Site
+
+SECTIONS = ("power", "floor", "cooling", "supply", "work")
+
+
+def layout(site: Site) -> html.Div:
+    """Return the page."""
+    return html.Div(
+        [
+            panel(
+                "Site power and forecast",
+                html.Div(id="power-chart", className="chart", role="img", **{"aria-label": "Site power"}),
+                area="area-power",
+                extra=html.Div(
+                    [
+                        html.Span(id="forecast-note", className="muted"),
+                        choice("forecast-span", {"24": "24 h", "48": "48 h"}, "24", "Forecast span"),
+                    ],
+                    className="panel-extra",
+                ),
+            ),
+            panel(
+                "Racks",
+                floor_map(site),
+                floor_legend(),
+                area="area-floor",
+                extra=choice("floor-metric", METRICS, "power", "What the map shows"),
+            ),
+            panel(
+                "Active alerts",
+                html.Div(id="alert-list", className="alert-list"),
+                area="area-alerts",
+                extra=html.Span(id="alert-summary", className="muted"),
+            ),
+            panel(
+                "Cooling units",
+                live_table(
+                    "cooling-rows",
+                    ["CDU", "Supply \u00b0C", "Return \u00b0C", "L/min", "dp kPa", "Pump %", "State", "Redundancy"],
+                    "Cooling units, worst first",
+                ),
+                area="area-cooling",
+                extra=html.Span(id="cooling-summary", className="muted"),
+            ),
+            panel(
+                "Feeds and UPS",
+                live_table(
+                    "supply-rows", ["", "Power", "Load", "Battery %", "State"], "Feeds and UPSes", "bars"
+                ),
+                area="area-supply",
+            ),
+            panel(
+                "Work",
+                html.Div(
+                    [
+                        figure("Tokens", "token-rate"),
+                        figure("Tokens per joule", "token-efficiency"),
+                        figure("GPUs reporting", "gpu-count"),
+                    ],
+                    className="figures",
+                ),
+                area="area-work",
+            ),
+        ],
+        className="overview",
+    )
