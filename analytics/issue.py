@@ -59,7 +59,7 @@ class Answer:
 def fit_and_predict(task: Task) -> Answer:
     """Fit the product's forecaster on a history and predict; runs in a child process."""
     index = pd.to_datetime(task.start, unit="ms", utc=True).tz_convert(task.timezone)
-    history = pd.Series(task.power, index=index).asfreq(pd.Timedelta(minutes=INTERVAL_MINUTES))
+    history = pd.Series(task.power, index=index).asfreq(f"{INTERVAL_MINUTES}min")
     model = PowerForecaster(lower=task.idle, upper=task.installed, country=task.country or None)
     model.fit(history)
     frame = model.predict(task.horizon, list(QUANTILES))

@@ -1,0 +1,231 @@
+"""What is worked out all the time from live readings, and written back as points of our own.
+
+Every few seconds: an anomaly score a rack, where the running quarter hour of each node above the racks will end, the
+tokens that a joule makes. Every minute: the probability that a rack passes a temperature limit within the hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import structlog
+
+from analytics.anomaly.racks import RackReadings, RackScorer
+from analytics.excursions import QuarterOutlook, quarter_outlook
+from analytics.settings import AnalyticsSettings
+from analytics.thermal import temperature_outlook
+from domain.batch import Batch, Sink, now_ms
+from domain.points import Point, Quality, ValueArray
+from storage.plant import PlantView
+from storage.telemetry import Aggregate
+
+log = structlog.get_logger(__name__)
+
+SOURCE = "hallwatch:analytics"
+FRESH_MS = 60_000
+"""A reading older than this is not used: the models would explain the past."""
+HOUR_MS = 3_600_000
+OUTLOOK_STEP_MS = 300_000
+
+
+class LiveAnalytics:
+    """Watches racks and quarter hours until it is cancelled.
+
+    Parameters
+    ----------
+    settings
+        How often.
+    plant
+        Where readings come from.
+    sink
+        Where the results go, like any other reading.
+    clock
+        UTC ms.
+    """
+
+    def __init__(
+        self, settings: AnalyticsSettings, plant: PlantView, sink: Sink, clock: Callable[[], int] = now_ms
+    ) -> None:
+        self._settings = settings
+        self._plant = plant
+        self._sink = sink
+        self._clock = clock
+        site = plant.site
+        pod = {rack: i for i, p in enumerate(site.pods) for rack in p.racks}
+        self._scorer = RackScorer(site.racks, np.array([pod[r] for r in site.racks], np.int32))
+        self._scored = 0
+        self._nodes = [node for node in plant.envelope if node.kind != "Rack"]
+        self._power: deque[tuple[int, ValueArray]] = deque()
+        self.counters: dict[str, int] = {"rounds": 0, "outlooks": 0, "anomalous_racks": 0}
+        self.reasons: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._every(self._settings.rack_interval_seconds, self.look))
+            group.create_task(self._every(self._settings.outlook_interval_seconds, self.look_ahead))
+
+    async def _every(self, seconds: float, work: Callable[[], Batch]) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            batch = await asyncio.to_thread(work)
+            if len(batch):
+                await self._sink(batch)
+            due = max(due + seconds, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    def look(self) -> Batch:
+        """Score the racks and foretell the running quarter hours; returns the results as readings."""
+        now = self._clock()
+        self.counters["rounds"] += 1
+        return Batch.concat([self._anomalies(now), self._quarters(now), self._efficiency(now)])
+
+    def look_ahead(self) -> Batch:
+        """Foretell the racks' temperatures; returns the probability of passing a limit within the hour."""
+        now = self._clock()
+        limits = self._plant.site.thermal
+        steps = HOUR_MS // OUTLOOK_STEP_MS
+        breach = np.zeros(len(self._plant.site.racks))
+        known = np.zeros(len(breach), bool)
+        for history, limit in (
+            (self._rack_history("RackLiquidSupplyTemperature", now), limits.coolant_supply),
+            (self._rack_history("RackLiquidReturnTemperature", now), limits.coolant_return),
+            (self._gpu_history(now), limits.gpu),
+        ):
+            worst = temperature_outlook(history, steps, limit).breach_probability.max(axis=1)
+            known |= ~np.isnan(worst)
+            breach = np.fmax(breach, worst)
+        self.counters["outlooks"] += 1
+        return self._readings(
+            "Rack", "TemperatureBreachProbability", self._plant.site.racks, breach, known, now
+        )
+
+    def _anomalies(self, now: int) -> Batch:
+        plant = self._plant
+
+        def racks(point_type: str) -> ValueArray:
+            return plant.values(plant.rack_points(point_type), now - FRESH_MS)
+
+        def gpus(point_type: str) -> ValueArray:
+            return plant.values(plant.gpu_points(point_type), now - FRESH_MS)
+
+        readings = RackReadings(
+            power=racks("RackPower"),
+            supply=racks("RackLiquidSupplyTemperature"),
+            ret=racks("RackLiquidReturnTemperature"),
+            flow=racks("RackLiquidFlow"),
+            dp=racks("RackLiquidDifferentialPressure"),
+            gpu_max=_along_rack(np.nanmax, gpus("GpuTemperature")),
+            gpu_power=_along_rack(np.nanmean, gpus("GpuPower")),
+        )
+        seconds = (now - self._scored) / 1000 if self._scored else self._settings.rack_interval_seconds
+        self._scored = now
+        scores = self._scorer.update(readings, min(seconds, 60.0))
+        known = ~np.isnan(scores.score)
+        anomalous = np.flatnonzero(scores.score > 1)
+        self.counters["anomalous_racks"] = len(anomalous)
+        self.reasons = {plant.site.racks[i]: scores.signals(int(i)) for i in anomalous}
+        return self._readings("Rack", "AnomalyScore", plant.site.racks, scores.score, known, now)
+
+    def _quarters(self, now: int) -> Batch:
+        if not self._power:
+            self._seed(now)
+        present = [self._plant.power_now(node.id) for node in self._nodes]
+        fresh = [r.value if r.observed > now - FRESH_MS else np.nan for r in present]
+        self._power.append((now, np.array(fresh)))
+        while self._power[0][0] < now - HOUR_MS:
+            self._power.popleft()
+        time = np.array([t for t, _ in self._power], np.int64)
+        power = np.stack([p for _, p in self._power], axis=1)
+        outlooks: list[QuarterOutlook] = [
+            quarter_outlook(time, power[i], now + 1, node.limit_at(now)) for i, node in enumerate(self._nodes)
+        ]
+        batches = []
+        for point_type, values in (
+            ("QuarterHourPower", [o.expected for o in outlooks]),
+            ("QuarterHourBreachProbability", [o.breach_probability for o in outlooks]),
+        ):
+            for node, value in zip(self._nodes, values, strict=True):
+                found = np.array([value])
+                batches.append(self._readings(node.kind, point_type, [node.id], found, ~np.isnan(found), now))
+        return Batch.concat(batches)
+
+    def _seed(self, now: int) -> None:
+        """Take the last hour from the store, so that a restart does not make the outlook forget."""
+        step = int(self._settings.rack_interval_seconds * 1000)
+        start = now - HOUR_MS
+        grids = [self._plant.power_history(node.id, start, now, step) for node in self._nodes]
+        for i, moment in enumerate(grids[0].start):
+            if moment < now:
+                self._power.append((int(moment), np.array([g.values[0, i] for g in grids])))
+
+    def _efficiency(self, now: int) -> Batch:
+        plant = self._plant
+        rates = plant.values(plant.registry.select("Tray", "TokenRate"), now - FRESH_MS)
+        power = plant.power_now(plant.site.id)
+        value = np.array([np.nansum(rates) / power.value if power.value > 0 and len(rates) else np.nan])
+        known = ~np.isnan(value) & bool(np.isfinite(rates).any())
+        return self._readings("Site", "TokenEfficiency", [plant.site.id], value, known, now)
+
+    def _rack_history(self, point_type: str, now: int) -> ValueArray:
+        return self._history(self._plant.rack_points(point_type)[:, None], now)
+
+    def _gpu_history(self, now: int) -> ValueArray:
+        return self._history(self._plant.gpu_points("GpuTemperature"), now)
+
+    def _history(self, points: np.ndarray[tuple[int, int], np.dtype[np.int32]], now: int) -> ValueArray:
+        """Return the highest of each row's points per step over the last six hours, shape (rows, steps)."""
+        end = now - now % OUTLOOK_STEP_MS + OUTLOOK_STEP_MS
+        start = end - 6 * HOUR_MS
+        wanted = points[points >= 0]
+        result = np.full((len(points), (end - start) // OUTLOOK_STEP_MS), np.nan)
+        if len(wanted) == 0:
+            return result
+        grid = self._plant.store.aggregate(wanted, start, end, OUTLOOK_STEP_MS, Aggregate.MAX)
+        row_of = dict(zip(grid.point.tolist(), grid.values, strict=True))
+        for i, row in enumerate(points):
+            members = [row_of[p] for p in row.tolist() if p in row_of]
+            if members:
+                result[i] = _along_rack(np.nanmax, np.stack(members, axis=1))
+        return result
+
+    def _readings(
+        self,
+        object_type: str,
+        point_type: str,
+        objects: Sequence[str],
+        value: ValueArray,
+        known: ValueArray,
+        now: int,
+    ) -> Batch:
+        unit = {"QuarterHourPower": "W", "TokenEfficiency": "token/J"}.get(point_type, "1")
+        index = [
+            self._plant.registry.register(
+                Point(
+                    key=f"{object_type}/{point_type}/hallwatch/{name}",
+                    object_type=object_type,
+                    point_type=point_type,
+                    object_id=name,
+                    object_name=name,
+                    unit=unit,
+                    source=SOURCE,
+                )
+            )
+            for name in objects
+        ]
+        keep = np.asarray(known, bool)
+        return Batch.of(np.array(index, np.int32)[keep], now, value[keep], Quality.GOOD, now)
+
+
+def _along_rack(reduce: Callable[..., ValueArray], table: ValueArray) -> ValueArray:
+    """Reduce over the second axis, NaN where a row has no value."""
+    if table.shape[1] == 0:
+        return np.full(len(table), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a row without any value: NaN is the answer
+        return reduce(table, axis=1)

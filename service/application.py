@@ -1,0 +1,57 @@
+"""One service process: the system's parts and, where it serves, the web server."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from service import running, web
+from service.settings import Configuration
+from service.system import Role, System
+
+log = structlog.get_logger(__name__)
+
+Announce = Callable[[System, str], Awaitable[None]]
+
+
+async def run_service(
+    configuration: Configuration,
+    role: Role = Role.COLLECT | Role.SERVE,
+    port: int | None = None,
+    note: str = "",
+    ready: Announce | None = None,
+) -> None:
+    """Run until cancelled.
+
+    Parameters
+    ----------
+    configuration
+        What to run.
+    role
+        Which parts.
+    port
+        Of the web server, instead of the configured one.
+    note
+        A line for the console's header.
+    ready
+        Called with the system and the console's URL before the collectors start.
+    """
+    system = System(configuration, role)
+    if Role.SERVE not in role:
+        await system.run()
+        return
+    settings = configuration.settings.web
+    bound = web.listen(settings.host, settings.port if port is None else port)
+    host, actual = bound.getsockname()[:2]
+    url = f"http://[{host}]:{actual}" if ":" in host else f"http://{host}:{actual}"
+    service = running.announce(configuration.data, url)
+    try:
+        app, console = web.build(system, service.token, note)
+        if ready is not None:
+            await ready(system, url)
+        log.info("serving", url=url, site=system.site.id)
+        await system.run({"console": console.run, "web": lambda: web.serve(app, bound)})
+    finally:
+        bound.close()
+        running.withdraw(configuration.data)

@@ -1,0 +1,145 @@
+"""What a device, a node or a broker offers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.commands.output import as_json, as_table
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+def snmp(
+    target: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="The device")],
+    community: Annotated[
+        str, typer.Option(help="v1 and v2c; better from HALLWATCH_COMMUNITY", envvar="HALLWATCH_COMMUNITY")
+    ] = "public",
+    version: Annotated[str, typer.Option(help="1, 2c or 3")] = "2c",
+    user: Annotated[str, typer.Option(help="v3: user name")] = "",
+    auth: Annotated[str | None, typer.Option(help="v3: MD5, SHA, SHA224, SHA256, SHA384 or SHA512")] = None,
+    auth_key: Annotated[str, typer.Option(help="v3", envvar="HALLWATCH_SNMP_AUTH_KEY")] = "",
+    priv: Annotated[str | None, typer.Option(help="v3: DES, AES, AES192 or AES256")] = None,
+    priv_key: Annotated[str, typer.Option(help="v3", envvar="HALLWATCH_SNMP_PRIV_KEY")] = "",
+    profile: Annotated[str, typer.Option(help="Name of a profile, or auto")] = "auto",
+    object_id: Annotated[str, typer.Option(help="Its id in the plant; the host if empty")] = "",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for one answer")] = 2.0,
+    retries: Annotated[int, typer.Option(min=0, help="Repeats of an unanswered request")] = 2,
+    devices: Annotated[
+        Path | None, typer.Option(help="Folder of device profiles beside the shipped ones", metavar="DIR")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Write a scrubbed recording that a test can replay", metavar="FILE")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what an SNMP device offers: the matched profile and every reading."""
+    from pydantic import ValidationError
+
+    from collectors.snmp.probe import probe
+    from collectors.snmp.profiles import load_profiles, shipped_profiles
+    from collectors.snmp.settings import Secrets
+    from domain.errors import InputError
+
+    host, port = host_and_port(target, 161)
+    try:
+        secrets = Secrets.model_validate(
+            {
+                "version": version,
+                "community": community,
+                "user": user,
+                "auth": auth,
+                "auth_key": auth_key,
+                "priv": priv,
+                "priv_key": priv_key,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
+    known = shipped_profiles() | (load_profiles(devices) if devices else {})
+    result = asyncio.run(
+        probe(
+            host,
+            port,
+            secrets,
+            profile=profile,
+            object_id=object_id,
+            timeout=timeout,
+            retries=retries,
+            record=record,
+            profiles=known,
+        )
+    )
+    typer.echo(result.to_json() if json else result.to_text())
+
+
+def nvml(json: Json = False) -> None:
+    """Show the GPUs of this machine."""
+    from collectors.nvml.probe import probe
+
+    result = probe()
+    if json:
+        as_json(result)
+        return
+    for gpu in result["gpus"]:
+        typer.echo(f"GPU {gpu['index']}: {gpu['name']} ({gpu['uuid']})")
+        as_table(
+            ["point", "value", "unit"], [[r["pointType"], r["value"], r["unit"]] for r in gpu["readings"]]
+        )
+
+
+def mqtt(
+    url: Annotated[str, typer.Argument(help="The broker, such as mqtt://10.0.0.5:1883")],
+    seconds: Annotated[float, typer.Option("--for", help="How long to listen, seconds", min=0.1)] = 15.0,
+    json: Json = False,
+) -> None:
+    """Show the DSX points on a broker, with every violation of the contract."""
+    from collectors.mqtt.probe import probe
+
+    result = probe(url, seconds)
+    if json:
+        as_json(result)
+        return
+    typer.echo(
+        f"{result['messages']} messages in {result['seconds']:.0f} s ({result['protocol']}): "
+        f"{len(result['points'])} points, {len(result['waiting'])} values without metadata, "
+        f"{len(result['violations'])} violations"
+    )
+    as_table(
+        ["object", "point", "value", "unit"],
+        [
+            [p["objectId"], p["pointType"], p.get("state") or p.get("value"), p["unit"]]
+            for p in result["points"]
+        ],
+    )
+    if result["violation_counts"]:
+        as_table(["violation", "count"], sorted(result["violation_counts"].items()))
+
+
+def host_and_port(text: str, default: int) -> tuple[str, int]:
+    """Return the parts of ``host``, ``host:port``, ``::1`` or ``[::1]:port``.
+
+    Raises
+    ------
+    InputError
+        If the port is not a number from 1 to 65535.
+    """
+    from domain.errors import InputError
+
+    bracketed = text.startswith("[")
+    if bracketed:
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif text.count(":") == 1:
+        host, port = text.split(":")
+    else:
+        host, port = text, ""
+    if not port:
+        return host, default
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise InputError(f"{text!r}: {port!r} is not a port; write HOST or HOST:PORT")
+    return host, int(port)

@@ -1,0 +1,154 @@
+"""Starting Hallwatch: as a whole, in parts, or as a demonstration; and checking a configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from domain.errors import HallwatchError, InputError
+
+Config = Annotated[Path, typer.Option("-c", "--config", metavar="DIR", help="Configuration folder")]
+For = Annotated[
+    float | None, typer.Option("--for", min=0.1, metavar="SECONDS", help="Stop by itself after so long")
+]
+
+
+def demo(
+    racks: Annotated[int, typer.Option(min=1, max=96, help="Size of the simulated factory")] = 96,
+    seconds: For = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of console and API; 0 for any free one")
+    ] = 8050,
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Data folder; a second start continues on it")
+    ] = Path("data"),
+    seed: Annotated[int, typer.Option(help="Of the simulated factory, on first start")] = 1,
+) -> None:
+    """Run the simulated factory and the whole service on it, in one go."""
+    from service.demo import Demo
+
+    _until_stopped(Demo(data, racks, port, seed).run(), seconds)
+
+
+def run(
+    config: Config,
+    seconds: For = None,
+    port: Annotated[int | None, typer.Option(help="Instead of the configured one")] = None,
+) -> None:
+    """Run the whole service in one process on a configuration."""
+    _service(config, "all", seconds, port)
+
+
+def collect(config: Config, seconds: For = None) -> None:
+    """Run only the collectors and ingest, beside processes that serve (needs InfluxDB)."""
+    _service(config, "collect", seconds, None)
+
+
+def serve(
+    config: Config,
+    seconds: For = None,
+    port: Annotated[int | None, typer.Option(help="Instead of the configured one")] = None,
+) -> None:
+    """Run only console, API, analytics and alerts, beside processes that collect (needs InfluxDB)."""
+    _service(config, "serve", seconds, port)
+
+
+def agent(config: Config, seconds: For = None) -> None:
+    """Run the tray agent: this node's GPUs onto the bus."""
+    from collectors.nvml.agent import Agent
+    from collectors.nvml.settings import AgentSettings
+    from service import logs
+    from service.configuration import load
+
+    settings = load(config / "agent.yaml", AgentSettings)
+    logs.configure()
+    _until_stopped(Agent(settings).run(), seconds)
+
+
+def check(config: Config) -> None:
+    """Validate a configuration without touching the network."""
+    from alerts.notify.build import build_notifiers
+    from collectors.snmp.profiles import load_profiles
+    from service.settings import read_configuration
+
+    found = read_configuration(config)
+    if found.settings.devices is not None:
+        load_profiles(found.folder / found.settings.devices)
+    build_notifiers(found.alerts.channels)
+    site = found.site
+    typer.echo(
+        f"{config}: fine. {site.name}: {len(site.racks)} racks, {len(site.cdus)} CDUs, limit {site.limit / 1e6:g} MW; "
+        f"{len(found.settings.mqtt)} brokers, {len(found.settings.snmp.targets) if found.settings.snmp else 0} SNMP "
+        f"devices, {len(found.alerts.rules)} alert rules, storage {found.storage.kind}."
+    )
+
+
+def bench(
+    name: Annotated[
+        str, typer.Argument(help="Which: ingest, snmp, store, query, forecast, anomaly, console, ...")
+    ],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="Passed on to the benchmark, after --")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON (it always does)")] = False,
+) -> None:
+    """Run one of the benchmarks behind the published figures."""
+    import sys
+
+    import benchmarks
+
+    known = sorted(p.stem for p in Path(benchmarks.__path__[0]).glob("*.py") if not p.stem.startswith("_"))
+    if name not in known:
+        raise InputError(f"there is no benchmark {name!r}; there are: {', '.join(known)}")
+    sys.argv = [f"hallwatch bench {name}", *(arguments or [])]
+    importlib.import_module(f"benchmarks.{name}").main()
+
+
+def _service(config: Path, what: str, seconds: float | None, port: int | None) -> None:
+    from service import logs
+    from service.application import run_service
+    from service.settings import read_configuration
+    from service.system import Role
+
+    configuration = read_configuration(config)
+    logs.configure(configuration.settings.log.level, configuration.settings.log.format)
+    role = {"all": Role.COLLECT | Role.SERVE, "collect": Role.COLLECT, "serve": Role.SERVE}[what]
+    _until_stopped(run_service(configuration, role, port), seconds)
+
+
+def _until_stopped(work: Coroutine[Any, Any, None], seconds: float | None) -> None:
+    """Run until it ends, a signal comes, or the time is over; the last two are a clean end."""
+
+    async def supervised() -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        if seconds is not None:
+            loop.call_later(seconds, stop.set)
+        task = asyncio.create_task(work)
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        stopped.cancel()
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            raise task.exception()  # type: ignore[misc]
+
+    try:
+        asyncio.run(supervised())
+    except* HallwatchError as group:
+        # the first of them says it; the log has the others
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None

@@ -1,0 +1,60 @@
+"""Calls that commands make to the running service; they need the token that lies in the data folder."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
+
+from collectors.mqtt.replay import Into, replay
+from domain.errors import InputError
+from service.query import run_query
+from service.system import System
+from storage.telemetry import Aggregate
+
+
+def router(system: System, token: str) -> APIRouter:
+    """Return the internal routes, guarded by a bearer token."""
+
+    def guard(authorization: Annotated[str, Header()] = "") -> None:
+        if not secrets.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
+            raise HTTPException(401, "the token of the data folder is needed")
+
+    routes = APIRouter(prefix="/internal/v1", dependencies=[Depends(guard)], include_in_schema=False)
+
+    @routes.get("/query")
+    def query(
+        pattern: str, start: int, end: int, every: int | None = None, how: Aggregate = Aggregate.TIME_WEIGHTED
+    ) -> Response:
+        try:
+            found = run_query(system.registry, system.store, pattern, start, end, every, how)
+        except InputError as error:
+            raise HTTPException(400, str(error)) from error
+        return Response(orjson.dumps(found), media_type="application/json")
+
+    @routes.post("/replay")
+    async def replay_here(request: Request, speed: float = 1.0, start: int | None = None) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            capture = Path(folder) / "capture.csv"
+            capture.write_bytes(await request.body())
+            try:
+                report = await replay(
+                    capture, Into(system.registry, system.ingest.accept), speed=speed, start=start
+                )
+            except InputError as error:
+                raise HTTPException(400, str(error)) from error
+        return asdict(report)
+
+    @routes.get("/health")
+    def health() -> Response:
+        return Response(
+            orjson.dumps(system.health(), option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS),
+            media_type="application/json",
+        )
+
+    return routes

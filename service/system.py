@@ -1,0 +1,210 @@
+"""The parts of a running Hallwatch, put together from a configuration."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from enum import Flag, auto
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import structlog
+
+from alerts.engine import AlertEngine
+from alerts.notify.build import build_notifiers
+from alerts.view import View
+from analytics.issue import ForecastIssuer
+from analytics.live import LiveAnalytics
+from collectors.mqtt.collector import MqttCollector
+from collectors.snmp.collector import SnmpCollector
+from collectors.snmp.profiles import load_profiles, shipped_profiles
+from domain.errors import ConfigurationError, Problem, StorageError
+from domain.points import PointRegistry
+from service.settings import Configuration, read_configuration
+from service.supervisor import Supervisor
+from storage.accounts import Accounts
+from storage.ingest import Ingest
+from storage.open import open_store
+from storage.plant import PlantView
+from storage.records import Records
+from storage.settings import StorageSettings, StoreKind
+
+log = structlog.get_logger(__name__)
+
+FOLLOW_S = 2.0
+"""How often a process without collectors asks the store for the newest values, at most."""
+
+
+class Role(Flag):
+    """What a process does: gather readings, or look at them (console, API, analytics, alerts)."""
+
+    COLLECT = auto()
+    SERVE = auto()
+
+
+class Collector(Protocol):
+    """What every collector offers."""
+
+    async def run(self) -> None:
+        """Collect until cancelled."""
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters for the health page."""
+
+
+class System:
+    """Everything that one process runs, in the order in which it depends on each other.
+
+    Raises
+    ------
+    ConfigurationError
+        If the configuration cannot work: a secret that is not there, a profile that cannot be read.
+    StorageError
+        If the store or the records cannot be opened.
+    """
+
+    def __init__(self, configuration: Configuration, role: Role = Role.COLLECT | Role.SERVE) -> None:
+        storage = configuration.storage
+        whole = Role.COLLECT | Role.SERVE
+        if storage.kind is StoreKind.DUCKDB and role != whole:
+            raise ConfigurationError(
+                Problem(
+                    str(configuration.folder / "hallwatch.yaml"),
+                    "storage",
+                    "a DuckDB file has one process",
+                    "Use 'hallwatch run', or 'storage: influxdb' for separate processes.",
+                )
+            )
+        configuration.data.mkdir(parents=True, exist_ok=True)
+        if role == Role.SERVE:
+            # its own spool: a collecting process may use the same data folder
+            storage = storage.model_copy(update={"path": storage.path / "serve"})
+        self.configuration = configuration
+        self.role = role
+        self.site = configuration.site
+        self.registry = PointRegistry()
+        self.store = open_store(storage, self.registry)
+        self.ingest = Ingest.open(storage, self.registry, self.store)
+        self.latest = self.ingest.latest
+        self.records = Records(configuration.records_url)
+        self.accounts = Accounts(self.records)
+        self.plant = PlantView(self.site, self.registry, self.latest, self.store)
+        self.collectors: dict[str, Collector] = {}
+        parts: dict[str, Callable[[], Awaitable[None]]] = {"ingest": self.ingest.run}
+        if Role.COLLECT in role:
+            self._add_collectors()
+            parts |= {name: collector.run for name, collector in self.collectors.items()}
+        else:
+            parts["follow store"] = self._follow
+        if Role.SERVE in role:
+            settings = configuration.settings
+            self.engine = AlertEngine(
+                configuration.alerts,
+                View(self.plant, self.records, int(configuration.alerts.max_age * 1000)),
+                self.records,
+                build_notifiers(configuration.alerts.channels),
+            )
+            self.issuer = ForecastIssuer(settings.analytics, self.plant, self.records)
+            self.live = LiveAnalytics(settings.analytics, self.plant, self.ingest.accept)
+            parts |= {"alerts": self.engine.run, "forecast": self.issuer.run, "analytics": self.live.run}
+        self.supervisor = Supervisor(parts)
+
+    def _add_collectors(self) -> None:
+        settings = self.configuration.settings
+        for mqtt in settings.mqtt:
+            name = f"mqtt {mqtt.name}"
+            if mqtt.data is None:
+                mqtt = mqtt.model_copy(update={"data": self.configuration.data / "mqtt" / mqtt.name})
+            self.collectors[name] = MqttCollector(mqtt, self.registry, self.ingest.accept)
+        if settings.snmp is not None:
+            profiles = shipped_profiles()
+            if settings.devices is not None:
+                profiles = {**profiles, **load_profiles(self.configuration.folder / settings.devices)}
+            self.collectors["snmp"] = SnmpCollector(
+                settings.snmp, self.registry, self.ingest.accept, profiles=profiles
+            )
+
+    async def run(self, more: Mapping[str, Callable[[], Awaitable[None]]] | None = None) -> None:
+        """Run all parts, and `more` beside them, until cancelled; then write what is pending and close."""
+        for name, part in (more or {}).items():
+            self.supervisor.add(name, part)
+        try:
+            await self.supervisor.run()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Write what is pending and let go of store and records."""
+        await self.ingest.close()
+        await asyncio.to_thread(self.store.close)
+        self.records.close()
+
+    async def _follow(self) -> None:
+        """Keep the newest values in step with the store, where another process collects."""
+        while True:
+            try:
+                points = await asyncio.to_thread(self.store.load_points)
+                for point in points:
+                    self.registry.register(point)
+                known = np.arange(len(self.registry), dtype=np.int32)
+                self.latest.update(await asyncio.to_thread(self.store.latest, known))
+            except StorageError as error:
+                log.warning("the store does not answer", error=str(error))
+            await asyncio.sleep(FOLLOW_S)
+
+    def source_stats(self) -> dict[str, dict[str, Any]]:
+        """Return each collector's counters."""
+        return {name: collector.stats() for name, collector in self.collectors.items()}
+
+    def ingest_counters(self) -> dict[str, Any]:
+        """Return what ingest has done since the start, and what the quarantine holds by reason."""
+        return {
+            **self.ingest.counters.as_dict(),
+            "spool_waiting": len(self.ingest.spool),
+            "quarantine": dict(self.ingest.quarantine.counts),
+        }
+
+    def health(self) -> dict[str, Any]:
+        """Return how every part is, ready for JSON."""
+        report: dict[str, Any] = {
+            "site": self.site.id,
+            "points": len(self.registry),
+            "parts": {name: asdict(state) for name, state in self.supervisor.states.items()},
+            "collectors": self.source_stats(),
+            "ingest": self.ingest_counters(),
+            "store": asdict(self.store.health()),
+        }
+        if Role.SERVE in self.role:
+            report["forecast"] = self.issuer.counters
+            report["analytics"] = {**self.live.counters, "reasons": self.live.reasons}
+            report["alerts"] = self.engine.stats()
+        return report
+
+
+def storage_settings(config: Path | None, data: Path) -> StorageSettings:
+    """Return the storage settings of a configuration folder, or the embedded defaults on a data folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If the configuration is faulty.
+    """
+    return StorageSettings(path=data) if config is None else read_configuration(config, data).storage
+
+
+@asynccontextmanager
+async def open_ingest(config: Path | None, data: Path) -> AsyncIterator[tuple[PointRegistry, Ingest]]:
+    """Open store and ingest without a service, for a command that writes; closes both."""
+    settings = storage_settings(config, data)
+    settings.path.mkdir(parents=True, exist_ok=True)
+    registry = PointRegistry()
+    store = open_store(settings, registry)
+    ingest = Ingest.open(settings, registry, store)
+    try:
+        yield registry, ingest
+    finally:
+        await ingest.close()
+        store.close()

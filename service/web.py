@@ -1,0 +1,98 @@
+"""The one web application: console, partner API, internal calls; and the server that it runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from dashboard.app import Console, mount
+from dashboard.data import ConsoleData
+from domain.errors import HallwatchError
+from partners.api import router as partner_router
+from service import internal
+from service.system import System
+
+SECRET_FILE = "session.secret"  # noqa: S105 - a file's name
+
+
+def build(system: System, token: str, note: str = "") -> tuple[FastAPI, Console]:
+    """Return the application and its console, whose `run` must run beside the server."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    app.include_router(partner_router(system.records, system.accounts, system.site))
+    app.include_router(internal.router(system, token))
+    data = ConsoleData(
+        system.site,
+        system.registry,
+        system.latest,
+        system.store,
+        system.records,
+        system.plant,
+        sources=system.source_stats,
+        counters=system.ingest_counters,
+        note=note,
+    )
+    web = system.configuration.settings.web
+    secret = session_secret(system.configuration.data)
+    return app, mount(app, data, system.accounts, secret, secure_cookie=web.secure_cookie)
+
+
+def session_secret(folder: Path) -> str:
+    """Return the secret that signs session cookies; made once, kept in the data folder for its user only."""
+    path = folder / SECRET_FILE
+    with contextlib.suppress(FileExistsError):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+    return path.read_text()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket, so that the address is known and taken before anything else starts.
+
+    Raises
+    ------
+    HallwatchError
+        If the address cannot be had.
+    """
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise HallwatchError(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another port, 0 for any free one"
+        ) from error
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process that it is one part of."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(app: FastAPI, bound: socket.socket) -> None:
+    """Serve until cancelled."""
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[bound]))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await task
+        raise
