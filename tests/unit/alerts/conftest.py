@@ -1,0 +1,178 @@
+"""A small plant whose clock and readings a test sets by hand, watched by the real engine and real records."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alerts.engine import AlertEngine
+from alerts.settings import AlertSettings
+from alerts.view import View
+from domain.batch import Batch
+from domain.errors import NotificationError
+from domain.forecast import QUANTILES, Forecast
+from domain.points import Point, PointRegistry, Quality
+from domain.site import Site
+from service.configuration import load
+from storage.latest import LatestValues
+from storage.plant import PlantView
+from storage.records import Records
+
+ROOT = Path(__file__).parents[3]
+MIDNIGHT = 1_790_006_400_000 - 1_790_006_400_000 % 86_400_000
+"""A midnight, UTC: quarter hours begin with it."""
+
+SITE = {
+    "id": "lab",
+    "name": "Lab",
+    "timezone": "Asia/Taipei",
+    "limit": "600 kW",
+    "installed": "700 kW",
+    "rack_limit": "150 kW",
+    "thermal": {"gpu": 87, "coolant_supply": 40, "coolant_return": 52},
+    "pods": [{"id": "P1", "racks": "R001..004", "cdus": ["CDU1"], "row": 1}],
+    "meters": ["FEED-A", "FEED-B"],
+    "schedule": [
+        {
+            "start": "2026-09-21T10:00:00+00:00",
+            "end": "2026-09-21T12:00:00+00:00",
+            "limit": "500 kW",
+            "reason": "demand response",
+        }
+    ],
+}
+
+
+class Outbox:
+    """A channel that keeps what it was given; `broken` makes it fail, retryable or not."""
+
+    def __init__(self):
+        self.sent = []
+        self.broken = None
+
+    async def send(self, notification):
+        if self.broken is not None:
+            raise NotificationError("out of order", retryable=self.broken)
+        self.sent += [(n.event.value, n.alert.condition.key) for n in notification.notices]
+        return ""
+
+    async def close(self):
+        pass
+
+    def take(self):
+        taken, self.sent = self.sent, []
+        return taken
+
+
+async def no_pause(seconds):
+    pass
+
+
+class Lab:
+    """`at(seconds)` sets the clock, `read(...)` hands in readings, `step()` evaluates and delivers."""
+
+    def __init__(self, folder, rules, site=None):
+        self.site = Site.model_validate(SITE if site is None else site)
+        self.registry = PointRegistry()
+        self.latest = LatestValues(self.registry)
+        self.url = f"sqlite:///{folder}/records.sqlite"
+        self.outboxes = {"mail": Outbox(), "hook": Outbox()}
+        self.now = MIDNIGHT
+        self.settings = AlertSettings.model_validate(rules)
+        self.start()
+
+    def start(self):
+        self.records = Records(self.url)
+        self.plant = PlantView(self.site, self.registry, self.latest, None)
+        self.view = View(self.plant, self.records, int(self.settings.max_age * 1000))
+        self.engine = AlertEngine(
+            self.settings, self.view, self.records, self.outboxes, lambda: self.now, no_pause
+        )
+
+    def restart(self, **changes):
+        """End the process without notice and start another one on the same records, having heard nothing yet."""
+        self.records.close()
+        self.settings = self.settings.model_copy(update=changes)
+        self.latest = LatestValues(self.registry)
+        self.start()
+
+    def point(self, object_type, point_type, object_id, **more):
+        states = more.pop("states", ())
+        unit = more.pop("unit", "" if states else "W")
+        key = more.pop("key", f"{object_type}/{point_type}/{object_id}")
+        return self.registry.register(
+            Point(key, object_type, point_type, object_id, unit=unit, state_text=states, **more)
+        )
+
+    def read(self, point, value, quality=Quality.GOOD):
+        points = np.atleast_1d(np.asarray(point, np.int32))
+        self.latest.update(
+            Batch.of(points, self.now, np.broadcast_to(value, points.shape), quality, self.now)
+        )
+
+    def at(self, seconds):
+        self.now = MIDNIGHT + int(seconds * 1000)
+        return self
+
+    def step(self):
+        self.engine.tick(self.now)
+        asyncio.run(self.engine.deliver())
+        return self.mail.take()
+
+    @property
+    def mail(self):
+        return self.outboxes["mail"]
+
+    @property
+    def active(self):
+        return {a.condition.key: a for a in self.records.active_alerts()}
+
+    def forecast(self, breach, median=590e3, issued=None, object_id="lab"):
+        n = len(breach)
+        issued = self.now if issued is None else issued
+        start = issued - issued % 900_000 + 900_000 * np.arange(n, dtype=np.int64)
+        spread = np.array(QUANTILES)[None, :] * 20e3 - 10e3
+        self.records.save_forecast(
+            Forecast(
+                object_id,
+                "ActivePower",
+                "W",
+                issued,
+                issued,
+                15,
+                start,
+                QUANTILES,
+                np.broadcast_to(median, (n, 1)) + spread,
+                np.full(n, 600e3),
+                np.array(breach, float),
+                "test 1",
+            )
+        )
+
+
+ROUTES = [{"severities": ["critical", "warning", "info"], "channels": ["mail"]}]
+CHANNELS = {
+    "mail": {"kind": "smtp", "host": "127.0.0.1", "sender": "a@b.example", "recipients": ["c@d.example"]},
+    "hook": {"kind": "webhook", "url": "http://127.0.0.1/"},
+}
+
+
+@pytest.fixture
+def lab(tmp_path):
+    labs = []
+
+    def make(*rules, routes=ROUTES, site=None, **more):
+        made = Lab(tmp_path, {"rules": list(rules), "routes": routes, "channels": CHANNELS, **more}, site)
+        labs.append(made)
+        return made
+
+    yield make
+    for made in labs:
+        made.records.close()
+
+
+@pytest.fixture(scope="session")
+def shipped():
+    """The configuration that comes with Hallwatch."""
+    return load(ROOT / "config" / "alerts.yaml", AlertSettings)

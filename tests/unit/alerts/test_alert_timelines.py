@@ -1,0 +1,335 @@
+"""Alerts told as timelines: these readings at these times, those pages in that window."""
+
+import pytest
+
+from domain.alert import AlertState
+from domain.errors import InputError
+from domain.points import Quality
+from storage.records import DeliveryStatus
+
+LEAK = {
+    "name": "leak",
+    "kind": "state",
+    "points": ["RackLeakDetect"],
+    "normal": ["NoLeak"],
+    "severity": "critical",
+}
+STATES = ((0, "NoLeak"), (1, "Leak"))
+HOT = {
+    "name": "hot",
+    "kind": "limit",
+    "points": ["GpuTemperature"],
+    "above": "gpu",
+    "hysteresis": 3,
+    "for": "30 s",
+    "keep_firing_for": "60 s",
+    "per": "associate",
+    "severity": "critical",
+}
+
+
+def leak_lab(lab, **more):
+    plant = lab(LEAK, **more)
+    sensors = [plant.point("Rack", "RackLeakDetect", f"R00{n}", states=STATES) for n in range(1, 5)]
+    plant.read(sensors, 0)
+    return plant, sensors
+
+
+def hot_lab(lab, **more):
+    plant = lab({**HOT, **more})
+    gpus = [
+        plant.point("GPU", "GpuTemperature", f"R001-T01-G{n}", unit="Cel", associate="R001") for n in range(4)
+    ]
+    return plant, gpus
+
+
+def test_a_leak_is_paged_once_acknowledged_and_cleared_when_it_is_dry(lab):
+    plant, sensors = leak_lab(lab)
+    assert plant.step() == []
+    plant.at(10).read(sensors[1], 1)
+    assert plant.step() == [("opened", "leak/R002")]
+    assert plant.at(12).step() == []
+    alert = plant.active["leak/R002"]
+    assert alert.condition.summary == "R002: Leak (Leak at a rack)"
+    assert (alert.condition.value, alert.condition.limit) == (1.0, 0.0)
+
+    taken = plant.engine.acknowledge(alert.id, "mei", "on my way")
+    assert taken.state is AlertState.ACKNOWLEDGED
+    assert plant.at(14).step() == []
+    plant.at(60).read(sensors[1], 0)
+    assert plant.step() == [("cleared", "leak/R002")]
+    assert plant.active == {}
+    assert [t.state.value for t in plant.records.transitions(alert.id)] == ["open", "acknowledged", "cleared"]
+    assert [e.what for e in plant.records.audit_trail()] == ["acknowledge alert"]
+
+
+def test_a_leak_sensor_that_falls_silent_or_turns_bad_clears_nothing(lab):
+    plant, sensors = leak_lab(lab)
+    plant.read(sensors[0], 1)
+    assert plant.step() == [("opened", "leak/R001")]
+    plant.at(10).read(sensors[0], 0, Quality.BAD)
+    assert plant.step() == []
+    assert plant.at(3600).step() == []
+    assert "leak/R001" in plant.active
+    plant.read(sensors[0], 0)
+    assert plant.step() == [("cleared", "leak/R001")]
+
+
+def test_a_short_excursion_alerts_nobody_and_a_long_one_alerts_once(lab):
+    plant, gpus = hot_lab(lab)
+    plant.at(0).read(gpus, [60, 60, 95, 60])
+    assert plant.step() == []
+    plant.at(20).read(gpus, 60)
+    assert plant.step() == []
+    plant.at(30).read(gpus, [60, 60, 95, 60])
+    assert plant.step() == []
+    plant.at(59).read(gpus, [60, 60, 95, 60])
+    assert plant.step() == []
+    plant.at(60).read(gpus, [60, 60, 95.2, 60])
+    assert plant.step() == [("opened", "hot/R001")]
+    assert plant.active["hot/R001"].condition.summary == (
+        "R001: GPU core temperature of R001-T01-G2 is 95.2 °C, limit 87.0 °C"
+    )
+
+
+def test_a_value_that_swings_about_the_limit_does_not_flap(lab):
+    plant, gpus = hot_lab(lab)
+    told = []
+    for second in range(0, 600, 2):
+        plant.at(second).read(
+            gpus, 88 if second % 8 < 6 or second < 40 else 85
+        )  # 85 is within the hysteresis
+        told += plant.step()
+    assert told == [("opened", "hot/R001")]
+    for second in range(600, 700, 2):
+        plant.at(second).read(gpus, 80)
+        told += plant.step()
+        if second < 658:
+            assert len(told) == 1
+    assert told == [("opened", "hot/R001"), ("cleared", "hot/R001")]
+
+
+def test_a_restart_pages_nothing_again_and_does_not_clear_what_it_cannot_see_yet(lab):
+    plant, sensors = leak_lab(lab)
+    plant.read(sensors[0], 1)
+    assert plant.step() == [("opened", "leak/R001")]
+    plant.engine.acknowledge(plant.active["leak/R001"].id, "mei")
+    plant.restart()
+    assert plant.at(30).step() == []
+    assert plant.active["leak/R001"].acknowledged_by == "mei"
+    plant.at(40).read(sensors[0], 1)
+    assert plant.step() == []
+    plant.at(50).read(sensors[0], 0)
+    assert plant.step() == [("cleared", "leak/R001")]
+
+
+def test_what_was_not_delivered_before_a_restart_is_delivered_after_it(lab):
+    plant, sensors = leak_lab(lab)
+    plant.mail.broken = True
+    plant.read(sensors[0], 1)
+    assert plant.step() == []
+    plant.restart()
+    plant.mail.broken = None
+    assert plant.at(30).step() == []  # postponed for a minute after several attempts
+    assert plant.at(61).step() == [("opened", "leak/R001")]
+    assert plant.at(200).step() == []
+    (delivery,) = plant.records.deliveries(plant.active["leak/R001"].id)
+    assert (delivery.status, delivery.attempts) == (DeliveryStatus.DELIVERED, 5)
+
+
+def test_a_crash_between_opening_and_queueing_loses_no_page(lab):
+    plant, sensors = leak_lab(lab)
+    plant.read(sensors[0], 1)
+    plant.engine._tell = lambda now: None  # the process dies here
+    assert plant.step() == []
+    assert "leak/R001" in plant.active
+    plant.restart()
+    assert plant.at(2).step() == [("opened", "leak/R001")]
+
+
+def test_a_failure_that_no_retry_mends_is_noted_and_not_tried_again(lab):
+    plant, sensors = leak_lab(lab)
+    plant.mail.broken = False
+    plant.read(sensors[0], 1)
+    plant.step()
+    (delivery,) = plant.records.deliveries(plant.active["leak/R001"].id)
+    assert (delivery.status, delivery.attempts) == (DeliveryStatus.FAILED, 1)
+    assert delivery.detail == "out of order"
+    plant.mail.broken = None
+    assert plant.at(3600).step() == []
+    assert plant.engine.stats()["notifications_failed"] == 1
+
+
+def test_an_alert_that_cleared_before_it_could_be_told_is_told_as_cleared_only(lab):
+    plant, sensors = leak_lab(lab)
+    plant.mail.broken = True
+    plant.read(sensors[0], 1)
+    plant.step()
+    plant.at(20).read(sensors[0], 0)
+    plant.step()
+    plant.mail.broken = None
+    assert plant.at(200).step() == [("cleared", "leak/R001")]
+    assert plant.at(400).step() == []
+
+
+def test_many_alerts_of_one_rule_at_once_are_one_message(lab):
+    routes = [{"severities": ["critical"], "channels": ["mail"], "group_wait": "10 s"}]
+    plant, sensors = leak_lab(lab, routes=routes)
+    plant.read(sensors[0], 1)
+    assert plant.step() == []
+    plant.at(4).read(sensors[1:], 1)
+    assert plant.step() == []
+    messages = []
+    send = plant.mail.send
+
+    async def counted(notification):
+        messages.append(notification)
+        return await send(notification)
+
+    plant.mail.send = counted
+    assert plant.at(10).step() == [("opened", "leak/R001")]
+    assert len(plant.at(14).step()) == 3
+    assert [len(m.notices) for m in messages] == [1, 3]
+
+
+def test_a_silence_keeps_quiet_and_its_end_tells_what_is_still_there(lab):
+    plant, sensors = leak_lab(lab)
+    plant.records.add_silence("leak", "R001", plant.now, plant.now + 60_000, "mei", "flushing")
+    plant.read(sensors[:2], 1)
+    assert plant.step() == [("opened", "leak/R002")]
+    assert set(plant.active) == {"leak/R001", "leak/R002"}
+    assert plant.at(59).step() == []
+    assert plant.at(60).step() == [("opened", "leak/R001")]
+
+
+def test_an_alert_that_nobody_takes_is_escalated_once(lab):
+    routes = [
+        {
+            "severities": ["critical"],
+            "channels": ["mail"],
+            "escalate_after": "15 min",
+            "escalate_to": ["hook"],
+        }
+    ]
+    plant, sensors = leak_lab(lab, routes=routes)
+    plant.read(sensors[:2], 1)
+    plant.step()
+    plant.engine.acknowledge(plant.active["leak/R001"].id, "mei")
+    plant.at(899).step()
+    assert plant.outboxes["hook"].take() == []
+    plant.at(900).step()
+    assert plant.outboxes["hook"].take() == [("escalated", "leak/R002")]
+    plant.at(1800).step()
+    assert plant.outboxes["hook"].take() == []
+    plant.read(sensors[:2], 0)
+    assert plant.step() == [("cleared", "leak/R001"), ("cleared", "leak/R002")]
+    assert plant.outboxes["hook"].take() == [("cleared", "leak/R002")]
+
+
+def test_a_cause_upstream_mutes_what_hangs_on_it_until_it_is_gone(lab):
+    cdu = {
+        "name": "cdu-warm",
+        "kind": "limit",
+        "points": ["LiquidTemperature"],
+        "above": 40,
+        "severity": "critical",
+    }
+    rack = {
+        "name": "rack-warm",
+        "kind": "limit",
+        "points": ["RackLiquidSupplyTemperature"],
+        "above": "coolant_supply",
+        "severity": "warning",
+    }
+    plant = lab(cdu, rack, inhibitions=[{"when": "cdu-warm", "mutes": ["rack-warm"], "where": "downstream"}])
+    supply = plant.point("CDU", "LiquidTemperature", "CDU1", unit="Cel")
+    racks = [
+        plant.point("Rack", "RackLiquidSupplyTemperature", r, unit="Cel") for r in ("R001", "R002", "X900")
+    ]
+    plant.read(supply, 44)
+    plant.read(racks, 43)
+    assert plant.step() == [("opened", "cdu-warm/CDU1"), ("opened", "rack-warm/X900")]
+    assert set(plant.active) == {"cdu-warm/CDU1", "rack-warm/R001", "rack-warm/R002", "rack-warm/X900"}
+    plant.at(10).read(supply, 35)
+    assert plant.step() == [
+        ("cleared", "cdu-warm/CDU1"),
+        ("opened", "rack-warm/R001"),
+        ("opened", "rack-warm/R002"),
+    ]
+
+
+def test_a_rule_that_breaks_silences_no_other_and_clears_nothing(lab):
+    plant = lab(LEAK, {**LEAK, "name": "second"})
+    sensor = plant.point("Rack", "RackLeakDetect", "R001", states=STATES)
+    plant.read(sensor, 1)
+    assert plant.step() == [("opened", "leak/R001"), ("opened", "second/R001")]
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    plant.engine.rules[0].evaluate = broken
+    plant.at(2).read(sensor, 0)
+    assert plant.step() == [("cleared", "second/R001")]
+    assert set(plant.active) == {"leak/R001"}
+    assert plant.engine.stats()["rule_errors"] == 1
+
+
+def test_an_alert_of_a_rule_that_was_taken_out_is_cleared_at_the_next_start(lab):
+    plant, sensors = leak_lab(lab)
+    plant.read(sensors[0], 1)
+    plant.step()
+    plant.restart(rules=())
+    assert plant.at(5).step() == [("cleared", "leak/R001")]
+
+
+def test_pages_for_a_channel_that_was_taken_out_are_given_up_and_counted(lab):
+    plant, sensors = leak_lab(lab)
+    plant.mail.broken = True
+    plant.read(sensors[0], 1)
+    plant.step()
+    plant.restart()
+    del plant.outboxes["mail"]
+    import asyncio
+
+    asyncio.run(plant.engine.dispatcher.retire())
+    (delivery,) = plant.records.deliveries(plant.active["leak/R001"].id)
+    assert delivery.status is DeliveryStatus.FAILED
+    assert "not configured" in delivery.detail
+
+
+def test_an_alert_may_be_cleared_by_hand_and_comes_back_only_if_it_is_found_again(lab):
+    plant, sensors = leak_lab(lab)
+    plant.read(sensors[0], 1)
+    plant.step()
+    plant.engine.clear(plant.active["leak/R001"].id, "mei", "rack taken away")
+    plant.at(400)  # the reading is too old to say anything
+    assert plant.step() == [("cleared", "leak/R001")]
+    assert plant.active == {}
+    assert plant.at(410).step() == []
+    plant.read(sensors[0], 1)
+    assert plant.step() == [("opened", "leak/R001")]
+
+
+def test_acknowledging_what_is_cleared_says_so(lab):
+    plant, sensors = leak_lab(lab)
+    plant.read(sensors[0], 1)
+    plant.step()
+    number = plant.active["leak/R001"].id
+    plant.read(sensors[0], 0)
+    plant.at(2).read(sensors[0], 0)
+    plant.step()
+    with pytest.raises(InputError, match="cleared already"):
+        plant.engine.acknowledge(number, "mei")
+
+
+def test_figures_of_an_active_alert_follow_the_readings_now_and_then(lab):
+    plant, gpus = hot_lab(lab, **{"for": "0 s"})
+    plant.read(gpus, 90)
+    plant.step()
+    plant.at(10).read(gpus, 95)
+    plant.step()
+    assert plant.active["hot/R001"].condition.value == 90
+    plant.at(30).read(gpus, 96)
+    plant.step()
+    assert plant.active["hot/R001"].condition.value == 96
+    assert plant.active["hot/R001"].condition.summary.endswith("(4 points above it)")
