@@ -1,0 +1,324 @@
+"""An anomaly score for every rack, from physics and from its peers, brought up to date every few seconds.
+
+Each rack is asked: does its coolant carry away what it draws, does its flow follow its power as that of the
+others does, are its pressure and its supply temperature those of its pod, and its pod's those of the other pods,
+are its GPUs as warm as those of other racks at the same power and coolant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from analytics.anomaly.episodes import named
+from domain.errors import InputError
+from domain.plant.gpu import GpuModel
+from domain.plant.lag import toward
+from domain.plant.rack import COOLANT_HEAT, RackModel
+from domain.points import IntArray, ValueArray
+
+SIGNALS = (
+    "heat balance",
+    "coolant flow",
+    "differential pressure",
+    "supply temperature",
+    "pod differential pressure",
+    "pod supply temperature",
+    "GPU temperature",
+)
+HEAT, FLOW, PRESSURE, SUPPLY, POD_PRESSURE, POD_SUPPLY, GPU = range(len(SIGNALS))
+
+LEAST_LIMIT = np.array([2.0, 0.08, 0.08, 0.7, 0.08, 1.0, 4.0])[:, None]
+"""Residuals below these mean nothing (K, ln, ln, K, ln, K, K): accuracy of plain plant instruments."""
+MARGIN = 7.0
+"""An anomaly lies this many mean absolute residuals out (5.6 standard deviations of a normal one)."""
+HOTTEST_RISE = 60.0
+"""A coolant temperature rise, K, beyond which the model of a rack's return no longer holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RackReadings:
+    """What is known of all racks at one moment; NaN where missing. Every array has shape (racks,).
+
+    Parameters
+    ----------
+    power
+        Electric power, W.
+    supply, ret
+        Coolant supply and return temperature, Cel.
+    flow
+        Coolant flow, L/min.
+    dp
+        Differential pressure, Pa.
+    gpu_max, gpu_power
+        Temperature of the hottest GPU, Cel, and mean power of a GPU, W.
+    """
+
+    power: ValueArray
+    supply: ValueArray
+    ret: ValueArray
+    flow: ValueArray
+    dp: ValueArray
+    gpu_max: ValueArray
+    gpu_power: ValueArray
+
+
+@dataclass(frozen=True, slots=True)
+class RackScores:
+    """How anomalous each rack is.
+
+    Parameters
+    ----------
+    score
+        Above 1 is anomalous, shape (racks,); NaN before the warm-up is over, and where nothing is known.
+    contributions
+        Score of each signal of `SIGNALS`, shape (racks, signals), NaN where it was never known; the score is
+        the highest. A reading that is missing now leaves its signal as it was.
+    """
+
+    score: ValueArray
+    contributions: ValueArray
+
+    def signals(self, rack: int) -> str:
+        """Names of the signals behind a rack's score, strongest first; empty where all is well."""
+        return named(self.contributions[rack], list(SIGNALS)) if self.score[rack] > 1.0 else ""
+
+
+class FleetLine:
+    """Line y = a + b x through all racks, forgetting slowly; racks far off don't count.
+
+    Parameters
+    ----------
+    slope, spread
+        Slope to begin with, and the spread of x that the data must show before they may change it.
+    """
+
+    def __init__(self, slope: float, spread: float) -> None:
+        self.slope, self.spread = slope, spread
+        self.offset = math.nan
+        self.moments = np.zeros(5)  # weight, x, y, xx, xy
+        self.prior = slope
+
+    def residual(self, x: ValueArray, y: ValueArray) -> ValueArray:
+        """Return y minus the line."""
+        if math.isnan(self.offset):
+            self.offset = _median(y - self.prior * x)
+        return y - self.offset - self.slope * x
+
+    def learn(self, x: ValueArray, y: ValueArray, keep: float, healthy: np.ndarray) -> None:
+        """Take in one moment; `keep` is the share of the past that stays."""
+        good = healthy & np.isfinite(x) & np.isfinite(y)
+        x, y = x[good], y[good]
+        self.moments *= keep
+        self.moments += (len(x), x.sum(), y.sum(), (x * x).sum(), (x * y).sum())
+        n, sx, sy, sxx, sxy = self.moments
+        if n < 1e-9:
+            return
+        # as if the prior slope had been seen at as much spread as is asked of the data
+        ridge = self.spread**2
+        vx = sxx / n - (sx / n) ** 2
+        cxy = sxy / n - sx * sy / n**2
+        self.slope = (cxy + ridge * self.prior) / (vx + ridge)
+        self.offset = (sy - self.slope * sx) / n
+
+
+@dataclass(slots=True)
+class _Lagged:
+    """A quantity that follows its cause with a lag, and how unsure it is while the cause jumps.
+
+    Between two readings the cause may have changed at once or at the very end; the difference is the slack.
+    """
+
+    now: ValueArray
+    cause: ValueArray
+    slack: ValueArray
+
+    def follow(self, cause: ValueArray, dt: float, tau: ValueArray | float) -> None:
+        cause = np.where(np.isfinite(cause), cause, self.cause)
+        at_once = toward(self.now, cause, dt, tau)
+        at_the_end = toward(self.now, self.cause, dt, tau)
+        fading: ValueArray = self.slack * np.exp(-dt / np.asarray(tau))
+        self.slack = np.maximum(fading, np.abs(at_once - at_the_end))
+        self.now, self.cause = at_once, cause
+
+
+@dataclass(slots=True)
+class RackScorer:
+    """Scores all racks of a site, online.
+
+    Parameters
+    ----------
+    racks
+        Their ids, in the order of the arrays.
+    pods
+        Index of each rack's pod, shape (racks,).
+    rack, gpu
+        Physics to start from; slopes and offsets are learnt from the fleet.
+    smoothing
+        Time constant over which residuals are averaged, s.
+    control_lag
+        Time that a CDU's valves need to settle after a change of load, s.
+    memory
+        Time constant of what is learnt (lines, each rack's own offset and noise), s.
+    warm_up
+        Time before anything is scored, s.
+    """
+
+    racks: Sequence[str]
+    pods: IntArray
+    rack: RackModel = field(default_factory=RackModel)
+    gpu: GpuModel = field(default_factory=GpuModel)
+    smoothing: float = 40.0
+    control_lag: float = 120.0
+    memory: float = 6 * 3600.0
+    warm_up: float = 300.0
+    age: float = field(init=False, default=0.0)
+    lines: dict[int, FleetLine] = field(init=False)
+    offset: ValueArray = field(init=False)
+    noise: ValueArray = field(init=False)
+    smooth: ValueArray = field(init=False)
+    seen: np.ndarray = field(init=False)
+    members: list[IntArray] = field(init=False)
+    rise: _Lagged | None = field(init=False, default=None)
+    load: _Lagged = field(init=False)
+    die: _Lagged = field(init=False)
+    pod_load: _Lagged = field(init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.racks) != len(self.pods):
+            raise InputError(
+                f"{len(self.racks)} racks but {len(self.pods)} pod indices; give one for each rack"
+            )
+        shape = (len(SIGNALS), len(self.racks))
+        self.lines = {
+            HEAT: FleetLine(1.0, 3.0),
+            FLOW: FleetLine(1.0, 0.2),
+            GPU: FleetLine(self.gpu.resistance, 200.0),
+        }
+        self.offset, self.smooth = np.zeros(shape), np.zeros(shape)
+        self.seen = np.zeros(shape, dtype=bool)
+        self.noise = np.repeat(LEAST_LIMIT / MARGIN, len(self.racks), axis=1)
+        self.members = [np.flatnonzero(self.pods == p).astype(np.int32) for p in np.unique(self.pods)]
+
+    def update(self, now: RackReadings, seconds: float = 10.0) -> RackScores:
+        """Take in the next readings, `seconds` after the last ones.
+
+        Raises
+        ------
+        InputError
+            An array that has not one value a rack.
+        """
+        self._check(now)
+        self._follow(now, seconds)
+        residual, slack = self._residuals(now)
+        # a power jump between two readings explains a residual up to the slack
+        residual = np.sign(residual) * np.maximum(np.abs(residual) - slack, 0.0)
+        deviation = residual - self.offset
+        known = np.isfinite(deviation)
+        self.seen |= known
+        gain = -math.expm1(-seconds / self.smoothing)
+        self.smooth += np.where(known, gain * (np.clip(deviation, *self._bounds()) - self.smooth), 0.0)
+        limit = np.maximum(LEAST_LIMIT, MARGIN * self.noise)
+        parts = np.abs(self.smooth) / limit
+        self._learn(now, deviation, parts < 1.0, seconds)
+        self.age += seconds
+        if self.age <= self.warm_up:
+            nothing = np.full((len(self.racks), len(SIGNALS)), np.nan)
+            return RackScores(nothing[:, 0], nothing)
+        parts[~self.seen] = np.nan
+        return RackScores(np.fmax.reduce(parts, axis=0), np.ascontiguousarray(parts.T))
+
+    def _follow(self, now: RackReadings, seconds: float) -> None:
+        """Bring what lags behind the power up to date."""
+        carried = COOLANT_HEAT * np.maximum(now.flow, self.rack.stagnant)
+        rise = np.minimum(self.rack.liquid_share * now.power / carried, HOTTEST_RISE)
+        load = np.log(np.maximum(now.power, 1.0))
+        pod_load = np.log([max(float(np.nansum(now.power[m])), 1.0) for m in self.members])
+        if self.rise is None:
+            none = np.zeros(len(self.racks))
+            self.rise = _Lagged(_known(rise), _known(rise), none)
+            self.load = _Lagged(_known(load), _known(load), none)
+            self.die = _Lagged(_known(now.gpu_power), _known(now.gpu_power), none)
+            self.pod_load = _Lagged(pod_load, pod_load, np.zeros(len(self.members)))
+            return
+        lag = np.where(np.isfinite(carried), self.rack.heat_capacity / carried, 60.0)
+        self.rise.follow(rise, seconds, np.minimum(lag, 600.0))
+        self.load.follow(load, seconds, self.rack.valve_lag)
+        self.die.follow(now.gpu_power, seconds, self.gpu.die_lag)
+        self.pod_load.follow(pod_load, seconds, self.control_lag)
+
+    def _residuals(self, now: RackReadings) -> tuple[ValueArray, ValueArray]:
+        """Residual and slack of every signal, shape (signals, racks)."""
+        assert self.rise is not None
+        off = now.power < 0.02 * np.fmax.reduce(now.power)  # a rack that is switched off is not judged
+        pressure = np.log(np.maximum(now.dp, 1.0))
+        pod_supply = np.array([_median(now.supply[m]) for m in self.members])
+        pod_pressure = np.array([_median(pressure[m]) for m in self.members])
+        residual = np.zeros((len(SIGNALS), len(self.racks)))
+        slack = np.zeros_like(residual)
+        for signal, x, y, lagged in self._lines_of(now):
+            residual[signal] = self.lines[signal].residual(x, y)
+            slack[signal] = np.abs(self.lines[signal].slope) * lagged.slack
+        usual_rise = _median(now.ret - now.supply)
+        for p, members in enumerate(self.members):
+            residual[PRESSURE, members] = pressure[members] - pod_pressure[p]
+            residual[SUPPLY, members] = now.supply[members] - pod_supply[p]
+            residual[POD_PRESSURE, members] = pod_pressure[p] - _median(pod_pressure)
+            residual[POD_SUPPLY, members] = pod_supply[p] - _median(pod_supply)
+            # the CDU's valve follows the load late; until then its supply strays by that share of the rise
+            slack[POD_SUPPLY, members] = usual_rise * abs(self.pod_load.cause[p] - self.pod_load.now[p])
+        residual[:, off] = np.nan
+        return residual, slack
+
+    def _lines_of(self, now: RackReadings) -> list[tuple[int, ValueArray, ValueArray, _Lagged]]:
+        """Signal, cause, effect and lag of every question that is answered by a line through the fleet."""
+        assert self.rise is not None
+        plate = 0.5 * (now.supply + now.ret)
+        return [
+            (HEAT, self.rise.now, now.ret - now.supply, self.rise),
+            (FLOW, self.load.now, np.log(np.maximum(now.flow, self.rack.stagnant)), self.load),
+            (GPU, self.die.now, now.gpu_max - plate, self.die),
+        ]
+
+    def _learn(self, now: RackReadings, deviation: ValueArray, healthy: np.ndarray, seconds: float) -> None:
+        """Let offsets, noise and lines follow where nothing is wrong; a fault must not become usual."""
+        # young means learn fast: the mean of what was seen so far, later an exponential one
+        gain = max(seconds / (self.age + seconds), -math.expm1(-seconds / self.memory))
+        moving = healthy & np.isfinite(deviation)
+        self.offset += np.where(moving, gain * deviation, 0.0)
+        # a rack that differs from its peers from the start is not usual either
+        self.offset = np.clip(self.offset, -2.0 * LEAST_LIMIT, 2.0 * LEAST_LIMIT)
+        slow = -math.expm1(-seconds / self.memory)
+        self.noise += np.where(moving, slow * (np.abs(self.smooth) - self.noise), 0.0)
+        for signal, x, y, lagged in self._lines_of(now):
+            steady = lagged.slack * abs(self.lines[signal].slope) < 0.5 * LEAST_LIMIT[signal]
+            self.lines[signal].learn(x, y, 1.0 - slow, moving[signal] & steady)
+
+    def _bounds(self) -> tuple[ValueArray, ValueArray]:
+        """One wild reading must not carry a smoothed residual over its limit."""
+        limit = 4.0 * np.maximum(LEAST_LIMIT, MARGIN * self.noise)
+        return -limit, limit
+
+    def _check(self, now: RackReadings) -> None:
+        for name in RackReadings.__slots__:
+            shape = getattr(now, name).shape
+            if shape != (len(self.racks),):
+                raise InputError(
+                    f"{name} has shape {shape}; it must hold one value for each of {len(self.racks)} racks"
+                )
+
+
+def _known(values: ValueArray) -> ValueArray:
+    """Fill gaps with the median, to start from."""
+    middle = _median(values)
+    return np.where(np.isfinite(values), values, 0.0 if math.isnan(middle) else middle)
+
+
+def _median(values: ValueArray) -> float:
+    """Median of the known values, NaN without one; several times faster than `numpy.nanmedian`."""
+    known = np.sort(values[np.isfinite(values)])
+    n = len(known)
+    return float(0.5 * (known[(n - 1) // 2] + known[n // 2])) if n else math.nan

@@ -1,0 +1,164 @@
+"""The anomaly score of a rack, on the physics of the plant."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from analytics.anomaly.racks import SIGNALS, RackReadings, RackScorer, RackScores
+from domain.errors import InputError
+from domain.plant.conditions import Conditions
+from domain.plant.layout import PlantLayout
+from domain.plant.model import Plant
+from domain.site import Site
+
+STEP = 10.0
+FAULTY = 5
+
+
+@pytest.fixture(scope="module")
+def layout() -> PlantLayout:
+    site = Path(__file__).parents[3] / "config" / "site.yaml"
+    return PlantLayout.of(Site.model_validate(yaml.safe_load(site.read_text())))
+
+
+class Factory:
+    """Racks in jobs that change their load, seen through noisy instruments of differing offsets."""
+
+    def __init__(self, layout: PlantLayout, seed: int = 0) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.racks = len(layout.racks)
+        self.layout = layout
+        self.plant = Plant(layout, dp_share=0.94 - self.rng.uniform(0, 0.05, self.racks))
+        self.conditions = Conditions.healthy(layout)
+        self.level = self.rng.uniform(0.2, 0.9, 12)
+        self.state = self.plant.settle(self.plant.model.rack.power(72 * self._gpu_power()), self.conditions)
+        self.offset = self.rng.normal(0, 1, (6, self.racks))
+
+    def _gpu_power(self) -> np.ndarray:
+        return self.plant.model.gpu.power(np.repeat(self.level, 8))
+
+    def readings(self) -> RackReadings:
+        if self.rng.random() < 0.2:
+            self.level[self.rng.integers(12)] = self.rng.uniform(0.15, 0.98)
+        gpu_power = self._gpu_power()
+        self.plant.step(self.state, self.plant.model.rack.power(72 * gpu_power), self.conditions, STEP)
+        worst = self.conditions.gpu_resistance_factor.reshape(self.racks, -1).max(axis=1)
+        s, model = self.state, self.plant.model.gpu
+        hottest = s.coolant + 1.08 * model.resistance * worst * gpu_power
+        return RackReadings(
+            power=s.power * self._noisy(0, 0.003),
+            supply=s.supply + self._near(1, 0.05),
+            ret=s.ret + self._near(2, 0.05),
+            flow=s.flow * self._noisy(3, 0.01),
+            dp=s.dp * self._noisy(4, 0.01),
+            gpu_max=np.round(hottest + self._near(5, 0.3)),
+            gpu_power=gpu_power,
+        )
+
+    def _near(self, signal: int, size: float) -> np.ndarray:
+        return size * (2 * self.offset[signal] + self.rng.normal(0, 1, self.racks))
+
+    def _noisy(self, signal: int, size: float) -> np.ndarray:
+        return 1.0 + self._near(signal, size / 2)
+
+
+def run(factory: Factory, scorer: RackScorer, steps: int) -> list[RackScores]:
+    return [scorer.update(factory.readings(), STEP) for _ in range(steps)]
+
+
+def watched(layout: PlantLayout, seed: int = 0, steps: int = 180) -> tuple[Factory, RackScorer]:
+    """A factory that has been watched while healthy."""
+    factory, scorer = Factory(layout, seed), RackScorer(layout.racks, layout.rack_pod)
+    run(factory, scorer, steps)
+    return factory, scorer
+
+
+def test_a_healthy_factory_under_changing_load_raises_nothing(layout):
+    factory, scorer = Factory(layout, seed=3), RackScorer(layout.racks, layout.rack_pod)
+    scores = np.array([s.score for s in run(factory, scorer, 720)])
+    assert np.isnan(scores[:30]).all()
+    assert np.nanmax(scores) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("knob", "where", "value", "signal"),
+    [
+        ("rack_blockage", FAULTY, 0.4, "coolant flow"),
+        ("rack_valve_stuck", FAULTY, 0.3, "coolant flow"),
+        ("rack_isolated", FAULTY, 1.0, "coolant flow"),
+        ("gpu_resistance_factor", FAULTY * 72 + 7, 1.5, "GPU temperature"),
+        ("cdu_pump_health", slice(0, 2), 0.2, "pod differential pressure"),
+        ("cdu_setpoint_shift", slice(0, 2), 3.0, "pod supply temperature"),
+    ],
+)
+def test_a_fault_is_found_within_minutes_on_its_rack_or_pod_only(layout, knob, where, value, signal):
+    factory, scorer = watched(layout)
+    factory.level[FAULTY // 8] = 0.8
+    getattr(factory.conditions, knob)[where] = value
+    scores = run(factory, scorer, 36)
+    found = np.array([s.score for s in scores]) > 1.0
+    assert found[:, FAULTY].any()
+    assert any(signal in s.signals(FAULTY) for s in scores)
+    assert not found[:, 8:].any()
+
+
+def test_a_rack_that_was_faulty_from_the_start_stands_out_from_its_peers(layout):
+    factory, scorer = Factory(layout), RackScorer(layout.racks, layout.rack_pod)
+    factory.conditions.rack_blockage[FAULTY] = 0.1
+    scores = run(factory, scorer, 60)
+    assert scores[-1].score[FAULTY] > 1.0
+    assert scores[-1].score.argmax() == FAULTY
+
+
+def test_a_flow_meter_that_reads_wrong_breaks_the_heat_balance(layout):
+    factory, scorer = watched(layout)
+    for _ in range(30):
+        now = factory.readings()
+        now.flow[FAULTY] *= 0.6
+        scores = scorer.update(now, STEP)
+    assert "heat balance" in scores.signals(FAULTY)
+    assert "coolant flow" in scores.signals(FAULTY)
+
+
+def test_missing_readings_neither_raise_nor_clear(layout):
+    factory, scorer = watched(layout)
+    factory.conditions.rack_blockage[FAULTY] = 0.3
+    faulty = run(factory, scorer, 20)[-1].score[FAULTY]
+    for name in RackReadings.__slots__:
+        now = factory.readings()
+        getattr(now, name)[:] = np.nan
+        scores = scorer.update(now, STEP)
+        assert np.isfinite(scores.score).all()
+        assert scores.score[FAULTY] > 1.0
+        assert (np.delete(scores.score, FAULTY) < 1.0).all()
+    assert faulty > 1.0
+
+
+def test_a_signal_that_no_rack_has_is_unknown_and_the_others_work(layout):
+    factory, scorer = Factory(layout), RackScorer(layout.racks, layout.rack_pod)
+    for _ in range(60):
+        now = factory.readings()
+        now.dp[:] = np.nan
+        now.gpu_max[FAULTY] = np.nan
+        scores = scorer.update(now, STEP)
+    assert np.isnan(scores.contributions[:, SIGNALS.index("differential pressure")]).all()
+    assert np.isnan(scores.contributions[FAULTY, SIGNALS.index("GPU temperature")])
+    assert (scores.score < 1.0).all()
+
+
+def test_a_rack_that_is_switched_off_is_not_judged(layout):
+    factory, scorer = watched(layout)
+    factory.conditions.rack_powered[FAULTY] = 0.0
+    assert not any(s.score[FAULTY] > 1.0 for s in run(factory, scorer, 40))
+
+
+def test_arrays_of_another_length_are_refused(layout):
+    factory, scorer = watched(layout, steps=1)
+    now = factory.readings()
+    short = RackReadings(now.power[:5], now.supply, now.ret, now.flow, now.dp, now.gpu_max, now.gpu_power)
+    with pytest.raises(InputError, match="power has shape"):
+        scorer.update(short, STEP)
+    with pytest.raises(InputError, match="pod indices"):
+        RackScorer(layout.racks, layout.rack_pod[:3])
