@@ -1,1 +1,1 @@
-"""The digital twin of the factory: physics, workload, faults and real protocol endpoints."""
+"""The factory's digital twin: workload, faults and instruments on top of `domain.plant`, behind real protocols."""

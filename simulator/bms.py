@@ -1,0 +1,189 @@
+"""The building-management system: points by the DSX contract, readings, and which of them are worth a message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.catalogue import POINT_TYPES
+from domain.dsx import DsxPoint, eng_unit, metadata_payload, metadata_topic, parse_topic, point_from_metadata
+from domain.points import Point, Quality, QualityArray, TimeArray, ValueArray
+from simulator.channels import CHANNELS, Channel, Meters, Thing
+from simulator.factory import Factory
+from simulator.faults import Effect, Fault
+
+REPUBLISH_MS = 100_000
+"""The contract: what does not change is told again every 100 s."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """All points at one time: `value` as published (engineering units), NaN where the instrument tells nothing.
+
+    `late` is what each instrument's clock is off, ms. All arrays have shape (points,).
+    """
+
+    time_ms: int
+    value: ValueArray
+    quality: QualityArray
+    late: TimeArray
+
+
+class Bms:
+    """Points and readings of one factory.
+
+    Parameters
+    ----------
+    factory
+        What is measured.
+    source
+        Name of the collector instance that reads the bus; becomes the points' source.
+    """
+
+    def __init__(self, factory: Factory, source: str = "dsx:bms") -> None:
+        self.factory = factory
+        self.meters = Meters(factory)
+        self.points: list[DsxPoint] = []
+        self.payloads: list[dict[str, object]] = []
+        self.slices: list[tuple[Channel, slice]] = []
+        resolution, deadband, noise = [], [], []
+        for channel in CHANNELS:
+            objects = self.meters.things[channel.objects]
+            first = len(self.points)
+            for thing in objects:
+                self._add(channel, thing, source)
+            self.slices.append((channel, slice(first, first + len(objects))))
+            resolution += [1.0 if channel.states else channel.resolution] * len(objects)
+            deadband += [channel.deadband] * len(objects)
+            noise += [0.0 if channel.states else channel.noise] * len(objects)
+        self.resolution = np.array(resolution)
+        self.deadband = np.array(deadband)
+        self.noise = np.array(noise)
+        self.scale = np.array([p.unit.scale for p in self.points])
+        self.offset = np.array([p.unit.offset for p in self.points])
+        self.decimals = [0 if r >= 1 else round(-np.log10(r) + 0.2) for r in resolution]
+        self._rng = np.random.default_rng([factory.seed, 701, factory.start_ms // 1000])
+        self._falsify = _Falsifier(self)
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the points, in order."""
+        return [p.point.key for p in self.points]
+
+    def _add(self, channel: Channel, thing: Thing, source: str) -> None:
+        key = f"{channel.object_type}/{channel.point_type}/{thing.path}/{channel.tag}"
+        point = Point(
+            key,
+            channel.object_type,
+            channel.point_type,
+            thing.id,
+            thing.id,
+            "" if channel.states else POINT_TYPES[channel.point_type].unit,
+            channel.states,
+            serves=thing.serves,
+            process_area=channel.area,
+            phase=channel.phase,
+            setpoint=channel.setpoint,
+        )
+        payload = metadata_payload(point, eng_unit(point) or None)
+        self.payloads.append(payload)
+        self.points.append(point_from_metadata(parse_topic(metadata_topic(key)), payload, source))
+
+    def exact(self) -> ValueArray:
+        """Return every point without its instrument's errors, canonical units, shape (points,)."""
+        self.meters.refresh()
+        return np.concatenate([channel.read(self.meters) for channel, _ in self.slices], axis=-1)
+
+    def read(self) -> Reading:
+        """Return what the instruments tell now."""
+        value = (self.exact() - self.offset) / self.scale
+        value += self.noise * self._rng.standard_normal(len(value))
+        reading = Reading(
+            self.factory.time_ms,
+            value,
+            np.full(len(value), Quality.GOOD, np.uint8),
+            np.zeros(len(value), np.int64),
+        )
+        self._falsify(reading, self.factory.faults.falsified)
+        np.round(value / self.resolution, out=value)
+        value *= self.resolution
+        return reading
+
+
+class ChangeFilter:
+    """Which readings are worth a message: those that moved by their deadband, and each one every 100 s.
+
+    The first reading of all passes whole; what does not change is then told again in turn, not all at once.
+    """
+
+    def __init__(self, bms: Bms) -> None:
+        n = len(bms.points)
+        self._deadband = np.maximum(bms.deadband, bms.resolution) * (1 - 1e-9)
+        self._value = np.full(n, np.nan)
+        self._quality = np.zeros(n, np.uint8)
+        self._told = np.full(n, -(10**12), np.int64)
+        self._stagger = (np.arange(n, dtype=np.int64) * 7919) % REPUBLISH_MS
+        self._first = True
+
+    def __call__(self, reading: Reading) -> NDArray[np.intp]:
+        """Return the positions of the readings to be told, and take note that they were."""
+        silent = np.isnan(reading.value)
+        moved = ~(np.abs(reading.value - self._value) < self._deadband) | (reading.quality != self._quality)
+        due = reading.time_ms - self._told >= REPUBLISH_MS
+        tell = np.flatnonzero((moved | due) & ~silent)
+        self._value[tell] = reading.value[tell]
+        self._quality[tell] = reading.quality[tell]
+        self._told[tell] = reading.time_ms - (self._stagger[tell] if self._first else 0)
+        self._first = False
+        return tell
+
+
+class _Falsifier:
+    """Applies falsified readings: stuck, drifting, spiking, noisy, swapped, wrong unit, wrong clock."""
+
+    def __init__(self, bms: Bms) -> None:
+        self._bms = bms
+        self._by_object: dict[tuple[str, str], list[int]] = {}
+        for i, p in enumerate(bms.points):
+            self._by_object.setdefault((p.point.object_id, p.point.point_type), []).append(i)
+        self._stuck: dict[tuple[int, int], float] = {}
+
+    def __call__(self, reading: Reading, falsified: list[tuple[Fault, Effect, float]]) -> None:
+        for fault, effect, amount in falsified:
+            where = [
+                i
+                for i in self._by_object.get((fault.target, effect.point or ""), ())
+                if effect.tag in self._bms.points[i].point.key
+            ]
+            for i in where:
+                self._one(reading, fault, effect, amount, i)
+
+    def _one(self, reading: Reading, fault: Fault, effect: Effect, amount: float, i: int) -> None:
+        value, bms = reading.value, self._bms
+        unit = bms.scale[i]
+        if effect.how == "stuck":
+            value[i] = self._stuck.setdefault((fault.id, i), float(value[i]))
+        elif effect.how in ("drift", "offset"):
+            value[i] += effect.amount / unit * amount
+        elif effect.how == "spike":
+            if bms._rng.random() < 0.08:
+                value[i] += effect.amount / unit * amount * bms._rng.choice((-0.5, 1.0))
+        elif effect.how == "noise":
+            value[i] += effect.amount / unit * amount * bms._rng.standard_normal()
+        elif effect.how == "scale":
+            value[i] *= 1.0 + (effect.amount - 1.0) * min(amount, 1.0)
+        elif effect.how == "swap":
+            key = bms.points[i].point.key.replace(effect.tag, effect.other)
+            j = next((k for k, p in enumerate(bms.points) if p.point.key == key), i)
+            value[i], value[j] = value[j], value[i]
+        elif effect.how == "clock":
+            reading.late[i] = round(effect.amount * 1000)
+        elif effect.how == "missing":
+            value[i] = np.nan
+        elif effect.how == "bad":
+            reading.quality[i] = Quality.BAD
+        elif effect.how == "set":
+            value[i] = effect.amount
+
