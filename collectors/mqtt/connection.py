@@ -64,7 +64,7 @@ class Connection:
     will
         Left with the broker.
     on_connect
-        Called in the network thread after each connect.
+        Called in the network thread at each connect, before anything can be published.
     on_published
         Called in the network thread with the message id when the broker has taken a QoS 1 message.
     """
@@ -134,7 +134,9 @@ class Connection:
             if refused and self._settings.protocol == "auto":
                 # 3.1.1 unanswered as well: an overloaded broker, which gets MQTT 5 again.
                 self._mqtt5 = not self._mqtt5
-                log.info("broker does not answer, changing protocol", broker=self._settings.url, mqtt5=self._mqtt5)
+                log.info(
+                    "broker does not answer, changing protocol", broker=self._settings.url, mqtt5=self._mqtt5
+                )
                 if not self._mqtt5:
                     continue
             # A connection that held is tried again at once; one that fails, ever more rarely.
@@ -227,14 +229,14 @@ class Connection:
         now = time.monotonic()
         if self.state.connects:
             self.state.outage_s += now - self._lost
+        if self._on_connect is not None:
+            self._on_connect()
+        self.state.connects += 1  # before `connected`, for those who read both
         self.state.connected, self.state.since, self.state.error = True, time.time(), ""
         self.state.protocol = "5" if self._mqtt5 else "3.1.1"
-        self.state.connects += 1
         log.info("connected", broker=self._settings.url, protocol=self.state.protocol)
         if self._subscriptions:  # here, so that it is made again after every reconnect
             client.subscribe([(topic, 1) for topic in self._subscriptions])
-        if self._on_connect is not None:
-            self._on_connect()
 
     def _note(self, error: str) -> None:
         if error and error != self.state.error:

@@ -1,0 +1,348 @@
+"""One sweep over the GPUs of a tray. Read-only: nothing is ever set through NVML.
+
+The `nvml` object is nvidia-ml-py's module ``pynvml``, or anything that answers the same calls. A sweep makes, per GPU:
+
+- ``nvmlDeviceGetFieldValues(handle, [(field id, scope), ...])``: an item per field with ``nvmlReturn``, ``valueType``,
+  ``timestamp`` (us; 0 if unknown) and ``value`` (a union: ``ulVal``, ``ullVal``, ``uiVal``, ``dVal``, ...);
+- ``nvmlDeviceGetTemperature(handle, 0)``, ``nvmlDeviceGetUtilizationRates(handle)`` (``.gpu``, ``.memory``, percent),
+  ``nvmlDeviceGetClockInfo(handle, 1)`` and ``(handle, 2)`` (MHz), ``nvmlDeviceGetCurrentClocksEventReasons(handle)``,
+  ``nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2)`` (``.used``, ``.total``);
+- every `slow_every` sweeps also ``nvmlDeviceGetEnforcedPowerLimit``, ``nvmlDeviceGetPowerManagementLimit`` (mW),
+  ``nvmlDeviceGetTemperatureThreshold(handle, 1)`` and ``(handle, 2)``, ``nvmlDeviceGetMarginTemperature(handle)``,
+  ``nvmlDeviceGetFanSpeed(handle)``;
+
+per tray ``nvmlEventSetWait_v2(events, 0)`` where events are polled; and at the start or after a loss ``nvmlInit()``,
+``nvmlShutdown()``, ``nvmlSystemGetDriverVersion()``, ``nvmlDeviceGetCount()``, ``nvmlDeviceGetHandleByIndex(i)``,
+``nvmlDeviceGetUUID(handle)``, ``nvmlDeviceGetName(handle)``, ``nvmlEventSetCreate()``,
+``nvmlDeviceRegisterEvents(handle, types, events)``, ``nvmlEventSetFree(events)``. Errors are ``nvml.NVMLError`` with the
+code in ``.value``. A call that answers "not supported" is not made again until the next slow sweep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from collectors.nvml.fields import BLANK, ENERGY, FIELDS, PCIE_RECEIVE, PCIE_TRANSMIT, VALUE_MEMBER, Field
+from domain.tray import GPU_FIELDS, XidEvent
+
+# NVML return codes (nvmlReturn_t).
+_UNINITIALIZED, _DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND, _MISMATCH = 1, 9, 12, 18
+_GPU_IS_LOST, _RESET_REQUIRED, _GPU_NOT_FOUND, _UNKNOWN = 15, 16, 28, 999
+_DRIVER_GONE = frozenset((_UNINITIALIZED, _DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND, _MISMATCH))
+_GPU_GONE = frozenset((_GPU_IS_LOST, _RESET_REQUIRED, _GPU_NOT_FOUND, _UNKNOWN)) | _DRIVER_GONE
+
+_COLUMN = {name: column for column, name in enumerate(GPU_FIELDS)}
+_POWER, _INSTANT, _AVERAGE = _COLUMN["GpuPower"], _COLUMN["GpuPowerInstant"], _COLUMN["GpuPowerAverage"]
+_TEMPERATURE, _TEMPERATURE_LIMIT = _COLUMN["GpuTemperature"], _COLUMN["GpuTemperatureLimit"]
+_AVAILABLE = _COLUMN["GpuAvailable"]
+_LOST: tuple[float | None, ...] = tuple(0.0 if c == _AVAILABLE else None for c in range(len(GPU_FIELDS)))
+_MIN_PERIOD_S = 0.05  # energy counters move in steps; over less than this their difference tells nothing
+_REOPEN_EVERY = 5  # sweeps between attempts while the driver is gone
+_XID_EVENT = 0x8  # nvmlEventTypeXidCriticalError
+
+Row = list[float | None]
+Reading = tuple[str, Callable[[Any], Any], Callable[[Any, Row], None]]
+
+
+@dataclass(slots=True)
+class Slot:
+    """A place for a GPU in the tray; it stays where it is when its GPU is lost or changed."""
+
+    uuid: str = ""
+    name: str = ""
+    handle: Any = None
+    fields: tuple[Field, ...] = FIELDS
+    unsupported: set[str] = field(default_factory=set)
+    counters: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+
+class Sweeper:
+    """Reads all GPUs of a tray.
+
+    Parameters
+    ----------
+    nvml
+        ``pynvml``, or an object that answers the same calls.
+    gpus
+        Slots that the tray has at least.
+    slow_every
+        Sweeps between two reads of limits and the like, and between two looks for lost GPUs.
+    poll_events
+        Whether XID events are fetched in each sweep without waiting. Off where `collectors.nvml.events` waits for them.
+    clock
+        Monotonic seconds, for counters whose readings carry no time of their own.
+    """
+
+    def __init__(
+        self,
+        nvml: Any,
+        gpus: int = 0,
+        slow_every: int = 60,
+        poll_events: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.nvml = nvml
+        self.slots = [Slot() for _ in range(gpus)]
+        self.driver = ""
+        self.events: deque[XidEvent] = deque(maxlen=10_000)
+        self.lost = 0
+        self._slow_every = slow_every
+        self._poll_events = poll_events
+        self._clock = clock
+        self._sweeps = 0
+        self._open = False
+        self._event_set: Any = None
+        self._event_lock = threading.Lock()
+        self._error = nvml.NVMLError
+        self._often, self._seldom = _readings(nvml)
+
+    def close(self) -> None:
+        """Let go of the library."""
+        self._release_events()
+        if self._open:
+            self._open = False
+            with contextlib.suppress(self._error):
+                self.nvml.nvmlShutdown()
+
+    def sweep(self, now: int) -> Row:
+        """Read every GPU; `now` (UTC ms) is the time of the sweep.
+
+        Returns
+        -------
+        list
+            ``len(slots) * len(GPU_FIELDS)`` values in canonical units, None where there is no reading. Never raises for a
+            GPU or a driver that is gone: its slot is all None but for GpuAvailable 0.
+        """
+        slow = self._sweeps % self._slow_every == 0
+        self._sweeps += 1
+        if not self._open:
+            if (self._sweeps - 1) % _REOPEN_EVERY == 0:
+                self.discover()
+        elif slow and (any(s.handle is None for s in self.slots) or self._count_changed()):
+            self.discover()
+        values: Row = []
+        for slot in self.slots:
+            values += self._read(slot, slow)
+        if self._poll_events and self._event_set is not None:
+            self.fetch_events(now, wait_ms=0)
+        return values
+
+    def discover(self) -> None:
+        """Open the library anew and give every GPU found its slot: the one it had, else the first free one."""
+        self.close()
+        nvml = self.nvml
+        try:
+            nvml.nvmlInit()
+            self._open = True
+            self.driver = str(nvml.nvmlSystemGetDriverVersion())
+            count = nvml.nvmlDeviceGetCount()
+        except self._error:
+            for slot in self.slots:
+                slot.handle = None
+            return
+        found: dict[str, Any] = {}
+        for index in range(count):
+            try:
+                handle = nvml.nvmlDeviceGetHandleByIndex(index)
+                found[str(nvml.nvmlDeviceGetUUID(handle))] = handle
+            except self._error:
+                continue
+        for slot in self.slots:
+            slot.handle = found.pop(slot.uuid, None)
+        for uuid, handle in found.items():
+            self._fill(uuid, handle)
+        self._watch_events()
+
+    def fetch_events(self, now: int | None, wait_ms: int) -> None:
+        """Move XID events from the library into `events`; wait up to `wait_ms` for the first."""
+        with self._event_lock:
+            while self._event_set is not None:
+                try:
+                    event = self.nvml.nvmlEventSetWait_v2(self._event_set, wait_ms)
+                except self._error:  # mostly: none within the time
+                    return
+                wait_ms = 0
+                at = time.time_ns() // 1_000_000 if now is None else now
+                for gpu, slot in enumerate(self.slots):
+                    if slot.handle is not None and _address(slot.handle) == _address(event.device):
+                        self.events.append(XidEvent(gpu, int(event.eventData), at))
+
+    def _fill(self, uuid: str, handle: Any) -> None:
+        slot = next((s for s in self.slots if not s.uuid), None)
+        if slot is None:
+            slot = next((s for s in self.slots if s.handle is None), None)
+        if slot is None:
+            slot = Slot()
+            self.slots.append(slot)
+        try:
+            name = str(self.nvml.nvmlDeviceGetName(handle))
+        except self._error:
+            name = ""
+        slot.uuid, slot.name, slot.handle = uuid, name, handle
+        slot.counters.clear()
+
+    def _count_changed(self) -> bool:
+        try:
+            return bool(self.nvml.nvmlDeviceGetCount() != len(self.slots))
+        except self._error:
+            return True
+
+    def _read(self, slot: Slot, slow: bool) -> Sequence[float | None]:
+        if slot.handle is None:
+            return _LOST
+        if slow:
+            slot.unsupported.clear()
+            slot.fields = FIELDS
+        row: Row = [None] * len(GPU_FIELDS)
+        try:
+            self._read_fields(slot, row)
+            readings = (*self._often, *self._seldom) if slow else self._often
+            for name, call, put in readings:
+                if name in slot.unsupported:
+                    continue
+                try:
+                    put(call(slot.handle), row)
+                except self._error as error:
+                    if error.value in _GPU_GONE:
+                        raise
+                    slot.unsupported.add(name)
+        except self._error as error:
+            self._lose(slot, error.value)
+            return _LOST
+        # By preference: over a sweep from the energy counter; NVML's own power figures sample.
+        if row[_POWER] is None:
+            row[_POWER] = row[_INSTANT] if row[_INSTANT] is not None else row[_AVERAGE]
+        row[_AVAILABLE] = 1.0
+        return row
+
+    def _read_fields(self, slot: Slot, row: Row) -> None:
+        told = self.nvml.nvmlDeviceGetFieldValues(slot.handle, [(f.id, f.scope) for f in slot.fields])
+        supported = []
+        for f, item in zip(slot.fields, told, strict=True):
+            if item.nvmlReturn:
+                if item.nvmlReturn in _GPU_GONE - {_UNKNOWN}:
+                    raise self._error(item.nvmlReturn)
+                continue
+            supported.append(f)
+            value = getattr(item.value, VALUE_MEMBER[item.valueType])
+            if value in BLANK:
+                continue
+            scaled = value * f.scale
+            if f is ENERGY:
+                row[_POWER] = self._rate(slot, f, scaled, item.timestamp)
+            elif f is PCIE_RECEIVE or f is PCIE_TRANSMIT:
+                row[f.column] = self._rate(slot, f, scaled, item.timestamp)
+                continue
+            before = row[f.column]
+            row[f.column] = scaled if before is None else before + scaled
+        slot.fields = tuple(supported)
+
+    def _rate(self, slot: Slot, f: Field, counter: float, timestamp_us: int) -> float | None:
+        """Return a counter's growth in a second since the last read, None for the first, or after a reset."""
+        now = timestamp_us / 1e6 if timestamp_us else self._clock()
+        before = slot.counters.get(f.id)
+        if before is None or counter < before[0] or now < before[1]:
+            slot.counters[f.id] = counter, now
+            return None
+        if now - before[1] < _MIN_PERIOD_S:
+            return None
+        slot.counters[f.id] = counter, now
+        return (counter - before[0]) / (now - before[1])
+
+    def _lose(self, slot: Slot, code: int) -> None:
+        self.lost += 1
+        slot.handle = None
+        slot.counters.clear()
+        if code in _DRIVER_GONE:
+            self._open = False
+
+    def _watch_events(self) -> None:
+        nvml = self.nvml
+        try:
+            events = nvml.nvmlEventSetCreate()
+        except self._error:
+            return
+        for slot in self.slots:
+            if slot.handle is not None:
+                with contextlib.suppress(self._error):  # not every GPU has events
+                    nvml.nvmlDeviceRegisterEvents(slot.handle, _XID_EVENT, events)
+        self._event_set = events
+
+    def _release_events(self) -> None:
+        with self._event_lock:
+            if self._event_set is None:
+                return
+            with contextlib.suppress(self._error):
+                self.nvml.nvmlEventSetFree(self._event_set)
+            self._event_set = None
+
+
+def _readings(nvml: Any) -> tuple[tuple[Reading, ...], tuple[Reading, ...]]:
+    """Return the single calls of every sweep, and those of a slow one: name, call, what it puts into the row."""
+
+    def into(point_type: str, scale: float = 1.0) -> Callable[[Any, Row], None]:
+        column = _COLUMN[point_type]
+
+        def put(value: Any, row: Row) -> None:
+            if value not in BLANK:
+                row[column] = value * scale
+
+        return put
+
+    used, total = into("GpuMemoryUsed"), into("GpuMemoryTotal")
+    busy, memory_busy = into("GpuUtilization", 0.01), into("GpuMemoryUtilization", 0.01)
+
+    def put_memory(told: Any, row: Row) -> None:
+        used(told.used, row)
+        total(told.total, row)
+
+    def put_utilization(told: Any, row: Row) -> None:
+        busy(told.gpu, row)
+        memory_busy(told.memory, row)
+
+    def put_margin(told: Any, row: Row) -> None:
+        # Newer parts tell how far the next slowdown is, not at which temperature it comes.
+        temperature = row[_TEMPERATURE]
+        if row[_TEMPERATURE_LIMIT] is None and temperature is not None:
+            row[_TEMPERATURE_LIMIT] = temperature + told
+
+    often: tuple[Reading, ...] = (
+        ("temperature", lambda h: nvml.nvmlDeviceGetTemperature(h, 0), into("GpuTemperature")),
+        ("utilization", lambda h: nvml.nvmlDeviceGetUtilizationRates(h), put_utilization),
+        ("clock", lambda h: nvml.nvmlDeviceGetClockInfo(h, 1), into("GpuClock", 1e6)),
+        ("memory clock", lambda h: nvml.nvmlDeviceGetClockInfo(h, 2), into("GpuMemoryClock", 1e6)),
+        ("reasons", lambda h: nvml.nvmlDeviceGetCurrentClocksEventReasons(h), into("GpuThrottleReasons")),
+        ("memory", lambda h: nvml.nvmlDeviceGetMemoryInfo(h, version=nvml.nvmlMemory_v2), put_memory),
+    )
+    seldom: tuple[Reading, ...] = (
+        ("limit", lambda h: nvml.nvmlDeviceGetEnforcedPowerLimit(h), into("GpuPowerLimit", 1e-3)),
+        (
+            "set limit",
+            lambda h: nvml.nvmlDeviceGetPowerManagementLimit(h),
+            into("GpuPowerLimitDefault", 1e-3),
+        ),
+        ("slowdown", lambda h: nvml.nvmlDeviceGetTemperatureThreshold(h, 1), into("GpuTemperatureLimit")),
+        (
+            "memory max",
+            lambda h: nvml.nvmlDeviceGetTemperatureThreshold(h, 2),
+            into("GpuMemoryTemperatureLimit"),
+        ),
+        ("margin", lambda h: nvml.nvmlDeviceGetMarginTemperature(h), put_margin),
+        ("fan", lambda h: nvml.nvmlDeviceGetFanSpeed(h), into("GpuFanSpeed", 0.01)),
+    )
+    return often, seldom
+
+
+def _address(handle: Any) -> Any:
+    """Return what tells two handles apart: the address behind a ctypes pointer, else the handle itself."""
+    contents = getattr(handle, "contents", None)
+    if contents is None:
+        return handle
+    return ctypes.addressof(contents)
