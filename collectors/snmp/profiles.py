@@ -75,6 +75,9 @@ class ObjectRef(_Model):
     type: str
     id: str = Field("", description="Appended to the device's id; empty for the device itself")
     name: str = Field("", description="What people call it, appended to the device's name")
+    main_when: When = Field(
+        default_factory=dict, description="Rows that belong to the device itself after all"
+    )
 
 
 class Lookup(_Model):
@@ -102,6 +105,7 @@ class ScaleBy(_Model):
         description="decimals: 10^-n; divisor: 1/n; signed: n, or 1/|n| where negative (0 is 1); factor: n; "
         "exponent: 10^n; si: EntitySensorDataScale of RFC 3433, 9 is 1"
     )
+    otherwise: float | None = Field(None, description="Instead of n where the device does not tell it")
 
 
 class Meaning(_Model):

@@ -179,7 +179,7 @@ def _reading(
     ref = meaning.object or table.object or profile.object
     object_type, object_id, object_name = _object(ref, row, device, profile)
     name = " ".join(row.fill(meaning.name or POINT_TYPES[point_type].description).split())
-    phase = _PHASES.get(row.fill(meaning.phase or ""), "")
+    phase = _PHASES.get(row.fill(meaning.phase or "").split(".")[0], "")
     own = object_id == device.id
     identity = (object_id, point_type, phase, "sp" if meaning.setpoint else "", name)
     duplicate = identity in seen
@@ -283,6 +283,7 @@ def _factor(scale: float | list[ScaleBy | float] | None, row: _Row) -> float:
             factor *= part
             continue
         n = number(row[part.field])
+        n = part.otherwise if n is None else n
         if n is None:
             continue
         match part.how:
@@ -305,13 +306,14 @@ def _object(ref: ObjectRef, row: _Row, device: Device, profile: Profile) -> tupl
     """Return type, id and name; a unit of a chain beyond the first has an id of its own."""
     chained = row["unit"] or "1"
     base = device.id if chained in {"1", ""} else f"{device.id}-unit{chained}"
-    own = re.sub(r"[^\w.+-]+", "-", row.fill(ref.id)).strip("-")
+    main = bool(ref.main_when) and row.matches(ref.main_when)
+    own = "" if main else re.sub(r"[^\w.+-]+", "-", row.fill(ref.id)).strip("-")
     object_id = f"{base}-{own}" if own else base
-    kind = row.fill(ref.type)
+    kind = profile.object.type if main else row.fill(ref.type)
     kind = kind if kind in OBJECT_TYPES else "GenericObject"
     if object_id == device.id:
         kind = device.object_type or kind
-    name = " ".join(row.fill(ref.name).split()) or own
+    name = "" if main else " ".join(row.fill(ref.name).split()) or own
     title = device.name or device.id
     if base != device.id:
         title = f"{title} unit {chained}"
