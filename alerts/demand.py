@@ -37,7 +37,7 @@ class DemandMeter:
         self.completed_at = 0
         self._energy = np.zeros(n)  # W ms of this quarter hour
         self._covered = np.zeros(n)  # ms of this quarter hour in which power was known
-        self._time = 0
+        self._time = -1
 
     def seed(self, now: int, mean_power: ValueArray, covered_ms: ValueArray) -> None:
         """Take over what was stored of the running quarter hour before this process began to watch.
@@ -58,7 +58,7 @@ class DemandMeter:
 
     def update(self, now: int, power: ValueArray) -> None:
         """Take in the power at `now` (UTC ms), shape (n,); what was known before holds until now."""
-        if self._time:
+        if self._time >= 0:
             start = quarter_start(now)
             if quarter_start(self._time) != start:
                 boundary = quarter_start(self._time) + QUARTER_MS

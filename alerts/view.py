@@ -65,6 +65,7 @@ class View:
         self._records = records
         self._max_age = max_age
         self._version = -1
+        self._placed: list[tuple[str, str]] = []  # type and source of each point, as they were indexed
         self._by_type: dict[str, list[int]] = defaultdict(list)
         self._by_source: dict[str, list[int]] = defaultdict(list)
         self._kept: dict[object, Any] = {}
@@ -179,12 +180,16 @@ class View:
     def _reindex(self) -> None:
         version = self.registry.version
         changed = self.registry.changed_since(self._version)
-        known = sum(len(points) for points in self._by_type.values())
-        if any(index < known for index, _ in changed):
+        known = len(self._placed)
+        if any(i < known and self._placed[i] != (p.point_type, p.source) for i, p in changed):
+            self._placed, known = [], 0
             self._by_type.clear()
             self._by_source.clear()
             changed = list(enumerate(self.registry))
         for index, point in changed:
+            if index < known:
+                continue
+            self._placed.append((point.point_type, point.source))
             self._by_type[point.point_type].append(index)
             if point.source:
                 self._by_source[point.source].append(index)

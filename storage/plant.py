@@ -53,6 +53,9 @@ class PlantView:
         self._rack: dict[str, IntArray] = {}
         self._gpus: dict[str, IntArray] = {}
         self._topology: Topology | None = None
+        self._indexed = False
+        self._meters: dict[tuple[str, str], list[int]] = {}
+        self._serving: dict[str, list[int]] = {}
 
     def topology(self) -> Topology:
         """Return what serves what, from all points known and the site file."""
@@ -153,7 +156,21 @@ class PlantView:
             self._rack.clear()
             self._gpus.clear()
             self._topology = None
+            self._indexed = False
             self._version = version
+
+    def _index_power(self) -> None:
+        """Note in one pass which points measure power: of which object, and for which rack."""
+        self._indexed = True
+        self._meters.clear()
+        self._serving.clear()
+        for i, point in enumerate(self.registry):
+            if point.point_type not in ("RackPower", "ActivePower") or point.setpoint:
+                continue
+            self._meters.setdefault((point.point_type, point.object_id), []).append(i)
+            if point.object_type == "PowerMeter" and not point.phase and not point.process_area:
+                for served in point.serves:
+                    self._serving.setdefault(served, []).append(i)
 
     def _find_power(self, node: EnvelopeNode) -> IntArray:
         own = [self._meter_power(meter, node) for meter in node.meters]
@@ -165,26 +182,28 @@ class PlantView:
         return np.array([], np.int32)
 
     def _meter_power(self, object_id: str, node: EnvelopeNode) -> IntArray:
-        rack = self.registry.select("Rack", "RackPower", object_id)
-        if len(rack):
-            return rack[:1]
-        meters = self.registry.select(None, "ActivePower", object_id)
-        if len(meters):
+        if not self._indexed:
+            self._index_power()
+        rack = [
+            i
+            for i in self._meters.get(("RackPower", object_id), ())
+            if self.registry[i].object_type == "Rack"
+        ]
+        if rack:
+            return np.array(rack[:1], np.int32)
+        meters = self._meters.get(("ActivePower", object_id))
+        if meters:
             # a whole object's power carries neither phase nor process area; a UPS may offer input and output
-            plain = [i for i in meters if not self.registry[int(i)].phase]
-            plain.sort(key=lambda i: (len(self.registry[int(i)].process_area), self.registry[int(i)].key))
+            plain = [i for i in meters if not self.registry[i].phase]
+            plain.sort(key=lambda i: (len(self.registry[i].process_area), self.registry[i].key))
             return np.array(plain[:1], np.int32)
         if node.kind != "Rack":
             return np.array([], np.int32)
         serving = [
-            i for i in self.registry.select("PowerMeter", "ActivePower") if self._feeds(int(i), object_id)
+            i for i in self._serving.get(object_id, ()) if self.registry[i].point_type == "ActivePower"
         ]
-        taps = [i for i in serving if self.registry[int(i)].source.startswith("dsx")]
+        taps = [i for i in serving if self.registry[i].source.startswith("dsx")]
         return np.array(taps or serving, np.int32)
-
-    def _feeds(self, index: int, rack: str) -> bool:
-        point = self.registry[index]
-        return rack in point.serves and not point.phase and not point.process_area
 
 
 def _worst(quality: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> int:
