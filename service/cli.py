@@ -26,10 +26,8 @@ apikeys = typer.Typer(help="Keys with which partners read the API.", no_args_is_
 
 for command in (run.demo, run.run, run.agent, run.collect, run.serve, run.check):
     app.command()(command)
-for command in (data.replay, data.query, data.quarantine, data.backup, data.restore):
+for command in (data.replay, data.query, data.quarantine):
     app.command()(command)
-app.command("export")(data.export_data)
-app.command("import")(data.import_data)
 for command in (offline.forecast, offline.backtest, offline.detect, run.bench):
     app.command()(command)
 for command in (probe.snmp, probe.nvml, probe.mqtt):

@@ -6,12 +6,13 @@ import asyncio
 import csv as csv_format
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 
 from domain.batch import now_ms
@@ -188,3 +189,46 @@ def _as_csv(found: list[dict[str, Any]]) -> None:
             writer.writerow(
                 [when, entry["key"], entry["objectId"], entry["pointType"], number, entry["unit"], quality]
             )
+
+
+def quarantine(
+    reason: Annotated[str | None, typer.Option(help="Only what was refused for this reason")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Newest entries to print")] = 50,
+    json: Json = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Print what was refused, with the reason: readings, and messages by their topic."""
+    folder = _folder(config, data)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a data folder; name one with --data")
+    kept = [
+        entry
+        for file in sorted(folder.rglob("quarantine*.jsonl"))
+        for entry in _lines(file)
+        if reason is None or entry.get("reason") == reason
+    ]
+    kept = sorted(kept, key=lambda entry: entry.get("received", 0))[-limit:]
+    if json:
+        as_json(kept)
+        return
+    as_table(
+        ["received", "reason", "what", "detail"],
+        [
+            [
+                datetime.fromtimestamp(e.get("received", 0) / 1000, UTC).isoformat(timespec="seconds"),
+                e["reason"],
+                e.get("topic") or e.get("point") or e.get("source", ""),
+                e.get("detail", ""),
+            ]
+            for e in kept
+        ],
+    )
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open("rb") as lines:
+        for line in lines:
+            # the last line of a process that was killed may be cut short
+            with suppress(orjson.JSONDecodeError):
+                yield orjson.loads(line)

@@ -74,9 +74,28 @@ def backtest(
     steps = int(timespan(horizon) / (series.index[1] - series.index[0]))
     report = run_backtest(series, horizon=steps, origins=origins)
     if json:
-        as_json(report)
-    else:
-        as_table(["figure", "value"], [[k, v] for k, v in report.items()])
+        as_json(report.as_dict())
+        return
+    rows = [
+        ("product", report.model),
+        ("seasonal naive", report.seasonal_naive),
+        ("persistence", report.persistence),
+    ]
+    as_table(
+        ["model", "MAE", "RMSE", "pinball", "coverage of 90 %"],
+        [[name, *(f"{v:.5g}" for v in (s.mae, s.rmse, s.pinball, s.coverage_90))] for name, s in rows],
+    )
+    as_table(
+        ["hours ahead", "pinball / seasonal naive", "coverage of 90 %"],
+        [
+            [
+                f"{b.first_hour:g} to {b.last_hour:g}",
+                f"{b.pinball_to_seasonal_naive:.3f}",
+                f"{b.coverage_90:.3f}",
+            ]
+            for b in report.by_lead
+        ],
+    )
 
 
 def detect(

@@ -60,7 +60,7 @@ def snmp(
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
-    known = shipped_profiles() | (load_profiles(devices) if devices else {})
+    known = {**shipped_profiles(), **(load_profiles(devices) if devices else {})}
     result = asyncio.run(
         probe(
             host,

@@ -1,0 +1,192 @@
+"""`hallwatch demo`: a simulated factory in a process of its own, and the whole service on it, over real protocols."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import structlog
+import typer
+import yaml
+
+from domain.batch import now_ms
+from domain.errors import HallwatchError
+from domain.site import Site
+from service import logs
+from service.application import run_service
+from service.configuration import SHIPPED, load
+from service.settings import MAIN_FILE, read_configuration
+from service.system import System
+from simulator.factory import Factory
+from simulator.history import RECENT_MS, history
+from simulator.sizing import first_racks
+from simulator.snmp.agents import devices
+
+log = structlog.get_logger(__name__)
+
+CADENCE = "GPUs every 5 s, racks, meters and CDUs every 2 s, SNMP every 10 s"
+CREDENTIALS_FILE = "demo-credentials.json"
+
+
+class Demo:
+    """The demonstration.
+
+    Parameters
+    ----------
+    data
+        Data folder. The configuration is written into it, so that it can be looked at and changed.
+    racks
+        Size of the factory; a smaller one has its limits scaled down.
+    port
+        Of the console and the API.
+    seed
+        Of the simulated factory.
+    """
+
+    def __init__(self, data: Path, racks: int, port: int, seed: int) -> None:
+        self._data = data.resolve()
+        self._racks = racks
+        self._port = port
+        self._seed = seed
+        self._started = time.monotonic()
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        folder = self._data / "config"
+        folder.mkdir(parents=True, exist_ok=True)
+        site = self._write_site(folder)
+        # the simulated past ends where the simulator takes over
+        start = now_ms() // 1000 * 1000 - RECENT_MS
+        ready = asyncio.Event()
+        async with _simulator(folder / "site.yaml", self._seed, start) as ports:
+            self._write_configuration(folder, site, ports)
+            configuration = read_configuration(folder, self._data)
+            logs.configure("warning")
+
+            async def prepare(system: System, url: str) -> None:
+                self._introduce(system, url)
+                if len(system.registry) == 0:
+                    await self._lay_down_history(system, site, start)
+                ready.set()
+
+            await run_service(
+                configuration, port=self._port, note=f"Demo: {CADENCE}; simulated", ready=prepare
+            )
+
+    def _write_site(self, folder: Path) -> Site:
+        path = folder / "site.yaml"
+        if not path.exists():
+            site = first_racks(load(SHIPPED / "site.yaml", Site), self._racks)
+            path.write_text(
+                "# The demo's factory. Made once by `hallwatch demo`; yours to change.\n"
+                + yaml.safe_dump(
+                    site.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True
+                ),
+                encoding="utf-8",
+            )
+        site = load(path, Site)
+        if len(site.racks) != self._racks:
+            log.warning("the data folder holds a factory of another size; it is kept", racks=len(site.racks))
+        if not (folder / "alerts.yaml").exists():
+            shutil.copy(SHIPPED / "alerts.yaml", folder / "alerts.yaml")
+        return site
+
+    def _write_configuration(self, folder: Path, site: Site, ports: dict[str, Any]) -> None:
+        targets = [
+            {
+                "host": "127.0.0.1",
+                "port": ports["snmp"] + i,
+                "object_id": device.object_id,
+                **({"serves": list(device.serves)} if device.serves else {}),
+                **({"object_type": device.object_type} if device.object_type else {}),
+            }
+            for i, device in enumerate(devices(site))
+        ]
+        settings = {
+            "site": "site.yaml",
+            "alerts": "alerts.yaml",
+            "data": "..",
+            "mqtt": [{"name": "bms", "broker": {"url": f"mqtt://127.0.0.1:{ports['mqtt']}"}}],
+            "snmp": {"polling": {"interval": 10}, "targets": targets},
+            "web": {"host": "127.0.0.1", "port": self._port},
+        }
+        (folder / MAIN_FILE).write_text(
+            "# Written by `hallwatch demo` at each start: the ports are those of the simulated devices.\n"
+            + yaml.safe_dump(settings, sort_keys=False),
+            encoding="utf-8",
+        )
+
+    def _introduce(self, system: System, url: str) -> None:
+        user, password, key = self._credentials(system)
+        typer.echo(
+            f"""
+Hallwatch demo: {len(system.site.racks)} racks, {len(system.site.racks) * system.site.rack_gpus:,} GPUs, \
+limit {system.site.limit / 1e6:.3g} MW
+  Console      {url}   user {user}   password {password}
+  Partner API  {url}/api/v1/forecasts/power   (Authorization: Bearer {key})
+  API pages    {url}/api/v1/docs
+  Cadence      {CADENCE}
+  Data         {self._data}
+Ctrl-C stops everything; the next start continues on the same data.
+"""
+        )
+
+    def _credentials(self, system: System) -> tuple[str, str, str]:
+        path = self._data / CREDENTIALS_FILE
+        if path.exists():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            return kept["user"], kept["password"], kept["api_key"]
+        password = secrets.token_urlsafe(9)
+        system.accounts.add_user("demo", password, "admin")
+        key, _ = system.accounts.add_api_key("demo partner")
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump({"user": "demo", "password": password, "api_key": key}, file)
+        return "demo", password, key
+
+    async def _lay_down_history(self, system: System, site: Site, start: int) -> None:
+        began = time.monotonic()
+        factory = Factory(site, self._seed, start)
+        steps = history(factory, system.registry, now_ms() // 1000 * 1000)
+        rows = 0
+        while (batch := await asyncio.to_thread(next, steps, None)) is not None:
+            rows += len(batch)
+            await system.ingest.accept(batch)
+        typer.echo(
+            f"  History: {rows:,} readings of the last 14 days laid down in {time.monotonic() - began:.1f} s"
+        )
+
+
+@contextlib.asynccontextmanager
+async def _simulator(site: Path, seed: int, start: int) -> Any:
+    """Run the simulated factory in a process of its own; gives the ports that it took."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "service.simulated",
+        *("--site", str(site), "--seed", str(seed), "--start-ms", str(start)),
+        *("--mqtt-port", "0", "--snmp-base-port", "0", "--control-port", "0"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), 60)
+        if not line:
+            raise HallwatchError("the simulated factory did not start; its messages are above")
+        yield json.loads(line)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 10)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
