@@ -1,0 +1,40 @@
+"""Runs a simulation until it is told to end, and says on standard output where its endpoints are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import orjson
+
+from domain.site import Site
+from simulator.simulation import Options, Simulation
+
+Joined = Callable[[Simulation], AbstractAsyncContextManager[None]]
+"""What runs along with the simulation, such as the tray agents."""
+
+
+def run(site: Site, options: Options, seconds: float | None = None, joined: Joined | None = None) -> None:
+    """Simulate until SIGINT or SIGTERM, or for some seconds.
+
+    Once everything listens, one line of JSON on standard output tells where: ``ready``, ``mqtt_port``,
+    ``snmp_base_port``, ``control_port``, ``broker``, ``start_ms``.
+    """
+    asyncio.run(_run(site, options, seconds, joined))
+
+
+async def _run(site: Site, options: Options, seconds: float | None, joined: Joined | None) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    simulation = Simulation(site, options)
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(simulation.endpoints())
+        if joined is not None:
+            await stack.enter_async_context(joined(simulation))
+        print(orjson.dumps(simulation.where()).decode(), flush=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)

@@ -1,0 +1,208 @@
+"""The running simulation: the factory at the pace of the clock, and its endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import uvicorn
+
+from domain.batch import now_ms
+from domain.errors import InputError
+from domain.site import Site
+from simulator.bms import Bms
+from simulator.broker import EmbeddedBroker
+from simulator.control import control_app
+from simulator.dsx import DsxPublisher
+from simulator.factory import Factory
+from simulator.snmp.agents import SnmpAgents
+
+log = structlog.get_logger(__name__)
+
+STEP_MS = 1000
+_FAR_MS = 900_000  # a clock that jumped further is caught up with in coarser steps
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFault:
+    """A fault given at the start: `after_s` seconds from then."""
+
+    name: str
+    target: str
+    after_s: float = 0.0
+    severity: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> PlannedFault:
+        """Read ``name@object``, ``name@object@seconds`` or ``name@object@seconds@severity``.
+
+        Raises
+        ------
+        InputError
+            If it is none of these.
+        """
+        parts = text.split("@")
+        try:
+            if len(parts) not in (2, 3, 4):
+                raise ValueError(text)
+            return cls(parts[0], parts[1], *(float(p) for p in parts[2:]))
+        except ValueError:
+            raise InputError(f"{text!r} is no fault; write name@object@seconds, such as leak@R005@60") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run. Ports on 127.0.0.1; None leaves an endpoint out, 0 takes a free port.
+
+    Parameters
+    ----------
+    seed, start_ms
+        Of the factory; it is brought up from `start_ms` (now if None) before anything is told.
+    broker
+        ``"auto"``, ``"mosquitto"``, ``"amqtt"``, or ``"none"`` where one runs already on `mqtt_port`.
+    cadence_s
+        How often the BMS looks for changes.
+    faults
+        What goes wrong, and when.
+    """
+
+    seed: int = 1
+    start_ms: int | None = None
+    broker: str = "auto"
+    mqtt_port: int | None = 1883
+    snmp_base_port: int | None = 16100
+    control_port: int | None = 0
+    cadence_s: float = 2.0
+    faults: tuple[PlannedFault, ...] = ()
+
+
+class Simulation:
+    """A factory with its endpoints, in this process.
+
+    Parameters
+    ----------
+    site, options
+        What to simulate and how to offer it.
+    """
+
+    def __init__(self, site: Site, options: Options) -> None:
+        self.options = options
+        now = now_ms() // STEP_MS * STEP_MS
+        self.factory = Factory(site, options.seed, options.start_ms or now)
+        self.factory.advance_to(now)
+        for fault in options.faults:
+            onset = self.factory.time_ms + round(fault.after_s * 1000)
+            self.factory.raise_fault(fault.name, fault.target, onset, fault.severity)
+        self.bms = Bms(self.factory)
+        self.mqtt_port = options.mqtt_port if options.mqtt_port != 0 else free_port()
+        self.dsx: DsxPublisher | None = None
+        self.snmp: SnmpAgents | None = None
+        self.broker: EmbeddedBroker | None = None
+        self.control_port: int | None = None
+        self._listener: socket.socket | None = None
+        self.late_steps = 0
+        self._after_step: list[Callable[[], None]] = []
+
+    def after_step(self, call: Callable[[], None]) -> None:
+        """Have `call` called after each step of the factory."""
+        self._after_step.append(call)
+
+    @contextlib.asynccontextmanager
+    async def endpoints(self) -> AsyncIterator[None]:
+        """Open the endpoints and run the factory for as long as the context is open."""
+        async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+            if self.mqtt_port is not None:
+                if self.options.broker != "none":
+                    self.broker = EmbeddedBroker(self.mqtt_port, self.options.broker)
+                    await stack.enter_async_context(self.broker)
+                self.dsx = DsxPublisher(self.bms, "127.0.0.1", self.mqtt_port, self.options.cadence_s)
+            background = []
+            if self.dsx is not None:
+                background.append(tasks.create_task(self.dsx.mqtt.run()))
+            if self.options.snmp_base_port is not None:
+                self.snmp = SnmpAgents(self.factory, self.bms.meters)
+                await self.snmp.open("127.0.0.1", self.options.snmp_base_port)
+                stack.callback(self.snmp.close)
+            if self.options.control_port is not None:
+                self._listener = socket.create_server(("127.0.0.1", self.options.control_port))
+                self.control_port = int(self._listener.getsockname()[1])
+                background.append(tasks.create_task(self._serve_control()))
+            background.append(tasks.create_task(self._run()))
+            try:
+                yield
+            finally:
+                for task in background:
+                    task.cancel()
+
+    def stats(self) -> dict[str, Any]:
+        """Return what has been told so far."""
+        told: dict[str, Any] = {"late_steps": self.late_steps}
+        if self.dsx is not None:
+            mqtt = self.dsx.mqtt
+            told["dsx"] = {"published": mqtt.published, "dropped": mqtt.dropped, "connects": mqtt.connects}
+        if self.snmp is not None:
+            told["snmp"] = self.snmp.stats()
+        if self.broker is not None:
+            told["broker"] = {"program": self.broker.program, "pid": self.broker.pid}
+        return told
+
+    def where(self) -> dict[str, Any]:
+        """Return where the endpoints are."""
+        return {
+            "ready": True,
+            "mqtt_port": self.mqtt_port,
+            "snmp_base_port": self.options.snmp_base_port,
+            "snmp_devices": 0 if self.snmp is None else len(self.snmp.devices),
+            "control_port": self.control_port,
+            "broker": "" if self.broker is None else self.broker.program,
+            "start_ms": self.factory.start_ms,
+        }
+
+    async def _run(self) -> None:
+        ticks = 0
+        every = max(1, round(self.options.cadence_s * 1000 / STEP_MS))
+        while True:
+            wait = (self.factory.time_ms + STEP_MS - now_ms()) / 1000.0
+            if wait > 0:
+                await asyncio.sleep(wait)
+            else:
+                self.late_steps += 1
+                await asyncio.sleep(0)
+            behind = now_ms() - self.factory.time_ms
+            if behind > _FAR_MS:
+                log.warning("simulator.clock_jumped", seconds=behind / 1000)
+                self.factory.advance_to(self.factory.time_ms + behind // 10_000 * 10_000, 10.0)
+            else:
+                self.factory.step(STEP_MS / 1000)
+            ticks += 1
+            for call in self._after_step:
+                call()
+            if self.dsx is not None and ticks % every == 0:
+                self.dsx.tell()
+
+    async def _serve_control(self) -> None:
+        app = control_app(self.factory, self.stats)
+        settings = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
+        assert self._listener is not None
+        with self._listener as listener:
+            await _ControlServer(settings).serve(sockets=[listener])
+
+
+class _ControlServer(uvicorn.Server):
+    """Leaves signals to the process that it is part of."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def free_port() -> int:
+    """Return a TCP port on loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
