@@ -35,7 +35,9 @@ def probe(nvml: Any = None, seconds: float = 0.5) -> dict[str, Any]:
         Where there is no driver, or no GPU.
     """
     if nvml is None:
-        import pynvml as nvml  # only here: a machine without GPUs need not load it
+        import pynvml  # only here: a machine without GPUs need not load it
+
+        nvml = pynvml
     sweeper = Sweeper(nvml, slow_every=1, poll_events=False)
     try:
         sweeper.discover()

@@ -1,0 +1,49 @@
+"""A C library in place of libnvidia-ml.so.1: compiled at test time, loaded by the real nvidia-ml-py, four GPUs."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pynvml
+
+SOURCE = Path(__file__).parent / "nvml.c"
+NAME = "libnvidia-ml.so.1"
+
+
+def build(folder: Path) -> Path:
+    """Compile the library into `folder` and return its path."""
+    library = folder / NAME
+    command = [
+        "cc",
+        "-O1",
+        "-Wall",
+        "-shared",
+        "-fPIC",
+        f"-Wl,-soname,{NAME}",
+        "-o",
+        str(library),
+        str(SOURCE),
+    ]
+    subprocess.run([*command, "-lpthread"], check=True, capture_output=True, timeout=60)
+    return library
+
+
+class Standin:
+    """The loaded library: nvidia-ml-py finds it by its name, tests change what it tells.
+
+    Loading it first makes the loader answer nvidia-ml-py's own request for ``libnvidia-ml.so.1`` with it.
+    """
+
+    def __init__(self, library: Path) -> None:
+        self.library = ctypes.CDLL(str(library))
+        self.nvml = pynvml
+        self.fresh()
+
+    def fresh(self) -> None:
+        self.library.standin_fresh()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.library, f"standin_{name}")

@@ -1,0 +1,178 @@
+"""The real nvidia-ml-py on a C stand-in with four GPUs."""
+
+import time
+
+import pytest
+
+from collectors.nvml.probe import probe
+from collectors.nvml.sweeper import Sweeper
+from domain.errors import SourceError
+from domain.tray import GPU_FIELDS
+
+WIDTH = len(GPU_FIELDS)
+NOW = 1_800_000_000_000
+
+
+def reading(values, gpu, point_type):
+    return values[gpu * WIDTH + GPU_FIELDS.index(point_type)]
+
+
+@pytest.fixture
+def sweeper(standin):
+    sweeper = Sweeper(standin.nvml, slow_every=1)
+    yield sweeper
+    sweeper.close()
+
+
+def two_sweeps(sweeper, seconds=0.12):
+    sweeper.sweep(NOW)
+    time.sleep(seconds)
+    return sweeper.sweep(NOW + 1000)
+
+
+def test_four_gpus_are_found(sweeper):
+    values = sweeper.sweep(NOW)
+    assert len(values) == 4 * WIDTH
+    assert sweeper.driver == "999.12"
+    assert [s.name for s in sweeper.slots] == ["Stand-in GPU"] * 4
+
+
+def test_power_is_the_energy_counters_growth(sweeper):
+    values = two_sweeps(sweeper)
+    assert reading(values, 0, "GpuPower") == pytest.approx(700, rel=0.01)
+    assert reading(values, 3, "GpuPower") == pytest.approx(850, rel=0.01)
+
+
+def test_before_there_is_a_difference_power_is_the_instantaneous_one(sweeper):
+    assert reading(sweeper.sweep(NOW), 1, "GpuPower") == 750.0
+
+
+def test_an_energy_counter_that_was_reset_gives_no_negative_power(sweeper, standin):
+    two_sweeps(sweeper)
+    standin.reset_energy(0)
+    assert reading(sweeper.sweep(NOW), 0, "GpuPower") == 700.0
+
+
+def test_values_are_in_canonical_units(sweeper):
+    values = two_sweeps(sweeper)
+    told = {name: reading(values, 0, name) for name in GPU_FIELDS}
+    assert told["GpuPowerInstant"] == 700.0
+    assert told["GpuModulePower"] == 770.0
+    assert told["GpuPowerLimit"] == 1200.0
+    assert told["GpuEnergy"] == pytest.approx(1e6, rel=0.01)
+    assert told["GpuUtilization"] == 0.97
+    assert told["GpuClock"] == 1.965e9
+    assert told["GpuMemoryUsed"] == 150 * 2**30
+    assert told["GpuTemperature"] == 45
+    assert told["GpuMemoryTemperature"] == 53
+    assert told["GpuMemoryTemperatureLimit"] == 105
+    assert told["GpuNvlinkTransmit"] == 1138 * 1024
+    assert told["GpuAvailable"] == 1
+
+
+def test_two_kinds_of_remapped_rows_are_added(sweeper):
+    assert reading(sweeper.sweep(NOW), 0, "GpuRowsRemapped") == 3
+
+
+def test_where_there_is_only_a_margin_it_is_added_to_the_temperature(sweeper):
+    assert reading(sweeper.sweep(NOW), 0, "GpuTemperatureLimit") == 45 + 40
+
+
+@pytest.mark.parametrize(
+    "point_type", ["GpuFanSpeed", "GpuEccUncorrected", "GpuNvlinkErrors", "GpuPcieReceive"]
+)
+def test_an_unsupported_or_blank_field_is_missing_not_zero(sweeper, point_type):
+    assert reading(two_sweeps(sweeper), 0, point_type) is None
+
+
+def test_with_mig_utilization_is_missing_and_power_counted_once(sweeper, standin):
+    standin.mig(2, 1)
+    values = two_sweeps(sweeper)
+    assert reading(values, 2, "GpuUtilization") is None
+    assert reading(values, 2, "GpuPower") == pytest.approx(800, rel=0.01)
+    assert len(values) == 4 * WIDTH
+
+
+def test_a_lost_gpu_keeps_its_slot_and_comes_back_to_it(sweeper, standin):
+    sweeper.sweep(NOW)
+    standin.lose(1, 1)
+    values = sweeper.sweep(NOW)
+    assert reading(values, 1, "GpuAvailable") == 0
+    assert reading(values, 1, "GpuPower") is None
+    assert reading(values, 2, "GpuPowerInstant") == 800.0
+    assert reading(sweeper.sweep(NOW), 2, "GpuPowerInstant") == 800.0
+    standin.lose(1, 0)
+    assert reading(sweeper.sweep(NOW), 1, "GpuPowerInstant") == 750.0
+
+
+def test_a_replaced_gpu_takes_the_free_slot(sweeper, standin):
+    sweeper.sweep(NOW)
+    before = [s.uuid for s in sweeper.slots]
+    standin.lose(1, 1)
+    sweeper.sweep(NOW)
+    standin.replace(1)
+    standin.lose(1, 0)
+    sweeper.sweep(NOW)
+    after = [s.uuid for s in sweeper.slots]
+    assert len(after) == 4
+    assert [b == a for b, a in zip(before, after, strict=True)] == [True, False, True, True]
+
+
+def test_a_gpu_that_is_not_there_from_the_start_is_missing_from_its_slot(standin):
+    standin.lose(3, 1)
+    sweeper = Sweeper(standin.nvml, gpus=4, slow_every=1)
+    values = sweeper.sweep(NOW)
+    sweeper.close()
+    assert [reading(values, gpu, "GpuAvailable") for gpu in range(4)] == [1, 1, 1, 0]
+
+
+def test_the_driver_may_be_reloaded(sweeper, standin):
+    sweeper.sweep(NOW)
+    standin.driver(0)
+    values = sweeper.sweep(NOW)
+    assert [reading(values, gpu, "GpuAvailable") for gpu in range(4)] == [0, 0, 0, 0]
+    standin.driver(1)
+    for _ in range(10):
+        values = sweeper.sweep(NOW)
+    assert [reading(values, gpu, "GpuAvailable") for gpu in range(4)] == [1, 1, 1, 1]
+
+
+def test_xid_errors_come_as_events_once(sweeper, standin):
+    sweeper.sweep(NOW)
+    standin.xid(2, 79)
+    standin.xid(0, 13)
+    sweeper.sweep(NOW)
+    assert {(e.gpu, e.xid, e.observed) for e in sweeper.events} == {(2, 79, NOW), (0, 13, NOW)}
+    sweeper.events.clear()
+    sweeper.sweep(NOW)
+    assert not sweeper.events
+
+
+def test_waiting_for_events_returns_as_soon_as_one_comes(sweeper, standin):
+    sweeper.sweep(NOW)
+    standin.xid(1, 48)
+    begun = time.monotonic()
+    sweeper.fetch_events(None, wait_ms=5000)
+    assert time.monotonic() - begun < 1
+    assert [(e.gpu, e.xid) for e in sweeper.events] == [(1, 48)]
+
+
+def test_limits_are_read_only_now_and_then(standin):
+    sweeper = Sweeper(standin.nvml, slow_every=3)
+    told = [reading(sweeper.sweep(NOW), 0, "GpuPowerLimit") for _ in range(4)]
+    sweeper.close()
+    assert told == [1200.0, None, None, 1200.0]
+
+
+def test_probe_tells_what_is_here(standin):
+    told = probe(standin.nvml, seconds=0.1)
+    assert len(told["gpus"]) == 4
+    first = {r["pointType"]: r["value"] for r in told["gpus"][0]["readings"]}
+    assert first["GpuPower"] == pytest.approx(700, rel=0.02)
+    assert "GpuFanSpeed" in told["gpus"][0]["missing"]
+
+
+def test_probe_without_a_driver_says_so(standin):
+    standin.driver(0)
+    with pytest.raises(SourceError, match="no NVIDIA driver"):
+        probe(standin.nvml)
