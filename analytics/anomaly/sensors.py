@@ -1,0 +1,293 @@
+"""Sensor faults told from plant faults.
+
+A plant fault moves several quantities, and physics still holds between them; a sensor fault moves one reading
+away from what all others say it should be. So every verdict here compares a sensor with its virtual reading
+(`analytics.anomaly.virtual`), and one without redundancy is judged by its own behaviour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from analytics.anomaly.peers import ROBUST_DEVIATION
+from domain.errors import InputError
+from domain.points import Quality, QualityArray, TimeArray, ValueArray
+
+
+class Verdict(IntEnum):
+    """What is wrong with a sensor."""
+
+    GOOD = 0
+    STUCK = 1
+    """The same reading again and again while the quantity moved."""
+    DRIFTING = 2
+    """Away from its virtual reading, or on the way."""
+    SPIKING = 3
+    """Single wild readings between good ones."""
+    NOISY = 4
+    """Row-to-row noise several times what it was."""
+    SWAPPED = 5
+    """Reads what another sensor should read, and that one reads what it should."""
+    WRONG_UNIT = 6
+    """Its virtual reading in another unit."""
+    WRONG_CLOCK = 7
+    """Stamps its readings with a time that cannot be."""
+    SILENT = 8
+    """No reading in the whole window."""
+
+
+UNIT_MISTAKES: dict[str, tuple[float, float]] = {
+    "kilo": (1e-3, 0.0),
+    "milli": (1e3, 0.0),
+    "percent": (1e2, 0.0),
+    "share": (1e-2, 0.0),
+    "degF": (1.8, 32.0),
+    "kelvin": (1.0, 273.15),
+    "per hour": (60.0, 0.0),
+    "L/s": (1.0 / 60.0, 0.0),
+    "m3/h": (0.06, 0.0),
+    "gal/min": (0.264172, 0.0),
+    "psi": (1.450377e-4, 0.0),
+    "bar": (1e-5, 0.0),
+}
+"""Reading = factor x true value + shift, for units that are mistaken for the canonical ones."""
+
+RUN_LIMIT = 20
+"""Equal readings in a row that make a sensor suspect of being stuck."""
+NOISE_LIMIT = 4.0
+"""Noise over the usual one at which a sensor counts as noisy."""
+SPIKE_SIZE = 8.0
+"""Usual noises that a spike stands out from both its neighbours."""
+SPIKE_SHARE = 0.1
+"""Above this share of rows, wild readings are noise and no longer spikes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SensorHabits:
+    """What is usual for each sensor; every array has shape (sensors,).
+
+    Parameters
+    ----------
+    noise
+        Robust standard deviation from row to row, in the sensor's unit.
+    resolution
+        Smallest step of its readings.
+    tolerance
+        How far it may be from its virtual reading.
+    """
+
+    noise: ValueArray
+    resolution: ValueArray
+    tolerance: ValueArray
+
+    @classmethod
+    def learn(cls, healthy: ValueArray, tolerance: ValueArray) -> SensorHabits:
+        """Read noise and resolution off a healthy window, shape (rows, sensors)."""
+        steps = np.abs(np.diff(healthy, axis=0))
+        resolution = np.where(steps > 0, steps, np.inf).min(axis=0, initial=np.inf)
+        return cls(row_noise(healthy), np.where(np.isfinite(resolution), resolution, 0.0), tolerance)
+
+
+def row_noise(values: ValueArray) -> ValueArray:
+    """Return the robust standard deviation from row to row of each column, shape (sensors,).
+
+    Second differences, so that a ramp is no noise; for white noise their deviation is sqrt(6) of its own.
+    """
+    bends = np.abs(values[2:] - 2.0 * values[1:-1] + values[:-2])
+    known = np.isfinite(bends).any(axis=0)
+    noise = np.full(values.shape[1], np.nan)
+    noise[known] = ROBUST_DEVIATION * np.nanmedian(bends[:, known], axis=0) / np.sqrt(6.0)
+    return noise
+
+
+def classify(values: ValueArray, estimate: ValueArray, habits: SensorHabits) -> np.ndarray:
+    """Judge each sensor over a window.
+
+    The order of the questions matters: a stuck sensor drifts away from its virtual reading too, a wrong unit is
+    far away from it at once.
+
+    Parameters
+    ----------
+    values
+        Readings, shape (rows, sensors), even steps, NaN where missing.
+    estimate
+        Virtual readings of the same shape, NaN where there is no redundancy.
+    habits
+        What is usual for each sensor.
+
+    Returns
+    -------
+    ndarray of int
+        `Verdict` of each sensor, shape (sensors,).
+
+    Raises
+    ------
+    InputError
+        Shapes that differ, or fewer than `RUN_LIMIT` rows.
+    """
+    if values.shape != estimate.shape or values.ndim != 2:
+        raise InputError(f"values {values.shape} and estimate {estimate.shape} must both be (rows, sensors)")
+    if len(values) < RUN_LIMIT:
+        raise InputError(
+            f"a window of {len(values)} rows is too short to judge by; give at least {RUN_LIMIT}"
+        )
+    questions = (
+        (Verdict.SILENT, ~np.isfinite(values).any(axis=0)),
+        (Verdict.STUCK, _stuck(values, estimate, habits)),
+        (Verdict.WRONG_UNIT, unit_mistake(values, estimate, habits.tolerance) >= 0),
+        (Verdict.SPIKING, _spiking(values, habits)),
+        (Verdict.NOISY, _noisy(values, habits)),
+        (Verdict.DRIFTING, _off(values, estimate, habits)),
+    )
+    verdict = np.zeros(values.shape[1], dtype=np.int8)
+    for fault, holds in questions:
+        verdict = np.where((verdict == Verdict.GOOD) & holds, fault, verdict).astype(np.int8)
+    return verdict
+
+
+def swapped(
+    values: ValueArray, estimate: ValueArray, pairs: Sequence[tuple[int, int]], tolerance: ValueArray
+) -> np.ndarray:
+    """Return which sensors read what their partner should read, shape (sensors,).
+
+    Parameters
+    ----------
+    values, estimate
+        As for `classify`.
+    pairs
+        Columns that could be exchanged, such as supply and return of one rack.
+    tolerance
+        How far a sensor may be from its virtual reading, shape (sensors,).
+    """
+    out = np.zeros(values.shape[1], dtype=bool)
+    for a, b in pairs:
+        allowed = max(tolerance[a], tolerance[b])
+        apart = _middle(np.abs(estimate[:, a] - estimate[:, b]))
+        crossed = max(
+            _middle(np.abs(values[:, a] - estimate[:, b])), _middle(np.abs(values[:, b] - estimate[:, a]))
+        )
+        straight = min(
+            _middle(np.abs(values[:, a] - estimate[:, a])), _middle(np.abs(values[:, b] - estimate[:, b]))
+        )
+        out[[a, b]] |= bool(apart > 2.0 * allowed and crossed < allowed < straight)
+    return out
+
+
+def unit_mistake(values: ValueArray, estimate: ValueArray, tolerance: ValueArray) -> np.ndarray:
+    """Return which of `UNIT_MISTAKES` explains each sensor, as its position there, -1 where none.
+
+    A mistake explains it when the converted virtual reading is within 3 % (or the tolerance, converted) for
+    nine tenths of the rows, and the plain one is not.
+    """
+    found = np.full(values.shape[1], -1)
+    known = np.isfinite(values) & np.isfinite(estimate)
+    rows = known.sum(axis=0)
+    # at a standstill every unit reads nought
+    moving = ((np.abs(estimate) > tolerance) & known).sum(axis=0) >= 0.5 * rows
+
+    def explained(factor: float, shift: float) -> np.ndarray:
+        wanted = factor * estimate + shift
+        close = np.abs(values - wanted) <= np.maximum(0.03 * np.abs(wanted), factor * tolerance)
+        return np.asarray((close & known).sum(axis=0) >= 0.9 * rows)
+
+    open_question = (rows >= RUN_LIMIT) & moving & ~explained(1.0, 0.0)
+    for number, (factor, shift) in enumerate(UNIT_MISTAKES.values()):
+        found = np.where((found < 0) & open_question & explained(factor, shift), number, found)
+    return found
+
+
+def clock_verdict(
+    observed: TimeArray, received: TimeArray, ahead_ms: int = 2_000, behind_ms: int = 120_000
+) -> tuple[Verdict, int]:
+    """Judge the clock of one source by when its readings arrive.
+
+    Parameters
+    ----------
+    observed, received
+        Times that it states and times of arrival here, UTC ms, shape (readings,).
+    ahead_ms, behind_ms
+        How far its clock may be ahead, and how late a reading may arrive.
+
+    Returns
+    -------
+    tuple of Verdict and int
+        WRONG_CLOCK or GOOD, and how far its clock is ahead (negative: behind), ms. A backlog that is sent after
+        an outage is late but keeps its spacing only at its best reading, so the earliest arrival counts.
+    """
+    if len(observed) == 0:
+        return Verdict.SILENT, 0
+    ahead = int(np.max(observed - received))
+    wrong = ahead > ahead_ms or ahead < -behind_ms
+    return (Verdict.WRONG_CLOCK if wrong else Verdict.GOOD), ahead
+
+
+def replaced(
+    values: ValueArray, estimate: ValueArray, verdict: np.ndarray
+) -> tuple[ValueArray, QualityArray]:
+    """Put virtual readings in the place of faulty sensors, marked as estimated.
+
+    Parameters
+    ----------
+    values, estimate, verdict
+        One moment: shape (sensors,) each.
+
+    Returns
+    -------
+    values, quality
+        A faulty sensor without redundancy keeps its reading and is marked bad: never guessed.
+    """
+    faulty = verdict != Verdict.GOOD
+    stand_in = faulty & np.isfinite(estimate)
+    quality = np.where(stand_in, Quality.ESTIMATED, np.where(faulty, Quality.BAD, Quality.GOOD))
+    return np.where(stand_in, estimate, values), quality.astype(np.uint8)
+
+
+def _stuck(values: ValueArray, estimate: ValueArray, habits: SensorHabits) -> np.ndarray:
+    """Equal readings to the end of the window, in which the quantity moved or noise should have shown."""
+    run = _last_run(values)
+    rows = np.arange(len(values))[:, None]
+    within = rows >= len(values) - run
+    high = np.where(within & np.isfinite(estimate), estimate, -np.inf).max(axis=0)
+    low = np.where(within & np.isfinite(estimate), estimate, np.inf).min(axis=0)
+    moved = high - low > habits.tolerance
+    lively = habits.noise > 2.0 * habits.resolution
+    return np.asarray((run >= RUN_LIMIT) & (moved | lively))
+
+
+def _last_run(values: ValueArray) -> np.ndarray:
+    """Length of the run of equal readings at the end of each column; a gap ends it."""
+    changed = np.ones(values.shape, dtype=bool)
+    changed[1:] = values[1:] != values[:-1]
+    last_change = len(values) - 1 - np.argmax(changed[::-1], axis=0)
+    return np.asarray(len(values) - last_change)
+
+
+def _spiking(values: ValueArray, habits: SensorHabits) -> np.ndarray:
+    left, right = values[1:-1] - values[:-2], values[1:-1] - values[2:]
+    size = np.where(np.sign(left) == np.sign(right), np.minimum(np.abs(left), np.abs(right)), 0.0)
+    least = np.maximum(SPIKE_SIZE * habits.noise, 3.0 * habits.resolution)
+    share = (size > np.maximum(least, habits.tolerance)).mean(axis=0)
+    return np.asarray((share > 0) & (share < SPIKE_SHARE))
+
+
+def _noisy(values: ValueArray, habits: SensorHabits) -> np.ndarray:
+    usual = np.maximum(habits.noise, habits.resolution)
+    return np.asarray(row_noise(values) > NOISE_LIMIT * usual)
+
+
+def _off(values: ValueArray, estimate: ValueArray, habits: SensorHabits) -> np.ndarray:
+    """Away from the virtual reading at the end of the window, by its last fifth."""
+    late = (values - estimate)[-max(len(values) // 5, 3) :]
+    known = np.isfinite(late).any(axis=0)
+    middle = np.zeros(values.shape[1])
+    middle[known] = np.nanmedian(late[:, known], axis=0)
+    return np.asarray(np.abs(middle) > habits.tolerance)
+
+
+def _middle(values: ValueArray) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else np.inf

@@ -1,0 +1,76 @@
+"""Virtual readings: what a sensor should read, from the others. They are estimates and are marked so.
+
+Which redundancy is used decides what can be found: a virtual reading must not depend on the sensor that it checks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analytics.anomaly.peers import group_median
+from domain.plant.rack import COOLANT_HEAT
+from domain.points import IntArray, ValueArray
+
+
+def flow_from_heat(
+    power: ValueArray,
+    supply: ValueArray,
+    ret: ValueArray,
+    liquid_share: float = 0.95,
+    heat: float = COOLANT_HEAT,
+) -> ValueArray:
+    """Return the flow that carries the heat at the measured rise, L/min; NaN below a rise of 1 K.
+
+    Parameters
+    ----------
+    power, supply, ret
+        W, Cel, Cel; averaged over a minute or more. Any common shape.
+    liquid_share
+        Share of the heat that leaves in the liquid.
+    heat
+        Heat that 1 L/min carries per kelvin, W.
+    """
+    rise = ret - supply
+    return np.where(rise > 1.0, liquid_share * power / (heat * np.maximum(rise, 1.0)), np.nan)
+
+
+def return_from_heat(
+    power: ValueArray,
+    supply: ValueArray,
+    flow: ValueArray,
+    liquid_share: float = 0.95,
+    heat: float = COOLANT_HEAT,
+) -> ValueArray:
+    """Return the return temperature that the heat gives at the measured flow, Cel; NaN below 1 L/min."""
+    return np.where(flow > 1.0, supply + liquid_share * power / (heat * np.maximum(flow, 1.0)), np.nan)
+
+
+def power_from_heat(
+    flow: ValueArray,
+    supply: ValueArray,
+    ret: ValueArray,
+    liquid_share: float = 0.95,
+    heat: float = COOLANT_HEAT,
+) -> ValueArray:
+    """Return the electric power whose heat the coolant carries away, W."""
+    return heat * flow * (ret - supply) / liquid_share
+
+
+def from_peers(values: ValueArray, group: IntArray, groups: int) -> ValueArray:
+    """Return the median of the others of the same group, for quantities that they share (supply temperature).
+
+    Parameters
+    ----------
+    values
+        Shape (members,), NaN where missing.
+    group, groups
+        Index of each member's group, and their number. Two members that disagree give no verdict: NaN below three.
+    """
+    size = np.bincount(group[np.isfinite(values)], minlength=groups)
+    median = group_median(values, group, groups)
+    return np.where(size >= 3, median, np.nan)[group]
+
+
+def from_children(children: ValueArray, group: IntArray, parents: int) -> ValueArray:
+    """Return each parent meter's reading as the sum of its children; NaN where a child is missing."""
+    return np.bincount(group, weights=children, minlength=parents).astype(float)
