@@ -85,4 +85,8 @@ def _retryable(error: Exception) -> bool:
         return any(400 <= refused.code < 500 for refused in error.recipients)
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return 400 <= error.code < 500
-    return not isinstance(error, ssl.SSLCertVerificationError | aiosmtplib.SMTPNotSupported | ValueError)
+    # the bare class: the server lacks what the settings ask for, such as STARTTLS
+    misfit = type(error) is aiosmtplib.SMTPException
+    return not misfit and not isinstance(
+        error, ssl.SSLCertVerificationError | aiosmtplib.SMTPNotSupported | ValueError
+    )

@@ -1,0 +1,165 @@
+"""Real receivers of mail and webhooks on loopback, and a message to send to them."""
+
+import asyncio
+import contextlib
+import email
+import email.policy
+import socket
+from zoneinfo import ZoneInfo
+
+import orjson
+import uvicorn
+from aiosmtpd.smtp import SMTP
+
+from alerts.notify import Notice, Notification
+from alerts.notify.build import build_notifiers
+from alerts.settings import AlertSettings
+from domain.alert import Alert, AlertState, Condition, Severity
+from storage.records import Event
+
+OPENED = 1_790_000_000_000  # 2026-09-21 21:33:20 in Taipei
+
+
+def notification(*objects, event=Event.OPENED, summary=None):
+    def alert(n, object_id):
+        condition = Condition(
+            "envelope-breach-predicted",
+            object_id,
+            Severity.CRITICAL,
+            summary or f"{object_id}: 70% likely to exceed 16.00 MW",
+            16.25e6,
+            16e6,
+            "W",
+            OPENED - 1000,
+        )
+        cleared = event is Event.CLEARED
+        return Alert(
+            n,
+            condition,
+            AlertState.CLEARED if cleared else AlertState.OPEN,
+            OPENED,
+            OPENED,
+            cleared_at=OPENED + 60_000 if cleared else 0,
+        )
+
+    notices = tuple(
+        Notice(event, alert(n, o), "Plan less load.", n) for n, o in enumerate(objects or ("taipei-1",), 1)
+    )
+    return Notification("taipei-1-1-abc", "taipei-1", "Taipei", ZoneInfo("Asia/Taipei"), notices, "")
+
+
+class MailReceiver:
+    """A real SMTP server; `answer` is what it says to DATA."""
+
+    kind = "smtp"
+    temporary = "451 try again later"
+    permanent = "550 no such mailbox"
+
+    def __init__(self):
+        self.got = []
+        self.answer = "250 OK"
+        self.hang = None
+
+    async def handle_DATA(self, server, session, envelope):
+        if self.hang is not None:
+            await self.hang.wait()
+        if self.answer.startswith("2"):
+            self.got.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+        return self.answer
+
+    @contextlib.asynccontextmanager
+    async def serve(self):
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: SMTP(self, enable_SMTPUTF8=True, loop=loop), "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            if self.hang is not None:
+                self.hang.set()
+            server.close()
+
+    def settings(self):
+        return {
+            "kind": "smtp",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "security": "none",
+            "sender": "hallwatch@site.example",
+            "recipients": ["on-call@site.example"],
+            "timeout": "2 s",
+        }
+
+    def texts(self):
+        return [f"{m['Subject']}\n{m.get_content()}" for m in self.got]
+
+    def ids(self):
+        return [m["Message-ID"] for m in self.got]
+
+
+class HookReceiver:
+    """A real HTTP server; `answer` is its status."""
+
+    kind = "webhook"
+    temporary = 503
+    permanent = 404
+
+    def __init__(self):
+        self.got = []
+        self.answer = 204
+        self.hang = None
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            return
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        if self.hang is not None:
+            await self.hang.wait()
+        if 200 <= self.answer < 300:
+            self.got.append(({k.decode(): v.decode() for k, v in scope["headers"]}, body))
+        await send({"type": "http.response.start", "status": self.answer, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    @contextlib.asynccontextmanager
+    async def serve(self):
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.port = listening.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(self, log_level="error", lifespan="off"))
+        server.capture_signals = contextlib.nullcontext
+        task = asyncio.create_task(server.serve([listening]))
+        try:
+            yield self
+        finally:
+            if self.hang is not None:
+                self.hang.set()
+            server.should_exit = True
+            await task
+
+    def settings(self):
+        return {"kind": "webhook", "url": f"http://127.0.0.1:{self.port}/hook", "timeout": "2 s"}
+
+    def texts(self):
+        return [
+            "\n".join(
+                f"{a['severity'].upper()} {a['event']} {a['summary']} {a['object_id']} {a['value']} {a['limit']} "
+                f"{a['opened_local']} {a['advice']}"
+                for a in orjson.loads(body)["alerts"]
+            )
+            for _, body in self.got
+        ]
+
+    def ids(self):
+        return [headers["webhook-id"] for headers, _ in self.got]
+
+
+@contextlib.asynccontextmanager
+async def channel(settings):
+    notifier = build_notifiers(AlertSettings.model_validate({"channels": {"it": settings}}).channels)["it"]
+    try:
+        yield notifier
+    finally:
+        await notifier.close()
