@@ -120,6 +120,9 @@ class Decoder:
             self._tray(name, payload, received)
             return
         about = dsx.parse_topic(name)
+        if about.tag_path.startswith(self._settings.ignore_tags):
+            self.counts["ignored"] += 1
+            return
         if about.kind == "Metadata":
             self._learn(about, payload)
             return

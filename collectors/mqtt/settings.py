@@ -106,6 +106,9 @@ class MqttSettings(_Model):
         22.0, gt=0, description="Seconds without a heartbeat until a BMS counts as gone"
     )
     parked_values: int = Field(50_000, ge=0, description="Values kept while their metadata has not come")
+    ignore_tags: tuple[str, ...] = Field(
+        ("hallwatch/",), description="Beginnings of tagPaths to leave out: what Hallwatch itself publishes"
+    )
     data: Path | None = Field(
         None, description="Folder for quarantined and parked messages; memory only if absent"
     )
