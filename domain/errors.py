@@ -81,9 +81,10 @@ class StorageError(HallwatchError):
 
 
 class StoreUnavailable(StorageError):
-    """The store cannot be reached now."""
+    """The store cannot be reached now; `retry_after` is how many seconds it asked to be left alone, if it did."""
 
     retryable = True
+    retry_after: float | None = None
 
 
 class WriteRejected(StorageError):

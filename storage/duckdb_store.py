@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,14 +20,15 @@ import numpy as np
 import pyarrow as pa
 
 from domain.batch import Batch, now_ms
-from domain.errors import InputError, StorageError, StoreUnavailable
+from domain.errors import StorageError, StoreUnavailable
 from domain.points import IntArray, Point
 from storage.duckdb_tables import PartitionedTable, points_condition
 from storage.latest import LatestValues, points_are_unique
 from storage.points_json import point_from_json, point_to_json
-from storage.settings import DAY, HOUR, MINUTE, QUARTER, StorageSettings
-from storage.steps import Steps, ceil_to, combine, floor_to, roll, to_grid, top_of, total_of
-from storage.telemetry import Aggregate, Grid, StoreHealth, WriteReport
+from storage.settings import DAY, HOUR, MINUTE, StorageSettings
+from storage.steps import Steps, floor_to
+from storage.telemetry import StoreHealth, WriteReport
+from storage.tiers import TIERS, Late, TieredStore
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -45,12 +46,8 @@ STEP = {
     "held": "INTEGER",
     "count": "INTEGER",
 }
-TIERS: tuple[tuple[str, int, int], ...] = (
-    ("minute", MINUTE, DAY),
-    ("quarter", QUARTER, 5 * DAY),
-    ("hour", HOUR, 30 * DAY),
-)
-"""Name, step and span of a partition of each tier, finest first."""
+SPANS = {"minute": DAY, "quarter": 5 * DAY, "hour": 30 * DAY}
+"""Time in one partition of each tier, ms."""
 RAW_SPAN = 6 * HOUR
 REPAIR_HOURS = 24
 """Hours of late data that one pass of repair takes at once."""
@@ -58,7 +55,7 @@ ROLL_ROWS = 8_000_000
 """Raw rows that one pass of rolling up aims at."""
 
 
-class DuckDBStore:
+class DuckDBStore(TieredStore):
     """Telemetry in a DuckDB file.
 
     Parameters
@@ -76,16 +73,16 @@ class DuckDBStore:
 
     def __init__(self, path: Path, settings: StorageSettings | None = None) -> None:
         self._settings = settings or StorageSettings()
+        super().__init__(int(self._settings.max_gap_s * 1000), int(self._settings.tier_delay_s * 1000))
         self.path = path
-        self.max_gap = int(self._settings.max_gap_s * 1000)
         self._write_lock = threading.Lock()
         self._maintain_lock = threading.Lock()
         self._raw = PartitionedTable("raw", READING, RAW_SPAN)
-        self._tiers = {name: PartitionedTable(f"tier_{name}", STEP, span) for name, _, span in TIERS}
-        self._steps = {name: step for name, step, _ in TIERS}
+        self._tiers = {name: PartitionedTable(f"tier_{name}", STEP, SPANS[name]) for name in TIERS}
         self._known = LatestValues()
         self._points = 0
         self._mark = 0  # sequence of the newest mark for repair
+        self._repaired_marks = ""
         self._hot_since = time.monotonic()
         path.parent.mkdir(parents=True, exist_ok=True)
         duck = self._settings.duckdb
@@ -119,7 +116,7 @@ class DuckDBStore:
         if state.get("schema", SCHEMA_VERSION) > SCHEMA_VERSION:
             raise StorageError(f"{self.path}: written by a newer version of Hallwatch; use that one")
         begin = floor_to(now_ms(), HOUR)
-        self._rolled = {name: state.get(f"rolled_{name}", begin) for name in self._steps}
+        self._rolled = {name: state.get(f"rolled_{name}", begin) for name in TIERS}
         self._raw_floor = state.get("raw_floor", 0)
         if "schema" not in state:
             with_defaults = {"schema": SCHEMA_VERSION, "raw_floor": 0} | {
@@ -131,6 +128,7 @@ class DuckDBStore:
         self._mark = _one(con, "SELECT coalesce(max(mark), 0) FROM late")
         self._points = _one(con, "SELECT coalesce(max(point) + 1, 0) FROM points")
         self._rolling_to = self._rolled["minute"]
+        self._upkeep = con.cursor()
         self._load_newest(con)
 
     def _load_newest(self, con: duckdb.DuckDBPyConnection) -> None:
@@ -200,7 +198,7 @@ class DuckDBStore:
                     self._mark_for_repair(con, rows)
                 con.execute("COMMIT")
             except duckdb.Error as e:
-                self._rollback()
+                _rollback(con)
                 raise StoreUnavailable(f"{self.path}: {e}") from e
             self._known.update(rows)
         return WriteReport(stored=len(rows), duplicate=arrived - len(rows))
@@ -273,12 +271,6 @@ class DuckDBStore:
         con.execute("INSERT INTO late SELECT mark, point, hour FROM marks")
         con.unregister("marks")
 
-    def _rollback(self) -> None:
-        try:
-            self._con.execute("ROLLBACK")
-        except duckdb.Error:
-            log.debug("nothing to roll back")
-
     # --- reading ---------------------------------------------------------------------------------------------
 
     def _read(self, ask: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
@@ -311,63 +303,6 @@ class DuckDBStore:
 
         return self._read(ask)
 
-    def aggregate(
-        self, points: IntArray, start: int, end: int, step: int, how: Aggregate, max_gap: int | None = None
-    ) -> Grid:
-        """Return one value per point and step, over every step that overlaps [start, end)."""
-        _check_range(start, end, step)
-        steps = self._steps_of(
-            np.asarray(points, np.int32), floor_to(start, step), ceil_to(end, step), step, max_gap
-        )
-        return to_grid(steps, points, start, end, step, how)
-
-    def total(self, points: IntArray, start: int, end: int, step: int, max_gap: int | None = None) -> Grid:
-        """Return the sum of the points' time-weighted means; NaN in a step where one is missing."""
-        return total_of(self.aggregate(points, start, end, step, Aggregate.TIME_WEIGHTED, max_gap))
-
-    def top(self, points: IntArray, start: int, end: int, how: Aggregate, n: int) -> Batch:
-        """Return the `n` points with the highest aggregate over [start, end), highest first."""
-        _check_range(start, end, 1)
-        points = np.asarray(points, np.int32)
-        inner = QUARTER if end - start >= DAY else MINUTE if end - start >= HOUR else 0
-        if inner:
-            first, last = ceil_to(start, inner), floor_to(end, inner)
-            parts = [
-                self._roll_raw(points, start, first, inner, self.max_gap),
-                self._steps_of(points, first, last, inner, None),
-                self._roll_raw(points, last, end, inner, self.max_gap),
-            ]
-            steps = Steps.concat(parts)
-        else:
-            steps = self._roll_raw(points, start, end, end - start, self.max_gap)
-        return top_of(steps, start, how, n)
-
-    def _steps_of(self, points: IntArray, start: int, end: int, step: int, max_gap: int | None) -> Steps:
-        """Return the steps of [start, end), both aligned, from the coarsest tier that divides `step`."""
-        if not len(points):
-            return Steps.empty()
-        serving = [(name, s) for name, s, _ in TIERS if step % s == 0]
-        own_gap = max_gap is not None and max_gap != self.max_gap
-        if not serving or (own_gap and start >= self._raw_floor):
-            return self._roll_raw(points, start, end, step, self.max_gap if max_gap is None else max_gap)
-        parts: list[Steps] = []
-        until = start
-        rolled_until = self._rolled  # one look: rolling on replaces the whole
-        for name, _ in reversed(serving):
-            rolled = min(rolled_until[name], end)
-            if rolled > until:
-                parts.append(self._read_tier(name, points, until, rolled))
-                until = rolled
-        if until < end:
-            parts.append(self._roll_raw(points, until, end, serving[0][1], self.max_gap))
-        steps = Steps.concat(parts)
-        return steps if step == serving[-1][1] and len(parts) == 1 else combine(steps, step)
-
-    def _roll_raw(self, points: IntArray, start: int, end: int, step: int, max_gap: int) -> Steps:
-        if end <= start:
-            return Steps.empty()
-        return roll(self.read(points, start - max_gap, end), start, end, step, max_gap)
-
     def _read_tier(self, name: str, points: IntArray, start: int, end: int) -> Steps:
         wanted = np.unique(points)
 
@@ -384,125 +319,73 @@ class DuckDBStore:
     def maintain(self, now: int) -> dict[str, int]:
         """Repair and make rollups, seal what is old enough, drop what is past its retention."""
         with self._maintain_lock:
-            cursor = self._con.cursor()
             try:
-                done = {"repaired": self._repair(cursor)}
-                done["rolled"] = self._roll_forward(cursor, now)
-                done["sealed"] = self._seal(cursor)
-                done["dropped"] = self._retain(cursor, now)
+                done = {"repaired": self._repair()}
+                done["rolled"] = self._roll_forward(now)
+                done["sealed"] = self._seal()
+                done["dropped"] = self._retain(now)
             except duckdb.Error as e:
+                _rollback(self._upkeep)
                 raise StoreUnavailable(f"{self.path}: {e}") from e
-            finally:
-                cursor.close()
             return done
 
-    def _repair(self, con: duckdb.DuckDBPyConnection) -> int:
+    def _all_points(self) -> IntArray:
+        return np.arange(max(self._points, len(self._known.observed)), dtype=np.int32)
+
+    def _raw_from(self) -> int:
+        return self._raw_floor
+
+    def _repair(self) -> int:
         """Roll up again the hours of the points that late readings landed in."""
         with self._write_lock:  # all marks up to this one are committed, and so are their readings
             last_mark = self._mark
+        con = self._upkeep
         rows = 0
         while True:
             low = _one(con, f"SELECT coalesce(min(hour), -1) FROM late WHERE mark <= {last_mark}")
             if low < 0:
                 return rows
-            high = low + REPAIR_HOURS
-            found = con.execute(
-                "SELECT DISTINCT point, hour FROM late WHERE mark <= ? AND hour < ?", [last_mark, high]
-            ).fetchnumpy()
-            high = int(np.max(np.asarray(found["hour"]))) + 1
-            points = np.unique(found["point"])
-            fresh = self._roll_raw(points, low * HOUR, high * HOUR, MINUTE, self.max_gap)
-            con.execute("BEGIN")
-            for name, step, _ in TIERS:
-                fresh = fresh if step == MINUTE else combine(fresh, step)
-                limit = min(self._rolled[name], high * HOUR)
-                done = fresh.take(fresh.start < limit)
-                rows += self._replace(con, name, points, done, low * HOUR, limit)
-            con.execute("DELETE FROM late WHERE mark <= ? AND hour < ?", [last_mark, high])
-            con.execute("COMMIT")
+            marks = f"FROM late WHERE mark <= {last_mark} AND hour < {low + REPAIR_HOURS}"
+            high = _one(con, f"SELECT max(hour) {marks}")
+            points = np.asarray(
+                con.execute(f"SELECT DISTINCT point {marks} ORDER BY 1").fetchnumpy()["point"]
+            )
+            self._repaired_marks = f"DELETE {marks}"
+            rows += self._repair_hours(Late(points, low, high))
 
-    def _replace(
-        self, con: duckdb.DuckDBPyConnection, name: str, points: IntArray, fresh: Steps, start: int, end: int
-    ) -> int:
-        """Put rolled-up rows in the place of those that are there.
-
-        Where raw readings were dropped already, of two rows the one made of more readings stays.
-        """
-        if end <= start:
-            return 0
-        table = self._tiers[name]
-        final = min(max(self._raw_floor, start), end)
-        if final > start and len(fresh):
-            there = self._read_tier(name, points, start, final)
-            fresh = _fuller(there, fresh)
-            points_final = np.unique(fresh.point)
-            table.delete(con, start, final, points_condition(con, points_final, self._points))
-        if end > final:
-            table.delete(con, final, end, points_condition(con, points, self._points))
-        if len(fresh):
-            table.insert(con, {c: getattr(fresh, c) for c in STEP})
-        return len(fresh)
-
-    def _roll_forward(self, con: duckdb.DuckDBPyConnection, now: int) -> int:
-        """Make the rollups of the time that has passed since the last call."""
-        target = floor_to(now - int(self._settings.tier_delay_s * 1000), MINUTE)
-        rows = 0
-        while self._rolled["minute"] < target:
-            start = self._rolled["minute"]
-            reach = self._raw.select("observed", start - self.max_gap, target)
-            if not _one(con, f"SELECT count(*) FROM (SELECT 1 FROM ({reach}) LIMIT 1)"):
-                end = target
-                fresh = Steps.empty()
-            else:
-                end = self._roll_end(con, start, target)
-                with self._write_lock:  # from here on, a reading before `end` is late
-                    self._rolling_to = end
-                everything = np.arange(max(self._points, len(self._known.observed)), dtype=np.int32)
-                fresh = self._roll_raw(everything, start, end, MINUTE, self.max_gap)
-            rows += self._roll_up(con, fresh, end)
-        return rows
-
-    def _roll_end(self, con: duckdb.DuckDBPyConnection, start: int, target: int) -> int:
-        """Return how far one pass goes, so that it takes about `ROLL_ROWS` raw rows."""
-        count = _one(con, f"SELECT count(*) FROM ({self._raw.select('observed', start, target)})")
-        minutes = (target - start) // MINUTE
-        return start + max(1, min(minutes, minutes * ROLL_ROWS // max(count, 1))) * MINUTE
-
-    def _roll_up(self, con: duckdb.DuckDBPyConnection, minutes: Steps, end: int) -> int:
-        """Write the minutes up to `end`, and the quarters and hours that are complete with them."""
-        with self._write_lock:
-            self._rolling_to = end
+    def _keep_repaired(self, late: Late, rows: Mapping[str, Steps]) -> None:
+        con = self._upkeep
         con.execute("BEGIN")
-        rows = 0
-        finer: tuple[str, Steps] | None = None
-        rolled: dict[str, int] = {}
-        for name, step, _ in TIERS:
-            start, until = self._rolled[name], floor_to(end, step)
-            if finer is None:
-                fresh = minutes
-            elif until > start:
-                # the finer rows of this step: those written before, and those of this pass
-                before = self._read_tier(
-                    finer[0], self._all_points(), start, min(until, self._rolled[finer[0]])
-                )
-                fresh = combine(Steps.concat([before, finer[1].take(finer[1].start < until)]), step)
-            else:
-                fresh = Steps.empty()
+        for name, fresh in rows.items():
+            where = points_condition(con, late.points, self._points)
+            self._tiers[name].delete(con, late.first * HOUR, (late.last + 1) * HOUR, where)
             if len(fresh):
-                rows += self._tiers[name].insert(con, {c: getattr(fresh, c) for c in STEP})
-            rolled[name] = max(until, start)
-            finer = (name, fresh)
-        con.executemany(
-            "UPDATE state SET value = ? WHERE name = ?", [[v, f"rolled_{n}"] for n, v in rolled.items()]
-        )
+                self._tiers[name].insert(con, {c: getattr(fresh, c) for c in STEP})
+        con.execute(self._repaired_marks)
         con.execute("COMMIT")
-        self._rolled = rolled
-        return rows
 
-    def _all_points(self) -> IntArray:
-        return np.arange(max(self._points, len(self._known.observed)), dtype=np.int32)
+    def _next_pass(self, start: int, target: int) -> int | None:
+        reach = self._raw.select("observed", start - self.max_gap, target)
+        count = _one(self._upkeep, f"SELECT count(*) FROM ({reach})")
+        if not count:
+            end = None
+        else:
+            minutes = (target - start) // MINUTE
+            end = start + max(1, min(minutes, minutes * ROLL_ROWS // count)) * MINUTE
+        with self._write_lock:  # from here on, a reading from before `end` is late
+            self._rolling_to = target if end is None else end
+        return end
 
-    def _seal(self, con: duckdb.DuckDBPyConnection) -> int:
+    def _keep_rolled(self, rows: Mapping[str, Steps], rolled: dict[str, int]) -> None:
+        con = self._upkeep
+        con.execute("BEGIN")
+        for name, fresh in rows.items():
+            if len(fresh):
+                self._tiers[name].insert(con, {c: getattr(fresh, c) for c in STEP})
+            con.execute("UPDATE state SET value = ? WHERE name = ?", [rolled[name], f"rolled_{name}"])
+        con.execute("COMMIT")
+
+    def _seal(self) -> int:
         """Sort hot tables into their partitions when they are large or old enough."""
         old = time.monotonic() - self._hot_since > self._settings.duckdb.seal_after_s
         moved = 0
@@ -510,18 +393,18 @@ class DuckDBStore:
             if len(table.layout.hot) > 1 or (
                 table.hot_rows and (old or table.hot_rows >= self._settings.duckdb.seal_rows)
             ):
-                moved += self._seal_table(con, table)
+                moved += self._seal_table(table)
         if old:
             self._hot_since = time.monotonic()
         return moved
 
-    def _seal_table(self, con: duckdb.DuckDBPyConnection, table: PartitionedTable) -> int:
+    def _seal_table(self, table: PartitionedTable) -> int:
         with self._write_lock:
             if table is self._raw:
                 self._keep_newest()
             if table.hot_rows:
                 table.freeze(self._con)
-        return table.seal(con)
+        return table.seal(self._upkeep)
 
     def _keep_newest(self) -> None:
         """Write down the newest readings, so that opening need not search the sealed partitions."""
@@ -534,7 +417,8 @@ class DuckDBStore:
         con.unregister("incoming")
         con.execute("COMMIT")
 
-    def _retain(self, con: duckdb.DuckDBPyConnection, now: int) -> int:
+    def _retain(self, now: int) -> int:
+        con = self._upkeep
         keep = self._settings.retention.milliseconds()
         idle = self._settings.duckdb.seal_after_s
         dropped = 0
@@ -575,17 +459,6 @@ class DuckDBStore:
             self._con.close()
 
 
-def _fuller(there: Steps, fresh: Steps) -> Steps:
-    """Return the fresh rows that are made of no fewer readings than those that are there."""
-    if not len(there):
-        return fresh
-    known = there.point.astype(np.int64) << 40 | there.start // MINUTE
-    asked = fresh.point.astype(np.int64) << 40 | fresh.start // MINUTE
-    at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
-    poorer = (known[at] == asked) & (there.count[at] > fresh.count)
-    return fresh.take(~poorer)
-
-
 def _without_repeats(batch: Batch) -> Batch:
     """Of readings of one point at one time keep the one that came last."""
     order = np.lexsort((batch.observed, batch.point))  # stable: arrival decides among equals
@@ -602,13 +475,13 @@ def _batch(found: dict[str, Any]) -> Batch:
     return Batch(found["point"], found["observed"], found["value"], found["quality"], now_ms())
 
 
+def _rollback(con: duckdb.DuckDBPyConnection) -> None:
+    try:
+        con.execute("ROLLBACK")
+    except duckdb.Error:
+        log.debug("nothing to roll back")
+
+
 def _one(con: duckdb.DuckDBPyConnection, sql: str) -> int:
     row = con.execute(sql).fetchone()
     return int(row[0]) if row is not None else 0
-
-
-def _check_range(start: int, end: int, step: int) -> None:
-    if end < start or step <= 0:
-        raise InputError(
-            f"range {start}..{end} with step {step}: the end is before the start, or the step not positive"
-        )

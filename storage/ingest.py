@@ -230,7 +230,7 @@ class Ingest:
             except StoreUnavailable as e:
                 if not self.store_away:
                     log.error("the store is away, readings go to the spool: %s", e)
-                self._away_until = time.monotonic() + self._settings.retry_s
+                self._leave_alone(e)
             else:
                 self._came_back()
                 return
@@ -248,6 +248,10 @@ class Ingest:
         self.counters.duplicate += report.duplicate
         for reason, refused in report.refused:
             self._set_aside(refused, reason)
+
+    def _leave_alone(self, e: StorageError) -> None:
+        asked = e.retry_after if isinstance(e, StoreUnavailable) else None
+        self._away_until = time.monotonic() + max(self._settings.retry_s, asked or 0.0)
 
     def _came_back(self) -> None:
         if self.store_away:
@@ -276,11 +280,11 @@ class Ingest:
             self.counters.stored, self.counters.duplicate = before  # counted as spooled, and now as drained
         except StoreUnavailable as e:
             log.info("the store is still away: %s", e)
-            self._away_until = time.monotonic() + self._settings.retry_s
+            self._leave_alone(e)
             return False
-        except StorageError:
+        except StorageError as e:
             log.exception("a part of the spool cannot be stored, it is tried again")
-            self._away_until = time.monotonic() + self._settings.retry_s
+            self._leave_alone(e)
             return False
         self._came_back()
         self.spool.done(taken)

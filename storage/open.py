@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from domain.errors import InputError
+import logging
+
+from domain.errors import InputError, StoreUnavailable
 from domain.points import PointRegistry
 from storage.settings import StorageSettings, StoreKind
 from storage.telemetry import TelemetryStore
+
+log = logging.getLogger(__name__)
 
 DATABASE_FILE = "telemetry.duckdb"
 
@@ -20,8 +24,8 @@ def open_store(settings: StorageSettings, registry: PointRegistry) -> TelemetryS
     InputError
         If `registry` already gave an index of a kept point to another one.
     StoreUnavailable
-        If an embedded store is held by another process. An InfluxDB that is away is no error: its points are
-        learnt from its readings' collectors, and readings wait in the spool.
+        If an embedded store is held by another process. An InfluxDB that is away is no error: points
+        are learnt from the collectors, and readings wait in the spool.
     """
     store: TelemetryStore
     if settings.kind is StoreKind.DUCKDB:
@@ -29,7 +33,15 @@ def open_store(settings: StorageSettings, registry: PointRegistry) -> TelemetryS
 
         store = DuckDBStore(settings.path / DATABASE_FILE, settings)
     else:
-        raise NotImplementedError("InfluxDB comes with the next commit")
+        from storage.influxdb_store import InfluxStore
+
+        store = InfluxStore(settings, registry)
+        try:
+            for point in store.load_points():
+                registry.register(point)
+        except StoreUnavailable as e:
+            log.warning("points are learnt from the collectors until the store is back: %s", e)
+        return store
     for index, point in enumerate(store.load_points()):
         if index < len(registry) and registry[index].key != point.key:
             store.close()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.servers.process import ServerProcess, free_port
+from tests.servers.process import ServerProcess, free_port, listening
 
 INFLUXD = """
 reporting-disabled = true
@@ -38,7 +39,7 @@ bind-address = "127.0.0.1:{rpc}"
 # influxdb-client is what is tested.
 NGINX = """
 daemon off;
-worker_processes 1;
+{user}worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx-error.log warn;
 events {{ worker_connections 256; }}
@@ -99,6 +100,7 @@ class InfluxServer:
         (folder / "nginx.conf").write_text(
             NGINX.format(
                 folder=folder,
+                user="user root;\n" if os.geteuid() == 0 else "",  # workers write into the folder too
                 http=http,
                 port=self.port,
                 token=self.token,
@@ -124,7 +126,7 @@ class InfluxServer:
                 str(folder / "nginx-error.log"),
             ],
             folder,
-            lambda: self._listens(),
+            lambda: listening(self.port),
         )
 
     def _pong(self, port: int) -> bool:
@@ -133,11 +135,6 @@ class InfluxServer:
                 return bool(answer.status == 204)
         except OSError:
             return False
-
-    def _listens(self) -> bool:
-        from tests.servers.process import listening
-
-        return listening(self.port)
 
     def start(self) -> None:
         """Start what does not run of the two."""

@@ -1,0 +1,252 @@
+"""Talking to an InfluxDB server: writing lines, asking InfluxQL, setting up retention.
+
+Writes go through influxdb-client, one blocking request at a time. Its batching API is not used: that one gives up
+after a while and tells only a callback.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import influxdb_client
+import orjson
+import urllib3
+from influxdb_client.rest import ApiException
+from influxdb_client.service import write_service
+
+from domain.errors import StorageError, StoreUnavailable
+from storage.influxdb_lines import identifier
+from storage.settings import InfluxSettings
+
+log = logging.getLogger(__name__)
+
+Series = tuple[str, str, list[str], list[list[Any]]]
+"""Measurement, value of the tag ``key``, columns, rows."""
+REFUSES_LINES = {400, 422}
+TOO_LARGE = 413
+
+
+class InfluxWire:
+    """One server, one token.
+
+    Raises
+    ------
+    StorageError
+        If the token or the certificate file cannot be used.
+    """
+
+    def __init__(self, settings: InfluxSettings) -> None:
+        self._settings = settings
+        self.version = ""
+        token = settings.token()
+        verify: bool | str = settings.verify_tls
+        if settings.ca_file is not None:
+            if not settings.ca_file.is_file():
+                raise StorageError(f"storage.influxdb.ca_file: {settings.ca_file} is not a file")
+            verify = str(settings.ca_file)
+        library: Any = influxdb_client  # not typed
+        self._client = library.InfluxDBClient(
+            url=settings.url,
+            token=token,
+            org=settings.org,
+            timeout=int(settings.timeout_s * 1000),
+            verify_ssl=settings.verify_tls,
+            ssl_ca_cert=str(settings.ca_file) if settings.ca_file else None,
+        )
+        services: Any = write_service
+        self._writes = services.WriteService(self._client.api_client)
+        context: Any = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+        self._http = httpx.Client(
+            base_url=settings.url,
+            headers={"Authorization": f"Token {token}"} if token else {},
+            timeout=settings.timeout_s,
+            verify=context,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+        self._http.close()
+
+    # --- writing ---------------------------------------------------------------------------------------------
+
+    def write(self, policy: str, lines: list[str]) -> dict[int, str]:
+        """Write lines (times in ms) into a retention policy; return the refused ones, by number, with the reason.
+
+        Raises
+        ------
+        StoreUnavailable
+            If the server does not take them now; none needs to be assumed written.
+        """
+        refused: dict[int, str] = {}
+        size = self._settings.lines_per_request
+        for first in range(0, len(lines), size):
+            refused |= {
+                first + n: why for n, why in self._write_part(policy, lines[first : first + size]).items()
+            }
+        return refused
+
+    def _write_part(self, policy: str, lines: list[str]) -> dict[int, str]:
+        try:
+            self._post(policy, lines)
+        except ApiException as e:
+            if e.status not in REFUSES_LINES and not (e.status == TOO_LARGE and len(lines) > 1):
+                raise self._unavailable(e) from e
+            if len(lines) == 1:
+                return {0: _reason(e)}
+            # Writing twice changes nothing: halve until the refused lines stand alone.
+            half = len(lines) // 2
+            left = self._write_part(policy, lines[:half])
+            right = self._write_part(policy, lines[half:])
+            return left | {half + n: why for n, why in right.items()}
+        except (urllib3.exceptions.HTTPError, OSError) as e:
+            raise StoreUnavailable(f"{self._settings.url}: {e}") from e
+        return {}
+
+    def _post(self, policy: str, lines: list[str]) -> None:
+        self._writes.post_write(
+            org=self._settings.org,
+            bucket=f"{self._settings.database}/{policy}",
+            # the fastest level: on a site network the time of higher ones is not won back
+            body=gzip.compress("\n".join(lines).encode(), compresslevel=1),
+            precision="ms",
+            content_encoding="gzip",
+            content_type="text/plain; charset=utf-8",
+        )
+
+    def _unavailable(self, e: ApiException) -> StoreUnavailable:
+        hint = {
+            401: "set the token (storage.influxdb.token_env or token_file)",
+            403: "the token may not write here",
+            404: f"the database or bucket {self._settings.database} does not exist",
+        }.get(int(e.status or 0), _reason(e))
+        error = StoreUnavailable(f"{self._settings.url}: {e.status}: {hint}")
+        wait = str(dict(e.headers or {}).get("Retry-After", ""))
+        error.retry_after = float(wait) if wait.isdigit() else None
+        return error
+
+    # --- asking ----------------------------------------------------------------------------------------------
+
+    def query(self, text: str, policy: str = "raw") -> Iterator[Series]:
+        """Ask InfluxQL (several statements separated by ``;``); yield the series of the answers.
+
+        Raises
+        ------
+        StoreUnavailable
+            If the server does not answer.
+        StorageError
+            If it refuses the question, or cuts the answer short.
+        """
+        answer = self._ask(text, {"db": self._settings.database, "rp": policy, "epoch": "ms"})
+        for result in orjson.loads(answer).get("results", []):
+            if "error" in result:
+                raise StorageError(f"{self._settings.url}: {result['error']}")
+            for series in result.get("series", ()):
+                if series.get("partial") or result.get("partial"):
+                    raise StorageError(
+                        f"{self._settings.url}: the answer was cut short; set max-row-limit = 0 on the server"
+                    )
+                yield (
+                    series.get("name", ""),
+                    series.get("tags", {}).get("key", ""),
+                    series["columns"],
+                    series["values"],
+                )
+
+    def _ask(self, text: str, parameters: dict[str, str]) -> bytes:
+        try:
+            answer = self._http.post("/query", params=parameters, data={"q": text})
+        except httpx.HTTPError as e:
+            raise StoreUnavailable(f"{self._settings.url}: {e or type(e).__name__}") from e
+        if answer.status_code == 400:
+            raise StorageError(f"{self._settings.url}: {answer.text[:300]}")
+        if answer.status_code == 404 and b"not found" in answer.content:
+            return b"{}"  # 2.x and 3.x: no such database yet
+        if answer.status_code >= 300:
+            raise StoreUnavailable(f"{self._settings.url}: {answer.status_code}: {answer.text[:200]}")
+        return answer.content
+
+    def ping(self) -> str:
+        """Return the server's version, such as ``1.6.7``; remembered in `version`.
+
+        Raises
+        ------
+        StoreUnavailable
+            If it does not answer.
+        """
+        try:
+            answer = self._http.get("/ping")
+        except httpx.HTTPError as e:
+            raise StoreUnavailable(f"{self._settings.url}: {e or type(e).__name__}") from e
+        if answer.status_code in {401, 403}:
+            raise StoreUnavailable(f"{self._settings.url}: {answer.status_code}: the token is refused")
+        if answer.status_code >= 300:
+            raise StoreUnavailable(f"{self._settings.url}: {answer.status_code}")
+        told = answer.headers.get("X-Influxdb-Version", "")
+        if not told and answer.content[:1] == b"{":  # 3.x tells it in the body
+            told = str(orjson.loads(answer.content).get("version", ""))
+        self.version = told.lstrip("v") or "unknown"
+        return self.version
+
+    # --- set-up ----------------------------------------------------------------------------------------------
+
+    def set_up(self, keep_ms: dict[str, int | None]) -> None:
+        """Create what readings are written into, with its retention: 1.x by InfluxQL, 2.x by its API.
+
+        On 3.x, or where the token may not, `docs/how-to/influxdb.md` says what an administrator runs once.
+        """
+        major = self.version.partition(".")[0]
+        if major == "1":
+            self._set_up_1x(keep_ms)
+        elif major == "2":
+            self._set_up_2x(keep_ms)
+        else:
+            log.warning("InfluxDB %s: databases and retention are left to its administrator", self.version)
+
+    def _set_up_1x(self, keep_ms: dict[str, int | None]) -> None:
+        database = identifier(self._settings.database)
+        statements = [f"CREATE DATABASE {database}"]
+        for policy, keep in keep_ms.items():
+            duration = "INF" if keep is None else f"{max(keep, 3_600_000) // 60_000}m"
+            name = identifier(policy)
+            statements.append(
+                f"CREATE RETENTION POLICY {name} ON {database} DURATION {duration} REPLICATION 1"
+            )
+            statements.append(f"ALTER RETENTION POLICY {name} ON {database} DURATION {duration}")
+        for statement in statements:
+            for result in orjson.loads(self._ask(statement, {})).get("results", []):
+                if "error" in result and "already exists" not in result["error"]:
+                    log.warning("InfluxDB: %s: %s", statement, result["error"])
+
+    def _set_up_2x(self, keep_ms: dict[str, int | None]) -> None:
+        library: Any = influxdb_client
+        buckets = self._client.buckets_api()
+        try:
+            for policy, keep in keep_ms.items():
+                name = f"{self._settings.database}/{policy}"
+                rules = library.BucketRetentionRules(
+                    type="expire", every_seconds=0 if keep is None else keep // 1000
+                )
+                there = buckets.find_bucket_by_name(name)
+                if there is None:
+                    buckets.create_bucket(bucket_name=name, retention_rules=rules, org=self._settings.org)
+                else:
+                    there.retention_rules = [rules]
+                    buckets.update_bucket(there)
+        except ApiException as e:
+            log.warning("InfluxDB: buckets were not set up (%s); see docs/how-to/influxdb.md", _reason(e))
+        except (urllib3.exceptions.HTTPError, OSError) as e:
+            raise StoreUnavailable(f"{self._settings.url}: {e}") from e
+
+
+def _reason(e: ApiException) -> str:
+    try:
+        told = orjson.loads(e.body or b"{}")
+        return str(told.get("error") or told.get("message") or e.reason)
+    except orjson.JSONDecodeError:
+        return str(e.body or e.reason)[:300]

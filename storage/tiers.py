@@ -1,0 +1,228 @@
+"""Rollups: how they are made, repaired and read. Both stores share this; they bring only the reading and writing.
+
+Rollups are a function of the raw readings: a minute is rolled up once it is over, quarters and hours from the finer
+tier, and whole hours of a point again from its raw readings when a late one lands in them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from domain.batch import Batch
+from domain.errors import InputError
+from domain.points import IntArray
+from storage.settings import DAY, HOUR, MINUTE, QUARTER
+from storage.steps import Steps, ceil_to, combine, floor_to, roll, to_grid, top_of, total_of
+from storage.telemetry import Aggregate, Grid
+
+TIERS: Mapping[str, int] = {"minute": MINUTE, "quarter": QUARTER, "hour": HOUR}
+"""Step of each tier, ms, finest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Hours [first, last] (multiples of an hour since 1970) of some points that must be rolled up again."""
+
+    points: IntArray
+    first: int
+    last: int
+
+
+class TieredStore(ABC):
+    """The part of a telemetry store that knows about tiers.
+
+    Parameters
+    ----------
+    max_gap
+        How long a value holds when nothing follows it, ms.
+    tier_delay
+        How long after its end a minute waits for stragglers, ms.
+    """
+
+    def __init__(self, max_gap: int, tier_delay: int) -> None:
+        self.max_gap = max_gap
+        self._tier_delay = tier_delay
+        self._rolled: dict[str, int] = {}
+        """Until when each tier is complete; replaced as a whole, never changed."""
+        self._carry: tuple[int, Batch] | None = None
+        """Until when the last pass rolled, and the newest reading of each point before that."""
+
+    # --- what a store brings ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def read(self, points: IntArray, start: int, end: int) -> Batch:
+        """Return raw readings, ordered by point, then by time."""
+
+    @abstractmethod
+    def _read_tier(self, name: str, points: IntArray, start: int, end: int) -> Steps:
+        """Return a tier's rows, ordered by point, then by start."""
+
+    @abstractmethod
+    def _all_points(self) -> IntArray:
+        """Return every point that may have readings."""
+
+    @abstractmethod
+    def _raw_from(self) -> int:
+        """Return since when the raw readings are complete; earlier ones may have been dropped."""
+
+    @abstractmethod
+    def _next_pass(self, start: int, target: int) -> int | None:
+        """Return how far the pass that begins at `start` goes; None where there is nothing until `target`."""
+
+    @abstractmethod
+    def _keep_rolled(self, rows: Mapping[str, Steps], rolled: dict[str, int]) -> None:
+        """Write new rows of each tier, and how far the tiers are complete."""
+
+    @abstractmethod
+    def _keep_repaired(self, late: Late, rows: Mapping[str, Steps]) -> None:
+        """Put rows in the place of those of these points and hours."""
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    def aggregate(
+        self, points: IntArray, start: int, end: int, step: int, how: Aggregate, max_gap: int | None = None
+    ) -> Grid:
+        """Return one value per point and step, over every step that overlaps [start, end).
+
+        With a `max_gap` other than the store's own, raw readings are used as far back as they reach.
+        """
+        _check_range(start, end, step)
+        points = np.asarray(points, np.int32)
+        steps = self._steps_of(points, floor_to(start, step), ceil_to(end, step), step, max_gap)
+        return to_grid(steps, points, start, end, step, how)
+
+    def total(self, points: IntArray, start: int, end: int, step: int, max_gap: int | None = None) -> Grid:
+        """Return the sum of the points' time-weighted means; NaN in a step where one is missing."""
+        return total_of(self.aggregate(points, start, end, step, Aggregate.TIME_WEIGHTED, max_gap))
+
+    def top(self, points: IntArray, start: int, end: int, how: Aggregate, n: int) -> Batch:
+        """Return the `n` points with the highest aggregate over [start, end), highest first."""
+        _check_range(start, end, 1)
+        points = np.asarray(points, np.int32)
+        inner = QUARTER if end - start >= DAY else MINUTE if end - start >= HOUR else 0
+        if not inner:
+            steps = self._roll_raw(points, start, end, max(end - start, 1), self.max_gap)
+            return top_of(steps, start, how, n)
+        first, last = ceil_to(start, inner), floor_to(end, inner)
+        parts = [
+            self._roll_raw(points, start, first, inner, self.max_gap),
+            self._steps_of(points, first, last, inner, None),
+            self._roll_raw(points, last, end, inner, self.max_gap),
+        ]
+        return top_of(Steps.concat(parts), start, how, n)
+
+    def _steps_of(self, points: IntArray, start: int, end: int, step: int, max_gap: int | None) -> Steps:
+        """Return the steps of [start, end), both aligned, from the coarsest tier that divides `step`."""
+        if not len(points):
+            return Steps.empty()
+        serving = [name for name, s in TIERS.items() if step % s == 0]
+        own_gap = max_gap is not None and max_gap != self.max_gap and start >= self._raw_from()
+        if not serving or own_gap:
+            return self._roll_raw(points, start, end, step, self.max_gap if max_gap is None else max_gap)
+        parts: list[Steps] = []
+        until = start
+        rolled = self._rolled  # one look: rolling on replaces the whole
+        for name in reversed(serving):
+            if (limit := min(rolled[name], end)) > until:
+                parts.append(self._read_tier(name, points, until, limit))
+                until = limit
+        if until < end:
+            parts.append(self._roll_raw(points, until, end, MINUTE, self.max_gap))
+        steps = Steps.concat(parts)
+        return steps if step == TIERS[serving[-1]] and len(parts) == 1 else combine(steps, step)
+
+    def _roll_raw(self, points: IntArray, start: int, end: int, step: int, max_gap: int) -> Steps:
+        if end <= start or not len(points):
+            return Steps.empty()
+        return roll(self.read(points, start - max_gap, end), start, end, step, max_gap)
+
+    # --- making and repairing --------------------------------------------------------------------------------
+
+    def _roll_forward(self, now: int) -> int:
+        """Make the rollups of the time that has passed since the last call; return the rows written."""
+        target = floor_to(now - self._tier_delay, MINUTE)
+        written = 0
+        while (start := self._rolled["minute"]) < target:
+            end = self._next_pass(start, target)
+            minutes = Steps.empty() if end is None else self._roll_pass(start, end)
+            end = target if end is None else end
+            rows: dict[str, Steps] = {"minute": minutes}
+            rolled = {"minute": end}
+            for finer, name in (("minute", "quarter"), ("quarter", "hour")):
+                step, since = TIERS[name], self._rolled[name]
+                until = max(since, floor_to(end, step))
+                rows[name] = Steps.empty()
+                if until > since:
+                    # the finer rows of these steps: those written before, and those of this pass
+                    before = self._read_tier(
+                        finer, self._all_points(), since, min(until, self._rolled[finer])
+                    )
+                    now_made = rows[finer].take(rows[finer].start < until)
+                    rows[name] = combine(Steps.concat([before, now_made]), step)
+                rolled[name] = until
+            self._keep_rolled(rows, rolled)
+            self._rolled = rolled
+            written += sum(len(r) for r in rows.values())
+        return written
+
+    def _roll_pass(self, start: int, end: int) -> Steps:
+        """Roll [start, end) up to minutes; what was newest before comes from the pass before where it can."""
+        if self._carry is not None and self._carry[0] == start:
+            readings = _before(self._carry[1], self.read(self._all_points(), start, end))
+        else:
+            readings = self.read(self._all_points(), start - self.max_gap, end)
+        newest = np.append(readings.point[1:] != readings.point[:-1], True)[: len(readings)]
+        carry = readings.take(newest)
+        self._carry = (end, carry.take(carry.observed >= end - self.max_gap))
+        return roll(readings, start, end, MINUTE, self.max_gap)
+
+    def _repair_hours(self, late: Late) -> int:
+        """Roll whole hours of some points up again from their raw readings; return the rows written."""
+        start, end = late.first * HOUR, (late.last + 1) * HOUR
+        rolled = self._rolled
+        fresh = self._roll_raw(late.points, start, end, MINUTE, self.max_gap)
+        rows: dict[str, Steps] = {}
+        for name, step in TIERS.items():
+            fresh = fresh if step == MINUTE else combine(fresh, step)
+            done = fresh.take(fresh.start < min(rolled[name], end))
+            rows[name] = self._fuller(name, late.points, done, start, end)
+        self._keep_repaired(late, rows)
+        if self._carry is not None and end > self._carry[0] - HOUR:
+            self._carry = None  # it may have missed what came late
+        return sum(len(r) for r in rows.values())
+
+    def _fuller(self, name: str, points: IntArray, fresh: Steps, start: int, end: int) -> Steps:
+        """Keep, where raw readings may have been dropped already, the row that is made of more readings."""
+        limit = min(self._raw_from(), end)
+        if start >= limit:
+            return fresh
+        there = self._read_tier(name, points, start, limit)
+        if not len(there):
+            return fresh
+        both = Steps.concat([there, fresh])
+        both = both.take(np.lexsort((both.count, both.start, both.point)))  # stable: fresh wins a tie
+        last = np.append((both.point[1:] != both.point[:-1]) | (both.start[1:] != both.start[:-1]), True)
+        return both.take(last)
+
+
+def _before(first: Batch, then: Batch) -> Batch:
+    """Put one earlier reading of some points before the readings of these points, keeping the order by point."""
+    at = np.searchsorted(then.point, first.point)
+    return Batch(
+        np.insert(then.point, at, first.point),
+        np.insert(then.observed, at, first.observed),
+        np.insert(then.value, at, first.value),
+        np.insert(then.quality, at, first.quality),
+        then.received,
+    )
+
+
+def _check_range(start: int, end: int, step: int) -> None:
+    if end < start or step <= 0:
+        raise InputError(
+            f"range {start} to {end} by {step} ms: the end is before the start, or the step is not positive"
+        )
