@@ -17,8 +17,9 @@ from dashboard import frames
 from dashboard.auth import Guard, Session, Sessions, current_session, login_router
 from dashboard.broadcast import Broadcaster
 from dashboard.components.frame import LIVE, frame
-from dashboard.data import SPANS, ConsoleData
+from dashboard.data import ConsoleData
 from dashboard.pages import alerts, health, overview, rack
+from dashboard.views import SPANS
 from domain.errors import HallwatchError
 from storage.accounts import Accounts
 
@@ -124,7 +125,7 @@ class _OnePage:
 def _build(server: FastAPI, data: ConsoleData, broadcaster: Broadcaster, sessions: Sessions) -> Dash:
     app = Dash(
         "hallwatch",
-        server=server,
+        server=server,  # type: ignore[arg-type]  # Dash's own types know only Flask
         backend="fastapi",
         assets_folder=str(Path(__file__).parent / "assets"),
         serve_locally=True,
@@ -152,7 +153,7 @@ def _session() -> Session:
 
 
 def _register_live(app: Dash, data: ConsoleData, broadcaster: Broadcaster, sessions: Sessions) -> None:
-    @app.callback(websocket=True, persistent=True)  # type: ignore[untyped-decorator]
+    @app.callback(websocket=True, persistent=True)
     async def live() -> None:
         """Send one viewer what changed, for as long as its window is open.
 
@@ -180,7 +181,7 @@ def _register_live(app: Dash, data: ConsoleData, broadcaster: Broadcaster, sessi
 
 
 def _register_pages(app: Dash, data: ConsoleData) -> None:
-    @app.callback(Output("page", "children"), Input("url", "pathname"))  # type: ignore[untyped-decorator]
+    @app.callback(Output("page", "children"), Input("url", "pathname"))
     async def page(path: str | None) -> Any:
         """Return the page at an address."""
         path = path or "/"
@@ -193,9 +194,13 @@ def _register_pages(app: Dash, data: ConsoleData) -> None:
         name = rack_in(path, data)
         if name:
             return rack.layout(data.site, name)
-        return rack.unknown(unquote(path.removeprefix("/rack/"))) if path.startswith("/rack/") else _nothing(path)
+        return (
+            rack.unknown(unquote(path.removeprefix("/rack/")))
+            if path.startswith("/rack/")
+            else _nothing(path)
+        )
 
-    @app.callback(  # type: ignore[untyped-decorator]
+    @app.callback(
         Output("rack-history", "data"),
         Input("rack-span", "value"),
         Input("rack-shown", "data"),
@@ -206,9 +211,9 @@ def _register_pages(app: Dash, data: ConsoleData) -> None:
         if span not in SPANS or rack_id not in data.site.racks:
             return no_update
         found = await asyncio.to_thread(data.rack_history, rack_id, span)
-        return frames.rack_history(found, rack_id, span, data.site.zone)
+        return frames.rack_history(found, rack_id, span, data.clock(), data.site.zone)
 
-    @app.callback(Output("alert-history", "data"), Input("alert-change", "data"))  # type: ignore[untyped-decorator]
+    @app.callback(Output("alert-history", "data"), Input("alert-change", "data"))
     async def alert_history(_change: str) -> Any:
         """Return the newest alerts of every state, whenever an alert opened, was taken or cleared."""
         found = await asyncio.to_thread(data.alert_history)
@@ -220,7 +225,7 @@ def _nothing(path: str) -> html.Div:
 
 
 def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster) -> None:
-    @app.callback(  # type: ignore[untyped-decorator]
+    @app.callback(
         Output("acknowledge-answer", "data"),
         Input("acknowledge-request", "data"),
         prevent_initial_call=True,
@@ -241,15 +246,27 @@ def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster
 
 def _register_painting(app: Dash) -> None:
     """Connect the stores to the functions of ``assets/`` that paint them."""
-    for name in (*(f"live-{section}" for section in LIVE), "rack-history", "alert-history", "acknowledge-answer"):
-        app.clientside_callback(
+    for name in (
+        *(f"live-{section}" for section in LIVE),
+        "rack-history",
+        "alert-history",
+        "acknowledge-answer",
+    ):
+        app.clientside_callback(  # type: ignore[no-untyped-call]
             ClientsideFunction("console", "take"), Input(name, "data"), State(name, "id")
         )
-    for name in ("floor-metric", "forecast-span", "gpu-metric", "alert-state", "alert-severity", "alert-text"):
-        app.clientside_callback(
+    for name in (
+        "floor-metric",
+        "forecast-span",
+        "gpu-metric",
+        "alert-state",
+        "alert-severity",
+        "alert-text",
+    ):
+        app.clientside_callback(  # type: ignore[no-untyped-call]
             ClientsideFunction("console", "choose"), Input(name, "value"), State(name, "id")
         )
-    app.clientside_callback(
+    app.clientside_callback(  # type: ignore[no-untyped-call]
         ClientsideFunction("console", "alertChange"),
         Output("alert-change", "data"),
         Input("live-alerts", "data"),

@@ -89,7 +89,7 @@ class Sessions:
         """Return the session that a request or websocket carries, or None."""
         cookie = connection.cookies.get(COOKIE, "")
         try:
-            user, session_id, began = self._signer.loads(cookie, max_age=self._seconds)
+            user, session_id, began = self._signer.loads(cookie, max_age=int(self._seconds))
         except (BadSignature, TypeError, ValueError):
             return None
         session = Session(str(user), str(session_id), float(began))
@@ -164,7 +164,7 @@ def login_router(accounts: Accounts, sessions: Sessions, site_name: str) -> APIR
         return HTMLResponse(text, status_code=status, headers=SECURITY_HEADERS)
 
     @router.get("/login")
-    async def show(next: str = "/") -> HTMLResponse:  # noqa: A002 - the name of the query parameter
+    async def show(next: str = "/") -> HTMLResponse:
         return page(following=_inside(next))
 
     @router.post("/login")
@@ -172,7 +172,7 @@ def login_router(accounts: Accounts, sessions: Sessions, site_name: str) -> APIR
         request: Request,
         name: Annotated[str, Form(max_length=200)] = "",
         password: Annotated[str, Form(max_length=1000)] = "",
-        next: Annotated[str, Form()] = "/",  # noqa: A002 - the name of the form field
+        next: Annotated[str, Form()] = "/",
     ) -> Response:
         if not same_origin(request.headers):
             return page("This login came from another site and was refused.", status=403)
@@ -248,10 +248,10 @@ class Guard:
         if session is None and connection.url.path not in OPEN_PATHS:
             await self._refuse(connection, scope, receive, send)
             return
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
-            if not same_origin(connection.headers):
-                await PlainTextResponse("from another site: refused", 403)(scope, receive, send)
-                return
+        changes = scope["type"] == "http" and scope["method"] not in ("GET", "HEAD")
+        if changes and not same_origin(connection.headers):
+            await PlainTextResponse("from another site: refused", 403)(scope, receive, send)
+            return
         token = current_session.set(session)
         try:
             await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)

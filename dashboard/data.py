@@ -7,18 +7,34 @@ Missing is NaN, never zero.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from dashboard.readings import ObjectReadings
+from dashboard.views import (
+    MINUTE_MS,
+    QUARTER_MS,
+    SPANS,
+    STALE_MS,
+    CduState,
+    Floor,
+    Header,
+    Health,
+    Now,
+    PathStep,
+    RackState,
+    Series,
+    Stats,
+    SupplyState,
+    Work,
+)
 from domain.alert import Alert, AlertState, Severity
 from domain.batch import now_ms
 from domain.envelope import EnvelopeNode
 from domain.forecast import Forecast
-from domain.points import IntArray, Point, PointRegistry, Quality, QualityArray, TimeArray, ValueArray
+from domain.points import PointRegistry, Quality
 from domain.site import PodSite, Site
 from domain.topology import Topology
 from storage.latest import LatestValues
@@ -26,165 +42,7 @@ from storage.plant import PlantView, Reading
 from storage.records import Records
 from storage.telemetry import Aggregate, Grid, StoreHealth, TelemetryStore
 
-MINUTE_MS = 60_000
-QUARTER_MS = 15 * MINUTE_MS
-STALE_MS = 180_000
-"""A measured value that is older than this is marked as old; a DSX publisher repeats an unchanged value every 100 s."""
-
-MISSING = Reading(math.nan, 0, Quality.BAD, 1)
-"""A figure that nothing measures."""
-
-SPANS: Mapping[str, tuple[int, int]] = {
-    "1h": (3_600_000, 10_000),
-    "6h": (6 * 3_600_000, MINUTE_MS),
-    "24h": (24 * 3_600_000, 5 * MINUTE_MS),
-    "7d": (7 * 86_400_000, QUARTER_MS),
-}
-"""Spans of the history charts: length and step, ms; at most 700 points a trace."""
-
 _URGENCY = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
-Stats = Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Now:
-    """Latest readings of many points, in the order of the points asked for: NaN and time 0 where there is none."""
-
-    value: ValueArray
-    observed: TimeArray
-    quality: QualityArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Series:
-    """A line over time: UTC ms, shape (n,), and values, shape (n,), NaN where the line breaks."""
-
-    time: TimeArray
-    value: ValueArray
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What every page shows: the site's power against its limit, how old that is, and what needs attention."""
-
-    now: int
-    power: Reading
-    limit: float
-    limit_reason: str
-    quarter_end: Reading
-    quarter_risk: Reading
-    alerts: Mapping[Severity, int]
-    store: StoreHealth
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Floor:
-    """One entry a rack, in the order of `Site.racks`; `severity` holds the racks that have an active alert."""
-
-    now: int
-    power: Now
-    return_temperature: Now
-    gpu_temperature: Now
-    anomaly: Now
-    severity: Mapping[str, Severity]
-
-
-@dataclass(frozen=True, slots=True)
-class CduState:
-    """A coolant distribution unit: its secondary loop, and how its redundancy group is."""
-
-    id: str
-    pod: str
-    supply: Reading
-    back: Reading
-    flow: Reading
-    pressure: Reading
-    pump: Reading
-    status: str
-    running: bool | None
-    redundancy: str
-    severity: Severity | None
-
-
-@dataclass(frozen=True, slots=True)
-class SupplyState:
-    """A feed or a UPS: power against limit, and what the UPS says of itself."""
-
-    id: str
-    kind: str
-    power: Reading
-    limit: float
-    charge: Reading
-    status: str
-    severity: Severity | None
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What the factory makes: tokens a second and tokens a joule, and how many GPUs answer."""
-
-    rate: Reading
-    efficiency: Reading
-    gpus_seen: int
-    gpus_installed: int
-
-
-@dataclass(frozen=True, slots=True)
-class PathStep:
-    """One station of a rack's supply."""
-
-    id: str
-    type: str
-    power: Reading
-
-
-@dataclass(frozen=True, slots=True)
-class PointNow:
-    """One point's latest reading, ready to be listed."""
-
-    point: Point
-    value: float
-    observed: int
-    quality: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RackState:
-    """One rack: its figures, its GPUs (row a tray, column a GPU), its supply, its points, its alerts."""
-
-    id: str
-    pod: str
-    now: int
-    limit: float
-    power: Reading
-    taps: tuple[PathStep, ...]
-    supply: Reading
-    back: Reading
-    flow: Reading
-    pressure: Reading
-    valve: Reading
-    leak: str
-    leaking: bool | None
-    anomaly: Reading
-    gpu_temperature: Now
-    gpu_power: Now
-    gpu_power_limit: float
-    paths: tuple[tuple[PathStep, ...], ...]
-    cdus: tuple[str, ...]
-    points: tuple[PointNow, ...]
-    alerts: tuple[Alert, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How Hallwatch itself is."""
-
-    now: int
-    sources: Stats
-    counters: Mapping[str, Any]
-    store: StoreHealth
-    points: int
-    forecast: Forecast | None
 
 
 class ConsoleData:
@@ -227,10 +85,7 @@ class ConsoleData:
         self.clock = clock
         self._sources = sources
         self._counters = counters
-        self._version = 0
-        self._objects: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
-        self._members: dict[str, set[str]] = defaultdict(set)
-        self._token_rate: IntArray = np.array([], np.int32)
+        self._readings = ObjectReadings(registry, latest, clock)
         self._health = StoreHealth("", "", False, "not asked yet")
         self._health_due = 0
         self._active: list[Alert] = []
@@ -252,8 +107,8 @@ class ConsoleData:
             self.plant.power_now(node.id),
             node.limit_at(now),
             min(changes, key=lambda c: c.limit).reason if changes else "",
-            self._one(node.id, "QuarterHourPower"),
-            self._one(node.id, "QuarterHourBreachProbability"),
+            self._readings.one(node.id, "QuarterHourPower"),
+            self._readings.one(node.id, "QuarterHourBreachProbability"),
             counts,
             self.store_health(),
         )
@@ -261,39 +116,21 @@ class ConsoleData:
     def floor(self) -> Floor:
         """Return the racks' figures for the heat map."""
         gpus = self.plant.gpu_points("GpuTemperature")
-        temperature = self._now(gpus.ravel())
+        temperature = self._readings.now(gpus.ravel())
         return Floor(
             self.clock(),
-            self._now(self.plant.rack_points("RackPower")),
-            self._now(self.plant.rack_points("RackLiquidReturnTemperature")),
+            self._readings.now(self.plant.rack_points("RackPower")),
+            self._readings.now(self.plant.rack_points("RackLiquidReturnTemperature")),
             _hottest(temperature, gpus.shape),
-            self._now(self.plant.rack_points("AnomalyScore")),
+            self._readings.now(self.plant.rack_points("AnomalyScore")),
             self._rack_severity(),
         )
 
     def cooling(self) -> list[CduState]:
         """Return all CDUs, worst first."""
-        severity = self._severity()
-        states = []
-        for pod in self.site.pods:
-            running = {cdu: self._running(cdu) for cdu in pod.cdus}
-            for cdu in pod.cdus:
-                states.append(
-                    CduState(
-                        cdu,
-                        pod.id,
-                        self._one(cdu, "LiquidTemperature", "Secondary", "Supply"),
-                        self._one(cdu, "LiquidTemperature", "Secondary", "Return"),
-                        self._one(cdu, "LiquidFlow", "Secondary"),
-                        self._one(cdu, "LiquidDifferentialPressure", "Secondary"),
-                        self._highest(cdu, "PumpSpeed"),
-                        self._label(cdu, "Status"),
-                        running[cdu],
-                        self._redundancy(cdu, running, pod),
-                        severity.get(cdu),
-                    )
-                )
-        return sorted(states, key=self._cooling_rank)
+        return sorted(
+            (self._cdu(cdu, pod) for pod in self.site.pods for cdu in pod.cdus), key=self._cooling_rank
+        )
 
     def supply(self) -> list[SupplyState]:
         """Return feeds and UPSes, feeds first, each kind with the highest load first."""
@@ -304,8 +141,8 @@ class ConsoleData:
                 node.kind,
                 self.plant.power_now(node.id),
                 node.limit_at(self.clock()),
-                self._one(node.id, "BatteryCharge"),
-                self._label(node.id, "Status"),
+                self._readings.one(node.id, "BatteryCharge"),
+                self._readings.label(node.id, "Status"),
                 severity.get(node.id),
             )
             for node in self.plant.envelope
@@ -315,15 +152,15 @@ class ConsoleData:
 
     def work(self) -> Work:
         """Return the site's token throughput and efficiency."""
-        rate = self._sum(self._token_points())
+        rate = self._readings.sum(self._readings.token_points())
         power = self.plant.power_now(self.site.id)
-        efficiency = self._one(self.site.id, "TokenEfficiency")
+        efficiency = self._readings.one(self.site.id, "TokenEfficiency")
         if math.isnan(efficiency.value) and rate.value > 0 and power.value > 0:
             # tokens/s over watts is tokens over joules
             efficiency = Reading(
                 rate.value / power.value, min(rate.observed, power.observed), rate.quality, rate.missing
             )
-        available = self._now(self.plant.gpu_points("GpuTemperature").ravel())
+        available = self._readings.now(self.plant.gpu_points("GpuTemperature").ravel())
         seen = int(np.sum(available.observed > self.clock() - STALE_MS))
         return Work(rate, efficiency, seen, len(self.site.racks) * self.site.rack_gpus)
 
@@ -365,26 +202,26 @@ class ConsoleData:
             self.plant.envelope[rack].limit_at(self.clock()),
             self.plant.power_now(rack),
             taps,
-            self._one(rack, "RackLiquidSupplyTemperature"),
-            self._one(rack, "RackLiquidReturnTemperature"),
-            self._one(rack, "RackLiquidFlow"),
-            self._one(rack, "RackLiquidDifferentialPressure"),
-            self._one(rack, "RackControlValvePosition"),
-            self._label(rack, "RackLeakDetect"),
-            self._state(rack, "RackLeakDetect"),
-            self._one(rack, "AnomalyScore"),
-            self._now(gpu[row]),
-            self._now(gpu_power[row]),
+            self._readings.one(rack, "RackLiquidSupplyTemperature"),
+            self._readings.one(rack, "RackLiquidReturnTemperature"),
+            self._readings.one(rack, "RackLiquidFlow"),
+            self._readings.one(rack, "RackLiquidDifferentialPressure"),
+            self._readings.one(rack, "RackControlValvePosition"),
+            self._readings.label(rack, "RackLeakDetect"),
+            self._readings.state(rack, "RackLeakDetect"),
+            self._readings.one(rack, "AnomalyScore"),
+            self._readings.now(gpu[row]),
+            self._readings.now(gpu_power[row]),
             self._gpu_power_limit(row),
             paths,
             pod.cdus,
-            self._listed([rack, *(s.id for s in taps), *self._devices_of(rack)]),
+            self._readings.listed([rack, *(s.id for s in taps), *self._readings.members(rack)]),
             tuple(a for a in self.active_alerts() if self.rack_of(a.condition.object_id) == rack),
         )
 
     def _gpu_power_limit(self, row: int) -> float:
         """Return the power limit that a rack's GPUs report, or an even share of the rack's limit."""
-        limits = self._now(self.plant.gpu_points("GpuPowerLimit")[row]).value
+        limits = self._readings.now(self.plant.gpu_points("GpuPowerLimit")[row]).value
         if np.isnan(limits).all():
             return self.site.rack_limit / max(1, self.site.rack_gpus)
         return float(np.nanmax(limits))
@@ -399,16 +236,14 @@ class ConsoleData:
             "RackLiquidReturnTemperature",
             "RackLiquidFlow",
         )
-        found = {t: self._index(rack, t) for t in types}
+        found = {t: self._readings.index(rack, t) for t in types}
         points = np.array([i for i in found.values() if i is not None], np.int32)
         if len(points) == 0:
             return {}
         fine = self.store.aggregate(points, now - length, now, step, Aggregate.MEAN)
         coarse = fine
         if step < QUARTER_MS:
-            coarse = self.store.aggregate(
-                points, now - length - QUARTER_MS, now, QUARTER_MS, Aggregate.MEAN
-            )
+            coarse = self.store.aggregate(points, now - length - QUARTER_MS, now, QUARTER_MS, Aggregate.MEAN)
         return {t: _merge(_row(fine, i), _row(coarse, i)) for t, i in found.items() if i is not None}
 
     # --- alerts and health ----------------------------------------------------------------------------------------
@@ -452,118 +287,41 @@ class ConsoleData:
         return Health(
             self.clock(),
             self._sources(),
+            self._readings.source_ages(),
             self._counters(),
             self.store_health(),
             len(self.registry),
             self.forecast(),
         )
 
-    # --- finding points -------------------------------------------------------------------------------------------
+    # --- cooling ------------------------------------------------------------------------------------------------
 
-    def _refresh(self) -> None:
-        """Take in what the registry learned since last time."""
-        version = self.registry.version
-        if version == self._version:
-            return
-        for index, point in self.registry.changed_since(self._version):
-            if point.object_type not in ("GPU", "Tray"):
-                self._objects[point.object_id][point.point_type].add(index)
-                if point.associate:
-                    self._members[point.associate].add(point.object_id)
-        self._version = version
-        self._token_rate = self._find_token_points()
-
-    def _token_points(self) -> IntArray:
-        self._refresh()
-        return self._token_rate
-
-    def _find_token_points(self) -> IntArray:
-        """Return what adds up to the site's token rate: its own meter, else the inference servers, else the trays."""
-        for kind in ("Site", "Inference", "Tray"):
-            points = self.registry.select(kind, "TokenRate")
-            if len(points):
-                return points
-        return np.array([], np.int32)
-
-    def _candidates(self, object_id: str, point_type: str, area: frozenset[str]) -> list[int]:
-        self._refresh()
-        if object_id not in self._objects:
-            return []
-        found = [
-            i
-            for i in self._objects[object_id].get(point_type, ())
-            if not self.registry[i].setpoint and area <= set(self.registry[i].process_area)
-        ]
-        # the plainest point is the object's own: a filter's or a phase's carries one word more
-        found.sort(
-            key=lambda i: (bool(self.registry[i].phase), len(self.registry[i].process_area), self.registry[i].key)
+    def _cdu(self, cdu: str, pod: PodSite) -> CduState:
+        return CduState(
+            cdu,
+            pod.id,
+            self._readings.one(cdu, "LiquidTemperature", "Secondary", "Supply"),
+            self._readings.one(cdu, "LiquidTemperature", "Secondary", "Return"),
+            self._readings.one(cdu, "LiquidFlow", "Secondary"),
+            self._readings.one(cdu, "LiquidDifferentialPressure", "Secondary"),
+            self._readings.highest(cdu, "PumpSpeed"),
+            self._readings.label(cdu, "Status"),
+            self._running(cdu),
+            self._redundancy(cdu, pod),
+            self._severity().get(cdu),
         )
-        return found
-
-    def _index(self, object_id: str, point_type: str, *area: str) -> int | None:
-        found = self._candidates(object_id, point_type, frozenset(area))
-        return found[0] if found else None
-
-    def _one(self, object_id: str, point_type: str, *area: str) -> Reading:
-        index = self._index(object_id, point_type, *area)
-        return MISSING if index is None else self._reading(index)
-
-    def _highest(self, object_id: str, point_type: str) -> Reading:
-        found = [self._reading(i) for i in self._candidates(object_id, point_type, frozenset())
-                 if not self.registry[i].is_state]  # fmt: skip
-        known = [r for r in found if not math.isnan(r.value)]
-        return max(known, key=lambda r: r.value, default=MISSING)
-
-    def _sum(self, points: IntArray) -> Reading:
-        """Return the sum of what is known of `points`; how many are missing is told."""
-        now = self._now(points)
-        fresh = ~np.isnan(now.value) & (now.observed > self.clock() - STALE_MS)
-        if not fresh.any():
-            return MISSING
-        missing = int(len(points) - fresh.sum())
-        quality = Quality.GOOD if (now.quality[fresh] != Quality.BAD).all() else Quality.BAD
-        return Reading(float(now.value[fresh].sum()), int(now.observed[fresh].min()), quality, missing)
-
-    def _reading(self, index: int) -> Reading:
-        now = self._now(np.array([index], np.int32))
-        value = float(now.value[0])
-        return Reading(value, int(now.observed[0]), int(now.quality[0]), int(math.isnan(value)))
-
-    def _now(self, points: IntArray) -> Now:
-        flat = np.asarray(points, np.int32)
-        if len(flat) == 0 or len(self.registry) == 0:
-            nothing = np.full(len(flat), np.nan)
-            return Now(nothing, np.zeros(len(flat), np.int64), np.full(len(flat), Quality.BAD, np.uint8))
-        here = np.maximum(flat, 0)
-        observed = self.latest.observed[here]
-        known = (flat >= 0) & (observed > 0)
-        return Now(
-            np.where(known, self.latest.value[here], np.nan),
-            np.where(known, observed, 0),
-            np.where(known, self.latest.quality[here], Quality.BAD).astype(np.uint8),
-        )
-
-    def _label(self, object_id: str, point_type: str) -> str:
-        index = self._index(object_id, point_type)
-        if index is None:
-            return ""
-        reading = self._reading(index)
-        return "" if math.isnan(reading.value) else self.registry[index].state_label(reading.value)
-
-    def _state(self, object_id: str, point_type: str) -> bool | None:
-        reading = self._one(object_id, point_type)
-        return None if math.isnan(reading.value) else bool(reading.value)
 
     def _running(self, cdu: str) -> bool | None:
         """Return whether a CDU could carry load; None where it does not say."""
-        available, status = self._state(cdu, "Available"), self._state(cdu, "Status")
+        available, status = self._readings.state(cdu, "Available"), self._readings.state(cdu, "Status")
         if available is None and status is None:
             return None
         return available is not False and status is not False
 
-    def _redundancy(self, cdu: str, running: Mapping[str, bool | None], pod: PodSite) -> str:
+    def _redundancy(self, cdu: str, pod: PodSite) -> str:
+        """Return how a CDU's group stands: ``N+1`` while all can run, ``N`` with one down; empty if unknown."""
         group = next((ids for ids in self.site.redundancy.values() if cdu in ids), pod.cdus)
-        states = [running.get(c, self._running(c)) for c in group]
+        states = [self._running(c) for c in group]
         if any(s is None for s in states):
             return ""
         down = sum(not s for s in states)
@@ -600,22 +358,7 @@ class ConsoleData:
         node: EnvelopeNode | None = self.plant.envelope.nodes.get(object_id)
         if node is not None:
             return self.plant.power_now(object_id)
-        return self._one(object_id, "ActivePower")
-
-    def _devices_of(self, rack: str) -> list[str]:
-        """Return what else belongs to a rack: PDUs and the like, not its GPUs."""
-        self._refresh()
-        return sorted(self._members.get(rack, set()) - {rack})
-
-    def _listed(self, objects: Sequence[str]) -> tuple[PointNow, ...]:
-        self._refresh()
-        found = []
-        for object_id in dict.fromkeys(objects):
-            for indexes in self._objects.get(object_id, {}).values():
-                for i in indexes:
-                    r = self._reading(i)
-                    found.append(PointNow(self.registry[i], r.value, r.observed, r.quality))
-        return tuple(sorted(found, key=lambda p: (p.point.object_id, p.point.point_type, p.point.key)))
+        return self._readings.one(object_id, "ActivePower")
 
     def _severity(self) -> dict[str, Severity]:
         """Return the worst active severity by object."""
@@ -653,7 +396,9 @@ def _hottest(now: Now, shape: tuple[int, ...]) -> Now:
     rows = shape[0]
     if now.value.size == 0:
         return Now(np.full(rows, np.nan), np.zeros(rows, np.int64), np.zeros(rows, np.uint8))
-    value = np.where(now.quality == Quality.BAD, -np.inf, np.nan_to_num(now.value, nan=-np.inf)).reshape(shape)
+    value = np.where(now.quality == Quality.BAD, -np.inf, np.nan_to_num(now.value, nan=-np.inf)).reshape(
+        shape
+    )
     best = value.argmax(axis=1)
     each = np.arange(rows)
     top = value[each, best]

@@ -8,40 +8,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from dashboard.data import (
+from dashboard import cells
+from dashboard.data import ConsoleData
+from dashboard.views import (
+    SPANS,
     STALE_MS,
     CduState,
-    ConsoleData,
     Floor,
     Header,
     Health,
-    Now,
     RackState,
-    Reading,
     Series,
     SupplyState,
     Work,
 )
 from domain.alert import Alert
 from domain.forecast import Forecast
-from domain.points import Quality, TimeArray, ValueArray
 from domain.site import Site
 from domain.units import shown
+from storage.plant import Reading
 
-Cell = list[Any]
 Payload = dict[str, Any]
 
-DASH = "\u2014"
 FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that the forecast fan shows."""
 AGE_WARNING_MS, AGE_ALARM_MS = 10_000, 30_000
 """Age of the site's power from which the header turns amber, then red."""
+MOST_AGES = 200
+"""Sources of points that the health page lists, the longest silent first."""
 MARGIN_WARNING = 0.03
 """Share of the limit that should be left; below it the header turns amber."""
 
@@ -76,29 +76,38 @@ def header(h: Header, zone: ZoneInfo) -> Payload:
     worst = next((s.value for s, n in h.alerts.items() if n), "")
     return {
         "now": h.now,
-        "power": [h.power.observed, _round(h.power.value, 0)],
+        "power": [h.power.observed, cells.rounded(h.power.value, 0)],
         "cells": {
-            "site-power": _reading(h.power, "W", h.now, 4, tight, hint=_missing_note(h.power)),
-            "site-limit": [_text(h.limit, "W", 4), "changed" if h.limit_reason else "", limit_note],
-            "site-margin": [_text(margin, "W", 3), tight or _absent(margin), "limit less power now"],
-            "quarter-end": _reading(h.quarter_end, "W", h.now, 4, quarter_mark),
-            "quarter-margin": [
-                _signed(h.limit - end, "W") + " to limit" if not math.isnan(end) else DASH,
-                quarter_mark or _absent(end),
-                "" if math.isnan(risk) else f"{_percent(risk)} likely to end above the limit",
+            "site-power": cells.reading(h.power, "W", h.now, 4, tight),
+            "site-limit": [cells.quantity(h.limit, "W", 4), "changed" if h.limit_reason else "", limit_note],
+            "site-margin": [
+                cells.quantity(margin, "W", 3),
+                tight or cells.absent(margin),
+                "limit less power now",
             ],
-            "quarter-risk": [_percent(risk), quarter_mark or _absent(risk), "risk of ending above the limit"],
-            "clock-site": [_clock(h.now, zone), "", "site time"],
-            "clock-utc": [_clock(h.now, UTC), "", "UTC"],
+            "quarter-end": cells.reading(h.quarter_end, "W", h.now, 4, quarter_mark),
+            "quarter-margin": [
+                cells.signed(h.limit - end, "W") + " to limit" if not math.isnan(end) else cells.DASH,
+                quarter_mark or cells.absent(end),
+                "limit less where this quarter hour will end",
+            ],
+            "quarter-risk": [
+                "" if math.isnan(risk) else f"risk {cells.percent(risk)}",
+                quarter_mark,
+                "probability that this quarter hour ends above the limit",
+            ],
+            "clock-site": [cells.clock(h.now, zone), "", "site time"],
+            "clock-utc": [f"{cells.clock(h.now, UTC)} UTC", "", ""],
             "data-age": [
-                DASH if age is None else duration(age),
+                cells.DASH if age is None else cells.duration(age),
                 "alarm" if age is None or age > AGE_ALARM_MS else "warning" if age > AGE_WARNING_MS else "",
                 "age of the oldest reading in the site's power",
                 h.power.observed,
             ],
-            "alert-count": [str(open_alerts), worst, _alert_counts(h)],
+            "alert-count": [str(open_alerts), worst, "alerts that nobody has taken yet"],
+            "alert-counts": [_alert_counts(h), "", ""],
             "store-state": [
-                h.store.kind if h.store.available else f"{h.store.kind} does not answer".strip(),
+                f"store {h.store.kind}" if h.store.available else f"store {h.store.kind} does not answer",
                 "" if h.store.available else "alarm",
                 f"{h.store.version} {h.store.detail}".strip(),
             ],
@@ -115,8 +124,10 @@ def floor(f: Floor, site: Site) -> Payload:
         "anomaly": (f.anomaly, 1.0, 2),
     }
     return {
-        "values": {k: _numbers(now.value * scale, digits) for k, (now, scale, digits) in metrics.items()},
-        "marks": {k: _marks(now, f.now) for k, (now, _, _) in metrics.items()},
+        "values": {
+            k: cells.numbers(now.value * scale, digits) for k, (now, scale, digits) in metrics.items()
+        },
+        "marks": {k: cells.marked(now, f.now) for k, (now, _, _) in metrics.items()},
         "limits": {
             "power": round(site.rack_limit / 1e3),
             "return": site.thermal.coolant_return,
@@ -140,13 +151,13 @@ def cooling(cdus: list[CduState], now: int, limit: float) -> Payload:
                 "mark": c.severity.value if c.severity else down,
                 "cells": [
                     [c.id, "name"],
-                    _reading(c.supply, "Cel", now, 3, hot, unit_shown=False),
-                    _reading(c.back, "Cel", now, 3, unit_shown=False),
-                    _number(c.flow, 1.0, 0, now),
-                    _number(c.pressure, 1e-3, 0, now),
-                    _number(c.pump, 100.0, 0, now),
-                    [c.status or DASH, down or ("" if c.status else "missing")],
-                    [c.redundancy or DASH, thin or ("" if c.redundancy else "missing")],
+                    cells.reading(c.supply, "Cel", now, 3, hot, bare=True),
+                    cells.reading(c.back, "Cel", now, 3, bare=True),
+                    cells.number(c.flow, 1.0, 0, now),
+                    cells.number(c.pressure, 1e-3, 0, now),
+                    cells.number(c.pump, 100.0, 0, now),
+                    [c.status or cells.DASH, down or ("" if c.status else "missing")],
+                    [c.redundancy or cells.DASH, thin or ("" if c.redundancy else "missing")],
                 ],
             }
         )
@@ -161,18 +172,22 @@ def supply(nodes: list[SupplyState], now: int) -> Payload:
     for s in nodes:
         share = s.power.value / s.limit if s.limit else math.nan
         mark = "alarm" if share > 1 else "warning" if share > 0.9 else ""
-        battery = [DASH, ""] if s.kind == "Feed" else _number(s.charge, 100.0, 0, now)
+        battery: cells.Cell = ["", ""] if s.kind == "Feed" else cells.number(s.charge, 100.0, 0, now)
         rows.append(
             {
                 "id": f"supply-{s.id}",
                 "mark": s.severity.value if s.severity else "",
-                "bar": _round(share, 3),
+                "bar": cells.rounded(share, 3),
                 "cells": [
                     [s.id, "name"],
-                    _reading(s.power, "W", now, 3, mark),
-                    [_percent(share), mark or _absent(share), f"of {_text(s.limit, 'W', 3)}"],
+                    cells.reading(s.power, "W", now, 3, mark),
+                    [
+                        cells.percent(share),
+                        mark or cells.absent(share),
+                        f"of {cells.quantity(s.limit, 'W', 3)}",
+                    ],
                     battery,
-                    [s.status or DASH, "" if s.status else "missing"],
+                    ["", ""] if s.kind == "Feed" else [s.status or cells.DASH, "" if s.status else "missing"],
                 ],
             }
         )
@@ -182,15 +197,19 @@ def supply(nodes: list[SupplyState], now: int) -> Payload:
 def work(w: Work, now: int) -> Payload:
     """Return the token figures."""
     rate = w.rate.value
-    million = DASH if math.isnan(rate) else f"{rate / 1e6:.2f} M/s"
-    joule = DASH if math.isnan(w.efficiency.value) else f"{w.efficiency.value:.3f}"
+    million = cells.DASH if math.isnan(rate) else f"{rate / 1e6:.2f} M/s"
+    joule = cells.DASH if math.isnan(w.efficiency.value) else f"{w.efficiency.value:.3f}"
     unseen = w.gpus_installed - w.gpus_seen
     return {
         "cells": {
-            "token-rate": [million, _mark(w.rate, now), _missing_note(w.rate), w.rate.observed],
-            "token-efficiency": [joule, _mark(w.efficiency, now), "tokens generated for a joule at the feeds"],
+            "token-rate": [million, cells.trust(w.rate, now), cells.missing_members(w.rate), w.rate.observed],
+            "token-efficiency": [
+                joule,
+                cells.trust(w.efficiency, now),
+                "tokens generated for a joule at the feeds",
+            ],
             "gpu-count": [
-                f"{w.gpus_seen:,} of {w.gpus_installed:,}".replace(",", "\u2009"),
+                f"{cells.thousands(w.gpus_seen)} / {cells.thousands(w.gpus_installed)}",
                 "warning" if unseen > 0 else "",
                 f"{unseen} GPUs told nothing in the last three minutes",
             ],
@@ -214,10 +233,10 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "object": c.object_id,
         "rack": data.rack_of(c.object_id),
         "summary": c.summary,
-        "value": DASH if math.isnan(c.value) else shown(c.value, c.unit),
-        "limit": DASH if math.isnan(c.limit) else shown(c.limit, c.unit),
+        "value": cells.DASH if math.isnan(c.value) else shown(c.value, c.unit),
+        "limit": cells.DASH if math.isnan(c.limit) else shown(c.limit, c.unit),
         "opened": a.opened,
-        "openedText": _clock(a.opened, data.site.zone, "%d %b %H:%M:%S"),
+        "openedText": cells.clock(a.opened, data.site.zone, "%d %b %H:%M:%S"),
         "cleared": a.cleared_at,
         "who": a.acknowledged_by,
         "acknowledged": a.acknowledged_at,
@@ -225,25 +244,27 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
     }
 
 
-def power_chart(series: Series, limit: Series, forecast: Forecast | None, now: int, zone: ZoneInfo) -> Payload:
+def power_chart(
+    series: Series, limit: Series, forecast: Forecast | None, now: int, zone: ZoneInfo
+) -> Payload:
     """Return the measured line, the stepwise limit and the forecast fan, W in MW, times on the site's wall clock."""
     payload: Payload = {
-        "now": int(wall(np.array([now]), zone)[0]),
-        "offset": int(wall(np.array([now]), zone)[0]) - now,
-        "time": wall(series.time, zone).tolist(),
-        "power": _numbers(series.value / 1e6, 3),
-        "limitTime": wall(limit.time, zone).tolist(),
-        "limit": _numbers(limit.value / 1e6, 3),
+        "now": int(cells.wall(np.array([now]), zone)[0]),
+        "offset": int(cells.wall(np.array([now]), zone)[0]) - now,
+        "time": cells.wall(series.time, zone).tolist(),
+        "power": cells.numbers(series.value / 1e6, 3),
+        "limitTime": cells.wall(limit.time, zone).tolist(),
+        "limit": cells.numbers(limit.value / 1e6, 3),
         "fan": None,
     }
     if forecast is not None:
         keep = forecast.start + forecast.interval_minutes * 60_000 > now
         step = forecast.interval_minutes * 60_000
         payload["fan"] = {
-            "time": wall(forecast.start[keep] + step // 2, zone).tolist(),
-            "quantiles": [_numbers(forecast.quantile(q)[keep] / 1e6, 3) for q in FAN],
-            "risk": _numbers(forecast.breach_probability[keep], 4),
-            "issued": _clock(forecast.issued, zone, "%d %b %H:%M"),
+            "time": cells.wall(forecast.start[keep] + step // 2, zone).tolist(),
+            "quantiles": [cells.numbers(forecast.quantile(q)[keep] / 1e6, 3) for q in FAN],
+            "risk": cells.numbers(forecast.breach_probability[keep], 4),
+            "issued": cells.clock(forecast.issued, zone, "%d %b %H:%M"),
             "model": forecast.model,
             "quality": forecast.quality,
         }
@@ -260,48 +281,54 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
     warm = "alarm" if r.back.value > thermal.coolant_return else ""
     cold = "alarm" if r.supply.value > thermal.coolant_supply else ""
     rise = Reading(r.back.value - r.supply.value, min(r.back.observed, r.supply.observed), r.back.quality, 0)
-    cells: dict[str, Cell] = {
-        "rack-power": _reading(r.power, "W", r.now, 4, load),
-        "rack-load": [_percent(share), load or _absent(share), f"of {_text(r.limit, 'W', 3)}"],
-        "rack-supply": _reading(r.supply, "Cel", r.now, 3, cold),
-        "rack-return": _reading(r.back, "Cel", r.now, 3, warm),
-        "rack-rise": _number(rise, 1.0, 1, r.now, " K"),
-        "rack-flow": _number(r.flow, 1.0, 0, r.now, " L/min"),
-        "rack-pressure": _number(r.pressure, 1e-3, 0, r.now, " kPa"),
-        "rack-valve": _number(r.valve, 100.0, 0, r.now, " %"),
-        "rack-leak": [r.leak or DASH, "alarm" if r.leaking else "" if r.leak else "missing"],
-        "rack-anomaly": _number(r.anomaly, 1.0, 2, r.now),
+    figures: dict[str, cells.Cell] = {
+        "rack-power": cells.reading(r.power, "W", r.now, 4, load),
+        "rack-load": [
+            cells.percent(share),
+            load or cells.absent(share),
+            f"of {cells.quantity(r.limit, 'W', 3)}",
+        ],
+        "rack-supply": cells.reading(r.supply, "Cel", r.now, 3, cold),
+        "rack-return": cells.reading(r.back, "Cel", r.now, 3, warm),
+        "rack-rise": cells.number(rise, 1.0, 1, r.now, " K"),
+        "rack-flow": cells.number(r.flow, 1.0, 0, r.now, " L/min"),
+        "rack-pressure": cells.number(r.pressure, 1e-3, 0, r.now, " kPa"),
+        "rack-valve": cells.number(r.valve, 100.0, 0, r.now, " %"),
+        "rack-leak": [r.leak or cells.DASH, "alarm" if r.leaking else "" if r.leak else "missing"],
+        "rack-anomaly": cells.number(r.anomaly, 1.0, 2, r.now, mark="warning" if r.anomaly.value > 1 else ""),
     }
     total = sum(t.power.value for t in r.taps)
     for i, letter in enumerate("ab"):
         tap = r.taps[i] if i < len(r.taps) else None
         value = tap.power.value if tap else math.nan
         part = value / total if total else math.nan
-        cells[f"rack-tap-{letter}"] = _reading(tap.power, "W", r.now, 3) if tap else [DASH, "missing"]
-        cells[f"rack-tap-{letter}-share"] = [_percent(part), _absent(part), tap.id if tap else ""]
+        figures[f"rack-tap-{letter}"] = (
+            cells.reading(tap.power, "W", r.now, 3) if tap else [cells.DASH, "missing"]
+        )
+        figures[f"rack-tap-{letter}-share"] = [cells.percent(part), cells.absent(part), tap.id if tap else ""]
     return {
         "rack": r.id,
         "now": r.now,
-        "power": [r.power.observed, _round(r.power.value / 1e3, 2)],
-        "cells": cells,
+        "power": [r.power.observed, cells.rounded(r.power.value / 1e3, 2)],
+        "cells": figures,
         "gpus": {
-            "temperature": _numbers(r.gpu_temperature.value, 1),
-            "power": _numbers(r.gpu_power.value, 0),
-            "marks": _marks(r.gpu_temperature, r.now),
+            "temperature": cells.numbers(r.gpu_temperature.value, 1),
+            "power": cells.numbers(r.gpu_power.value, 0),
+            "marks": cells.marked(r.gpu_temperature, r.now),
             "limit": thermal.gpu,
             "powerLimit": r.gpu_power_limit,
         },
-        "paths": [[[s.id, _text(s.power.value, "W", 3)] for s in path] for path in r.paths],
+        "paths": [[[s.id, cells.quantity(s.power.value, "W", 3)] for s in path] for path in r.paths],
         "cdus": list(r.cdus),
         "points": [
             [
                 p.point.object_id,
                 p.point.point_type + (f" {'/'.join(p.point.process_area)}" if p.point.process_area else "")
                 + (f" {p.point.phase}" if p.point.phase else ""),
-                _point_value(p.point.unit, p.value, p.point.state_label if p.point.is_state else None),
-                _quality(p.quality, p.value),
-                duration(r.now - p.observed) if p.observed else DASH,
-                _mark(Reading(p.value, p.observed, p.quality, 0), r.now),
+                cells.point_value(p),
+                cells.quality_word(p.quality, p.value),
+                cells.duration(r.now - p.observed) if p.observed else cells.DASH,
+                cells.trust(Reading(p.value, p.observed, p.quality, 0), r.now),
                 p.point.key,
             ]
             for p in r.points
@@ -310,15 +337,18 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
     }  # fmt: skip
 
 
-def rack_history(history: Mapping[str, Series], rack_id: str, span: str, zone: ZoneInfo) -> Payload:
+def rack_history(history: Mapping[str, Series], rack_id: str, span: str, now: int, zone: ZoneInfo) -> Payload:
     """Return the history charts' lines of one rack."""
+    start, end = cells.wall(np.array([now - SPANS[span][0], now]), zone).tolist()
     return {
+        "start": start,
+        "end": end,
         "rack": rack_id,
         "span": span,
         "lines": {
             point_type: {
-                "time": wall(s.time, zone).tolist(),
-                "value": _numbers(s.value / (1e3 if point_type == "RackPower" else 1.0), 2),
+                "time": cells.wall(s.time, zone).tolist(),
+                "value": cells.numbers(s.value / (1e3 if point_type == "RackPower" else 1.0), 2),
             }
             for point_type, s in history.items()
         },
@@ -327,12 +357,28 @@ def rack_history(history: Mapping[str, Series], rack_id: str, span: str, zone: Z
 
 def health(h: Health, zone: ZoneInfo) -> Payload:
     """Return the health page's tables."""
-    sources = [
-        {"id": f"source-{name}", "mark": "", "cells": [[name, "name"], *_counter_cells(stats)]}
-        for name, stats in sorted(h.sources.items())
+    sources = [row for name, stats in sorted(h.sources.items()) for row in _source_rows(name, stats)]
+    ages = [
+        {
+            "id": f"age-{a.source}",
+            "mark": "",
+            "cells": [
+                [a.source or cells.DASH, "name"],
+                [cells.thousands(a.points), ""],
+                [
+                    cells.duration(h.now - a.newest) if a.newest else "never",
+                    "old" if a.newest and h.now - a.newest > STALE_MS else "" if a.newest else "warning",
+                ],
+            ],
+        }
+        for a in h.ages[:MOST_AGES]
     ]
     counters = [
-        {"id": f"counter-{name}", "mark": "", "cells": [[_words(name), "name"], [_counter(value), ""]]}
+        {
+            "id": f"counter-{name}",
+            "mark": "",
+            "cells": [[cells.words(name), "name"], [cells.counter(value), ""]],
+        }
         for name, value in h.counters.items()
     ]
     s = h.store
@@ -340,51 +386,28 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
         "kind": s.kind,
         "version": s.version,
         "answers": "yes" if s.available else "no",
-        "detail": s.detail or DASH,
-        "rows": DASH if s.rows is None else _thousands(s.rows),
-        "size": DASH if s.size_bytes is None else shown(s.size_bytes, "By"),
-        "points known": _thousands(h.points),
+        "detail": s.detail or cells.DASH,
+        "rows": cells.DASH if s.rows is None else cells.thousands(s.rows),
+        "size": cells.DASH if s.size_bytes is None else shown(s.size_bytes, "By"),
+        "points known": cells.thousands(h.points),
     }
     f = h.forecast
-    forecast = {"issued": DASH} if f is None else {
-        "issued": _clock(f.issued, zone, "%d %b %H:%M:%S"),
-        "age": duration(h.now - f.issued),
-        "data until": _clock(f.data_cutoff, zone, "%d %b %H:%M"),
+    forecast = {"issued": cells.DASH} if f is None else {
+        "issued": cells.clock(f.issued, zone, "%d %b %H:%M:%S"),
+        "age": cells.duration(h.now - f.issued),
+        "data until": cells.clock(f.data_cutoff, zone, "%d %b %H:%M"),
         "model": f.model,
         "quality": f.quality,
         "horizon": f"{len(f.start) * f.interval_minutes / 60:.0f} h",
     }  # fmt: skip
     return {
         "sources": sources,
+        "ages": ages,
+        "cells": {"ages-summary": [_ages_summary(h), ""]},
         "counters": counters,
         "store": [_pair("store", k, v) for k, v in store.items()],
         "forecast": [_pair("forecast", k, v) for k, v in forecast.items()],
     }
-
-
-def wall(times: TimeArray, zone: ZoneInfo) -> TimeArray:
-    """Return UTC ms moved so that a chart which knows no time zones shows the site's clock."""
-    if len(times) == 0:
-        return times
-    first, last = _offset(int(times.min()), zone), _offset(int(times.max()), zone)
-    if first == last:
-        return times + first
-    return times + np.array([_offset(int(t), zone) for t in times], np.int64)
-
-
-def duration(ms: float) -> str:
-    """Return a span of time in its largest sensible unit: ``3.2 s``, ``14 min``, ``5 h 20 min``, ``3 d``."""
-    seconds = max(0.0, ms / 1000)
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = int(seconds // 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes // 1440} d"
 
 
 def _power(data: ConsoleData) -> Payload:
@@ -395,119 +418,37 @@ def _power(data: ConsoleData) -> Payload:
     return power_chart(series, data.limit_steps(now - 6 * 3_600_000, end), forecast, now, data.site.zone)
 
 
-def _reading(
-    r: Reading, unit: str, now: int, digits: int = 3, mark: str = "", unit_shown: bool = True, hint: str = ""
-) -> Cell:
-    text = _text(r.value, unit, digits)
-    if not unit_shown:
-        text = text.split(" ")[0]
-    return [text, f"{_mark(r, now)} {mark}".strip(), hint or _quality_note(r, now), r.observed]
-
-
-def _number(r: Reading, scale: float, digits: int, now: int, unit: str = "") -> Cell:
-    text = DASH if math.isnan(r.value) else f"{r.value * scale:.{digits}f}{unit}"
-    return [text, _mark(r, now), _quality_note(r, now), r.observed]
-
-
-def _mark(r: Reading, now: int) -> str:
-    if math.isnan(r.value):
-        return "missing"
-    if r.quality == Quality.BAD:
-        return "bad"
-    if r.observed and now - r.observed > STALE_MS:
-        return "old"
-    return "estimated" if r.quality == Quality.ESTIMATED else ""
-
-
-def _marks(now: Now, moment: int) -> dict[str, str]:
-    """Return the marks of those that carry one, by position."""
-    bad = ~np.isnan(now.value) & (now.quality == Quality.BAD)
-    old = ~np.isnan(now.value) & (now.observed < moment - STALE_MS) & ~bad
-    found = {str(i): "bad" for i in np.flatnonzero(bad)}
-    return found | {str(i): "old" for i in np.flatnonzero(old)}
-
-
-def _quality_note(r: Reading, now: int) -> str:
-    return {"missing": "no reading", "bad": "bad quality, not trustworthy", "estimated": "estimated"}.get(
-        _mark(r, now), f"{duration(now - r.observed)} old" if _mark(r, now) == "old" else ""
-    )
-
-
-def _quality(quality: int, value: float) -> str:
-    return DASH if math.isnan(value) else Quality(quality).name.lower() if quality in (0, 1, 2) else "bad"
-
-
-def _missing_note(r: Reading) -> str:
-    return f"{r.missing} of its meters tell nothing" if r.missing else ""
-
-
-def _absent(value: float) -> str:
-    return "missing" if math.isnan(value) else ""
-
-
-def _text(value: float, unit: str, digits: int) -> str:
-    return DASH if math.isnan(value) else shown(value, unit, digits)
-
-
-def _signed(value: float, unit: str) -> str:
-    sign = "+" if value >= 0 else "\u2212"
-    return f"{sign}{shown(abs(value), unit)}"
-
-
-def _percent(share: float) -> str:
-    if math.isnan(share):
-        return DASH
-    return "<1 %" if 0 < share < 0.01 else f"{share:.0%}".replace("%", " %")
-
-
-def _point_value(unit: str, value: float, label: Callable[[float], str] | None) -> str:
-    if math.isnan(value):
-        return DASH
-    return label(value) if label else shown(value, unit, 4)
-
-
 def _alert_counts(h: Header) -> str:
     told = [f"{n} {s.value}" for s, n in h.alerts.items() if n]
-    return ", ".join(told) + " not acknowledged" if told else "nothing open"
+    return ", ".join(told)
 
 
-def _counter_cells(stats: Mapping[str, Any]) -> list[Cell]:
-    text = "  ".join(f"{_words(k)} {_counter(v)}" for k, v in stats.items())
-    return [[text, ""]]
+def _source_rows(name: str, stats: Mapping[str, Any]) -> list[Payload]:
+    """Return a row of a collector's plain counters, and one for each list or table that holds anything."""
+    plain = {k: v for k, v in stats.items() if not isinstance(v, Mapping | list | tuple)}
+    rows = [
+        _source_row(
+            f"source-{name}",
+            name,
+            " \u00b7 ".join(f"{cells.words(k)} {cells.counter(v)}" for k, v in plain.items()),
+        )
+    ]
+    for key, value in stats.items():
+        if key not in plain and value:
+            rows.append(
+                _source_row(f"source-{name}-{key}", f"{name} {cells.words(key)}", cells.counter(value))
+            )
+    return rows
 
 
-def _counter(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: DASH}[value]
-    if isinstance(value, float):
-        return DASH if math.isnan(value) else f"{value:,.2f}".replace(",", "\u2009")
-    return _thousands(value) if isinstance(value, int) else str(value)
+def _source_row(row_id: str, name: str, text: str) -> Payload:
+    return {"id": row_id, "mark": "", "cells": [[name, "name"], [text, ""]]}
 
 
-def _thousands(value: int) -> str:
-    return f"{value:,}".replace(",", "\u2009")
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _ages_summary(h: Health) -> str:
+    late = sum(h.now - a.newest > STALE_MS for a in h.ages)
+    return f"{len(h.ages)} sources of points, {late} told nothing in the last three minutes"
 
 
 def _pair(table: str, key: str, value: str) -> Payload:
     return {"id": f"{table}-{key.replace(' ', '-')}", "mark": "", "cells": [[key, "name"], [value, ""]]}
-
-
-def _clock(ms: int, zone: Any, form: str = "%H:%M:%S") -> str:
-    return datetime.fromtimestamp(ms / 1000, zone).strftime(form)
-
-
-def _offset(ms: int, zone: ZoneInfo) -> int:
-    offset = datetime.fromtimestamp(ms / 1000, zone).utcoffset()
-    return 0 if offset is None else int(offset.total_seconds() * 1000)
-
-
-def _round(value: float, digits: int) -> float | None:
-    return None if math.isnan(value) else round(float(value), digits)
-
-
-def _numbers(values: ValueArray, digits: int) -> list[float | None]:
-    return [None if math.isnan(v) else v for v in np.round(values, digits).tolist()]

@@ -123,7 +123,10 @@
     });
   }
   console_.on('live-health', (h) => {
-    for (const table of ['sources', 'counters', 'store', 'forecast']) console_.rows('health-' + table, h[table] || []);
+    console_.cells(h.cells);
+    for (const table of ['sources', 'ages', 'counters', 'store', 'forecast']) {
+      console_.rows('health-' + table, h[table] || []);
+    }
   });
   console_.on('live-session', (session) => {
     if (session.ended) location.assign('/login');

@@ -4,7 +4,7 @@
   'use strict';
   const hw = window.hallwatch;
 
-  const RAMP = [[24, 35, 48], [30, 52, 77], [40, 75, 112], [58, 103, 148], [92, 138, 178], [150, 183, 209]];
+  const RAMP = [[22, 30, 40], [25, 39, 55], [29, 50, 73], [35, 63, 94], [45, 81, 120], [70, 112, 154]];
   const AMBER = 'rgb(224, 164, 48)';
   const VERMILION = 'rgb(226, 88, 62)';
 
@@ -19,7 +19,7 @@
     const at = Math.max(0, Math.min(0.9999, share)) * (RAMP.length - 1);
     const i = Math.floor(at);
     const mix = RAMP[i].map((c, k) => Math.round(c + (RAMP[i + 1][k] - c) * (at - i)));
-    return { back: 'rgb(' + mix.join(',') + ')', dark: share > 0.72 };
+    return { back: 'rgb(' + mix.join(',') + ')', dark: false };
   }
 
   function shade(node, value, low, limit, mark) {

@@ -3,6 +3,8 @@
   'use strict';
   const hw = window.hallwatch;
   const SIGNS = { critical: '\u25b2', warning: '\u25c6', info: '\u25cf' };
+  const ORDER = { critical: 0, warning: 1, info: 2 };
+  const urgency = (alert) => (alert.state === 'open' ? 0 : 10) + ORDER[alert.severity];
   let opened = null; // the alert whose note is being written
 
   function build(alert) {
@@ -12,10 +14,8 @@
     head.append(hw.el('span', 'sign'));
     const object = hw.el(alert.rack ? 'a' : 'span', 'object', alert.object);
     if (alert.rack) object.href = '/rack/' + encodeURIComponent(alert.rack);
-    head.append(object, hw.el('span', 'rule', alert.rule), hw.el('span', 'since'));
-    const line = hw.el('div', 'alert-line');
-    line.append(hw.el('span', 'summary'), hw.el('span', 'figures'));
-    row.append(head, line, hw.el('div', 'alert-act'));
+    head.append(object, hw.el('span', 'rule', alert.rule), hw.el('span', 'against'), hw.el('span', 'since'));
+    row.append(head, hw.el('div', 'summary'), hw.el('div', 'alert-act'));
     return row;
   }
 
@@ -33,8 +33,10 @@
       since.textContent = hw.duration(hw.now - alert.opened);
     }
     set(row.querySelector('.summary'), alert.summary);
-    set(row.querySelector('.figures'), alert.value + ' / limit ' + alert.limit);
-    row.querySelector('.figures').hidden = alert.value === '\u2014';
+    const against = row.querySelector('.against');
+    set(against, alert.value + ' / ' + alert.limit);
+    against.title = 'value / limit';
+    against.hidden = alert.value === '\u2014';
     act(row, alert);
   }
 
@@ -120,6 +122,7 @@
       (state === 'all' || (state === 'cleared') === (a.state === 'cleared')) &&
       (severity === 'all' || a.severity === severity) &&
       (a.object + ' ' + a.rule + ' ' + a.summary + ' ' + a.who + ' ' + a.note).toLowerCase().includes(words));
+    if (state === 'active') rows.sort((a, b) => urgency(a) - urgency(b) || b.opened - a.opened);
     list('alert-table', rows, 'No such alerts');
     const shown = document.getElementById('alert-shown');
     if (shown) shown.textContent = rows.length + ' of ' + history.rows.length;

@@ -26,7 +26,12 @@
   }
   function draw(id, traces, shape) {
     const place = document.getElementById(id);
-    if (place && window.Plotly) window.Plotly.react(place, traces, layout(shape), CONFIG);
+    if (!place || !window.Plotly) return;
+    window.Plotly.react(place, traces, layout(shape), CONFIG);
+    if (!place.dataset.watched) {
+      place.dataset.watched = 'yes'; // the panel may still grow or shrink while the page fills
+      new ResizeObserver(() => place.isConnected && window.Plotly.Plots.resize(place)).observe(place);
+    }
   }
 
   // The line's tip: what the header told since the last series came.
@@ -42,7 +47,7 @@
     const place = document.getElementById('power-chart');
     if (place && place.data && window.Plotly) {
       const last = place.data.length - 1;
-      window.Plotly.restyle(place, { x: [tip.time.slice()], y: [tip.power.slice()] }, [last]);
+      window.Plotly.extendTraces(place, { x: [[time]], y: [[watts / 1e6]] }, [last]);
     }
   });
 
@@ -92,10 +97,12 @@
       xaxis: axis({ type: 'date', range: [start, end], tickformat: '%H:%M\n%d %b', nticks: 9, anchor: 'y2' }),
       yaxis: axis({ domain: [0.2, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' MW', nticks: 6 }),
       yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
-      margin: { l: 58, r: 10, t: 6, b: 36 },
+      margin: { l: 58, r: 10, t: 6, b: 42 },
       bargap: 0,
       shapes: [{ type: 'line', x0: p.now, x1: p.now, yref: 'paper', y0: 0, y1: 1, line: { color: '#55636f', width: 1, dash: 'dot' } }],
       annotations: [
+        { x: 1, y: p.limit.length ? p.limit[p.limit.length - 1] : 0, xref: 'paper', xanchor: 'right', yanchor: 'bottom',
+          showarrow: false, text: 'limit', font: { size: 12, color: '#ff7f63' } },
         { x: 0, y: 0.175, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'middle', showarrow: false,
           text: 'risk of exceeding the limit', font: { size: 11, color: '#7d8a97' } },
       ],
@@ -120,10 +127,11 @@
       }));
       const empty = !traces.some((t) => t.y.length);
       draw(id, traces, {
-        xaxis: axis({ type: 'date', nticks: 6 }),
+        xaxis: axis({ type: 'date', nticks: 6, range: [history.start, history.end] }),
         yaxis: axis({ nticks: 4 }),
-        annotations: [{ x: 0, y: 1, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'top', showarrow: false,
-          text: lines.map((l) => l[1]).join(', ') + ' (' + unit + ')' + (empty ? ': nothing stored for this span' : ''),
+        margin: { l: 46, r: 12, t: 24, b: 24 },
+        annotations: [{ x: 0, y: 1, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'bottom', showarrow: false,
+          text: lines.map((l) => '<span style="color:' + l[2] + '">' + l[1] + '</span>').join(', ') + ' (' + unit + ')' + (empty ? ': nothing stored for this span' : ''),
           font: { size: 12, color: '#c3ccd5' } }],
       });
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dash import dcc, html
 
+from dashboard.components.panel import aria
 from domain.site import Site
 
 METRICS = {"power": "Power", "return": "Return \u00b0C", "gpu": "Hottest GPU", "anomaly": "Anomaly"}
@@ -24,7 +25,7 @@ def floor_map(site: Site) -> html.Div:
                 style={"gridRow": row, "gridColumn": column},
             )
         )
-    return html.Div(cells, id="floor", className="floor", role="group", **{"aria-label": "Racks on the floor"})
+    return html.Div(cells, id="floor", className="floor", role="group", **aria("Racks on the floor"))
 
 
 def floor_legend() -> html.Div:
@@ -45,9 +46,9 @@ def gpu_grid(count: int, per_tray: int = 4) -> html.Div:
     """Return the GPUs of a rack, a row a tray."""
     rows = []
     for tray in range(-(-count // per_tray)):
-        cells = [html.Span(f"T{tray + 1:02d}", className="tray-name")]
-        for gpu in range(per_tray):
-            if tray * per_tray + gpu < count:
-                cells.append(html.Span(id=f"gpu-{tray * per_tray + gpu}", className="cell gpu", tabIndex=-1))
-        rows.append(html.Div(cells, className="tray"))
-    return html.Div(rows, id="gpus", className="gpus", role="group", **{"aria-label": "GPUs by tray"})
+        gpus = range(tray * per_tray, min(count, (tray + 1) * per_tray))
+        cells = [html.Span(id=f"gpu-{gpu}", className="cell gpu") for gpu in gpus]
+        rows.append(
+            html.Div([html.Span(f"T{tray + 1:02d}", className="tray-name"), *cells], className="tray")
+        )
+    return html.Div(rows, id="gpus", className="gpus", role="group", **aria("GPUs by tray"))

@@ -20,7 +20,8 @@ def frame(site_name: str, note: str, user: str) -> html.Div:
             dcc.Store(id="acknowledge-request"),
             dcc.Store(id="acknowledge-answer"),
             html.A("Skip to the page", href="#page", className="skip"),
-            _header(site_name, note, user),
+            _header(site_name, user),
+            html.Div(note, id="demo-note", className="demo-note", hidden=not note),
             html.Div(id="connection", role="alert", className="connection", hidden=True),
             html.Div(id="message", role="status", className="message", hidden=True),
             html.Main(id="page", tabIndex=-1),
@@ -29,8 +30,12 @@ def frame(site_name: str, note: str, user: str) -> html.Div:
     )
 
 
-def _header(site_name: str, note: str, user: str) -> html.Header:
-    links = [("Overview", "/", "nav-overview"), ("Alerts", "/alerts", "nav-alerts"), ("Health", "/health", "nav-health")]
+def _header(site_name: str, user: str) -> html.Header:
+    links = [
+        ("Overview", "/", "nav-overview"),
+        ("Alerts", "/alerts", "nav-alerts"),
+        ("Health", "/health", "nav-health"),
+    ]
     return html.Header(
         [
             html.Div(
@@ -45,18 +50,15 @@ def _header(site_name: str, note: str, user: str) -> html.Header:
                     figure("Site power", "site-power", size="big"),
                     figure("Limit", "site-limit"),
                     figure("Margin", "site-margin"),
-                    figure("Quarter hour will end at", "quarter-end", "quarter-margin"),
-                    figure("Breach risk", "quarter-risk"),
+                    figure("Quarter hour will end at", "quarter-end", "quarter-margin", "quarter-risk"),
                 ],
                 className="head-power",
             ),
             html.Div(
                 [
-                    figure("Data age", "data-age"),
-                    figure("Open alerts", "alert-count"),
-                    figure("Site time", "clock-site"),
-                    figure("UTC", "clock-utc", size="quiet"),
-                    figure("Store", "store-state", size="small"),
+                    figure("Open alerts", "alert-count", "alert-counts"),
+                    figure("Data age", "data-age", "store-state"),
+                    figure("Site time", "clock-site", "clock-utc"),
                 ],
                 className="head-state",
             ),
@@ -69,6 +71,5 @@ def _header(site_name: str, note: str, user: str) -> html.Header:
                 method="post",
                 className="head-user",
             ),
-            html.Div(note, id="demo-note", className="demo-note", hidden=not note),
         ]
     )

@@ -8,9 +8,14 @@ from typing import Any
 from dash import dcc, html
 
 
+def aria(label: str) -> dict[str, Any]:
+    """Return the attribute that names an element to a screen reader."""
+    return {"aria-label": label}
+
+
 def panel(title: str, *body: Any, area: str = "", extra: Any = None) -> html.Section:
     """Return a titled panel; `extra` stands at the right end of its title."""
-    heading = html.Div([html.H2(title), extra or html.Span()], className="panel-head")
+    heading = html.Div([html.H2(title), html.Span() if extra is None else extra], className="panel-head")
     return html.Section([heading, html.Div(list(body), className="panel-body")], className=f"panel {area}")
 
 
@@ -20,7 +25,7 @@ def figure(label: str, cell: str, *below: str, size: str = "") -> html.Div:
         [
             html.Span(label, className="label"),
             html.Span(id=cell, className="value"),
-            *(html.Span(id=b, className="below") for b in below),
+            html.Span([html.Span(id=b, className="below") for b in below], className="belows"),
         ],
         className=f"figure {size}",
     )
@@ -29,7 +34,7 @@ def figure(label: str, cell: str, *below: str, size: str = "") -> html.Div:
 def live_table(body: str, columns: Sequence[str], label: str, classes: str = "") -> html.Table:
     """Return a table whose body (by its id) the live updates fill."""
     head = html.Thead(html.Tr([html.Th(c, scope="col") for c in columns]))
-    return html.Table([head, html.Tbody(id=body)], className=f"live {classes}", **{"aria-label": label})
+    return html.Table([head, html.Tbody(id=body)], className=f"live {classes}", **aria(label))
 
 
 def choice(name: str, options: dict[str, str], value: str, label: str) -> html.Div:
@@ -43,5 +48,5 @@ def choice(name: str, options: dict[str, str], value: str, label: str) -> html.D
             className="choice",
         ),
         role="group",
-        **{"aria-label": label},
+        **aria(label),
     )

@@ -12,7 +12,10 @@ def layout() -> html.Div:
     filters = html.Div(
         [
             choice(
-                "alert-state", {"active": "Active", "cleared": "Cleared", "all": "All"}, "active", "State of the alerts"
+                "alert-state",
+                {"active": "Active", "cleared": "Cleared", "all": "All"},
+                "active",
+                "State of the alerts",
             ),
             choice(
                 "alert-severity",
@@ -21,7 +24,11 @@ def layout() -> html.Div:
                 "Severity",
             ),
             dcc.Input(
-                id="alert-text", type="search", placeholder="object, rule or words", debounce=False, maxLength=100
+                id="alert-text",
+                type="search",
+                placeholder="object, rule or words",
+                debounce=False,
+                maxLength=100,
             ),
             html.Span(id="alert-shown", className="muted"),
         ],
@@ -31,7 +38,12 @@ def layout() -> html.Div:
         [
             dcc.Store(id="alert-change"),
             dcc.Store(id="alert-history"),
-            panel("Alerts", html.Div(id="alert-table", className="alert-list long"), area="area-all", extra=filters),
+            panel(
+                "Alerts",
+                html.Div(id="alert-table", className="alert-list long"),
+                area="area-all",
+                extra=filters,
+            ),
         ],
         className="single",
     )

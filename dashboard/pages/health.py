@@ -12,9 +12,15 @@ def layout() -> html.Div:
     return html.Div(
         [
             panel(
-                "Sources",
-                live_table("health-sources", ["Source", "Counters"], "Sources"),
+                "Collectors",
+                live_table("health-sources", ["Collector", "Counters"], "Collectors"),
                 area="area-sources",
+            ),
+            panel(
+                "Age of what they tell",
+                live_table("health-ages", ["Source", "Points", "Newest reading"], "Age by source"),
+                area="area-ages",
+                extra=html.Span(id="ages-summary", className="muted"),
             ),
             panel("Ingest", live_table("health-counters", ["Counter", ""], "Ingest"), area="area-ingest"),
             panel("Store", live_table("health-store", ["", ""], "Store"), area="area-store"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dash import html
 
 from dashboard.components.floor import METRICS, floor_legend, floor_map
-from dashboard.components.panel import choice, figure, live_table, panel
+from dashboard.components.panel import aria, choice, figure, live_table, panel
 from domain.site import Site
 
 SECTIONS = ("power", "floor", "cooling", "supply", "work")
@@ -17,7 +17,7 @@ def layout(site: Site) -> html.Div:
         [
             panel(
                 "Site power and forecast",
-                html.Div(id="power-chart", className="chart", role="img", **{"aria-label": "Site power"}),
+                html.Div(id="power-chart", className="chart", role="img", **aria("Site power")),
                 area="area-power",
                 extra=html.Div(
                     [
@@ -44,7 +44,16 @@ def layout(site: Site) -> html.Div:
                 "Cooling units",
                 live_table(
                     "cooling-rows",
-                    ["CDU", "Supply \u00b0C", "Return \u00b0C", "L/min", "dp kPa", "Pump %", "State", "Redundancy"],
+                    [
+                        "CDU",
+                        "Supply \u00b0C",
+                        "Return \u00b0C",
+                        "L/min",
+                        "\u0394p kPa",
+                        "Pump %",
+                        "State",
+                        "Redund.",
+                    ],
                     "Cooling units, worst first",
                 ),
                 area="area-cooling",
@@ -57,17 +66,14 @@ def layout(site: Site) -> html.Div:
                 ),
                 area="area-supply",
             ),
-            panel(
-                "Work",
-                html.Div(
-                    [
-                        figure("Tokens", "token-rate"),
-                        figure("Tokens per joule", "token-efficiency"),
-                        figure("GPUs reporting", "gpu-count"),
-                    ],
-                    className="figures",
-                ),
-                area="area-work",
+            html.Section(
+                [
+                    figure("Tokens", "token-rate"),
+                    figure("Tokens / J", "token-efficiency"),
+                    figure("GPUs reporting", "gpu-count"),
+                ],
+                className="panel area-work figures work",
+                **aria("Work"),
             ),
         ],
         className="overview",

@@ -6,7 +6,7 @@ from dash import dcc, html
 
 from dashboard.components.floor import gpu_grid
 from dashboard.components.panel import choice, figure, live_table, panel
-from dashboard.data import SPANS
+from dashboard.views import SPANS
 from domain.site import Site
 
 
@@ -55,7 +55,9 @@ def layout(site: Site, rack: str) -> html.Div:
                 "GPUs by tray",
                 gpu_grid(site.rack_gpus),
                 area="area-gpus",
-                extra=choice("gpu-metric", {"temperature": "\u00b0C", "power": "W"}, "temperature", "GPU figure"),
+                extra=choice(
+                    "gpu-metric", {"temperature": "\u00b0C", "power": "W"}, "temperature", "GPU figure"
+                ),
             ),
             panel(
                 "History",
@@ -66,7 +68,9 @@ def layout(site: Site, rack: str) -> html.Div:
                 extra=choice("rack-span", {s: s for s in SPANS}, "1h", "Time span"),
             ),
             panel("Supply path", html.Div(id="rack-paths", className="paths"), area="area-paths"),
-            panel("Alerts of this rack", html.Div(id="rack-alerts", className="alert-list"), area="area-alerts"),
+            panel(
+                "Alerts of this rack", html.Div(id="rack-alerts", className="alert-list"), area="area-alerts"
+            ),
             panel(
                 "Last values",
                 live_table(
@@ -82,6 +86,10 @@ def layout(site: Site, rack: str) -> html.Div:
 def unknown(rack: str) -> html.Div:
     """Return what is shown for a rack that the site has not."""
     return html.Div(
-        [html.H1("No such rack"), html.P(f"{rack} is not in the site file."), dcc.Link("To the floor", href="/")],
+        [
+            html.H1("No such rack"),
+            html.P(f"{rack} is not in the site file."),
+            dcc.Link("To the floor", href="/"),
+        ],
         className="plain",
     )

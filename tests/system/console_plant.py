@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -89,7 +88,11 @@ class Plant:
 
         def add(kind: str, what: str, of: str, unit: str = "W", key: str = "", **more: object) -> None:
             name = key or f"{kind}/{what}/{of}"
-            found.append(Point(name, kind, what, of, of, "" if "state_text" in more else unit, source="dsx:bms", **more))  # type: ignore[arg-type]
+            found.append(
+                Point(
+                    name, kind, what, of, of, "" if "state_text" in more else unit, source="dsx:bms", **more
+                )
+            )  # type: ignore[arg-type]
 
         served = {n.id: n.serves for n in self.site.nodes}
         for node in self.site.nodes:
@@ -101,7 +104,9 @@ class Plant:
                 add("PowerMeter", "ActivePower", node.id, serves=node.serves)
             else:
                 side = node.id[-1]
-                add("PowerMeter", "ActivePower", node.id, serves=tuple(f"{r}-TAP-{side}" for r in node.serves))
+                add(
+                    "PowerMeter", "ActivePower", node.id, serves=tuple(f"{r}-TAP-{side}" for r in node.serves)
+                )
         for what, unit in (
             ("QuarterHourPower", "W"), ("QuarterHourBreachProbability", "1"), ("TokenRate", "token/s")
         ):  # fmt: skip
@@ -140,7 +145,12 @@ class Plant:
         total = 0.0
         ups: dict[str, float] = dict.fromkeys((n.id for n in site.nodes), 0.0)
         for p, pod in enumerate(site.pods):
-            wave = 0.93 + 0.05 * math.sin(t / 2300 + p) + 0.02 * math.sin(t / 47 + 2 * p) + 0.004 * math.sin(t * 1.3)
+            wave = (
+                0.93
+                + 0.05 * math.sin(t / 2300 + p)
+                + 0.02 * math.sin(t / 47 + 2 * p)
+                + 0.004 * math.sin(t * 1.3)
+            )
             flow = 0.0
             for i, rack in enumerate(pod.racks):
                 power = 132e3 * wave * (1 - 0.004 * ((7 * i + 3 * p) % 9))
@@ -151,7 +161,9 @@ class Plant:
                 flow += litres
                 found[f"Rack/RackPower/{rack}"] = power
                 found[f"Rack/RackLiquidSupplyTemperature/{rack}"] = supply
-                found[f"Rack/RackLiquidReturnTemperature/{rack}"] = supply + 0.95 * power / (litres / 60 * 4186 * 0.99)
+                found[f"Rack/RackLiquidReturnTemperature/{rack}"] = supply + 0.95 * power / (
+                    litres / 60 * 4186 * 0.99
+                )
                 found[f"Rack/RackLiquidFlow/{rack}"] = litres
                 found[f"Rack/RackLiquidDifferentialPressure/{rack}"] = 80e3
                 found[f"Rack/RackControlValvePosition/{rack}"] = 0.62
@@ -160,11 +172,15 @@ class Plant:
                 for side, part in (("A", share), ("B", 1 - share)):
                     found[f"PowerMeter/ActivePower/{rack}-TAP-{side}"] = power * part
                     bus = f"P{p + 1:02d}-BUS-{side}"
-                    found[f"PowerMeter/ActivePower/{bus}"] = found.get(f"PowerMeter/ActivePower/{bus}", 0.0) + power * part
+                    found[f"PowerMeter/ActivePower/{bus}"] = (
+                        found.get(f"PowerMeter/ActivePower/{bus}", 0.0) + power * part
+                    )
                     ups[f"UPS-{side}{p // 2 + 1}"] += power * part
                 for n in range(site.rack_gpus) if self.gpus else ():
                     name = f"{rack}-T{n // 4 + 1:02d}-G{n % 4}"
-                    found[f"GPU/GpuTemperature/nvml/{name}"] = 55 + 14 * (wave - 0.8) * 5 + 3 * math.sin(n * 7 + i)
+                    found[f"GPU/GpuTemperature/nvml/{name}"] = (
+                        55 + 14 * (wave - 0.8) * 5 + 3 * math.sin(n * 7 + i)
+                    )
                     found[f"GPU/GpuPower/nvml/{name}"] = power / 110 * (1 + 0.02 * math.sin(n * 5 + t / 9))
             for c, cdu in enumerate(pod.cdus):
                 found[f"CDU/LiquidTemperature/{cdu}/Supply"] = 32.4 + 0.3 * math.sin(p + c)
@@ -216,7 +232,18 @@ def forecast_of(site: Site, now: int, peak: float = 0.95) -> Forecast:
     limit = np.full(192, site.limit)
     breach = 1 / (1 + np.exp(1.7 * (site.limit - middle) / spread))
     return Forecast(
-        site.id, "ActivePower", "W", now, quarter_start(now), 15, start, QUANTILES, values, limit, breach, "test"
+        site.id,
+        "ActivePower",
+        "W",
+        now,
+        quarter_start(now),
+        15,
+        start,
+        QUANTILES,
+        values,
+        limit,
+        breach,
+        "test",
     )
 
 

@@ -1,0 +1,181 @@
+"""How a figure is written: text, marks, tooltip. One place, so that every page writes a value the same way.
+
+A cell is ``[text, marks, tooltip, observed ms]``; marks are CSS classes. A missing value is an em dash and the mark
+``missing``, a value of bad quality keeps its number and carries ``bad``, an old one ``old``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from typing import Any
+
+import numpy as np
+
+from dashboard.views import STALE_MS, Now, PointNow
+from domain.points import Quality, TimeArray, ValueArray
+from domain.units import shown
+from storage.plant import Reading
+
+Cell = list[Any]
+
+DASH = "\u2014"
+THIN_SPACE = "\u2009"
+PLAIN = frozenset({"AnomalyScore", "PowerFactor", "CrestFactor", "EnergyEfficiencyRatio"})
+"""Ratios that nobody reads as a percentage."""
+
+
+def reading(
+    r: Reading, unit: str, now: int, digits: int = 3, mark: str = "", *, bare: bool = False, hint: str = ""
+) -> Cell:
+    """Return the cell of a figure in its canonical `unit`, to `digits` significant digits; `bare` drops the unit."""
+    written = quantity(r.value, unit, digits)
+    return _cell(r, written.split(" ")[0] if bare else written, now, mark, hint)
+
+
+def number(r: Reading, scale: float, digits: int, now: int, unit: str = "", mark: str = "") -> Cell:
+    """Return the cell of a figure times `scale`, with `digits` after the point and `unit` as it stands."""
+    written = DASH if math.isnan(r.value) else f"{r.value * scale:.{digits}f}{unit}"
+    return _cell(r, written, now, mark)
+
+
+def trust(r: Reading, now: int) -> str:
+    """Return the mark that tells how far a reading may be trusted; empty where fully."""
+    if math.isnan(r.value):
+        return "missing"
+    if r.quality == Quality.BAD:
+        return "bad"
+    if r.observed and now - r.observed > STALE_MS:
+        return "old"
+    return "estimated" if r.quality == Quality.ESTIMATED else ""
+
+
+def marked(readings: Now, now: int) -> dict[str, str]:
+    """Return the marks of those readings of an array that carry one, by position."""
+    known = ~np.isnan(readings.value)
+    bad = known & (readings.quality == Quality.BAD)
+    old = known & (readings.observed < now - STALE_MS) & ~bad
+    return {str(i): "bad" for i in np.flatnonzero(bad)} | {str(i): "old" for i in np.flatnonzero(old)}
+
+
+def absent(value: float) -> str:
+    """Return the mark of a worked-out value: ``missing`` where it could not be worked out."""
+    return "missing" if math.isnan(value) else ""
+
+
+def quantity(value: float, unit: str, digits: int = 3) -> str:
+    """Return a value as people read it, an em dash where it is missing."""
+    return DASH if math.isnan(value) else shown(value, unit, digits)
+
+
+def signed(value: float, unit: str) -> str:
+    """Return a quantity with its sign."""
+    return f"{'-' if value < 0 else '+'}{shown(abs(value), unit)}"
+
+
+def percent(share: float) -> str:
+    """Return a share of one in per cent; a small one that is not nothing as ``<1 %``."""
+    if math.isnan(share):
+        return DASH
+    return "<1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
+
+
+def numbers(values: ValueArray, digits: int) -> list[float | None]:
+    """Return rounded numbers for a chart, null for not-a-number."""
+    return [None if math.isnan(v) else v for v in np.round(values, digits).tolist()]
+
+
+def rounded(value: float, digits: int) -> float | None:
+    """Return one rounded number, null for not-a-number."""
+    return None if math.isnan(value) else round(float(value), digits)
+
+
+def point_value(p: PointNow) -> str:
+    """Return a point's value in its unit, or its state in words."""
+    if math.isnan(p.value):
+        return DASH
+    if p.point.is_state:
+        return p.point.state_label(p.value)
+    return f"{p.value:.2f}" if p.point.point_type in PLAIN else shown(p.value, p.point.unit, 4)
+
+
+def quality_word(quality: int, value: float) -> str:
+    """Return a quality in a word; DSX qualities other than 1 are all bad."""
+    if math.isnan(value):
+        return DASH
+    return Quality(quality).name.lower() if quality in (Quality.GOOD, Quality.ESTIMATED) else "bad"
+
+
+def missing_members(r: Reading) -> str:
+    """Return how many of a figure's members tell nothing, in words."""
+    return f"{r.missing} of its meters tell nothing" if r.missing else ""
+
+
+def counter(value: Any) -> str:
+    """Return a counter, or a table or list of counters, as text."""
+    if isinstance(value, Mapping):
+        return " \u00b7 ".join(f"{words(str(k))} {counter(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return " \u00b7 ".join(counter(v) for v in value) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: DASH}[value]
+    if isinstance(value, float):
+        return DASH if math.isnan(value) else f"{value:,.2f}".replace(",", THIN_SPACE)
+    return thousands(value) if isinstance(value, int) else str(value) or DASH
+
+
+def thousands(value: int) -> str:
+    """Return a whole number with its thousands set apart."""
+    return f"{value:,}".replace(",", THIN_SPACE)
+
+
+def words(name: str) -> str:
+    """Return the name of a counter as words."""
+    return name.replace("_", " ")
+
+
+def clock(ms: int, zone: tzinfo, form: str = "%H:%M:%S") -> str:
+    """Return a UTC time (ms) on the clock of a zone."""
+    return datetime.fromtimestamp(ms / 1000, zone).strftime(form)
+
+
+def duration(ms: float) -> str:
+    """Return a span of time in its largest sensible unit: ``3.2 s``, ``14 min``, ``5 h 20 min``, ``3 d``."""
+    seconds = max(0.0, ms / 1000)
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes // 1440} d"
+
+
+def wall(times: TimeArray, zone: tzinfo) -> TimeArray:
+    """Return UTC ms moved so that a chart which knows no time zones shows the site's clock."""
+    if len(times) == 0:
+        return times
+    first, last = _offset(int(times.min()), zone), _offset(int(times.max()), zone)
+    if first == last:
+        return times + first
+    return times + np.array([_offset(int(t), zone) for t in times], np.int64)
+
+
+def _cell(r: Reading, written: str, now: int, mark: str, hint: str = "") -> Cell:
+    trusted = trust(r, now)
+    reason = {
+        "missing": missing_members(r) or "no reading",
+        "bad": "bad quality, not trustworthy",
+        "old": f"{duration(now - r.observed)} old",
+        "estimated": "estimated",
+    }.get(trusted, "")
+    return [written, f"{trusted} {mark}".strip(), hint or reason, r.observed]
+
+
+def _offset(ms: int, zone: tzinfo) -> int:
+    offset = datetime.fromtimestamp(ms / 1000, zone).utcoffset()
+    return 0 if offset is None else int(offset.total_seconds() * 1000)

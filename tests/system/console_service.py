@@ -1,0 +1,160 @@
+"""The console as it runs: real store, real ingest, real web server, fed with a plant's readings."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from dashboard.app import Console, mount
+from dashboard.data import ConsoleData
+from domain.batch import Batch, now_ms
+from domain.points import PointRegistry
+from domain.site import Site
+from storage.accounts import Accounts
+from storage.ingest import Ingest
+from storage.open import open_store
+from storage.plant import PlantView
+from storage.records import Records
+from storage.settings import StorageSettings
+from tests.system.console_plant import Plant
+
+USER, PASSWORD = "anna", "night-shift-1"
+SECRET = "only for tests, and long enough"
+
+
+class LiveConsole:
+    """Runs the console in a thread of its own until the context ends.
+
+    `plant.change` changes what is measured from the next tick on; `feeding` cleared stops the readings; `stop_web` and
+    `start_web` take the web server away and bring it back on the same port.
+    """
+
+    def __init__(
+        self, folder: Path, site: Site, *, gpus: bool = True, tick_s: float = 0.5, note: str = ""
+    ) -> None:
+        self.site = site
+        self.registry = PointRegistry()
+        settings = StorageSettings(path=folder)
+        self.store = open_store(settings, self.registry)
+        self.ingest = Ingest.open(settings, self.registry, self.store)
+        self.records = Records(f"sqlite:///{folder}/records.sqlite")
+        self.accounts = Accounts(self.records)
+        self.accounts.add_user(USER, PASSWORD)
+        self.plant = Plant(site, self.registry, gpus)
+        view = PlantView(site, self.registry, self.ingest.latest, self.store)
+        self.sources: dict[str, dict[str, Any]] = {"mqtt:bms": {"connected": True, "messages": 0}}
+        self.data = ConsoleData(
+            site,
+            self.registry,
+            self.ingest.latest,
+            self.store,
+            self.records,
+            view,
+            sources=lambda: self.sources,
+            counters=lambda: dataclasses.asdict(self.ingest.counters),
+            note=note,
+        )
+        self.feeding = threading.Event()
+        self.feeding.set()
+        self._tick = tick_s
+        self._started = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="console", daemon=True)
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port: int = s.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> LiveConsole:
+        self._thread.start()
+        assert self._started.wait(20), "the console did not start"
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop_web()
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+        self.store.close()
+        self.records.close()
+
+    def accept(self, batch: Batch) -> None:
+        """Put readings through the ingest, from any thread."""
+        asyncio.run_coroutine_threadsafe(self.ingest.accept(batch), self._loop).result(60)
+
+    def stop_web(self) -> None:
+        """Take the web server down; viewers lose their connection."""
+        asyncio.run_coroutine_threadsafe(self._stop_web(), self._loop).result(20)
+
+    def start_web(self) -> None:
+        """Bring the web server back on the same port."""
+        asyncio.run_coroutine_threadsafe(self._start_web(), self._loop).result(20)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._main())
+        self._loop.close()
+
+    async def _main(self) -> None:
+        self._stop = asyncio.Event()
+        await self.ingest.accept(self.plant.batch(now_ms()))
+        async with asyncio.TaskGroup() as group:
+            await self._start_web()
+            parts = [group.create_task(self.ingest.run()), group.create_task(self._feed())]
+            parts.append(group.create_task(self._look()))
+            self._started.set()
+            await self._stop.wait()
+            for part in parts:
+                part.cancel()
+        await self.ingest.close()
+
+    async def _look(self) -> None:
+        while True:  # each web server brings its own console
+            console = self.console
+            looking = asyncio.create_task(console.run())
+            try:
+                while console is self.console:
+                    await asyncio.sleep(0.05)
+            finally:
+                looking.cancel()
+
+    async def _feed(self) -> None:
+        tick = 0
+        while True:
+            if self.feeding.is_set():
+                quick = (
+                    frozenset() if tick % 10 == 0 else frozenset({"PowerMeter", "Rack", "CDU", "UPS", "Site"})
+                )
+                await self.ingest.accept(self.plant.batch(now_ms(), quick))
+            tick += 1
+            await asyncio.sleep(self._tick)
+
+    async def _start_web(self) -> None:
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+        @app.get("/healthz")
+        async def healthz() -> dict[str, str]:
+            return {"status": "ok"}
+
+        @app.get("/api/v1/there")
+        async def there() -> dict[str, str]:
+            return {"api": "reached"}
+
+        self.console: Console = mount(app, self.data, self.accounts, SECRET)
+        config = uvicorn.Config(
+            app, host="127.0.0.1", port=self.port, log_level="error", timeout_graceful_shutdown=1
+        )
+        self._server = uvicorn.Server(config)
+        self._serving = asyncio.get_running_loop().create_task(self._server._serve())
+        while not self._server.started:
+            await asyncio.sleep(0.02)
+
+    async def _stop_web(self) -> None:
+        self._server.should_exit = True
+        await self._serving
