@@ -1,7 +1,7 @@
 """An anomaly score for every rack, from physics and from its peers, brought up to date every few seconds.
 
-Each rack is asked: does its coolant carry away what it draws, does its flow follow its power as that of the
-others does, are its pressure and its supply temperature those of its pod, and its pod's those of the other pods,
+Each rack is asked: does its coolant carry away what it draws, do its flow and its coolant's rise follow its power
+as those of the others do, are its pressure and its supply temperature those of its pod, and its pod's those of the other pods,
 are its GPUs as warm as those of other racks at the same power and coolant.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analytics.anomaly.episodes import named
+from analytics.anomaly.peers import group_median
 from domain.errors import InputError
 from domain.plant.gpu import GpuModel
 from domain.plant.lag import toward
@@ -23,19 +24,20 @@ from domain.points import IntArray, ValueArray
 SIGNALS = (
     "heat balance",
     "coolant flow",
+    "coolant rise",
     "differential pressure",
     "supply temperature",
     "pod differential pressure",
     "pod supply temperature",
     "GPU temperature",
 )
-HEAT, FLOW, PRESSURE, SUPPLY, POD_PRESSURE, POD_SUPPLY, GPU = range(len(SIGNALS))
+HEAT, FLOW, RISE, PRESSURE, SUPPLY, POD_PRESSURE, POD_SUPPLY, GPU = range(len(SIGNALS))
 
-LEAST_LIMIT = np.array([2.0, 0.08, 0.08, 0.7, 0.08, 1.0, 4.0])[:, None]
-"""Residuals below these mean nothing (K, ln, ln, K, ln, K, K): accuracy of plain plant instruments."""
+LEAST_LIMIT = np.array([2.0, 0.08, 2.5, 0.08, 0.7, 0.08, 1.0, 4.0])[:, None]
+"""Residuals below these mean nothing (K, ln, K, ln, K, ln, K, K): accuracy of plain plant instruments."""
 MARGIN = 7.0
 """An anomaly lies this many mean absolute residuals out (5.6 standard deviations of a normal one)."""
-HOTTEST_RISE = 60.0
+HOTTEST_RISE = 40.0
 """A coolant temperature rise, K, beyond which the model of a rack's return no longer holds."""
 
 
@@ -154,7 +156,7 @@ class RackScorer:
     racks
         Their ids, in the order of the arrays.
     pods
-        Index of each rack's pod, shape (racks,).
+        Index of each rack's pod, from 0, shape (racks,).
     rack, gpu
         Physics to start from; slopes and offsets are learnt from the fleet.
     smoothing
@@ -181,7 +183,6 @@ class RackScorer:
     noise: ValueArray = field(init=False)
     smooth: ValueArray = field(init=False)
     seen: np.ndarray = field(init=False)
-    members: list[IntArray] = field(init=False)
     rise: _Lagged | None = field(init=False, default=None)
     load: _Lagged = field(init=False)
     die: _Lagged = field(init=False)
@@ -196,12 +197,12 @@ class RackScorer:
         self.lines = {
             HEAT: FleetLine(1.0, 3.0),
             FLOW: FleetLine(1.0, 0.2),
+            RISE: FleetLine(0.0, 0.2),
             GPU: FleetLine(self.gpu.resistance, 200.0),
         }
         self.offset, self.smooth = np.zeros(shape), np.zeros(shape)
         self.seen = np.zeros(shape, dtype=bool)
         self.noise = np.repeat(LEAST_LIMIT / MARGIN, len(self.racks), axis=1)
-        self.members = [np.flatnonzero(self.pods == p).astype(np.int32) for p in np.unique(self.pods)]
 
     def update(self, now: RackReadings, seconds: float = 10.0) -> RackScores:
         """Take in the next readings, `seconds` after the last ones.
@@ -234,15 +235,15 @@ class RackScorer:
     def _follow(self, now: RackReadings, seconds: float) -> None:
         """Bring what lags behind the power up to date."""
         carried = COOLANT_HEAT * np.maximum(now.flow, self.rack.stagnant)
-        rise = np.minimum(self.rack.liquid_share * now.power / carried, HOTTEST_RISE)
+        rise = np.minimum(self.rack.liquid_share * now.power / carried, 10.0 * HOTTEST_RISE)
         load = np.log(np.maximum(now.power, 1.0))
-        pod_load = np.log([max(float(np.nansum(now.power[m])), 1.0) for m in self.members])
+        pod_load = np.log(np.maximum(np.bincount(self.pods, weights=np.nan_to_num(now.power)), 1.0))
         if self.rise is None:
             none = np.zeros(len(self.racks))
             self.rise = _Lagged(_known(rise), _known(rise), none)
             self.load = _Lagged(_known(load), _known(load), none)
             self.die = _Lagged(_known(now.gpu_power), _known(now.gpu_power), none)
-            self.pod_load = _Lagged(pod_load, pod_load, np.zeros(len(self.members)))
+            self.pod_load = _Lagged(pod_load, pod_load, np.zeros(len(pod_load)))
             return
         lag = np.where(np.isfinite(carried), self.rack.heat_capacity / carried, 60.0)
         self.rise.follow(rise, seconds, np.minimum(lag, 600.0))
@@ -255,21 +256,24 @@ class RackScorer:
         assert self.rise is not None
         off = now.power < 0.02 * np.fmax.reduce(now.power)  # a rack that is switched off is not judged
         pressure = np.log(np.maximum(now.dp, 1.0))
-        pod_supply = np.array([_median(now.supply[m]) for m in self.members])
-        pod_pressure = np.array([_median(pressure[m]) for m in self.members])
+        pods = len(self.pod_load.now)
+        pod_supply, pod_pressure = (
+            group_median(now.supply, self.pods, pods),
+            group_median(pressure, self.pods, pods),
+        )
         residual = np.zeros((len(SIGNALS), len(self.racks)))
         slack = np.zeros_like(residual)
         for signal, x, y, lagged in self._lines_of(now):
             residual[signal] = self.lines[signal].residual(x, y)
-            slack[signal] = np.abs(self.lines[signal].slope) * lagged.slack
-        usual_rise = _median(now.ret - now.supply)
-        for p, members in enumerate(self.members):
-            residual[PRESSURE, members] = pressure[members] - pod_pressure[p]
-            residual[SUPPLY, members] = now.supply[members] - pod_supply[p]
-            residual[POD_PRESSURE, members] = pod_pressure[p] - _median(pod_pressure)
-            residual[POD_SUPPLY, members] = pod_supply[p] - _median(pod_supply)
-            # the CDU's valve follows the load late; until then its supply strays by that share of the rise
-            slack[POD_SUPPLY, members] = usual_rise * abs(self.pod_load.cause[p] - self.pod_load.now[p])
+            slack[signal] = lagged.slack * (1.0 if signal == RISE else abs(self.lines[signal].slope))
+        residual[PRESSURE] = pressure - pod_pressure[self.pods]
+        residual[SUPPLY] = now.supply - pod_supply[self.pods]
+        residual[POD_PRESSURE] = (pod_pressure - _median(pod_pressure))[self.pods]
+        residual[POD_SUPPLY] = (pod_supply - _median(pod_supply))[self.pods]
+        # the CDU's valve follows the load late; until then its supply strays by that share of the rise
+        unsettled = np.abs(self.pod_load.cause - self.pod_load.now)
+        slack[POD_SUPPLY] = _median(now.ret - now.supply) * unsettled[self.pods]
+        residual[HEAT, np.maximum(self.rise.now, self.rise.cause) > HOTTEST_RISE] = np.nan
         residual[:, off] = np.nan
         return residual, slack
 
@@ -280,6 +284,7 @@ class RackScorer:
         return [
             (HEAT, self.rise.now, now.ret - now.supply, self.rise),
             (FLOW, self.load.now, np.log(np.maximum(now.flow, self.rack.stagnant)), self.load),
+            (RISE, self.load.now, now.ret - now.supply, self.rise),
             (GPU, self.die.now, now.gpu_max - plate, self.die),
         ]
 
@@ -294,7 +299,7 @@ class RackScorer:
         slow = -math.expm1(-seconds / self.memory)
         self.noise += np.where(moving, slow * (np.abs(self.smooth) - self.noise), 0.0)
         for signal, x, y, lagged in self._lines_of(now):
-            steady = lagged.slack * abs(self.lines[signal].slope) < 0.5 * LEAST_LIMIT[signal]
+            steady = lagged.slack * max(abs(self.lines[signal].slope), 1e-3) < 0.5 * LEAST_LIMIT[signal]
             self.lines[signal].learn(x, y, 1.0 - slow, moving[signal] & steady)
 
     def _bounds(self) -> tuple[ValueArray, ValueArray]:

@@ -1,0 +1,248 @@
+"""From many anomalies to one incident: what is the root, what is wrong with it, what speaks for it.
+
+A fault at a CDU shows at eight racks; the person on call wants one page that names the CDU. Every object that
+is anomalous, or serves one that is, may be the root. The cause that best explains what is anomalous and what is
+not wins, then the next for what is left (a greedy search for the most likely set of causes).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from analytics.anomaly.signatures import diagnose
+
+SEEN, SEEN_BELOW, FALSE = 0.95, 0.85, 0.01
+"""Probability that an object is anomalous if it is faulty, if what serves it is, and if nothing is."""
+PRIOR = -4.0
+"""Log probability of one more cause: one fault that explains all is likelier than many."""
+UNEXPLAINED = 5
+"""A finding that no known fault explains is told after this many times the patience."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One object that is anomalous now.
+
+    Parameters
+    ----------
+    object_id
+        The plant object.
+    signals
+        Score of each contributing signal, above 1 is anomalous.
+    """
+
+    object_id: str
+    signals: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """What an incident is grouped along.
+
+    Parameters
+    ----------
+    parents
+        Object id to the ids of what serves it.
+    types
+        Object id to its type (Rack, CDU, UPS, ...).
+    watched
+        Objects that would show an anomaly: of these, a healthy one speaks against a cause upstream.
+    """
+
+    parents: Mapping[str, Collection[str]]
+    types: Mapping[str, str]
+    watched: frozenset[str]
+
+    def upstream(self, object_id: str) -> set[str]:
+        """Return the object itself and all that it hangs on."""
+        seen, waiting = {object_id}, [object_id]
+        while waiting:
+            for parent in self.parents.get(waiting.pop(), ()):
+                if parent not in seen:
+                    seen.add(parent)
+                    waiting.append(parent)
+        return seen
+
+    def served(self, objects: Iterable[str]) -> dict[str, set[str]]:
+        """Return for every possible cause the given objects that hang on it, itself included."""
+        below: dict[str, set[str]] = {}
+        for member in objects:
+            for cause in self.upstream(member):
+                below.setdefault(cause, set()).add(member)
+        return below
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The most likely reason for some findings.
+
+    Parameters
+    ----------
+    root
+        Object id.
+    fault
+        Class of fault (`analytics.anomaly.signatures`), "unknown" where no signature fits.
+    members
+        Anomalous objects that it explains.
+    evidence
+        Sentences for the person on call, strongest first.
+    weight
+        Log likelihood ratio against chance.
+    alternatives
+        Other roots with nearly the same weight, best first.
+    """
+
+    root: str
+    fault: str
+    members: frozenset[str]
+    evidence: tuple[str, ...]
+    weight: float
+    alternatives: tuple[str, ...] = ()
+
+
+def causes(findings: Collection[Finding], plant: Plant) -> list[Cause]:
+    """Explain all findings by as few causes as likely, the weightiest first."""
+    left = {f.object_id: f for f in findings if any(s > 1.0 for s in f.signals.values())}
+    below = plant.served(plant.watched | set(left))
+    found: list[Cause] = []
+    while left:
+        roots = {cause for member in left for cause in plant.upstream(member)}
+        weighed = {root: _weigh(root, below[root], left, plant) for root in roots}
+        best = max(sorted(roots), key=lambda r: weighed[r][0])
+        weight, members = weighed[best]
+        others = sorted(
+            (r for r in roots - {best} if weighed[r][0] > weight - 1.0), key=lambda r: -weighed[r][0]
+        )
+        fault, _ = diagnose(plant.types.get(best, ""), _strongest(members, left))
+        found.append(
+            Cause(
+                best,
+                fault,
+                frozenset(members),
+                _evidence(best, members, below[best], left),
+                weight,
+                tuple(others),
+            )
+        )
+        left = {o: f for o, f in left.items() if o not in members}
+    return sorted(found, key=lambda c: -c.weight)
+
+
+def _weigh(root: str, below: set[str], left: Mapping[str, Finding], plant: Plant) -> tuple[float, set[str]]:
+    """Log likelihood ratio of a root against chance, and the findings that it explains."""
+    weight, members = PRIOR, set()
+    for member in below:
+        expected = SEEN if member == root else SEEN_BELOW
+        if member in left:
+            own = member == root
+            fits = own or _can_reach(plant.types.get(root, ""), left[member])
+            if fits:
+                weight += math.log(expected / FALSE)
+                members.add(member)
+        elif member in plant.watched:
+            weight += math.log((1.0 - expected) / (1.0 - FALSE))
+    if not members:
+        return -math.inf, members
+    # between a root and what serves it the signature decides
+    _, fit = diagnose(plant.types.get(root, ""), _strongest(members, left))
+    return weight + fit, members
+
+
+def _can_reach(root_type: str, finding: Finding) -> bool:
+    """Whether a fault of such a root could show in these signals of something that it serves."""
+    fault, fit = diagnose(root_type, finding.signals)
+    return fault != "unknown" and fit > 0
+
+
+def _strongest(members: Iterable[str], findings: Mapping[str, Finding]) -> dict[str, float]:
+    """Sum the members' signals up: the peak of each, times the share of members that show it."""
+    members = list(members)
+    peak: dict[str, float] = {}
+    count: dict[str, int] = {}
+    for member in members:
+        for signal, score in findings[member].signals.items():
+            peak[signal] = max(peak.get(signal, 0.0), score)
+            count[signal] = count.get(signal, 0) + (score > 1.0)
+    return {signal: peak[signal] * count[signal] / len(members) for signal in peak}
+
+
+def _evidence(
+    root: str, members: set[str], below: set[str], findings: Mapping[str, Finding]
+) -> tuple[str, ...]:
+    signals = _strongest(members, findings)
+    strongest = sorted((s for s in signals if signals[s] > 1.0), key=lambda s: -signals[s])
+    lines = [f"{signal}: {signals[signal]:.1f} times its limit" for signal in strongest[:4]]
+    if members != {root}:
+        lines.append(f"{len(members)} of {len(below - {root})} that {root} serves are anomalous")
+    return tuple(lines)
+
+
+@dataclass(slots=True)
+class Incident:
+    """A cause over time; times are UTC ms."""
+
+    number: int
+    cause: Cause
+    opened: int
+    seen: int
+    members: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class IncidentBook:
+    """Keeps incidents over time: one cause is one incident, whatever joins it later.
+
+    Parameters
+    ----------
+    plant
+        What incidents are grouped along.
+    patience
+        Time that a finding must have lasted before it counts, ms: the slower symptoms of a fault need a moment.
+    quiet
+        Time without findings after which an incident is closed, ms.
+    """
+
+    plant: Plant
+    patience: int = 60_000
+    quiet: int = 600_000
+    open: list[Incident] = field(default_factory=list)
+    since: dict[str, int] = field(default_factory=dict)
+    count: int = 0
+
+    def update(self, now: int, findings: Collection[Finding]) -> tuple[list[Incident], list[Incident]]:
+        """Take in what is anomalous now; return the incidents that were opened and those that were closed."""
+        self.since = {f.object_id: self.since.get(f.object_id, now) for f in findings}
+        lasting = [f for f in findings if now - self.since[f.object_id] >= self.patience]
+        opened = []
+        for cause in causes(lasting, self.plant):
+            known = self._same(cause)
+            if known is None and not self._ripe(cause, now):
+                continue
+            if known is None:
+                self.count += 1
+                known = Incident(self.count, cause, now, now)
+                self.open.append(known)
+                opened.append(known)
+            elif cause.weight >= known.cause.weight:
+                known.cause = cause  # more is known now than when it was opened
+            known.seen = now
+            known.members |= cause.members
+        closed = [i for i in self.open if now - i.seen > self.quiet]
+        self.open = [i for i in self.open if now - i.seen <= self.quiet]
+        return opened, closed
+
+    def _ripe(self, cause: Cause, now: int) -> bool:
+        """Whether to open an incident: likelier than chance, or there for so long that it must be told."""
+        oldest = min(self.since[member] for member in cause.members)
+        return cause.weight > 0 or now - oldest >= UNEXPLAINED * self.patience
+
+    def _same(self, cause: Cause) -> Incident | None:
+        """Find the open incident that this cause belongs to: same root, or most of its members."""
+        for incident in self.open:
+            if incident.cause.root == cause.root or len(incident.members & cause.members) * 2 > len(
+                cause.members
+            ):
+                return incident
+        return None

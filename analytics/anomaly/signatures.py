@@ -1,0 +1,89 @@
+"""What each fault looks like: the signals that it moves, and those that it must leave alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+ROUND = 3.0
+"""Scores count up to this: a signal far over its limit speaks no louder than one clearly over it."""
+FITS = 0.5
+"""A signature explains signals when it accounts for this much more of them than it gets wrong (share)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The look of one fault.
+
+    Parameters
+    ----------
+    fault
+        Name for people.
+    types
+        Object types that can have it.
+    moves
+        Signals that it raises over their limit.
+    may
+        Signals that may follow later or elsewhere; they speak neither for nor against it.
+    """
+
+    fault: str
+    types: tuple[str, ...]
+    moves: frozenset[str]
+    may: frozenset[str] = frozenset()
+
+
+def _of(fault: str, types: str, moves: str, may: str = "") -> Signature:
+    def listed(text: str) -> frozenset[str]:
+        return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+    return Signature(fault, tuple(sorted(listed(types))), listed(moves), listed(may))
+
+
+SIGNATURES = (
+    # physics still holds: the coolant carries the heat, only less of it flows
+    _of("rack valve or blockage", "Rack", "coolant flow, coolant rise", "GPU temperature, differential pressure"),
+    # physics is broken: no such flow could carry this heat, or no such rise
+    _of("flow sensor", "Rack", "heat balance, coolant flow"),
+    _of("return temperature sensor", "Rack", "heat balance, coolant rise", "GPU temperature"),
+    _of("power meter", "Rack", "heat balance", "coolant flow"),
+    _of("supply temperature sensor", "Rack", "supply temperature", "heat balance, coolant rise, GPU temperature"),
+    _of("differential pressure sensor", "Rack", "differential pressure"),
+    _of("cold plate", "Rack, GPU", "GPU temperature"),
+    _of("pump", "CDU", "pod differential pressure", "coolant flow, coolant rise, GPU temperature, pod supply temperature"),
+    _of("heat exchanger, primary valve or setpoint", "CDU", "pod supply temperature", "GPU temperature, coolant flow, coolant rise, heat balance"),
+    _of("power factor", "PowerMeter, Tap, UPS", "power factor"),
+    _of("phase imbalance", "PowerMeter, Tap", "phase imbalance"),
+    _of("meter", "PowerMeter, Feed, UPS, Tap", "meter sum"),
+)  # fmt: skip
+
+
+def diagnose(object_type: str, signals: Mapping[str, float]) -> tuple[str, float]:
+    """Name the fault of an object of this type that fits the signals best.
+
+    Parameters
+    ----------
+    object_type
+        Of the suspected root.
+    signals
+        Score of each signal; above 1 is anomalous.
+
+    Returns
+    -------
+    tuple of str and float
+        The fault, "unknown" where none fits, and how well it fits: -1 (not at all) to 1 (perfectly).
+    """
+    over = {signal: min(score, ROUND) for signal, score in signals.items() if score > 1.0}
+    best, best_fit = "unknown", 0.0
+    for signature in SIGNATURES:
+        if object_type not in signature.types or not over:
+            continue
+        explained = sum(score for signal, score in over.items() if signal in signature.moves)
+        strange = sum(
+            score for signal, score in over.items() if signal not in signature.moves | signature.may
+        )
+        absent = sum(1.0 for signal in signature.moves if signal not in over)
+        fit = (explained - strange - absent) / max(explained + strange + absent, 1e-9)
+        if fit > best_fit and fit >= FITS:
+            best, best_fit = signature.fault, fit
+    return best, (best_fit if best != "unknown" else -1.0)
