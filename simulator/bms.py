@@ -186,4 +186,3 @@ class _Falsifier:
             reading.quality[i] = Quality.BAD
         elif effect.how == "set":
             value[i] = effect.amount
-

@@ -6,7 +6,7 @@ instrument tells them: resolution, deadband, noise. The figures are those of a r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,32 +125,52 @@ class Meters:
 def things(layout: PlantLayout, site: str) -> dict[str, list[Thing]]:
     """Return the objects by kind, each with its tag path."""
     pods = layout.pods
-    racks_of = [tuple(r for r, p in zip(layout.racks, layout.rack_pod, strict=True) if p == i) for i in range(len(pods))]
+    racks_of = [
+        tuple(r for r, p in zip(layout.racks, layout.rack_pod, strict=True) if p == i)
+        for i in range(len(pods))
+    ]
     taps = layout.taps()
-    busway_pod = {int(b): int(p) for pair, p in zip(layout.tap_busway, layout.rack_pod, strict=True) for b in pair}
+    busway_pod = {
+        int(b): int(p) for pair, p in zip(layout.tap_busway, layout.rack_pod, strict=True) for b in pair
+    }
     tap_owner = layout.tap_busway.reshape(-1)
     return {
         "rack": [
             Thing(r, f"{site}/{pods[p]}/{r}") for r, p in zip(layout.racks, layout.rack_pod, strict=True)
         ],
         "tap": [
-            Thing(t, f"{site}/{pods[layout.rack_pod[i // 2]]}/{layout.racks[i // 2]}/{t}", (layout.racks[i // 2],))
+            Thing(
+                t,
+                f"{site}/{pods[layout.rack_pod[i // 2]]}/{layout.racks[i // 2]}/{t}",
+                (layout.racks[i // 2],),
+            )
             for i, t in enumerate(taps)
         ],
         "busway": [
-            Thing(b, f"{site}/{pods[busway_pod[i]]}/{b}", tuple(t for t, o in zip(taps, tap_owner, strict=True) if o == i))
+            Thing(
+                b,
+                f"{site}/{pods[busway_pod[i]]}/{b}",
+                tuple(t for t, o in zip(taps, tap_owner, strict=True) if o == i),
+            )
             for i, b in enumerate(layout.busways)
         ],
         "ups": [
-            Thing(u, f"{site}/{u}", tuple(b for b, o in zip(layout.busways, layout.busway_ups, strict=True) if o == i))
+            Thing(
+                u,
+                f"{site}/{u}",
+                tuple(b for b, o in zip(layout.busways, layout.busway_ups, strict=True) if o == i),
+            )
             for i, u in enumerate(layout.ups)
         ],
         "feed": [
-            Thing(f, f"{site}/{f}", tuple(u for u, o in zip(layout.ups, layout.ups_feed, strict=True) if o == i))
+            Thing(
+                f, f"{site}/{f}", tuple(u for u, o in zip(layout.ups, layout.ups_feed, strict=True) if o == i)
+            )
             for i, f in enumerate(layout.feeds)
         ],
         "cdu": [
-            Thing(c, f"{site}/{pods[p]}/{c}", racks_of[p]) for c, p in zip(layout.cdus, layout.cdu_pod, strict=True)
+            Thing(c, f"{site}/{pods[p]}/{c}", racks_of[p])
+            for c, p in zip(layout.cdus, layout.cdu_pod, strict=True)
         ],
         "pod": [Thing(f"{p}-ENV", f"{site}/{p}/environment") for p in pods],
         "plant": [Thing("CHW-PLANT", f"{site}/chilledWater")],
@@ -177,15 +197,37 @@ def _meter(objects: str, kind: str, history: bool) -> list[Channel]:
     large = kind != "tap"
     step, band, amps = (0.1, 1.0, 2.0) if large else (0.01, 0.10, 0.4)
     rows = [
-        Channel(objects, "PowerMeter", "ActivePower", "power/activePower/value", power, step, band, history=history),
-        Channel(objects, "PowerMeter", "ApparentPower", "power/apparentPower/value", apparent, step, 2 * band),
+        Channel(
+            objects,
+            "PowerMeter",
+            "ActivePower",
+            "power/activePower/value",
+            power,
+            step,
+            band,
+            history=history,
+        ),
+        Channel(
+            objects, "PowerMeter", "ApparentPower", "power/apparentPower/value", apparent, step, 2 * band
+        ),
         Channel(objects, "PowerMeter", "PowerFactor", "power/powerFactor/value", of("pf"), 0.001, 0.002),
         Channel(objects, "PowerMeter", "Voltage", "voltage/value", of("volts"), 0.1, 0.5, 0.1),
-        Channel(objects, "PowerMeter", "Frequency", "frequency/value", _frequency(objects), 0.001, 0.008, 0.0005),
+        Channel(
+            objects, "PowerMeter", "Frequency", "frequency/value", _frequency(objects), 0.001, 0.008, 0.0005
+        ),
         Channel(objects, "PowerMeter", "Current", "current/value", of("current"), 0.01, amps),
     ]
     rows += [
-        Channel(objects, "PowerMeter", "PhaseCurrent", f"current/phase{i + 1}/value", phase(i), 0.01, amps, phase="ABC"[i])
+        Channel(
+            objects,
+            "PowerMeter",
+            "PhaseCurrent",
+            f"current/phase{i + 1}/value",
+            phase(i),
+            0.01,
+            amps,
+            phase="ABC"[i],
+        )
         for i in range(3)
     ]
     if kind != "feed":
@@ -211,32 +253,50 @@ def _constant(objects: str, value: float) -> Read:
     return lambda m: np.full(len(m.things[objects]), value)
 
 
-def _rack(point: str, tag: str, read: Read, *rest: float, **more: object) -> Channel:
-    return Channel("rack", "Rack", point, tag, read, *rest, **more)  # type: ignore[arg-type]
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Makes the channels of one kind of object."""
+
+    objects: str
+    object_type: str
+
+    def __call__(
+        self,
+        point_type: str,
+        tag: str,
+        area: tuple[str, ...],
+        read: Read,
+        resolution: float = 0.01,
+        deadband: float = 0.0,
+        noise: float = 0.0,
+        *,
+        setpoint: bool = False,
+        states: tuple[tuple[int, str], ...] = (),
+        history: bool = False,
+    ) -> Channel:
+        return Channel(
+            self.objects, self.object_type, point_type, tag, read, resolution, deadband, noise, area,
+            setpoint=setpoint, states=states, history=history,
+        )  # fmt: skip
 
 
-def _cdu(point: str, tag: str, area: Sequence[str], read: Read, *rest: float, **more: object) -> Channel:
-    return Channel("cdu", "CDU", point, tag, read, *rest, area=tuple(area), **more)  # type: ignore[arg-type]
-
-
-def _env(point: str, tag: str, area: Sequence[str], read: Read, *rest: float) -> Channel:
-    return Channel("pod", "Sensor", point, tag, read, *rest, area=tuple(area))
-
-
+_rack = _Kind("rack", "Rack")
+_cdu = _Kind("cdu", "CDU")
+_env = _Kind("pod", "Sensor")
 _NONE = _constant("rack", 0.0)
 
 RACK_CHANNELS = (
-    _rack("RackPower", "info/power/value", lambda m: m.state.power, 0.01, 0.10, history=True),
-    _rack("RackLiquidSupplyTemperature", "energyValve/supplyTemperature/value", lambda m: m.state.supply, 0.01, 0.05, 0.012, history=True),
-    _rack("RackLiquidReturnTemperature", "energyValve/returnTemperature/value", lambda m: m.state.ret, 0.01, 0.05, 0.015, history=True),
-    _rack("RackLiquidFlow", "energyValve/flow/value", lambda m: m.state.flow, 0.01, 0.40, 0.12, history=True),
-    _rack("RackLiquidDifferentialPressure", "energyValve/dp/value", lambda m: m.state.dp, 0.01, 0.40, 0.12, history=True),
-    _rack("RackLiquidDifferentialPressureSp", "energyValve/dpSetpoint/value", lambda m: m.factory.plant.model.cdu.dp_setpoint * m.factory.plant.dp_share, 0.1, 0.1, setpoint=True),
-    _rack("RackControlValvePosition", "energyValve/position/value", lambda m: m.state.valve, 0.1, 0.4, history=True),
-    _rack("RackLeakDetect", "leakStatus/state", lambda m: m.leak, states=LEAK),
-    _rack("RackLeakSensorFault", "leakStatus/deviceFail", _NONE, states=FAULT),
-    _rack("RackLiquidIsolationStatus", "leakDetection/liqIsolateFlag", lambda m: m.conditions.rack_isolated, states=ISOLATED),
-    _rack("RackElectricalIsolationStatus", "leakDetection/elecIsolateFlag", lambda m: 1.0 - m.conditions.rack_powered, states=ISOLATED),
+    _rack("RackPower", "info/power/value", (), lambda m: m.state.power, 0.01, 0.10, history=True),
+    _rack("RackLiquidSupplyTemperature", "energyValve/supplyTemperature/value", (), lambda m: m.state.supply, 0.01, 0.05, 0.012, history=True),
+    _rack("RackLiquidReturnTemperature", "energyValve/returnTemperature/value", (), lambda m: m.state.ret, 0.01, 0.05, 0.015, history=True),
+    _rack("RackLiquidFlow", "energyValve/flow/value", (), lambda m: m.state.flow, 0.01, 0.40, 0.12, history=True),
+    _rack("RackLiquidDifferentialPressure", "energyValve/dp/value", (), lambda m: m.state.dp, 0.01, 0.40, 0.12, history=True),
+    _rack("RackLiquidDifferentialPressureSp", "energyValve/dpSetpoint/value", (), lambda m: m.factory.plant.model.cdu.dp_setpoint * m.factory.plant.dp_share, 0.1, 0.1, setpoint=True),
+    _rack("RackControlValvePosition", "energyValve/position/value", (), lambda m: m.state.valve, 0.1, 0.4, history=True),
+    _rack("RackLeakDetect", "leakStatus/state", (), lambda m: m.leak, states=LEAK),
+    _rack("RackLeakSensorFault", "leakStatus/deviceFail", (), _NONE, states=FAULT),
+    _rack("RackLiquidIsolationStatus", "leakDetection/liqIsolateFlag", (), lambda m: m.conditions.rack_isolated, states=ISOLATED),
+    _rack("RackElectricalIsolationStatus", "leakDetection/elecIsolateFlag", (), lambda m: 1.0 - m.conditions.rack_powered, states=ISOLATED),
 )  # fmt: skip
 
 CDU_CHANNELS = (

@@ -103,6 +103,10 @@ def control_app(factory: Factory, stats: Callable[[], dict[str, Any]]) -> FastAP
 def _metrics(factory: Factory) -> str:
     name = "vllm:generation_tokens_total"
     lines = [f"# HELP {name} Number of generation tokens processed.", f"# TYPE {name} counter"]
-    serving = zip(factory.layout.racks[factory.workload.training :], factory.tokens_total[factory.workload.training :], strict=True)
+    serving = zip(
+        factory.layout.racks[factory.workload.training :],
+        factory.tokens_total[factory.workload.training :],
+        strict=True,
+    )
     lines += [f'{name}{{model_name="demo",engine="{rack}"}} {total:.0f}' for rack, total in serving]
     return "\n".join(lines) + "\n"

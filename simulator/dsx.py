@@ -37,8 +37,15 @@ class DsxPublisher:
             for key, payload in zip(bms.keys, bms.payloads, strict=True)
         ]
         heartbeat = f"System/HeartbeatTimestampBms/{bms.factory.site.id}/bms/heartbeat"
-        about = {"objectType": "System", "pointType": "HeartbeatTimestampBms", "objectName": "BMS", "objectId": "BMS"}
-        self._metadata.append(publish_packet(encode_text(metadata_topic(heartbeat)), orjson.dumps(about), retain=True))
+        about = {
+            "objectType": "System",
+            "pointType": "HeartbeatTimestampBms",
+            "objectName": "BMS",
+            "objectId": "BMS",
+        }
+        self._metadata.append(
+            publish_packet(encode_text(metadata_topic(heartbeat)), orjson.dumps(about), retain=True)
+        )
         self._heartbeat_topic = encode_text(value_topic(heartbeat))
         self._heartbeat_due = 0.0
         self._next_metadata = 0.0

@@ -124,7 +124,12 @@ class Factory:
             self.step(dt_s)
 
     def raise_fault(
-        self, name: str, target: str, onset_ms: int | None = None, severity: float = 1.0, duration_s: float | None = None
+        self,
+        name: str,
+        target: str,
+        onset_ms: int | None = None,
+        severity: float = 1.0,
+        duration_s: float | None = None,
     ) -> Fault:
         """Let a fault of the catalogue happen to an object, now or at `onset_ms`.
 
@@ -158,7 +163,8 @@ class Factory:
             self._block = self.workload.activity(times)
             self._wet_bulbs = self.workload.wet_bulb(times)
             self._block_at = (time_ms, dt_ms)
-        return self._block[self._block_row(time_ms)]
+        row: ValueArray = self._block[self._block_row(time_ms)]
+        return row
 
     def _block_row(self, time_ms: int) -> int:
         return (time_ms - self._block_at[0]) // self._block_at[1]

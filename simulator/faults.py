@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 CATALOGUE = Path(__file__).parents[1] / "config" / "simulator" / "faults.yaml"
 
-ObjectKind = Literal["site", "pod", "rack", "tap", "pdu", "tray", "gpu", "cdu", "ups", "feed", "crah", "busway"]
+ObjectKind = Literal[
+    "site", "pod", "rack", "tap", "pdu", "tray", "gpu", "cdu", "ups", "feed", "crah", "busway"
+]
 _Seconds = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, "s"))]
 _Range = Annotated[tuple[float, float], Field(description="Lowest and highest severity that is drawn")]
 _HELD = {"rack_valve_stuck": "valve", "cdu_valve_stuck": "primary_valve"}
@@ -50,16 +52,22 @@ class Effect(_Model):
     scale: float | None = Field(None, description="Multiplies the healthy value")
     add: float | None = None
     hold: bool = Field(False, description="Freezes a valve where it is")
-    share: float = Field(1.0, gt=0, le=1, description="Share of the object's GPUs that are hit, drawn by seed")
+    share: float = Field(
+        1.0, gt=0, le=1, description="Share of the object's GPUs that are hit, drawn by seed"
+    )
     side: Literal["A", "B"] | None = Field(None, description="Of a rack's taps only this one")
 
     point: str | None = Field(None, description="Point type whose reading is falsified; with how")
     tag: str = Field("", description="Only points whose key holds this text")
     how: (
-        Literal["stuck", "drift", "offset", "spike", "noise", "scale", "swap", "clock", "missing", "bad", "set"]
+        Literal[
+            "stuck", "drift", "offset", "spike", "noise", "scale", "swap", "clock", "missing", "bad", "set"
+        ]
         | None
     ) = None
-    amount: float = Field(0.0, description="In the point's canonical unit; a factor for scale; seconds for clock")
+    amount: float = Field(
+        0.0, description="In the point's canonical unit; a factor for scale; seconds for clock"
+    )
     other: str = Field("", description="For swap: the tag of the point to swap with")
 
     silence: Literal["snmp", "tray", "dsx"] | None = Field(None, description="Endpoint that stops answering")
@@ -74,7 +82,9 @@ class Effect(_Model):
         if self.knob is not None:
             if self.knob not in HEALTHY and self.knob not in KNOBS:
                 close = difflib.get_close_matches(self.knob, [*HEALTHY, *KNOBS], 1)
-                raise ValueError(f"no knob {self.knob!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+                raise ValueError(
+                    f"no knob {self.knob!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+                )
             if sum(x is not None for x in (self.set, self.scale, self.add)) + self.hold != 1:
                 raise ValueError("a knob needs exactly one of set, scale, add and hold")
             if self.hold and self.knob not in _HELD:
@@ -186,7 +196,11 @@ class FaultBook:
         self.catalogue = catalogue
         self.faults: list[Fault] = []
         self.falsified: list[tuple[Fault, Effect, float]] = []
-        self.silent: dict[str, frozenset[str]] = {"snmp": frozenset(), "tray": frozenset(), "dsx": frozenset()}
+        self.silent: dict[str, frozenset[str]] = {
+            "snmp": frozenset(),
+            "tray": frozenset(),
+            "dsx": frozenset(),
+        }
         self._objects = objects(factory.layout, factory.site.id)
         self._next = 1
         self._held: dict[tuple[int, str], ValueArray] = {}
@@ -203,7 +217,9 @@ class FaultBook:
         found = self._objects.get(target)
         if found is None or found != kind.object:
             example = next(o for o, k in self._objects.items() if k == kind.object)
-            raise InputError(f"{name} happens to a {kind.object}, and {target!r} is none; write one such as {example}")
+            raise InputError(
+                f"{name} happens to a {kind.object}, and {target!r} is none; write one such as {example}"
+            )
         if not 0.0 < severity <= 2.0:
             raise InputError(f"severity {severity} of {name} is not between 0 and 2")
         seconds = kind.duration if duration_s is None else duration_s
@@ -285,7 +301,8 @@ class FaultBook:
         first = self._last < fault.onset <= now
         again = (
             per_hour > 0
-            and self.factory.rng.random() < per_hour * fault.severity * (now - max(self._last, fault.onset)) / 3.6e6
+            and self.factory.rng.random()
+            < per_hour * fault.severity * (now - max(self._last, fault.onset)) / 3.6e6
         )
         if first or again:
             for gpu in members(self.factory.layout, self._objects, fault.target, "gpu")[:TRAY_GPUS].tolist():
@@ -336,7 +353,11 @@ def members(layout: PlantLayout, known: Mapping[str, str], target: str, kind: st
     if kind == "gpu" and whole in ("gpu", "tray"):
         rack, tray, gpu = re.fullmatch(r"(.+)-T(\d+)(?:-G(\d+))?", target).groups()  # type: ignore[union-attr]
         first = layout.racks.index(rack) * layout.gpus_per_rack + (int(tray) - 1) * TRAY_GPUS
-        return np.arange(first, first + TRAY_GPUS, dtype=np.int32) if gpu is None else np.array([first + int(gpu)], np.int32)
+        return (
+            np.arange(first, first + TRAY_GPUS, dtype=np.int32)
+            if gpu is None
+            else np.array([first + int(gpu)], np.int32)
+        )
     racks = np.flatnonzero(np.isin(layout.rack_pod, _pods(layout, target, whole)))
     if whole == "rack":
         racks = np.array([layout.racks.index(target)])

@@ -68,6 +68,7 @@ class GpuFleet:
         self.memory_used = np.full(n, 0.02)
         self.nvlink = np.zeros(n)
         self.pcie = np.zeros(n)
+        self.pcie_bytes = np.zeros(n)
         self.counts = {name: np.zeros(n) for name in KNOBS if name.endswith("_rate")}
         self.available = np.ones(n)
         self._wander = np.zeros(n)
@@ -96,10 +97,12 @@ class GpuFleet:
         """Move on by `dt` s: activity, coolant and `powered` by rack, shapes (racks,)."""
         model, knobs = self.model, self.knobs
         n = len(self.power)
-        self._wander = toward(self._wander, np.zeros(n), dt, 8.0) + 0.006 * np.sqrt(
-            min(dt, 8.0)
-        ) * rng.standard_normal(n)
-        live = np.repeat(powered, self.per_rack) & (conditions.gpu_available > 0) & (self.die < model.shutdown)
+        shaken = 0.006 * min(dt, 8.0) ** 0.5 * rng.standard_normal(n)
+        self._wander = toward(self._wander, np.zeros(n), dt, 8.0)
+        self._wander += shaken
+        live = (
+            np.repeat(powered, self.per_rack) & (conditions.gpu_available > 0) & (self.die < model.shutdown)
+        )
         self.available = conditions.gpu_available * np.repeat(powered, self.per_rack)
         wanted = self._spread(rack_activity) * (1.0 + self._wander - knobs["gpu_imbalance"])
         cap = np.minimum(conditions.gpu_cap, 1.0) * (1.0 - self.throttle)
@@ -108,9 +111,7 @@ class GpuFleet:
         self.energy += self.power * dt
         coolant = self._coolant(coolant_in, coolant_out)
         resistance = model.resistance * self.plate * conditions.gpu_resistance_factor
-        self.die = toward(
-            self.die, model.die_temperature(coolant, self.power, resistance), dt, model.die_lag
-        )
+        self.die = toward(self.die, model.die_temperature(coolant, self.power, resistance), dt, model.die_lag)
         hotter = self.die + model.memory_rise * self.power / model.tdp
         self.memory = toward(self.memory, hotter, dt, model.memory_lag)
         self.throttle = model.throttle(self.throttle, self.die, dt)
@@ -118,6 +119,7 @@ class GpuFleet:
         self._clocks(knobs["gpu_clock_cap"])
         self.nvlink += 9.0e11 * 0.35 * self.activity * dt
         self.pcie = 2.0e10 * self.activity
+        self.pcie_bytes += self.pcie * dt
         for name, counter in self.counts.items():
             rate = knobs[name]
             if rate.any():

@@ -96,7 +96,9 @@ def _quarters(factory: Factory, bms: Bms, index: IntArray, end_ms: int, days: fl
         yield _averages(factory, bms, index, starts[i : i + _CHUNK])
 
 
-def _averages(factory: Factory, bms: Bms, index: IntArray, starts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Batch:
+def _averages(
+    factory: Factory, bms: Bms, index: IntArray, starts: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> Batch:
     within = (np.arange(_SAMPLES) + 0.5) * QUARTER_MS / _SAMPLES
     times = (starts[:, None] + within.astype(np.int64)).reshape(-1)
     activity = factory.workload.activity(times)

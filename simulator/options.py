@@ -12,6 +12,7 @@ from domain.configuration import validated
 from domain.errors import ConfigurationError, Problem
 from domain.site import Site
 from simulator.simulation import Options, PlannedFault
+from simulator.sizing import first_racks
 
 SITE = Path(__file__).parents[1] / "config" / "site.yaml"
 
@@ -33,18 +34,26 @@ def read_site(file: Path) -> Site:
 
 def parser(program: str) -> argparse.ArgumentParser:
     """Return the parser of the simulator's arguments; a port of 0 takes a free one, -1 leaves the endpoint out."""
-    p = argparse.ArgumentParser(program, description="The simulated AI factory behind real protocols, on loopback.")
+    p = argparse.ArgumentParser(
+        program, description="The simulated AI factory behind real protocols, on loopback."
+    )
     p.add_argument("--site", type=Path, default=SITE, help="site file (default: the 96-rack factory)")
     p.add_argument("--racks", type=int, default=0, help="only the first N racks, limits in proportion")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--start", type=int, default=None, metavar="MS", help="where its time began, UTC ms")
+    p.add_argument("--start-ms", type=int, default=None, metavar="MS", help="where its time began, UTC ms")
     p.add_argument("--broker", choices=("auto", "mosquitto", "amqtt", "none"), default="auto")
     p.add_argument("--mqtt-port", type=int, default=1883)
     p.add_argument("--snmp-base-port", type=int, default=16100, help="one UDP port a device, from here on")
     p.add_argument("--control-port", type=int, default=0, help="HTTP, to raise faults")
-    p.add_argument("--cadence", type=float, default=2.0, metavar="S", help="how often the BMS looks for changes")
     p.add_argument(
-        "--fault", action="append", default=[], metavar="NAME@OBJECT[@S[@SEVERITY]]", help="may be given again"
+        "--cadence", type=float, default=2.0, metavar="S", help="how often the BMS looks for changes"
+    )
+    p.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME@OBJECT[@S[@SEVERITY]]",
+        help="may be given again",
     )
     p.add_argument("--for", type=float, default=None, dest="seconds", metavar="S", help="end by itself")
     return p
@@ -52,14 +61,12 @@ def parser(program: str) -> argparse.ArgumentParser:
 
 def read(arguments: argparse.Namespace) -> tuple[Site, Options]:
     """Return the site and the options that parsed arguments stand for."""
-    from simulator.scale import first_racks
-
     site = read_site(arguments.site)
     if arguments.racks:
         site = first_racks(site, arguments.racks)
     return site, Options(
         seed=arguments.seed,
-        start_ms=arguments.start,
+        start_ms=arguments.start_ms,
         broker=arguments.broker,
         mqtt_port=_port(arguments.mqtt_port),
         snmp_base_port=_port(arguments.snmp_base_port),
@@ -73,7 +80,9 @@ def _port(number: int) -> int | None:
     return None if number < 0 else number
 
 
-def parse(arguments: Sequence[str] | None, program: str = "python -m simulator") -> tuple[Site, Options, float | None]:
+def parse(
+    arguments: Sequence[str] | None, program: str = "python -m simulator"
+) -> tuple[Site, Options, float | None]:
     """Read a command line: site, options, and after how many seconds to end."""
     told = parser(program).parse_args(arguments)
     site, options = read(told)

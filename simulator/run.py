@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 import orjson
+import structlog
 
 from domain.site import Site
 from simulator.simulation import Options, Simulation
@@ -20,9 +22,14 @@ Joined = Callable[[Simulation], AbstractAsyncContextManager[None]]
 def run(site: Site, options: Options, seconds: float | None = None, joined: Joined | None = None) -> None:
     """Simulate until SIGINT or SIGTERM, or for some seconds.
 
-    Once everything listens, one line of JSON on standard output tells where: ``ready``, ``mqtt_port``,
-    ``snmp_base_port``, ``control_port``, ``broker``, ``start_ms``.
+    Once everything listens, one line of JSON on standard output tells where: the ports ``mqtt``, ``snmp`` (the first)
+    and ``control``, the ``broker``'s program, and ``start_ms``.
     """
+    # standard output belongs to that one line
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     asyncio.run(_run(site, options, seconds, joined))
 
 

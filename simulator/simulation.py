@@ -52,7 +52,9 @@ class PlannedFault:
                 raise ValueError(text)
             return cls(parts[0], parts[1], *(float(p) for p in parts[2:]))
         except ValueError:
-            raise InputError(f"{text!r} is no fault; write name@object@seconds, such as leak@R005@60") from None
+            raise InputError(
+                f"{text!r} is no fault; write name@object@seconds, such as leak@R005@60"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,11 @@ class Simulation:
         self.control_port: int | None = None
         self._listener: socket.socket | None = None
         self.late_steps = 0
-        self._after_step: list[Callable[[], None]] = []
+        self._also: dict[str, Callable[[], dict[str, int]]] = {}
 
-    def after_step(self, call: Callable[[], None]) -> None:
-        """Have `call` called after each step of the factory."""
-        self._after_step.append(call)
+    def also_tell(self, name: str, stats: Callable[[], dict[str, int]]) -> None:
+        """Add the counters of what runs along to `stats`."""
+        self._also[name] = stats
 
     @contextlib.asynccontextmanager
     async def endpoints(self) -> AsyncIterator[None]:
@@ -142,6 +144,7 @@ class Simulation:
     def stats(self) -> dict[str, Any]:
         """Return what has been told so far."""
         told: dict[str, Any] = {"late_steps": self.late_steps}
+        told |= {name: stats() for name, stats in self._also.items()}
         if self.dsx is not None:
             mqtt = self.dsx.mqtt
             told["dsx"] = {"published": mqtt.published, "dropped": mqtt.dropped, "connects": mqtt.connects}
@@ -154,11 +157,9 @@ class Simulation:
     def where(self) -> dict[str, Any]:
         """Return where the endpoints are."""
         return {
-            "ready": True,
-            "mqtt_port": self.mqtt_port,
-            "snmp_base_port": self.options.snmp_base_port,
-            "snmp_devices": 0 if self.snmp is None else len(self.snmp.devices),
-            "control_port": self.control_port,
+            "mqtt": self.mqtt_port,
+            "snmp": None if self.snmp is None else self.snmp.base_port,
+            "control": self.control_port,
             "broker": "" if self.broker is None else self.broker.program,
             "start_ms": self.factory.start_ms,
         }
@@ -180,8 +181,6 @@ class Simulation:
             else:
                 self.factory.step(STEP_MS / 1000)
             ticks += 1
-            for call in self._after_step:
-                call()
             if self.dsx is not None and ticks % every == 0:
                 self.dsx.tell()
 

@@ -148,7 +148,8 @@ class Workload:
             for start, length, height in self._daily(day):
                 at = (days - day) * 24.0 + hours - start
                 extra += height * np.clip(np.minimum(at, length - at) / 0.05, 0.0, 1.0)
-        return np.clip(shape * factor + self._waves.at(times / 1000.0) + extra, 0.15, 1.0)
+        demand: ValueArray = shape * factor + self._waves.at(times / 1000.0) + extra
+        return np.clip(demand, 0.15, 1.0)
 
     def tokens(self, activity: ValueArray) -> ValueArray:
         """Return tokens generated in a second, shape of `activity` (..., racks); training makes none."""
@@ -171,7 +172,8 @@ class Workload:
         rng = np.random.default_rng([self.seed, 7, slot, week + 10_000])
         begin = _ANCHOR + week * WEEK + self._shift(slot)
         typical = 5.0 + 9.0 * (last - first) / max(1, self.racks // 3)
-        jobs, now, number = [], float(begin), 0
+        jobs: list[Job] = []
+        now, number = float(begin), 0
         while True:
             start = now + (180.0 + rng.exponential(600.0)) * 1000.0
             planned = start + float(np.clip(rng.lognormal(np.log(typical), 0.7), 0.4, 60.0)) * HOUR
@@ -238,8 +240,8 @@ class _Waves:
 
     def at(self, seconds: ValueArray) -> ValueArray:
         angle = 2 * np.pi * np.asarray(seconds)[..., None] / self.period + self.phase
-        total: ValueArray = np.sin(angle).sum(-1)
-        return self.height * total / np.sqrt(len(self.period) / 2)
+        total: ValueArray = np.sin(angle).sum(-1) * (self.height / np.sqrt(len(self.period) / 2))
+        return total
 
 
 def _bump(hours: ValueArray, centre: float, width: float) -> ValueArray:

@@ -62,7 +62,9 @@ class CduModel:
     ) -> ValueArray:
         """Return the pump speed, 0 to 1, that gives `flow` at header pressure `dp`."""
         needed = dp + self._loss(clogging) * flow**2
-        return np.where(flow > 0, np.clip(np.sqrt(needed / (self.head * np.maximum(pump_health, 1e-3))), 0, 1), 0)
+        return np.where(
+            flow > 0, np.clip(np.sqrt(needed / (self.head * np.maximum(pump_health, 1e-3))), 0, 1), 0
+        )
 
     def filter_dp(self, flow: ValueArray, clogging: ValueArray) -> ValueArray:
         """Return the pressure drop over the filter, Pa."""
@@ -77,7 +79,12 @@ class CduModel:
         return self.loss + self.filter_loss * clogging
 
     def supply_temperature(
-        self, ret: ValueArray, flow: ValueArray, primary_in: ValueArray, primary_flow: ValueArray, health: ValueArray
+        self,
+        ret: ValueArray,
+        flow: ValueArray,
+        primary_in: ValueArray,
+        primary_flow: ValueArray,
+        health: ValueArray,
     ) -> ValueArray:
         """Return the coolant temperature behind the heat exchanger, Cel (effectiveness-NTU, counterflow)."""
         secondary = COOLANT_HEAT * np.maximum(flow, 1.0)
@@ -90,7 +97,12 @@ class CduModel:
         return ret - effectiveness * least / secondary * (ret - primary_in)
 
     def primary_wanted(
-        self, ret: ValueArray, flow: ValueArray, primary_in: ValueArray, setpoint: ValueArray, health: ValueArray
+        self,
+        ret: ValueArray,
+        flow: ValueArray,
+        primary_in: ValueArray,
+        setpoint: ValueArray,
+        health: ValueArray,
     ) -> ValueArray:
         """Return the primary valve position, 0 to 1, that holds the supply at its setpoint (by bisection)."""
         low, high = np.zeros_like(ret), np.ones_like(ret)

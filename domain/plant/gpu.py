@@ -52,7 +52,9 @@ class GpuModel:
         """Return electric power, W, for an activity of 0 (idle) to 1 (full)."""
         return self.idle + (self.tdp - self.idle) * activity
 
-    def die_temperature(self, coolant: ValueArray, power: ValueArray, resistance: ValueArray | float) -> ValueArray:
+    def die_temperature(
+        self, coolant: ValueArray, power: ValueArray, resistance: ValueArray | float
+    ) -> ValueArray:
         """Return the steady die temperature, Cel: coolant at the plate plus resistance times power."""
         return coolant + resistance * power
 

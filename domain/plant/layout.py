@@ -91,7 +91,9 @@ class PlantLayout:
             _check_pod(pod, parent, ups)
         for unit in ups:
             if parent.get(unit) not in feeds:
-                raise InputError(f"no feed serves {unit}; list it in the 'serves' of a Feed node of the site file")
+                raise InputError(
+                    f"no feed serves {unit}; list it in the 'serves' of a Feed node of the site file"
+                )
 
         busways = tuple(b for pod in site.pods for b in pod.busways)
         cdus = site.cdus
@@ -133,4 +135,6 @@ def _check_pod(pod: PodSite, parent: dict[str, str], ups: tuple[str, ...]) -> No
         raise InputError(f"pod {pod.id} has no CDU; the plant model needs at least one")
     for busway in pod.busways:
         if parent.get(busway) not in ups:
-            raise InputError(f"no UPS serves {busway}; list it in the 'serves' of a UPS node of the site file")
+            raise InputError(
+                f"no UPS serves {busway}; list it in the 'serves' of a UPS node of the site file"
+            )

@@ -55,10 +55,13 @@ def share_taps(share: ValueArray, energised: ValueArray) -> ValueArray:
     """Return what part of a rack's power each tap carries, shape (..., R, 2); a dead tap's part moves over."""
     live = share * energised
     total = live.sum(-1, keepdims=True)
-    return np.divide(live, total, out=np.zeros_like(live), where=total > 0)
+    shares: ValueArray = np.divide(live, total, out=np.zeros_like(live), where=total > 0)
+    return shares
 
 
 def line_current(power: ValueArray, voltage: ValueArray | float, power_factor: ValueArray) -> ValueArray:
     """Return the current of a balanced three-phase load, A, at a line-to-line voltage."""
     volts = np.broadcast_to(voltage, np.shape(power))
-    return np.divide(power, np.sqrt(3.0) * volts * power_factor, out=np.zeros_like(power), where=volts > 1.0)
+    apparent = np.sqrt(3.0) * volts * power_factor
+    current: ValueArray = np.divide(power, apparent, out=np.zeros_like(power), where=volts > 1.0)
+    return current

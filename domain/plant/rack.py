@@ -53,7 +53,8 @@ class RackModel:
 
     def power(self, gpu_power: ValueArray) -> ValueArray:
         """Return the rack's electric power, W, from the sum of its GPUs' power."""
-        return self.base + (1.0 + self.overhead) * gpu_power
+        power: ValueArray = self.base + (1.0 + self.overhead) * gpu_power
+        return power
 
     def full(self, gpus: int, tdp: float) -> float:
         """Return the power of a rack with all its GPUs at their limit, W."""
@@ -63,7 +64,8 @@ class RackModel:
         """Return the valve position, 0 to 1, that gives the flow that `power` asks for."""
         flow = np.clip(self.flow_per_watt * power, self.flow_min, self.flow_max)
         open_flow = self.kvs * np.sqrt(np.maximum(differential_pressure, 1.0))
-        return np.clip(1.0 + np.log(flow / open_flow) / np.log(self.rangeability), 0.05, 1.0)
+        position: ValueArray = 1.0 + np.log(flow / open_flow) / np.log(self.rangeability)
+        return np.clip(position, 0.05, 1.0)
 
     def conductance(self, valve: ValueArray) -> ValueArray:
         """Return flow per square root of pressure drop at a valve position, L/min/sqrt(Pa)."""

@@ -7,43 +7,54 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from domain.errors import SourceError
 from domain.plant.layout import SIDES, PlantLayout
+from domain.site import Site
 from simulator.channels import Meters
 from simulator.factory import Factory
 from simulator.snmp.ber import Malformed
 from simulator.snmp.devices import UPTIME, DeviceKind, cooling_unit, rack_pdu, ups
 from simulator.snmp.responder import answer
 
-log = structlog.get_logger(__name__)
+_FIRST_PORT, _LAST_PORT = 16_100, 32_000  # under the range that the system hands out by itself
 
 
 @dataclass(frozen=True, slots=True)
 class SnmpDevice:
-    """A device with an agent: who it is, what serves or is served, and how far its port is from the first."""
+    """A device with an agent.
 
-    id: str
+    Parameters
+    ----------
+    object_id
+        Its id in the plant.
+    profile
+        The profile in `config/devices` that reads it.
+    object_type
+        Where the profile's own would be wrong; empty otherwise.
+    serves, associate
+        What it feeds, and what it is part of.
+    """
+
+    object_id: str
     profile: str
-    object_type: str
-    offset: int
+    object_type: str = ""
     serves: tuple[str, ...] = ()
     associate: str = ""
 
 
-def snmp_devices(layout: PlantLayout) -> list[SnmpDevice]:
+def devices(site: Site) -> list[SnmpDevice]:
     """Return the devices in the order of their ports: rack PDUs, UPSes, CRAHs."""
+    layout = PlantLayout.of(site)
     found = [
-        SnmpDevice(f"{rack}-PDU-{side}", "apc-rpdu2", "PowerMeter", 2 * i + j, serves=(rack,))
-        for i, rack in enumerate(layout.racks)
-        for j, side in enumerate(SIDES)
+        SnmpDevice(f"{rack}-PDU-{side}", "apc-rpdu2", serves=(rack,))
+        for rack in layout.racks
+        for side in SIDES
     ]
     for i, unit in enumerate(layout.ups):
         busways = tuple(b for b, owner in zip(layout.busways, layout.busway_ups, strict=True) if owner == i)
-        found.append(SnmpDevice(unit, "ups-mib", "UPS", len(found), serves=busways))
+        found.append(SnmpDevice(unit, "ups-mib", serves=busways))
     for unit, pod in zip(layout.crahs, layout.crah_pod, strict=True):
-        found.append(SnmpDevice(unit, "apc-inrow", "CRAH", len(found), associate=layout.pods[pod]))
+        found.append(SnmpDevice(unit, "apc-inrow", associate=layout.pods[pod]))
     return found
 
 
@@ -61,7 +72,7 @@ class SnmpAgents:
     def __init__(self, factory: Factory, meters: Meters) -> None:
         self.factory = factory
         self.meters = meters
-        self.devices = snmp_devices(factory.layout)
+        self.devices = devices(factory.site)
         self.counts: Counter[str] = Counter()
         self._kinds: dict[str, DeviceKind] = {k.profile: k for k in (rack_pdu(), ups(), cooling_unit())}
         self._rows: dict[str, list[list[int]]] = {}
@@ -69,21 +80,33 @@ class SnmpAgents:
         self._place: dict[str, int] = {}
         position: Counter[str] = Counter()
         for device in self.devices:
-            self._place[device.id] = position[device.profile]
+            self._place[device.object_id] = position[device.profile]
             position[device.profile] += 1
+        self.base_port = 0
         self._transports: list[asyncio.DatagramTransport] = []
 
     async def open(self, host: str, base_port: int) -> None:
-        """Listen on `base_port` and the ports behind it, one a device.
+        """Listen on `base_port` and the ports behind it, one a device; 0 looks for a free range.
 
         Raises
         ------
         SourceError
             If a port is taken.
         """
+        if base_port:
+            await self._listen(host, base_port)
+            return
+        for base in range(_FIRST_PORT, _LAST_PORT, len(self.devices)):
+            try:
+                await self._listen(host, base)
+            except SourceError:
+                continue
+            return
+        raise SourceError(f"no {len(self.devices)} consecutive UDP ports are free on {host}")
+
+    async def _listen(self, host: str, base_port: int) -> None:
         loop = asyncio.get_running_loop()
-        for device in self.devices:
-            port = base_port + device.offset
+        for port, device in enumerate(self.devices, base_port):
             try:
                 transport, _ = await loop.create_datagram_endpoint(
                     lambda device=device: _Agent(self, device),  # type: ignore[misc]
@@ -91,8 +114,11 @@ class SnmpAgents:
                 )
             except OSError as error:
                 self.close()
-                raise SourceError(f"UDP port {port} for {device.id} cannot be opened: {error}") from error
+                raise SourceError(
+                    f"UDP port {port} for {device.object_id} cannot be opened: {error}"
+                ) from error
             self._transports.append(transport)
+        self.base_port = base_port
 
     def close(self) -> None:
         """Stop listening."""
@@ -107,14 +133,14 @@ class SnmpAgents:
     def respond(self, device: SnmpDevice, data: bytes) -> bytes | None:
         """Return a device's answer to a datagram, or None where it stays silent."""
         self.counts["requests"] += 1
-        if device.id in self.factory.faults.silent["snmp"]:
+        if device.object_id in self.factory.faults.silent["snmp"]:
             self.counts["silent"] += 1
             return None
         kind = self._kinds[device.profile]
-        values = self._values(kind)[self._place[device.id]]
+        values = self._values(kind)[self._place[device.object_id]]
         values[UPTIME] = (self.factory.time_ms - self.factory.start_ms) // 10 + 8_640_000
         try:
-            reply = answer(data, kind.table, values, (device.id.encode(), device.associate.encode()))
+            reply = answer(data, kind.table, values, (device.object_id.encode(), device.associate.encode()))
         except Malformed:
             self.counts["malformed"] += 1
             return None

@@ -10,7 +10,7 @@ NO_SUCH_OBJECT, END_OF_MIB = 0x80, 0x82
 GET, GET_NEXT, RESPONSE, SET, GET_BULK = 0xA0, 0xA1, 0xA2, 0xA3, 0xA5
 
 
-class Malformed(ValueError):  # noqa: N818 - internal to the agents
+class Malformed(ValueError):
     """A datagram that is no SNMP request of version 1 or 2c."""
 
 

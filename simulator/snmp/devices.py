@@ -36,8 +36,6 @@ class DeviceKind:
     ----------
     profile
         The profile in `config/devices` that reads them.
-    object_type
-        What they are in the plant.
     table
         Their objects.
     values
@@ -45,14 +43,15 @@ class DeviceKind:
     """
 
     profile: str
-    object_type: str
     table: OidTable
     values: Values
 
 
 def rack_pdu() -> DeviceKind:
     """Return the metered rack PDU: APC rPDU2, three phases, no metered outlets."""
-    rows = _system("APC Web/SNMP Management Card (MB:v4.1.0 PF:v7.1.2 AN1:rpdu2g MN:APDU10450SM)", f"{APC}.1.3.4.6")
+    rows = _system(
+        "APC Web/SNMP Management Card (MB:v4.1.0 PF:v7.1.2 AN1:rpdu2g MN:APDU10450SM)", f"{APC}.1.3.4.6"
+    )
     columns = _Columns()
     constants = {1: 1, 2: 1, 11: 2, 12: 1, 13: 1, 14: 1, 18: 1}
     rows |= {f"{PDU_DEVICE}.{at}.1": ber.integer(value) for at, value in constants.items()}
@@ -61,16 +60,16 @@ def rack_pdu() -> DeviceKind:
     for phase in (1, 2, 3):
         rows |= {f"{PDU_PHASE}.{at}.{phase}": ber.integer(v) for at, v in {1: phase, 2: 1, 3: phase}.items()}
         rows |= {f"{PDU_PHASE}.{at}.{phase}": columns.next() for at in (4, 5, 6, 7, 8, 9, 10)}
-    return DeviceKind("apc-rpdu2", "PowerMeter", OidTable(rows), _PduValues())
+    return DeviceKind("apc-rpdu2", OidTable(rows), _PduValues())
 
 
 class _PduValues:
     """Readings of all rack PDUs; remembers peaks and integrates energy."""
 
     def __init__(self) -> None:
-        self._peak_power: ValueArray | None = None
-        self._peak_current: ValueArray | None = None
-        self._energy: ValueArray | None = None
+        self._peak_power: ValueArray = np.zeros(0)
+        self._peak_current: ValueArray = np.zeros((0, 3))
+        self._energy: ValueArray = np.zeros(0)
         self._since = 0
 
     def __call__(self, m: Meters) -> IntTable:
@@ -79,9 +78,9 @@ class _PduValues:
         currents = m.tap_phases.reshape(-1, 3)
         volts = m.tap_volts.reshape(-1) / np.sqrt(3.0)
         now = m.factory.time_ms
-        if self._peak_power is None or self._peak_current is None or self._energy is None:
+        if not self._since:
             self._peak_power, self._peak_current = power.copy(), currents.copy()
-            self._energy = 2.0e5 * 3.6e6 + 3.6e6 * np.arange(len(power))  # installed long ago
+            self._energy = 3.6e6 * (2.0e5 + np.arange(len(power), dtype=float))  # installed long ago
             self._since = now
         self._peak_power = np.maximum(self._peak_power, power)
         self._peak_current = np.maximum(self._peak_current, currents)
@@ -118,21 +117,21 @@ def ups() -> DeviceKind:
     rows |= {f"{UPS}.5.3.1.2.{line}": columns.next() for line in (1, 2, 3)}
     rows[f"{UPS}.6.1.0"] = columns.next(ber.GAUGE32)
     rows[f"{UPS}.7.3.0"] = ber.integer(1)
-    return DeviceKind("ups-mib", "UPS", OidTable(rows), _UpsValues())
+    return DeviceKind("ups-mib", OidTable(rows), _UpsValues())
 
 
 class _UpsValues:
     """Readings of all UPSes; remembers how long each has been on battery."""
 
     def __init__(self) -> None:
-        self._began: ValueArray | None = None
-        self._bads: ValueArray | None = None
+        self._began: ValueArray = np.zeros(0)
+        self._bads: ValueArray = np.zeros(0)
 
     def __call__(self, m: Meters) -> IntTable:
         s, model, c = m.state, m.factory.plant.model.ups, m.conditions
         now = m.factory.time_ms / 1000.0
         on_battery = s.ups_on_battery > 0
-        if self._began is None or self._bads is None:
+        if not len(self._began):
             self._began, self._bads = np.full(len(on_battery), np.nan), np.zeros(len(on_battery))
         self._bads = self._bads + (on_battery & np.isnan(self._began))
         self._began = np.where(on_battery, np.where(np.isnan(self._began), now, self._began), np.nan)
@@ -144,7 +143,15 @@ class _UpsValues:
         hertz = np.full(len(on_battery), m.factory.frequency * 10.0)
         supply = PHASE_VOLTS * c.feed_voltage[m.layout.ups_feed] * np.where(on_battery, 0.0, 1.0)
         output = PHASE_VOLTS * s.ups_live
-        table = [status, seconds, runtime, s.ups_charge * 100, volts * 10, amps * 10, np.full_like(volts, 25.0)]
+        table = [
+            status,
+            seconds,
+            runtime,
+            s.ups_charge * 100,
+            volts * 10,
+            amps * 10,
+            np.full_like(volts, 25.0),
+        ]
         table.append(self._bads)
         for _ in range(3):
             into = s.ups_in / 3.0
@@ -173,7 +180,7 @@ def cooling_unit() -> DeviceKind:
     rows[f"{COOLING}.2.2.1.3.1.1"] = _text("On")
     rows[f"{COOLING}.2.2.1.4.1.1"] = columns.next()
     rows[f"{COOLING}.2.2.1.5.1.1"] = _text("Unknown(0),Initializing(1),Off(2),Standby(3),Idle(4),Active(6)")
-    return DeviceKind("apc-inrow", "CRAH", OidTable(rows), _cooling_values)
+    return DeviceKind("apc-inrow", OidTable(rows), _cooling_values)
 
 
 _ANALOG = (
