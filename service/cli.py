@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import click
 import typer
@@ -24,23 +25,34 @@ probes = typer.Typer(
 users = typer.Typer(help="People who may log in to the console.", no_args_is_help=True)
 apikeys = typer.Typer(help="Keys with which partners read the API.", no_args_is_help=True)
 
-for command in (run.demo, run.run, run.agent, run.collect, run.serve, run.check):
-    app.command()(command)
-for command in (data.replay, data.query, data.quarantine):
-    app.command()(command)
-for command in (offline.forecast, offline.backtest, offline.detect, run.bench):
-    app.command()(command)
-for command in (probe.snmp, probe.nvml, probe.mqtt):
-    probes.command()(command)
-for group, functions in (
-    (users, (people.add_user, people.list_users)),
-    (apikeys, (people.add_key, people.list_keys)),
-):
-    for name, function in zip(("add", "list"), functions, strict=True):
-        group.command(name)(function)
-users.command("password")(people.change_password)
-users.command("remove")(people.remove_user)
-apikeys.command("revoke")(people.revoke_key)
+COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
+    app: {
+        "demo": run.demo,
+        "run": run.run,
+        "agent": run.agent,
+        "collect": run.collect,
+        "serve": run.serve,
+        "check": run.check,
+        "replay": data.replay,
+        "query": data.query,
+        "quarantine": data.quarantine,
+        "forecast": offline.forecast,
+        "backtest": offline.backtest,
+        "detect": offline.detect,
+        "bench": run.bench,
+    },
+    probes: {"snmp": probe.snmp, "nvml": probe.nvml, "mqtt": probe.mqtt},
+    users: {
+        "add": people.add_user,
+        "list": people.list_users,
+        "password": people.change_password,
+        "remove": people.remove_user,
+    },
+    apikeys: {"add": people.add_key, "list": people.list_keys, "revoke": people.revoke_key},
+}
+for _group, _functions in COMMANDS.items():
+    for _name, _function in _functions.items():
+        _group.command(_name)(_function)
 app.add_typer(probes, name="probe")
 app.add_typer(users, name="user")
 app.add_typer(apikeys, name="apikey")

@@ -73,7 +73,7 @@ class Demo:
 
             async def prepare(system: System, url: str) -> None:
                 self._introduce(system, url)
-                if len(system.registry) == 0:
+                if not (system.latest.observed > 0).any():
                     await self._lay_down_history(system, site, start)
                 ready.set()
 
@@ -107,6 +107,7 @@ class Demo:
                 "object_id": device.object_id,
                 **({"serves": list(device.serves)} if device.serves else {}),
                 **({"object_type": device.object_type} if device.object_type else {}),
+                **({"associate": device.associate} if device.associate else {}),
             }
             for i, device in enumerate(devices(site))
         ]

@@ -19,7 +19,7 @@ from domain.site import Site
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMAS = {"hallwatch": Settings, "site": Site}
+SCHEMAS: dict[str, type[BaseModel]] = {"hallwatch": Settings, "site": Site}
 
 HEAD = """\
 # Configuration
@@ -55,7 +55,7 @@ def schemas() -> dict[str, str]:
 def _table(model: type[BaseModel]) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))  # type: ignore[call-arg]
+        default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
         meaning = field.description or _docstring_of(field.annotation)
         rows.append(f"| `{name}` | {_type(field.annotation)} | {default} | {meaning} |".replace("\n", " "))
     return "\n".join(rows) + "\n"

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from alerts.settings import AlertSettings
 from analytics.settings import AnalyticsSettings
-from collectors.mqtt.settings import MqttSettings, PublisherSettings
+from collectors.mqtt.settings import BrokerSettings, MqttSettings, PublisherSettings
+from collectors.nvml.settings import AgentSettings
+from collectors.prometheus.settings import PrometheusSettings
 from collectors.snmp.settings import SnmpSettings
 from domain.errors import ConfigurationError, Problem
 from domain.site import Site
@@ -19,6 +21,7 @@ from service.running import data_folder
 from storage.settings import StorageSettings
 
 MAIN_FILE = "hallwatch.yaml"
+AGENT_FILE = "agent.yaml"
 RECORDS_FILE = "records.sqlite"
 
 
@@ -29,7 +32,7 @@ class _Model(BaseModel):
 class WebSettings(_Model):
     """Where console and API are served; on loopback unless told otherwise."""
 
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all")
     port: int = Field(8050, ge=0, le=65535, description="0: any free port")
     secure_cookie: bool = Field(
         False, description="Set behind HTTPS: the session cookie is then sent over TLS only"
@@ -39,15 +42,17 @@ class WebSettings(_Model):
 class LogSettings(_Model):
     """What is logged, and how."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "text", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe that is logged"
+    )
+    format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON")
 
 
 class Settings(_Model):
     """`hallwatch.yaml`. Paths are relative to its folder."""
 
-    site: Path = Path("site.yaml")
-    alerts: Path = Path("alerts.yaml")
+    site: Path = Field(Path("site.yaml"), description="The site file")
+    alerts: Path = Field(Path("alerts.yaml"), description="The alerting file")
     data: Path = Field(Path("../data"), description="Data folder: store, spool, records, secrets")
     devices: Path | None = Field(
         None, description="Folder of device profiles beside those that come with Hallwatch"
@@ -56,6 +61,7 @@ class Settings(_Model):
     storage: StorageSettings = StorageSettings()
     mqtt: tuple[MqttSettings, ...] = ()
     snmp: SnmpSettings | None = None
+    prometheus: tuple[PrometheusSettings, ...] = ()
     publish: PublisherSettings | None = Field(None, description="Republish SNMP readings as DSX points")
     analytics: AnalyticsSettings = AnalyticsSettings()
     web: WebSettings = WebSettings()
@@ -65,6 +71,12 @@ class Settings(_Model):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
+
+
+class AgentFile(AgentSettings):
+    """`agent.yaml`: the tray agent and the broker that it publishes on."""
+
+    broker: BrokerSettings = BrokerSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,16 @@ from alerts.view import View
 from analytics.issue import ForecastIssuer
 from analytics.live import LiveAnalytics
 from collectors.mqtt.collector import MqttCollector
+from collectors.mqtt.publisher import DsxPublisher
+from collectors.mqtt.settings import PublisherSettings
+from collectors.prometheus.collector import PrometheusCollector
+from collectors.prometheus.settings import ExporterMapping
 from collectors.snmp.collector import SnmpCollector
 from collectors.snmp.profiles import load_profiles, shipped_profiles
+from domain.batch import Batch, Sink
 from domain.errors import ConfigurationError, Problem, StorageError
 from domain.points import PointRegistry
+from service.configuration import SHIPPED, load
 from service.settings import Configuration, read_configuration
 from service.supervisor import Supervisor
 from storage.accounts import Accounts
@@ -123,9 +129,24 @@ class System:
             profiles = shipped_profiles()
             if settings.devices is not None:
                 profiles = {**profiles, **load_profiles(self.configuration.folder / settings.devices)}
-            self.collectors["snmp"] = SnmpCollector(
-                settings.snmp, self.registry, self.ingest.accept, profiles=profiles
+            sink = self.ingest.accept if settings.publish is None else self._republished(settings.publish)
+            self.collectors["snmp"] = SnmpCollector(settings.snmp, self.registry, sink, profiles=profiles)
+        for scraper in settings.prometheus:
+            mapping = load(SHIPPED / "prometheus" / f"{scraper.mapping}.yaml", ExporterMapping)
+            self.collectors[f"prometheus {scraper.name}"] = PrometheusCollector(
+                scraper, mapping, self.registry, self.ingest.accept
             )
+
+    def _republished(self, settings: PublisherSettings) -> Sink:
+        """Return a sink that also offers its readings to the bus."""
+        publisher = DsxPublisher(settings, self.registry)
+        self.collectors["publish"] = publisher
+
+        async def sink(batch: Batch) -> None:
+            publisher.offer(batch)
+            await self.ingest.accept(batch)
+
+        return sink
 
     async def run(self, more: Mapping[str, Callable[[], Awaitable[None]]] | None = None) -> None:
         """Run all parts, and `more` beside them, until cancelled; then write what is pending and close."""

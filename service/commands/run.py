@@ -8,11 +8,14 @@ import importlib
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from domain.errors import HallwatchError, InputError
+
+if TYPE_CHECKING:
+    from service.settings import AgentFile
 
 Config = Annotated[Path, typer.Option("-c", "--config", metavar="DIR", help="Configuration folder")]
 For = Annotated[
@@ -62,14 +65,13 @@ def serve(
 
 def agent(config: Config, seconds: For = None) -> None:
     """Run the tray agent: this node's GPUs onto the bus."""
-    from collectors.nvml.agent import Agent
-    from collectors.nvml.settings import AgentSettings
     from service import logs
     from service.configuration import load
+    from service.settings import AGENT_FILE, AgentFile
 
-    settings = load(config / "agent.yaml", AgentSettings)
+    settings = load(config / AGENT_FILE, AgentFile)
     logs.configure()
-    _until_stopped(Agent(settings).run(), seconds)
+    _until_stopped(_agent(settings), seconds)
 
 
 def check(config: Config) -> None:
@@ -109,6 +111,22 @@ def bench(
         raise InputError(f"there is no benchmark {name!r}; there are: {', '.join(known)}")
     sys.argv = [f"hallwatch bench {name}", *(arguments or [])]
     importlib.import_module(f"benchmarks.{name}").main()
+
+
+async def _agent(settings: AgentFile) -> None:
+    import platform
+
+    import pynvml
+
+    from collectors.mqtt.link import TrayLink
+    from collectors.nvml.agent import TrayAgent
+
+    link = TrayLink(settings.broker, settings.rack, settings.tray)
+    link.start()
+    try:
+        await TrayAgent(settings, pynvml, link, platform.node()).run()
+    finally:
+        await asyncio.to_thread(link.stop)
 
 
 def _service(config: Path, what: str, seconds: float | None, port: int | None) -> None:
