@@ -58,8 +58,7 @@ class Accounts:
         self._hash = PasswordHash((Argon2Hasher(),))
         self._used: dict[int, int] = {}
         self._lock = threading.Lock()
-        # An unknown name must cost what a wrong password costs, or names could be guessed by the clock.
-        self._nobody = self._hash.hash(secrets.token_hex())
+        self._nobody = ""
 
     # --- people ---------------------------------------------------------------------------------------------
 
@@ -110,6 +109,8 @@ class Accounts:
 
     def verify_password(self, name: str, password: str) -> User | None:
         """Return the user whose password this is, or None; notes the login."""
+        # an unknown name must cost what a wrong password costs, or names could be guessed by the clock
+        self._nobody = self._nobody or self._hash.hash(secrets.token_hex())
         with self._records.reading() as db:
             row = db.execute(select(t.users).where(t.users.c.name == name.strip())).first()
         right, renewed = self._hash.verify_and_update(

@@ -5,9 +5,9 @@ import io
 
 import jsonschema
 import pytest
-from fastapi.testclient import TestClient
 
-from tests.unit.partners.conftest import ISSUED, site_forecast
+from domain.errors import StoreUnavailable
+from tests.unit.partners.conftest import ISSUED, Client, site_forecast
 
 PATH = "/api/v1/forecasts/power"
 
@@ -48,7 +48,7 @@ def test_the_answer_has_exactly_the_fields_that_are_promised(api):
 
 def test_the_answer_fits_the_published_schema(api):
     api.records.save_forecast(site_forecast())
-    spec = TestClient(api.app).get("/api/v1/openapi.json").json()
+    spec = Client(api.app).get("/api/v1/openapi.json").json()
     schema = {"$ref": "#/components/schemas/PowerForecast", "components": spec["components"]}
     jsonschema.validate(api.get().json(), schema)
     problem = {"$ref": "#/components/schemas/Problem", "components": spec["components"]}
@@ -180,7 +180,7 @@ def test_a_wrong_parameter_is_named(api, parameters, words):
 
 def test_without_a_key_or_with_a_wrong_one_nothing_is_told(api):
     api.records.save_forecast(site_forecast())
-    anonymous = TestClient(api.app)
+    anonymous = Client(api.app)
     answer = anonymous.get(PATH)
     assert_problem(answer, 401, "Authorization: Bearer KEY")
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -191,20 +191,18 @@ def test_without_a_key_or_with_a_wrong_one_nothing_is_told(api):
 
 
 def test_who_has_no_key_does_not_learn_what_is_wrong_with_the_parameters(api):
-    assert_problem(TestClient(api.app).get(PATH, params={"quantiles": "0.33"}), 401)
+    assert_problem(Client(api.app).get(PATH, params={"quantiles": "0.33"}), 401)
 
 
 def test_unknown_addresses_and_methods_are_problems_too(api):
     assert_problem(api.get("/api/v1/nothing"), 404, "/api/v1/docs")
-    answer = api.client.post(PATH)
+    answer = api.client.call("POST", PATH)
     assert_problem(answer, 405, "POST")
     assert answer.headers["allow"] == "GET"
 
 
 def test_records_that_are_away_are_a_503_and_no_stack_trace(api, monkeypatch):
     def away(*_):
-        from domain.errors import StoreUnavailable
-
         raise StoreUnavailable("database is locked at /secret/path")
 
     monkeypatch.setattr(api.records, "latest_forecast", away)
@@ -218,7 +216,7 @@ def test_every_call_is_counted_by_partner_and_status(api):
     api.records.save_forecast(site_forecast())
     tag = api.get().headers["etag"]
     api.get(headers={"If-None-Match": tag})
-    TestClient(api.app).get(PATH)
+    Client(api.app).get(PATH)
     assert api.calls.stats() == {
         "calls": 4, "status_503": 1, "status_200": 1, "status_304": 1, "status_401": 1, "partner_Taipower": 3,
         "partner_unknown": 1,
@@ -227,7 +225,7 @@ def test_every_call_is_counted_by_partner_and_status(api):
 
 
 def test_the_specification_tells_parameters_answers_and_the_key(api):
-    spec = TestClient(api.app).get("/api/v1/openapi.json").json()
+    spec = Client(api.app).get("/api/v1/openapi.json").json()
     assert spec["openapi"].startswith("3.1")
     assert list(spec["paths"]) == [PATH]
     operation = spec["paths"][PATH]["get"]
@@ -240,7 +238,7 @@ def test_the_specification_tells_parameters_answers_and_the_key(api):
 
 
 def test_the_documentation_page_is_served_locally_and_loads_nothing(api):
-    answer = TestClient(api.app).get("/api/v1/docs")
+    answer = Client(api.app).get("/api/v1/docs")
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     page = answer.text
