@@ -40,6 +40,7 @@ class Memory:
 
 def is_blank(value: float) -> bool:
     """Return whether DCGM means "no value" by this one: not available, not supported, no permission."""
+    value = float(value)  # the parser gives whole numbers as int
     return math.isnan(value) or value >= _INT64_BLANK or any(low <= value <= high for low, high in _BLANKS)
 
 
@@ -106,11 +107,16 @@ class Exposition:
         return list(self._told(values, nodes, memory, at))
 
     def _samples(self, text: str) -> Iterator[tuple[str, dict[str, str], float]]:
+        metrics = self._mapping.metrics
         try:
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
-                    if sample.name in self._mapping.metrics:
-                        yield sample.name, sample.labels, sample.value
+                    # The parser appends _total to counters that lack it.
+                    name = sample.name
+                    if name not in metrics:
+                        name = name.removesuffix("_total")
+                    if name in metrics:
+                        yield name, sample.labels, sample.value
         except (ValueError, KeyError, IndexError) as error:
             raise SourceProtocolError(f"not Prometheus text: {error}") from error
 
