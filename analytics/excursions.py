@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import norm
 
 from domain.envelope import QUARTER_MS, quarter_start
 from domain.points import TimeArray, ValueArray
@@ -123,7 +123,7 @@ def quarter_outlook(time: TimeArray, power: ValueArray, now: int, limit: float) 
     rest = max(1, round((start + QUARTER_MS - now) / step))
     deviation = _persistence_error(power, minute, rest) * (1 - elapsed)
     expected = used * elapsed + level * (1 - elapsed)
-    breach = float(norm.sf((limit - expected) / deviation)) if deviation > 0 else float(expected > limit)
+    breach = NormalDist(limit, deviation).cdf(expected) if deviation > 0 else float(expected > limit)
     return QuarterOutlook(start, elapsed, used, expected, deviation, breach)
 
 

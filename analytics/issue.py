@@ -10,11 +10,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import structlog
 
 from analytics.excursions import exceedance
-from analytics.forecast import PowerForecaster
 from analytics.settings import AnalyticsSettings
 from domain.batch import now_ms
 from domain.envelope import QUARTER_MS, quarter_start
@@ -58,6 +56,11 @@ class Answer:
 
 def fit_and_predict(task: Task) -> Answer:
     """Fit the product's forecaster on a history and predict; runs in a child process."""
+    # only there: what these libraries weigh, the service need not carry
+    import pandas as pd
+
+    from analytics.forecast import PowerForecaster
+
     index = pd.to_datetime(task.start, unit="ms", utc=True).tz_convert(task.timezone)
     history = pd.Series(task.power, index=index).asfreq(f"{INTERVAL_MINUTES}min")
     model = PowerForecaster(lower=task.idle, upper=task.installed, country=task.country or None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-import click
 import typer
 
 import domain
@@ -17,6 +16,7 @@ app = typer.Typer(
     help="Telemetry, forecasting, alerting and operations for an AI factory.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
     rich_markup_mode=None,
 )
 probes = typer.Typer(
@@ -76,12 +76,7 @@ def _main(
 def main() -> None:
     """Run the command line; every error that Hallwatch raises on purpose becomes one clear message."""
     try:
-        code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        app()
     except InputError as error:
         typer.echo(f"hallwatch: {error}", err=True)
         sys.exit(2)
@@ -90,6 +85,3 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)

@@ -30,8 +30,8 @@ class RunningService:
     token: str
     pid: int
 
-    def call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """Make an internal call and return the answer.
+    def call(self, method: str, path: str, timeout: float | None = 300, **arguments: Any) -> httpx.Response:
+        """Make an internal call and return the answer; `timeout` in seconds, None to wait as long as it takes.
 
         Raises
         ------
@@ -45,7 +45,7 @@ class RunningService:
                 method,
                 f"{self.url}/internal/v1/{path}",
                 headers={"Authorization": f"Bearer {self.token}"},
-                timeout=300,
+                timeout=timeout,
                 **arguments,
             )
         except httpx.HTTPError as error:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analytics.anomaly.frames import FloatArray
-
-# A signal is named when it brings at least this share of what the strongest one brings.
-NAMED_SHARE = 0.5
+from analytics.anomaly.naming import named
 
 
 def episodes(score: pd.Series, contributions: pd.DataFrame, quiet: int) -> pd.DataFrame:
@@ -43,10 +40,3 @@ def episodes(score: pd.Series, contributions: pd.DataFrame, quiet: int) -> pd.Da
         for part in parts
     ]
     return pd.DataFrame(found, columns=["start", "end", "rows", "peak", "signals"])
-
-
-def named(contribution: FloatArray, signals: list[str]) -> str:
-    """Names of the signals that matter, strongest first: `contribution` has one number a signal."""
-    order = np.argsort(-contribution, kind="stable")
-    strongest = contribution[order[0]]
-    return ", ".join(signals[k] for k in order if contribution[k] >= max(NAMED_SHARE * strongest, 1e-12))

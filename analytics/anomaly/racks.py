@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analytics.anomaly.episodes import named
+from analytics.anomaly.naming import named
 from analytics.anomaly.peers import group_median
+from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, median
 from domain.errors import InputError
 from domain.plant.gpu import GpuModel
-from domain.plant.lag import toward
 from domain.plant.rack import COOLANT_HEAT, RackModel
 from domain.points import IntArray, ValueArray
 
@@ -35,8 +35,6 @@ HEAT, FLOW, RISE, PRESSURE, SUPPLY, POD_PRESSURE, POD_SUPPLY, GPU = range(len(SI
 
 LEAST_LIMIT = np.array([2.0, 0.08, 2.5, 0.08, 0.7, 0.08, 1.0, 4.0])[:, None]
 """Residuals below these mean nothing (K, ln, K, ln, K, ln, K, K): accuracy of plain plant instruments."""
-MARGIN = 7.0
-"""An anomaly lies this many mean absolute residuals out (5.6 standard deviations of a normal one)."""
 HOTTEST_RISE = 40.0
 """A coolant temperature rise, K, beyond which the model of a rack's return no longer holds."""
 
@@ -89,64 +87,6 @@ class RackScores:
         return named(self.contributions[rack], list(SIGNALS)) if self.score[rack] > 1.0 else ""
 
 
-class FleetLine:
-    """Line y = a + b x through all racks, forgetting slowly; racks far off don't count.
-
-    Parameters
-    ----------
-    slope, spread
-        Slope to begin with, and the spread of x that the data must show before they may change it.
-    """
-
-    def __init__(self, slope: float, spread: float) -> None:
-        self.slope, self.spread = slope, spread
-        self.offset = math.nan
-        self.moments = np.zeros(5)  # weight, x, y, xx, xy
-        self.prior = slope
-
-    def residual(self, x: ValueArray, y: ValueArray) -> ValueArray:
-        """Return y minus the line."""
-        if math.isnan(self.offset):
-            self.offset = _median(y - self.prior * x)
-        return y - self.offset - self.slope * x
-
-    def learn(self, x: ValueArray, y: ValueArray, keep: float, healthy: np.ndarray) -> None:
-        """Take in one moment; `keep` is the share of the past that stays."""
-        good = healthy & np.isfinite(x) & np.isfinite(y)
-        x, y = x[good], y[good]
-        self.moments *= keep
-        self.moments += (len(x), x.sum(), y.sum(), (x * x).sum(), (x * y).sum())
-        n, sx, sy, sxx, sxy = self.moments
-        if n < 1e-9:
-            return
-        # as if the prior slope had been seen at as much spread as is asked of the data
-        ridge = self.spread**2
-        vx = sxx / n - (sx / n) ** 2
-        cxy = sxy / n - sx * sy / n**2
-        self.slope = (cxy + ridge * self.prior) / (vx + ridge)
-        self.offset = (sy - self.slope * sx) / n
-
-
-@dataclass(slots=True)
-class _Lagged:
-    """A quantity that follows its cause with a lag, and how unsure it is while the cause jumps.
-
-    Between two readings the cause may have changed at once or at the very end; the difference is the slack.
-    """
-
-    now: ValueArray
-    cause: ValueArray
-    slack: ValueArray
-
-    def follow(self, cause: ValueArray, dt: float, tau: ValueArray | float) -> None:
-        cause = np.where(np.isfinite(cause), cause, self.cause)
-        at_once = toward(self.now, cause, dt, tau)
-        at_the_end = toward(self.now, self.cause, dt, tau)
-        fading: ValueArray = self.slack * np.exp(-dt / np.asarray(tau))
-        self.slack = np.maximum(fading, np.abs(at_once - at_the_end))
-        self.now, self.cause = at_once, cause
-
-
 @dataclass(slots=True)
 class RackScorer:
     """Scores all racks of a site, online.
@@ -177,32 +117,25 @@ class RackScorer:
     control_lag: float = 120.0
     memory: float = 6 * 3600.0
     warm_up: float = 300.0
-    age: float = field(init=False, default=0.0)
     lines: dict[int, FleetLine] = field(init=False)
-    offset: ValueArray = field(init=False)
-    noise: ValueArray = field(init=False)
-    smooth: ValueArray = field(init=False)
-    seen: np.ndarray = field(init=False)
-    rise: _Lagged | None = field(init=False, default=None)
-    load: _Lagged = field(init=False)
-    die: _Lagged = field(init=False)
-    pod_load: _Lagged = field(init=False)
+    track: ResidualTrack = field(init=False)
+    rise: Lagged | None = field(init=False, default=None)
+    load: Lagged = field(init=False)
+    die: Lagged = field(init=False)
+    pod_load: Lagged = field(init=False)
 
     def __post_init__(self) -> None:
         if len(self.racks) != len(self.pods):
             raise InputError(
                 f"{len(self.racks)} racks but {len(self.pods)} pod indices; give one for each rack"
             )
-        shape = (len(SIGNALS), len(self.racks))
         self.lines = {
             HEAT: FleetLine(1.0, 3.0),
             FLOW: FleetLine(1.0, 0.2),
             RISE: FleetLine(0.0, 0.2),
             GPU: FleetLine(self.gpu.resistance, 200.0),
         }
-        self.offset, self.smooth = np.zeros(shape), np.zeros(shape)
-        self.seen = np.zeros(shape, dtype=bool)
-        self.noise = np.repeat(LEAST_LIMIT / MARGIN, len(self.racks), axis=1)
+        self.track = ResidualTrack(LEAST_LIMIT, len(self.racks), self.smoothing, self.memory)
 
     def update(self, now: RackReadings, seconds: float = 10.0) -> RackScores:
         """Take in the next readings, `seconds` after the last ones.
@@ -214,23 +147,16 @@ class RackScorer:
         """
         self._check(now)
         self._follow(now, seconds)
-        residual, slack = self._residuals(now)
-        # a power jump between two readings explains a residual up to the slack
-        residual = np.sign(residual) * np.maximum(np.abs(residual) - slack, 0.0)
-        deviation = residual - self.offset
-        known = np.isfinite(deviation)
-        self.seen |= known
-        gain = -math.expm1(-seconds / self.smoothing)
-        self.smooth += np.where(known, gain * (np.clip(deviation, *self._bounds()) - self.smooth), 0.0)
-        limit = np.maximum(LEAST_LIMIT, MARGIN * self.noise)
-        parts = np.abs(self.smooth) / limit
-        self._learn(now, deviation, parts < 1.0, seconds)
-        self.age += seconds
-        if self.age <= self.warm_up:
+        parts = self.track.update(*self._residuals(now), seconds)
+        self._learn(now, seconds)
+        if self.track.age <= self.warm_up:
             nothing = np.full((len(self.racks), len(SIGNALS)), np.nan)
             return RackScores(nothing[:, 0], nothing)
-        parts[~self.seen] = np.nan
         return RackScores(np.fmax.reduce(parts, axis=0), np.ascontiguousarray(parts.T))
+
+    def accept(self, rack: int) -> None:
+        """Take the present state of a rack as usual, after work on it."""
+        self.track.accept(rack)
 
     def _follow(self, now: RackReadings, seconds: float) -> None:
         """Bring what lags behind the power up to date."""
@@ -239,11 +165,8 @@ class RackScorer:
         load = np.log(np.maximum(now.power, 1.0))
         pod_load = np.log(np.maximum(np.bincount(self.pods, weights=np.nan_to_num(now.power)), 1.0))
         if self.rise is None:
-            none = np.zeros(len(self.racks))
-            self.rise = _Lagged(_known(rise), _known(rise), none)
-            self.load = _Lagged(_known(load), _known(load), none)
-            self.die = _Lagged(_known(now.gpu_power), _known(now.gpu_power), none)
-            self.pod_load = _Lagged(pod_load, pod_load, np.zeros(len(pod_load)))
+            self.rise, self.load = Lagged.settled(rise), Lagged.settled(load)
+            self.die, self.pod_load = Lagged.settled(now.gpu_power), Lagged.settled(pod_load)
             return
         lag = np.where(np.isfinite(carried), self.rack.heat_capacity / carried, 60.0)
         self.rise.follow(rise, seconds, np.minimum(lag, 600.0))
@@ -258,8 +181,8 @@ class RackScorer:
         pressure = np.log(np.maximum(now.dp, 1.0))
         pods = len(self.pod_load.now)
         pod_supply, pod_pressure = (
-            group_median(now.supply, self.pods, pods),
-            group_median(pressure, self.pods, pods),
+            groupmedian(now.supply, self.pods, pods),
+            groupmedian(pressure, self.pods, pods),
         )
         residual = np.zeros((len(SIGNALS), len(self.racks)))
         slack = np.zeros_like(residual)
@@ -268,16 +191,16 @@ class RackScorer:
             slack[signal] = lagged.slack * (1.0 if signal == RISE else abs(self.lines[signal].slope))
         residual[PRESSURE] = pressure - pod_pressure[self.pods]
         residual[SUPPLY] = now.supply - pod_supply[self.pods]
-        residual[POD_PRESSURE] = (pod_pressure - _median(pod_pressure))[self.pods]
-        residual[POD_SUPPLY] = (pod_supply - _median(pod_supply))[self.pods]
+        residual[POD_PRESSURE] = (pod_pressure - median(pod_pressure))[self.pods]
+        residual[POD_SUPPLY] = (pod_supply - median(pod_supply))[self.pods]
         # the CDU's valve follows the load late; until then its supply strays by that share of the rise
         unsettled = np.abs(self.pod_load.cause - self.pod_load.now)
-        slack[POD_SUPPLY] = _median(now.ret - now.supply) * unsettled[self.pods]
+        slack[POD_SUPPLY] = median(now.ret - now.supply) * unsettled[self.pods]
         residual[HEAT, np.maximum(self.rise.now, self.rise.cause) > HOTTEST_RISE] = np.nan
         residual[:, off] = np.nan
         return residual, slack
 
-    def _lines_of(self, now: RackReadings) -> list[tuple[int, ValueArray, ValueArray, _Lagged]]:
+    def _lines_of(self, now: RackReadings) -> list[tuple[int, ValueArray, ValueArray, Lagged]]:
         """Signal, cause, effect and lag of every question that is answered by a line through the fleet."""
         assert self.rise is not None
         plate = 0.5 * (now.supply + now.ret)
@@ -288,24 +211,13 @@ class RackScorer:
             (GPU, self.die.now, now.gpu_max - plate, self.die),
         ]
 
-    def _learn(self, now: RackReadings, deviation: ValueArray, healthy: np.ndarray, seconds: float) -> None:
-        """Let offsets, noise and lines follow where nothing is wrong; a fault must not become usual."""
-        # young means learn fast: the mean of what was seen so far, later an exponential one
-        gain = max(seconds / (self.age + seconds), -math.expm1(-seconds / self.memory))
-        moving = healthy & np.isfinite(deviation)
-        self.offset += np.where(moving, gain * deviation, 0.0)
-        # a rack that differs from its peers from the start is not usual either
-        self.offset = np.clip(self.offset, -2.0 * LEAST_LIMIT, 2.0 * LEAST_LIMIT)
-        slow = -math.expm1(-seconds / self.memory)
-        self.noise += np.where(moving, slow * (np.abs(self.smooth) - self.noise), 0.0)
+    def _learn(self, now: RackReadings, seconds: float) -> None:
+        """Let the lines follow the racks that are well and whose power does not change just now."""
+        keep = math.exp(-seconds / self.memory)
         for signal, x, y, lagged in self._lines_of(now):
-            steady = lagged.slack * max(abs(self.lines[signal].slope), 1e-3) < 0.5 * LEAST_LIMIT[signal]
-            self.lines[signal].learn(x, y, 1.0 - slow, moving[signal] & steady)
-
-    def _bounds(self) -> tuple[ValueArray, ValueArray]:
-        """One wild reading must not carry a smoothed residual over its limit."""
-        limit = 4.0 * np.maximum(LEAST_LIMIT, MARGIN * self.noise)
-        return -limit, limit
+            line = self.lines[signal]
+            steady = lagged.slack * max(abs(line.slope), 1e-3) < 0.5 * LEAST_LIMIT[signal]
+            line.learn(x, y, keep, self.track.calm[signal] & steady)
 
     def _check(self, now: RackReadings) -> None:
         for name in RackReadings.__slots__:
@@ -314,16 +226,3 @@ class RackScorer:
                 raise InputError(
                     f"{name} has shape {shape}; it must hold one value for each of {len(self.racks)} racks"
                 )
-
-
-def _known(values: ValueArray) -> ValueArray:
-    """Fill gaps with the median, to start from."""
-    middle = _median(values)
-    return np.where(np.isfinite(values), values, 0.0 if math.isnan(middle) else middle)
-
-
-def _median(values: ValueArray) -> float:
-    """Median of the known values, NaN without one; several times faster than `numpy.nanmedian`."""
-    known = np.sort(values[np.isfinite(values)])
-    n = len(known)
-    return float(0.5 * (known[(n - 1) // 2] + known[n // 2])) if n else math.nan
