@@ -137,6 +137,8 @@ class Broadcaster:
             self._due.clear()
             if self._interest:
                 await self._publish(await asyncio.to_thread(self._sections, tuple(self._interest)))
+            else:  # the next viewer must not be shown what the last one saw
+                self._snapshot = Snapshot(self._snapshot.number)
             took = loop.time() - began
             self.counters["last_ms"] = round(1000 * took, 1)
             wait = max(0.05, self._period - took) if self._interest else None

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from domain.alert import Alert, Condition, Severity
+from domain.alert import Condition, Severity
 from domain.batch import Batch, now_ms
 from domain.envelope import QUARTER_MS, quarter_start
 from domain.forecast import QUANTILES, Forecast
-from domain.points import Point, PointRegistry
+from domain.points import Point, PointRegistry, Quality
 from domain.site import Site
 
 STATUS = ((0, "Off"), (1, "On"))
@@ -68,13 +68,15 @@ def demo_site(pods: int = 12) -> Site:
 class Plant:
     """Registers the points of a site and says what they measure at a time.
 
-    `change` may change the values of a tick before they are handed on, by point key.
+    `change` may change the values of a tick before they are handed on, by point key; the keys in `bad` are told with bad
+    quality.
     """
 
     site: Site
     registry: PointRegistry
     gpus: bool = True
     change: Callable[[dict[str, float]], None] | None = None
+    bad: set[str] = field(default_factory=set)
     _keys: list[str] = field(default_factory=list)
     _index: list[int] = field(default_factory=list)
 
@@ -208,11 +210,11 @@ class Plant:
         """Return a batch of every point, or of those of the object types in `only`."""
         values = self.values(now)
         rows = [
-            (i, values[k])
+            (i, values[k], Quality.BAD if k in self.bad else Quality.GOOD)
             for i, k in zip(self._index, self._keys, strict=True)
             if k in values and (not only or self.registry[i].object_type in only)
         ]
-        return Batch.of([r[0] for r in rows], now, [r[1] for r in rows])
+        return Batch.of([r[0] for r in rows], now, [r[1] for r in rows], [r[2] for r in rows])
 
     def history(self, now: int, hours: float, step: int) -> Batch:
         """Return the feeds' and racks' past, for the charts."""
@@ -259,6 +261,3 @@ def condition(
     """A condition, as a rule would find it."""
     text = summary or f"{object_id} coolant return is above its limit"
     return Condition(rule, object_id, severity, text, value, limit, unit, now_ms())
-
-
-__all__ = ["Alert", "Plant", "condition", "demo_site", "forecast_of"]

@@ -78,7 +78,8 @@ class LiveConsole:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.stop_web()
+        if not self._web[0].done():
+            self.stop_web()
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(20)
         self.store.close()
@@ -105,24 +106,13 @@ class LiveConsole:
         self._stop = asyncio.Event()
         await self.ingest.accept(self.plant.batch(now_ms()))
         async with asyncio.TaskGroup() as group:
-            await self._start_web()
             parts = [group.create_task(self.ingest.run()), group.create_task(self._feed())]
-            parts.append(group.create_task(self._look()))
+            await self._start_web()
             self._started.set()
             await self._stop.wait()
             for part in parts:
                 part.cancel()
         await self.ingest.close()
-
-    async def _look(self) -> None:
-        while True:  # each web server brings its own console
-            console = self.console
-            looking = asyncio.create_task(console.run())
-            try:
-                while console is self.console:
-                    await asyncio.sleep(0.05)
-            finally:
-                looking.cancel()
 
     async def _feed(self) -> None:
         tick = 0
@@ -147,14 +137,16 @@ class LiveConsole:
             return {"api": "reached"}
 
         self.console: Console = mount(app, self.data, self.accounts, SECRET)
-        config = uvicorn.Config(
-            app, host="127.0.0.1", port=self.port, log_level="error", timeout_graceful_shutdown=1
-        )
-        self._server = uvicorn.Server(config)
-        self._serving = asyncio.get_running_loop().create_task(self._server._serve())
-        while not self._server.started:
-            await asyncio.sleep(0.02)
+        # bound here, so that a browser may come before the server is ready
+        listening = socket.create_server(("127.0.0.1", self.port))
+        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+        self._web = [
+            asyncio.create_task(self._server.serve([listening])),
+            asyncio.create_task(self.console.run()),
+        ]
 
     async def _stop_web(self) -> None:
+        serving, looking = self._web
         self._server.should_exit = True
-        await self._serving
+        await serving
+        looking.cancel()

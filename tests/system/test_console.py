@@ -1,0 +1,224 @@
+"""The operator's console, driven in a real browser against a live service fed through the real ingest."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from domain.alert import AlertState, Severity
+from domain.batch import now_ms
+from tests.system.console_plant import condition, demo_site, forecast_of
+from tests.system.console_service import PASSWORD, USER, LiveConsole
+
+pytestmark = [pytest.mark.server("chromium"), pytest.mark.xdist_group("console")]
+
+ARGUMENTS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveConsole]:
+    live = LiveConsole(
+        tmp_path_factory.mktemp("console"), demo_site(pods=2), note="Test cadence: every 0.5 s"
+    )
+    live.plant.change = lambda values: values.pop("Rack/RackPower/R016") and None
+    live.plant.bad.add("Rack/RackPower/R015")
+    live.records.save_forecast(forecast_of(live.site, now_ms()))
+    with live:
+        live.accept(live.plant.history(now_ms() - 60_000, 1.0, 60_000))
+        yield live
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, console: LiveConsole) -> Iterator[Callable[[], Page]]:
+    """Returns windows of people who have logged in, each in a session of its own."""
+    contexts = []
+
+    def log_in() -> Page:
+        contexts.append(browser.new_context(viewport={"width": 1440, "height": 900}))
+        page = contexts[-1].new_page()
+        page.goto(console.url)
+        page.fill("#name", USER)
+        page.fill("#password", PASSWORD)
+        page.click("#log-in")
+        expect(page.locator("#site-power")).to_contain_text("MW", timeout=15_000)
+        return page
+
+    yield log_in
+    for context in contexts:
+        context.close()
+
+
+def test_nobody_sees_the_console_without_a_login(browser: Browser, console: LiveConsole):
+    page = browser.new_page()
+    page.goto(console.url + "/rack/R001")
+    expect(page).to_have_url(re.compile(r"/login\?next=/rack/R001$"))
+    page.fill("#name", USER)
+    page.fill("#password", "wrong password")
+    page.click("#log-in")
+    expect(page.locator("#login-message")).to_have_text("Name or password is wrong.")
+    page.fill("#name", USER)
+    page.fill("#password", PASSWORD)
+    page.click("#log-in")
+    expect(page.locator("#rack-title")).to_have_text("R001", timeout=15_000)
+    page.close()
+
+
+def test_the_power_figure_follows_the_feeds_within_three_seconds_and_without_a_reload(open_page, console):
+    page = open_page()
+    page.evaluate("document.body.dataset.loaded = 'once'")
+    before = page.text_content("#site-power")
+    normal = console.plant.change
+
+    def more(values: dict[str, float]) -> None:
+        normal(values)
+        for feed in ("FEED-A", "FEED-B"):
+            values[f"PowerMeter/ActivePower/{feed}"] = 1.111e6
+
+    console.plant.change = more
+    began = time.monotonic()
+    expect(page.locator("#site-power")).to_have_text("2.222 MW", timeout=10_000)
+    took = time.monotonic() - began
+    console.plant.change = normal
+    assert before != "2.222 MW"
+    assert took < 3.0
+    assert page.evaluate("document.body.dataset.loaded") == "once"
+    age = now_ms() - int(page.get_attribute("#site-power", "data-observed"))
+    assert age < 3000
+
+
+def test_an_alert_appears_and_acknowledging_it_sticks_with_who_and_why(open_page, console):
+    page = open_page()
+    alert = console.records.open_alerts([condition("leak", "R003", Severity.CRITICAL, 1, 0, "")], now_ms())[0]
+    row = page.locator(f"#alert-row-{alert.id}")
+    expect(row).to_be_visible(timeout=4000)
+    expect(page.locator("#alert-count")).to_have_text("1", timeout=4000)
+    expect(page.locator("#rack-R003")).to_have_class(re.compile("critical"))
+
+    page.click(f"#ack-{alert.id}")
+    page.fill(f"#ack-note-{alert.id}", "on my way")
+    page.keyboard.press("Enter")
+    expect(row).to_contain_text(f"taken by {USER}: on my way", timeout=4000)
+    expect(page.locator("#alert-count")).to_have_text("0", timeout=4000)
+
+    kept = console.records.alert(alert.id)
+    assert (kept.state, kept.acknowledged_by, kept.note) == (AlertState.ACKNOWLEDGED, USER, "on my way")
+    assert console.records.audit_trail()[0].who == USER
+    page.reload()
+    expect(row).to_contain_text(f"taken by {USER}", timeout=10_000)
+    console.records.clear_alerts([alert.id], now_ms())
+    expect(row).to_have_count(0, timeout=4000)
+    page.click("#nav-alerts")
+    page.get_by_text("Cleared", exact=True).click()
+    expect(page.locator(f"#alert-row-{alert.id}")).to_contain_text("leak", timeout=5000)
+
+
+def test_a_lost_connection_is_shown_and_resumes_by_itself(open_page, console):
+    page = open_page()
+    page.evaluate("document.body.dataset.loaded = 'once'")
+    banner = page.locator("#connection")
+    expect(banner).to_be_hidden()
+    console.stop_web()
+    expect(banner).to_contain_text("DISCONNECTED", timeout=10_000)
+    expect(banner).to_contain_text(re.compile(r"\d+ s old"))
+    console.start_web()
+    expect(banner).to_be_hidden(timeout=30_000)
+    stamp = page.get_attribute("#site-power", "data-observed")
+    expect(page.locator("#site-power")).not_to_have_attribute("data-observed", stamp, timeout=5000)
+    assert page.evaluate("document.body.dataset.loaded") == "once"
+
+
+def test_a_click_on_the_floor_leads_to_the_rack(open_page):
+    page = open_page()
+    page.click("#rack-R002")
+    expect(page.locator("#rack-title")).to_have_text("R002")
+    expect(page.locator("#rack-power")).to_contain_text("kW", timeout=5000)
+    expect(page.locator("#gpus .gpu")).to_have_count(72)
+    expect(page.locator("#gpu-71")).to_have_text(re.compile(r"^\d+$"), timeout=5000)
+    for station in ("FEED-A", "UPS-A1", "P01-BUS-A", "R002-TAP-A", "P01-CDU1"):
+        expect(page.locator("#rack-paths")).to_contain_text(station)
+    expect(page.locator("#rack-chart-power .scatterlayer path.js-line")).to_have_count(1, timeout=10_000)
+    expect(page.locator("#rack-points")).to_contain_text("RackLiquidReturnTemperature")
+    page.click("#rack-after")
+    expect(page.locator("#rack-title")).to_have_text("R003")
+    expect(page.locator("#rack-power")).to_contain_text("kW", timeout=5000)
+
+
+def test_missing_is_shown_as_missing_and_bad_as_bad_never_as_zero(open_page):
+    page = open_page()
+    expect(page.locator("#rack-R016 .rack-value")).to_have_text("\u2014", timeout=5000)
+    expect(page.locator("#rack-R016")).to_have_class(re.compile("hatched"))
+    expect(page.locator("#rack-R015")).to_have_class(re.compile(r"\bbad\b"))
+    page.goto(page.url + "rack/R016")
+    expect(page.locator("#rack-power")).to_have_text("\u2014", timeout=5000)
+    expect(page.locator("#rack-power")).to_have_class(re.compile("missing"))
+
+
+def test_logging_out_ends_the_live_updates_of_every_window_of_that_session(open_page):
+    page = open_page()
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator("#site-power")).to_contain_text("MW", timeout=15_000)
+    page.click("#log-out")
+    expect(page).to_have_url(re.compile("/login"))
+    expect(other).to_have_url(re.compile("/login"), timeout=5000)
+
+
+def test_the_overview_fits_both_screens_and_asks_nothing_of_the_world_outside(open_page, console):
+    page = open_page()
+    asked: list[str] = []
+    troubles: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda line: troubles.append(line.text) if line.type == "error" else None)
+    for width, height in ((1440, 900), (1920, 1080)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.goto(console.url)
+        expect(page.locator("#site-power")).to_contain_text("MW", timeout=15_000)
+        expect(page.locator("#power-chart .scatterlayer path.js-line").first).to_be_attached(timeout=10_000)
+        for ident in (
+            "#data-age",
+            "#quarter-end",
+            "#floor",
+            "#cooling-rows",
+            "#supply-rows",
+            "#token-rate",
+            "#alert-list",
+        ):
+            expect(page.locator(ident)).to_be_in_viewport()
+        overflow = page.evaluate(
+            "[document.documentElement.scrollHeight - innerHeight, document.documentElement.scrollWidth - innerWidth]"
+        )
+        assert max(overflow) <= 0
+    outside = [url for url in asked if not url.startswith((console.url, "data:", "blob:"))]
+    assert outside == []
+    assert troubles == []
+
+
+def test_the_health_page_tells_sources_ingest_store_and_forecast(open_page):
+    page = open_page()
+    page.click("#nav-health")
+    expect(page.locator("#source-mqtt\\:bms")).to_contain_text("connected yes", timeout=5000)
+    expect(page.locator("#age-dsx\\:bms")).to_contain_text(re.compile(r"\d\.\d s"), timeout=5000)
+    expect(page.locator("#counter-stored")).to_contain_text(re.compile(r"\d"))
+    expect(page.locator("#store-answers")).to_contain_text("yes")
+    expect(page.locator("#forecast-quality")).to_contain_text("good")
