@@ -56,7 +56,13 @@ async def choose(client: SnmpClient, identity: Identity, profiles: Mapping[str, 
         key=lambda r: (-r[0][0], -r[0][1], r[1]),
     )
     answers: dict[str, bool] = {}
+    told: dict[str, Scalar] = {}
     for _, name, match in ranked:
+        unasked = [oid for oid in match.tells if oid not in told]
+        if unasked:
+            told |= dict.fromkeys(unasked) | await client.get(unasked)
+        if not all(re.search(pattern, text(told[oid])) for oid, pattern in match.tells.items()):
+            continue
         if match.exists is not None:
             if match.exists not in answers:
                 answers[match.exists] = bool(await client.walk(match.exists, count=2, most=1)) or bool(
@@ -77,7 +83,7 @@ def _matches(match: Match, identity: Identity) -> bool:
 def _rank(match: Match) -> tuple[int, int]:
     return (
         len(match.sysObjectID.split(".")) if match.sysObjectID else 0,
-        2 * (match.sysDescr is not None) + (match.exists is not None),
+        2 * (match.sysDescr is not None) + (match.exists is not None) + 4 * len(match.tells),
     )
 
 

@@ -27,6 +27,8 @@ _OID = re.compile(r"\d+(\.\d+)*")
 
 
 def _numeric(value: Any) -> str:
+    if isinstance(value, float):  # YAML has read 5.10 as 5.1 already
+        raise ValueError(f"put the arcs in quotes: {value!r} is read as a number")
     text = str(value)
     if not _OID.fullmatch(text):
         raise ValueError(f"{text!r} is not a numeric OID; write digits and dots, with no leading dot")
@@ -61,11 +63,14 @@ class Match(_Model):
         None, description="Regular expression searched in SNMPv2-MIB sysDescr.0"
     )
     exists: Oid | None = Field(None, description="The agent has something under this OID")
+    tells: dict[Oid, Pattern] = Field(
+        default_factory=dict, description="Scalars (with their .0) in whose text an expression is found"
+    )
 
     @model_validator(mode="after")
     def _something(self) -> Match:
-        if not (self.sysObjectID or self.sysDescr or self.exists):
-            raise ValueError("a match needs sysObjectID, sysDescr or exists")
+        if not (self.sysObjectID or self.sysDescr or self.exists or self.tells):
+            raise ValueError("a match needs sysObjectID, sysDescr, exists or tells")
         return self
 
 
