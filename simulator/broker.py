@@ -53,8 +53,8 @@ class EmbeddedBroker:
             self._folder = tempfile.TemporaryDirectory()
             file = Path(self._folder.name) / "mosquitto.conf"
             file.write_text(
-                f"listener {self.port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\n"
-                "max_inflight_messages 1000\npersistence false\nlog_type error\n"
+                f"listener {self.port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 200000\n"
+                "max_inflight_messages 0\npersistence false\nlog_type error\n"
             )
             command = [found, "-c", str(file)]
         else:

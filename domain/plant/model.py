@@ -110,6 +110,8 @@ class Plant:
         racks = len(layout.racks)
         self.tap_share = np.full((racks, 2), 0.5) if tap_share is None else tap_share
         self.dp_share = np.full(racks, 0.94) if dp_share is None else dp_share
+        behind = (layout.tap_ups[:, :, None] == np.arange(len(layout.ups))).any(1).sum(0)
+        self.ups_rating = self.model.ups.rating_per_rack * behind.astype(float)
         full = self.model.rack.full(layout.gpus_per_rack, self.model.gpu.tdp)
         self.full_heat = racks * (full + self.model.facility.house_per_rack) * 1.04
 
@@ -164,7 +166,9 @@ class Plant:
         n, ups = self.layout, self.model.ups
         utility = c.feed_available[n.ups_feed] * c.ups_input
         s.ups_on_battery = np.broadcast_to((utility < 0.5) * c.ups_available, s.ups_charge.shape)
-        s.ups_charge = ups.charge(s.ups_charge, s.ups_out, s.ups_on_battery, c.ups_battery_health, dt)
+        s.ups_charge = ups.charge(
+            s.ups_charge, s.ups_out, self.ups_rating, s.ups_on_battery, c.ups_battery_health, dt
+        )
         s.ups_live = c.ups_available * np.where(s.ups_on_battery > 0, s.ups_charge > 0, utility >= 0.5)
         s.tap_live = s.ups_live[..., n.tap_ups] * c.tap_available
         shares = share_taps(self.tap_share, s.tap_live)
@@ -237,7 +241,7 @@ class Plant:
 
     def _air(self, s: PlantState, c: Conditions, dt: float) -> None:
         n, m = self.layout, self.model
-        losses = m.ups.loss(s.ups_out).sum(-1)
+        losses = m.ups.loss(s.ups_out, self.ups_rating).sum(-1)
         house = m.facility.house_per_rack * len(n.racks)
         per_pod = (1.0 - m.rack.liquid_share) * s.power @ n.racks_to_pods
         per_pod = per_pod + ((house + losses) / len(n.pods))[..., None]
@@ -265,8 +269,8 @@ class Plant:
 
     def _meters(self, s: PlantState, c: Conditions) -> None:
         n, m = self.layout, self.model
-        losses = m.ups.loss(s.ups_out) * c.ups_loss_factor * (s.ups_live > 0)
-        charging = np.where((s.ups_charge < 1.0) & (s.ups_on_battery < 1), 0.02 * m.ups.rating, 0.0)
+        losses = m.ups.loss(s.ups_out, self.ups_rating) * c.ups_loss_factor * (s.ups_live > 0)
+        charging = np.where((s.ups_charge < 1.0) & (s.ups_on_battery < 1), 0.02 * self.ups_rating, 0.0)
         s.ups_in = np.where(s.ups_on_battery > 0, 0.0, (s.ups_out * (s.ups_live > 0) + losses + charging))
         fans = (m.facility.crah_fan * s.crah_speed**3).sum(-1)
         heat = s.it + losses.sum(-1)

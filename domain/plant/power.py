@@ -15,8 +15,8 @@ class UpsModel:
 
     Parameters
     ----------
-    rating
-        Rated active power, W.
+    rating_per_rack
+        Rated active power for each rack that hangs on it, W; doubled supply, so both sides can carry all.
     loss_fixed, loss_linear, loss_square
         Losses as shares of the rating: always, with the load, with its square.
     runtime
@@ -25,30 +25,38 @@ class UpsModel:
         Time to charge an empty battery, s.
     """
 
-    rating: float = 2.4e6
+    rating_per_rack: float = 150e3
     loss_fixed: float = 0.006
     loss_linear: float = 0.018
     loss_square: float = 0.010
     runtime: float = 300.0
     recharge: float = 4 * 3600.0
 
-    def loss(self, load: ValueArray) -> ValueArray:
+    def loss(self, load: ValueArray, rating: ValueArray) -> ValueArray:
         """Return losses, W, at a load in W."""
-        share = load / self.rating
-        return self.rating * (self.loss_fixed + self.loss_linear * share + self.loss_square * share**2)
+        share = load / rating
+        return rating * (self.loss_fixed + self.loss_linear * share + self.loss_square * share**2)
 
     def charge(
-        self, charge: ValueArray, load: ValueArray, on_battery: ValueArray, health: ValueArray, dt: float
+        self,
+        charge: ValueArray,
+        load: ValueArray,
+        rating: ValueArray,
+        on_battery: ValueArray,
+        health: ValueArray,
+        dt: float,
     ) -> ValueArray:
         """Return the battery's charge, 0 to 1, after `dt` s."""
-        drain = load / self.rating / (self.runtime * np.maximum(health, 1e-3))
+        drain = load / rating / (self.runtime * np.maximum(health, 1e-3))
         rate = np.where(on_battery > 0, -drain, 1.0 / self.recharge)
         step = rate * dt if np.isfinite(dt) else np.where(on_battery > 0, 0.0, 1.0)
         return np.clip(charge + step, 0.0, 1.0)
 
-    def runtime_left(self, charge: ValueArray, load: ValueArray, health: ValueArray) -> ValueArray:
+    def runtime_left(
+        self, charge: ValueArray, load: ValueArray, rating: ValueArray, health: ValueArray
+    ) -> ValueArray:
         """Return the time that the battery would carry the load, s."""
-        return charge * self.runtime * health * self.rating / np.maximum(load, 1e3)
+        return charge * self.runtime * health * rating / np.maximum(load, 1e3)
 
 
 def share_taps(share: ValueArray, energised: ValueArray) -> ValueArray:

@@ -129,6 +129,7 @@ class _UpsValues:
 
     def __call__(self, m: Meters) -> IntTable:
         s, model, c = m.state, m.factory.plant.model.ups, m.conditions
+        rating = m.factory.plant.ups_rating
         now = m.factory.time_ms / 1000.0
         on_battery = s.ups_on_battery > 0
         if not len(self._began):
@@ -136,7 +137,7 @@ class _UpsValues:
         self._bads = self._bads + (on_battery & np.isnan(self._began))
         self._began = np.where(on_battery, np.where(np.isnan(self._began), now, self._began), np.nan)
         seconds = np.where(on_battery, now - np.nan_to_num(self._began), 0.0)
-        runtime = model.runtime_left(s.ups_charge, s.ups_out, c.ups_battery_health) / 60.0
+        runtime = model.runtime_left(s.ups_charge, s.ups_out, rating, c.ups_battery_health) / 60.0
         status = np.where(s.ups_charge <= 0.0, 4, np.where(s.ups_charge < 0.3, 3, 2))
         volts = 480.0 + 60.0 * s.ups_charge
         amps = np.where(on_battery, -s.ups_out / volts, np.where(s.ups_charge < 1.0, 40.0, 0.0))
@@ -159,7 +160,7 @@ class _UpsValues:
         table += [np.where(s.ups_live < 1, 2, np.where(on_battery, 5, 3)), hertz * s.ups_live]
         for share in (1.01, 0.99, 1.0):
             out = s.ups_out * s.ups_live * share / 3.0
-            table += [output, _ratio(out, output * 0.98) * 10, out, 300.0 * out / model.rating]
+            table += [output, _ratio(out, output * 0.98) * 10, out, 300.0 * out / rating]
         table += [hertz, *[supply] * 3, on_battery + 2.0 * (s.ups_live < 1)]
         return _integers(table)
 
