@@ -58,7 +58,9 @@ class DemandMeter:
 
     def update(self, now: int, power: ValueArray) -> None:
         """Take in the power at `now` (UTC ms), shape (n,); what was known before holds until now."""
-        if self._time >= 0:
+        if now < self._time:  # the clock was set back: what was integrated belongs to another time
+            self.seed(now, np.full_like(power, np.nan), np.zeros_like(power))
+        elif self._time >= 0:
             start = quarter_start(now)
             if quarter_start(self._time) != start:
                 boundary = quarter_start(self._time) + QUARTER_MS

@@ -121,6 +121,11 @@ class Dispatcher:
         except NotificationError as error:
             await self._not_delivered(channel, together, attempts, error)
             return
+        except Exception as error:  # a fault in one channel must not silence the others
+            log.exception("a channel broke", channel=channel)
+            broken = NotificationError(f"{type(error).__name__}: {error}", retryable=True)
+            await self._not_delivered(channel, together, attempts, broken)
+            return
         await self._finish(ids, DeliveryStatus.DELIVERED, attempts, remark)
         log.info("told", channel=channel, alerts=len(ids), remark=remark)
 

@@ -89,14 +89,10 @@ class AlertEngine:
         await asyncio.to_thread(self._view.seed, self._clock())
         await self.dispatcher.retire()
         self._queued = {channel: asyncio.Event() for channel in self._notifiers}
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._evaluate_forever())
-                for channel in self._notifiers:
-                    group.create_task(self._deliver_forever(channel))
-        finally:
-            for notifier in self._notifiers.values():
-                await notifier.close()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._evaluate_forever())
+            for channel in self._notifiers:
+                group.create_task(self._deliver_forever(channel))
 
     def tick(self, now: int | None = None) -> None:
         """Evaluate every rule once and bring the records up to date. Blocks; telling people is `deliver`'s part.

@@ -505,7 +505,12 @@ def _engine(url: str) -> Engine:
         ) from error
     if address.database in (None, "", ":memory:"):
         raise InputError("records in memory are lost at the end and not shared by threads; name a file")
-    Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"no folder can be made for the records at {address.database} ({error.strerror})"
+        ) from error
     engine = create_engine(address)
 
     @event.listens_for(engine, "connect")

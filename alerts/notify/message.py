@@ -67,9 +67,6 @@ class Notifier(Protocol):
             If it was not delivered; it says whether trying again makes sense.
         """
 
-    async def close(self) -> None:
-        """Let go of connections."""
-
 
 def subject(notification: Notification) -> str:
     """Return one line: how bad, what, where."""

@@ -57,9 +57,6 @@ class SmtpNotifier:
             return "refused: " + ", ".join(f"{who} ({response.code})" for who, response in refused.items())
         return ""
 
-    async def close(self) -> None:
-        """Nothing to let go of: a connection lives for one mail."""
-
     def _message(self, notification: Notification) -> EmailMessage:
         message = EmailMessage()
         message["From"] = self._settings.sender

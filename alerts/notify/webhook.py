@@ -36,8 +36,7 @@ class WebhookNotifier:
     def __init__(self, settings: Webhook) -> None:
         self._settings = settings
         self._key = _key(secret(settings.secret_env, settings.secret_file, "secret"))
-        trusted = ssl.create_default_context(cafile=settings.ca_file or None)
-        self._client = httpx.AsyncClient(timeout=settings.timeout, verify=trusted, follow_redirects=False)
+        self._tls = ssl.create_default_context(cafile=settings.ca_file or None)
 
     async def send(self, notification: Notification) -> str:
         """Post the message; see `alerts.notify.Notifier`."""
@@ -52,7 +51,8 @@ class WebhookNotifier:
         if self._key:
             headers["webhook-signature"] = signature(self._key, notification.id, moment, content)
         try:
-            response = await self._client.post(self._settings.url, content=content, headers=headers)
+            async with httpx.AsyncClient(timeout=self._settings.timeout, verify=self._tls) as client:
+                response = await client.post(self._settings.url, content=content, headers=headers)
         except httpx.HTTPError as error:
             broken = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
             reason = f"{type(error).__name__} {error}".strip()
@@ -61,10 +61,6 @@ class WebhookNotifier:
             return ""
         again = response.is_server_error or response.status_code in _TRY_AGAIN
         raise NotificationError(f"webhook: the receiver answered {response.status_code}", retryable=again)
-
-    async def close(self) -> None:
-        """Close kept connections."""
-        await self._client.aclose()
 
 
 def signature(key: bytes, message_id: str, timestamp: str, content: bytes) -> str:

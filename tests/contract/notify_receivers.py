@@ -158,8 +158,4 @@ class HookReceiver:
 
 @contextlib.asynccontextmanager
 async def channel(settings):
-    notifier = build_notifiers(AlertSettings.model_validate({"channels": {"it": settings}}).channels)["it"]
-    try:
-        yield notifier
-    finally:
-        await notifier.close()
+    yield build_notifiers(AlertSettings.model_validate({"channels": {"it": settings}}).channels)["it"]

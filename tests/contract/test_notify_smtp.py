@@ -110,6 +110,7 @@ async def test_when_every_recipient_is_refused_for_good_trying_again_makes_no_se
     assert not told.value.retryable
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH")
 async def test_login_uses_the_password_from_the_environment_and_a_wrong_one_is_not_tried_again(monkeypatch):
     def check(server, session, envelope, mechanism, data):
         right = (data.login, data.password) == (b"hallwatch", b"s3cret")

@@ -57,9 +57,6 @@ class Outbox:
         self.sent += [(n.event.value, n.alert.condition.key) for n in notification.notices]
         return ""
 
-    async def close(self):
-        pass
-
     def take(self):
         taken, self.sent = self.sent, []
         return taken

@@ -333,3 +333,18 @@ def test_figures_of_an_active_alert_follow_the_readings_now_and_then(lab):
     plant.step()
     assert plant.active["hot/R001"].condition.value == 96
     assert plant.active["hot/R001"].condition.summary.endswith("(4 points above it)")
+
+
+def test_a_channel_with_a_fault_of_its_own_is_tried_again_later_and_stops_nothing(lab):
+    routes = [{"severities": ["critical"], "channels": ["hook", "mail"]}]
+    plant, sensors = leak_lab(lab, routes=routes)
+
+    async def broken(notification):
+        raise KeyError("fault in the channel")
+
+    plant.outboxes["hook"].send = broken
+    plant.read(sensors[0], 1)
+    assert plant.step() == [("opened", "leak/R001")]
+    del plant.outboxes["hook"].send
+    plant.at(61).step()
+    assert plant.outboxes["hook"].take() == [("opened", "leak/R001")]

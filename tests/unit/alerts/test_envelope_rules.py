@@ -209,3 +209,11 @@ class TestDemandMeter:
         meter.update(600_000, np.array([0.0, 0.0]))
         assert meter.certain() == pytest.approx([600.0, 0.0])
         assert meter.projected() == pytest.approx([600.0, 0.0])
+
+    def test_a_clock_that_was_set_back_begins_the_quarter_hour_anew(self):
+        meter = DemandMeter(1)
+        meter.update(2 * QUARTER_MS, np.array([100.0]))
+        meter.update(2 * QUARTER_MS + 500_000, np.array([100.0]))
+        meter.update(QUARTER_MS, np.array([400.0]))
+        meter.update(QUARTER_MS + 450_000, np.array([400.0]))
+        assert meter.certain() == pytest.approx([200.0])

@@ -5,14 +5,6 @@ import pytest
 from domain.batch import now_ms
 from domain.errors import InputError
 from storage.accounts import Accounts
-from storage.records import Records
-
-
-@pytest.fixture
-def records(tmp_path):
-    kept = Records(f"sqlite:///{tmp_path}/records.sqlite")
-    yield kept
-    kept.close()
 
 
 @pytest.fixture
@@ -74,6 +66,7 @@ def test_revoked_expired_mangled_and_foreign_keys_are_refused(accounts):
         accounts.revoke_api_key("deadbeef")
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_neither_password_nor_key_lies_in_the_file(accounts, records, tmp_path):
     accounts.add_user("mei", "correct horse battery")
     key, _ = accounts.add_api_key("Taipower")

@@ -14,18 +14,6 @@ from storage.records import DeliveryStatus, Event, Records, Told
 NOW = 1_790_000_000_000
 
 
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/records.sqlite"
-
-
-@pytest.fixture
-def records(url):
-    kept = Records(url)
-    yield kept
-    kept.close()
-
-
 def condition(rule="rack-leak", object_id="R017", value=1.0, severity=Severity.CRITICAL):
     return Condition(rule, object_id, severity, f"{object_id}: Leak", value, math.nan, "", NOW)
 
@@ -232,3 +220,9 @@ def test_a_worse_severity_is_queued_again_and_remembered_as_told(records):
             [d.id for d, _ in records.due_deliveries(NOW)], DeliveryStatus.DELIVERED, NOW
         )
         assert records.told()[alert.id].severity == severity
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="no folder can be made"):
+        Records(f"sqlite:///{tmp_path}/file/records.sqlite")
