@@ -26,7 +26,7 @@ from storage.duckdb_tables import PartitionedTable, points_condition
 from storage.latest import LatestValues, points_are_unique
 from storage.points_json import point_from_json, point_to_json
 from storage.settings import DAY, HOUR, MINUTE, StorageSettings
-from storage.steps import Steps, floor_to
+from storage.steps import Steps, ceil_to, floor_to
 from storage.telemetry import StoreHealth, WriteReport
 from storage.tiers import TIERS, Late, TieredStore
 
@@ -303,7 +303,8 @@ class DuckDBStore(TieredStore):
 
         return self._read(ask)
 
-    def _read_tier(self, name: str, points: IntArray, start: int, end: int) -> Steps:
+    def read_tier(self, name: str, points: IntArray, start: int, end: int) -> Steps:
+        """Return a tier's rows, ordered by point, then by start."""
         wanted = np.unique(points)
 
         def ask(con: duckdb.DuckDBPyConnection) -> Steps:
@@ -434,6 +435,33 @@ class DuckDBStore(TieredStore):
             if limit is not None:
                 dropped += len(table.drop_before(con, now - limit, idle))
         return dropped
+
+    def write_tier(self, name: str, steps: Steps) -> int:
+        """Take rollups over from another store; of two rows of one step the one made of more readings stays."""
+        if not len(steps):
+            return 0
+        step = TIERS[name]
+        start, end = int(steps.start.min()), int(steps.start.max()) + step
+        points = np.unique(steps.point)
+        with self._maintain_lock:
+            con = self._upkeep
+            try:
+                if end > self._raw_floor:  # the readings behind these rows may never come
+                    con.execute("UPDATE state SET value = ? WHERE name = 'raw_floor'", [ceil_to(end, HOUR)])
+                    self._raw_floor = ceil_to(end, HOUR)
+                rows = self._fuller(name, points, steps, start, end)
+                con.execute("BEGIN")
+                self._tiers[name].delete(con, start, end, points_condition(con, points, self._points))
+                written = self._tiers[name].insert(con, {c: getattr(rows, c) for c in STEP})
+                con.execute("COMMIT")
+            except duckdb.Error as e:
+                _rollback(con)
+                raise StoreUnavailable(f"{self.path}: {e}") from e
+        return written
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a cursor that sees a consistent state; the caller closes it."""
+        return self._con.cursor()
 
     def health(self) -> StoreHealth:
         """Return how the store is; never raises."""

@@ -272,7 +272,8 @@ class InfluxStore(TieredStore):
         )
         return _batch(index, columns)
 
-    def _read_tier(self, name: str, points: IntArray, start: int, end: int) -> Steps:
+    def read_tier(self, name: str, points: IntArray, start: int, end: int) -> Steps:
+        """Return a tier's rows, ordered by point, then by start."""
         if end <= start:
             return Steps.empty()
         what = ", ".join(identifier(f) for f in (*STEP_FIELDS, "held", "count"))
@@ -353,6 +354,12 @@ class InfluxStore(TieredStore):
         self._write_tiers(rows)
         self._rolled = rolled
         self._save_progress()
+
+    def write_tier(self, name: str, steps: Steps) -> int:
+        """Take rollups over from another store; return the rows written."""
+        self._get_ready()
+        self._write_tiers({name: steps})
+        return len(steps)
 
     def _write_tiers(self, rows: Mapping[str, Steps]) -> None:
         now = now_ms()

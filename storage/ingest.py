@@ -123,6 +123,11 @@ class Ingest:
         """Whether the store did not take the last commit."""
         return self._away_until > 0
 
+    @property
+    def pending_rows(self) -> int:
+        """Readings that wait for their commit."""
+        return self._pending_rows
+
     async def accept(self, batch: Batch) -> None:
         """Take readings over; return once each is stored, spooled or quarantined.
 

@@ -7,14 +7,14 @@ import logging
 from domain.errors import InputError, StoreUnavailable
 from domain.points import PointRegistry
 from storage.settings import StorageSettings, StoreKind
-from storage.telemetry import TelemetryStore
+from storage.tiers import TieredStore
 
 log = logging.getLogger(__name__)
 
 DATABASE_FILE = "telemetry.duckdb"
 
 
-def open_store(settings: StorageSettings, registry: PointRegistry) -> TelemetryStore:
+def open_store(settings: StorageSettings, registry: PointRegistry) -> TieredStore:
     """Open the store and make the points that it knows known to `registry`, by the same indexes.
 
     Call it before any collector registers a point.
@@ -27,7 +27,7 @@ def open_store(settings: StorageSettings, registry: PointRegistry) -> TelemetryS
         If an embedded store is held by another process. An InfluxDB that is away is no error: points
         are learnt from the collectors, and readings wait in the spool.
     """
-    store: TelemetryStore
+    store: TieredStore
     if settings.kind is StoreKind.DUCKDB:
         from storage.duckdb_store import DuckDBStore
 

@@ -116,7 +116,7 @@ class Quarantine:
     def _keep(self, entries: list[dict[str, Any]]) -> None:
         if not entries:
             return
-        arrived: Mapping[str, Any] = {"quarantined": now_ms()}
+        arrived: Mapping[str, Any] = {"received": now_ms()}
         blob = b"".join(orjson.dumps({**arrived, **e}) + b"\n" for e in entries)
         with self._lock:
             try:

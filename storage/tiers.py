@@ -17,9 +17,9 @@ from domain.errors import InputError
 from domain.points import IntArray
 from storage.settings import DAY, HOUR, MINUTE, QUARTER
 from storage.steps import Steps, ceil_to, combine, floor_to, roll, to_grid, top_of, total_of
-from storage.telemetry import Aggregate, Grid
+from storage.telemetry import Aggregate, Grid, TelemetryStore
 
-TIERS: Mapping[str, int] = {"minute": MINUTE, "quarter": QUARTER, "hour": HOUR}
+TIERS: dict[str, int] = {"minute": MINUTE, "quarter": QUARTER, "hour": HOUR}
 """Step of each tier, ms, finest first."""
 
 
@@ -32,7 +32,7 @@ class Late:
     last: int
 
 
-class TieredStore(ABC):
+class TieredStore(TelemetryStore, ABC):
     """The part of a telemetry store that knows about tiers.
 
     Parameters
@@ -51,6 +51,16 @@ class TieredStore(ABC):
         self._carry: tuple[int, Batch] | None = None
         """Until when the last pass rolled, and the newest reading of each point before that."""
 
+    @property
+    def raw_from(self) -> int:
+        """Since when the raw readings are complete, UTC ms."""
+        return self._raw_from()
+
+    @property
+    def rolled_until(self) -> int:
+        """Until when the minutes are rolled up, UTC ms."""
+        return self._rolled["minute"]
+
     # --- what a store brings ---------------------------------------------------------------------------------
 
     @abstractmethod
@@ -58,8 +68,12 @@ class TieredStore(ABC):
         """Return raw readings, ordered by point, then by time."""
 
     @abstractmethod
-    def _read_tier(self, name: str, points: IntArray, start: int, end: int) -> Steps:
-        """Return a tier's rows, ordered by point, then by start."""
+    def read_tier(self, name: str, points: IntArray, start: int, end: int) -> Steps:
+        """Return a tier's rows (a name of `TIERS`), ordered by point, then by start."""
+
+    @abstractmethod
+    def write_tier(self, name: str, steps: Steps) -> int:
+        """Take rollups over from another store (rows ordered by point and start); return the rows written."""
 
     @abstractmethod
     def _all_points(self) -> IntArray:
@@ -128,12 +142,20 @@ class TieredStore(ABC):
         rolled = self._rolled  # one look: rolling on replaces the whole
         for name in reversed(serving):
             if (limit := min(rolled[name], end)) > until:
-                parts.append(self._read_tier(name, points, until, limit))
+                parts.append(self.read_tier(name, points, until, limit))
                 until = limit
         if until < end:
-            parts.append(self._roll_raw(points, until, end, MINUTE, self.max_gap))
+            parts.append(self._roll_tail(points, until, end))
         steps = Steps.concat(parts)
         return steps if step == TIERS[serving[-1]] and len(parts) == 1 else combine(steps, step)
+
+    def _roll_tail(self, points: IntArray, start: int, end: int) -> Steps:
+        """Roll up what no tier has yet; what is carried in is known from the last pass."""
+        carry = self._carry
+        if carry is None or carry[0] != start:
+            return self._roll_raw(points, start, end, MINUTE, self.max_gap)
+        before = carry[1].take(np.isin(carry[1].point, points))
+        return roll(_before(before, self.read(points, start, end)), start, end, MINUTE, self.max_gap)
 
     def _roll_raw(self, points: IntArray, start: int, end: int, step: int, max_gap: int) -> Steps:
         if end <= start or not len(points):
@@ -158,9 +180,7 @@ class TieredStore(ABC):
                 rows[name] = Steps.empty()
                 if until > since:
                     # the finer rows of these steps: those written before, and those of this pass
-                    before = self._read_tier(
-                        finer, self._all_points(), since, min(until, self._rolled[finer])
-                    )
+                    before = self.read_tier(finer, self._all_points(), since, min(until, self._rolled[finer]))
                     now_made = rows[finer].take(rows[finer].start < until)
                     rows[name] = combine(Steps.concat([before, now_made]), step)
                 rolled[name] = until
@@ -200,11 +220,12 @@ class TieredStore(ABC):
         limit = min(self._raw_from(), end)
         if start >= limit:
             return fresh
-        there = self._read_tier(name, points, start, limit)
+        there = self.read_tier(name, points, start, limit)
         if not len(there):
             return fresh
         both = Steps.concat([there, fresh])
-        both = both.take(np.lexsort((both.count, both.start, both.point)))  # stable: fresh wins a tie
+        # stable: of two rows of as many readings the one that knows more of the step, then the fresh one
+        both = both.take(np.lexsort((both.held, both.count, both.start, both.point)))
         last = np.append((both.point[1:] != both.point[:-1]) | (both.start[1:] != both.start[:-1]), True)
         return both.take(last)
 
