@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from analytics.anomaly import roles as signal_roles
-from analytics.anomaly.episodes import episodes, named
+from analytics.anomaly.episodes import episodes
 from analytics.anomaly.frames import FloatArray, numeric_columns, readings
+from analytics.anomaly.naming import named
 from analytics.anomaly.roles import Role
 from domain.errors import InputError
 

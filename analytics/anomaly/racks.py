@@ -181,8 +181,8 @@ class RackScorer:
         pressure = np.log(np.maximum(now.dp, 1.0))
         pods = len(self.pod_load.now)
         pod_supply, pod_pressure = (
-            groupmedian(now.supply, self.pods, pods),
-            groupmedian(pressure, self.pods, pods),
+            group_median(now.supply, self.pods, pods),
+            group_median(pressure, self.pods, pods),
         )
         residual = np.zeros((len(SIGNALS), len(self.racks)))
         slack = np.zeros_like(residual)

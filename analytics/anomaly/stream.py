@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analytics.anomaly.episodes import episodes, named
+from analytics.anomaly.episodes import episodes
 from analytics.anomaly.frames import FloatArray, numeric_columns, readings
+from analytics.anomaly.naming import named
 from analytics.anomaly.rolling import SlidingMean, SlidingOrder
 from domain.errors import InputError
 
