@@ -20,8 +20,10 @@ from domain.points import Point, PointRegistry
 from domain.site import Site
 from service.configuration import load
 from storage.latest import LatestValues
+from storage.open import open_store
 from storage.plant import PlantView
 from storage.records import Records
+from storage.settings import StorageSettings
 from tests.contract.notify_receivers import HookReceiver, MailReceiver
 
 ROOT = Path(__file__).parents[2]
@@ -152,6 +154,27 @@ async def test_a_restart_repeats_nothing_and_delivers_what_was_left(tmp_path, re
         (alert,) = plant.records.active_alerts()
         assert (alert.acknowledged_by, alert.note) == ("mei", "on my way")
     assert len(mail.got) == 1
+
+
+async def test_a_restart_within_a_quarter_hour_does_not_forget_what_it_has_drawn(tmp_path):
+    site = load(ROOT / "config/site.yaml", Site)
+    registry = PointRegistry()
+    store = open_store(StorageSettings(path=tmp_path), registry)
+    feeds = [
+        registry.register(Point(f"PowerMeter/ActivePower/{f}", "PowerMeter", "ActivePower", f, unit="W"))
+        for f in ("FEED-A", "FEED-B")
+    ]
+    store.save_points(list(enumerate(registry)))
+    start = quarter_start(now_ms()) - QUARTER_MS
+    for second in range(0, 600, 10):
+        store.write(Batch.of(feeds, start + second * 1000, [9e6, 8e6]))
+    records = Records(f"sqlite:///{tmp_path}/records.sqlite")
+    view = View(PlantView(site, registry, LatestValues(registry), store), records)
+    view.seed(start + 600_000)
+    view.refresh(start + 600_000)
+    assert view.demand.certain()[0] == pytest.approx(17e6 * 600 / 900, rel=0.02)
+    store.close()
+    records.close()
 
 
 async def test_a_dead_webhook_holds_up_no_mail(tmp_path, receivers):
