@@ -16,6 +16,7 @@ from collectors.snmp.client import GufoClient, SnmpClient
 from collectors.snmp.device import PolledDevice
 from collectors.snmp.profiles import Profile, shipped_profiles
 from collectors.snmp.settings import Polling, SnmpSettings, Target
+from collectors.snmp.traps import TrapReceiver
 from domain.batch import Batch, Sink
 from domain.errors import HallwatchError
 from domain.points import PointRegistry
@@ -65,6 +66,7 @@ class SnmpCollector:
         self._lateness: deque[float] = deque(maxlen=2000)
         self._wake: dict[str, asyncio.Event] = {}
         self._rejected = 0
+        self.traps = None if settings.traps is None else TrapReceiver(settings.traps, self.poll_soon)
         self.devices: dict[str, PolledDevice] = {t.id: self._device(t) for t in settings.targets}
 
     async def run(self) -> None:
@@ -74,6 +76,8 @@ class SnmpCollector:
             for device in self.devices.values():
                 self._wake[device.target.id] = asyncio.Event()
                 tasks.create_task(self._keep_polling(device), name=f"snmp {device.target.id}")
+            if self.traps is not None:
+                tasks.create_task(self.traps.run(), name="snmp traps")
 
     def poll_soon(self, host: str) -> bool:
         """Poll the devices at this address now; return whether there are any."""
@@ -97,6 +101,7 @@ class SnmpCollector:
             "timeouts": sum(d.client.traffic.timeouts for d in devices),
             "errors": sum(d.client.traffic.errors for d in devices),
             "rejected": self._rejected,
+            "notifications": self.traps.received if self.traps is not None else 0,
             "waiting": self._queue.qsize(),
             "lateness_p99_s": late[int(0.99 * (len(late) - 1))] if late else 0.0,
             "down": {d.target.id: d.reason for d in devices if d.state != 1 and d.polls},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from dataclasses import dataclass
@@ -11,9 +12,14 @@ from typing import Any
 from collectors.snmp.client import GufoClient, SnmpClient
 from collectors.snmp.discovery import choose, identify, named, profiles_to_read, take_inventory
 from collectors.snmp.profiles import Profile, shipped_profiles
+from collectors.snmp.pysnmp_client import PysnmpClient
 from collectors.snmp.readings import Device, Reading, read
+from collectors.snmp.recording import record as write_recording
 from collectors.snmp.settings import Secrets
 from domain.units import shown
+
+MOST_RECORDED = 200_000
+"""Objects after which a recording stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +174,10 @@ async def probe(
         chosen = named(known, profile) if profile != "auto" else await choose(client, identity, known)
         parts = profiles_to_read(chosen, known)
         inventory = await take_inventory(client, parts)
+        if record is not None:
+            recorder = PysnmpClient(host, port, secrets or Secrets(), timeout=timeout, retries=retries)
+            content, _ = await write_recording(recorder.typed_walk("1.3.6.1", most=MOST_RECORDED), parts)
+            await asyncio.to_thread(record.write_text, content, encoding="utf-8")
     finally:
         client.close()
     device = Device(object_id or host)

@@ -146,13 +146,21 @@ class Target(_Model):
         return self.object_id or self.host
 
 
+class TrapSender(Credentials):
+    """Whose notifications are believed."""
+
+    engine_ids: tuple[str, ...] = Field(
+        (), description="v3 traps: engine ids of the senders, in hexadecimal; informs need none"
+    )
+
+
 class TrapSettings(_Model):
     """Where notifications are received."""
 
     host: str = "127.0.0.1"
     port: int = Field(162, ge=0, le=65535)
-    credentials: list[Credentials] = Field(
-        default_factory=list, description="v3 users and communities accepted"
+    credentials: list[TrapSender] = Field(
+        default_factory=list, description="Communities and v3 users accepted"
     )
 
 
