@@ -150,7 +150,7 @@ def _check_rollups(
         return []
     everything = " UNION ALL ".join(f"SELECT point, observed // {HOUR} AS hour FROM {n}" for n in raw)
     sample = con.execute(
-        f"SELECT DISTINCT point, hour FROM (SELECT * FROM ({everything}) USING SAMPLE {4 * SAMPLES} ROWS "
+        f"SELECT DISTINCT point, hour FROM (SELECT * FROM ({everything}) USING SAMPLE reservoir({4 * SAMPLES} ROWS) "
         f"REPEATABLE ({seed})) WHERE (point, hour) NOT IN (SELECT (point, hour) FROM late) "
         f"AND hour >= {store.raw_from // HOUR} LIMIT {SAMPLES}"
     ).fetchall()
