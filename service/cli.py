@@ -9,6 +9,7 @@ import typer
 
 import domain
 from domain.errors import HallwatchError, InputError
+from service import logs
 from service.commands import data, offline, people, probe, run
 
 app = typer.Typer(
@@ -70,7 +71,8 @@ def _main(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit"
     ),
 ) -> None:
-    pass
+    # standard output is for what was asked for; long-running commands set their own level
+    logs.configure("warning")
 
 
 def main() -> None:

@@ -6,12 +6,14 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import orjson
 
 from domain.errors import HallwatchError, InputError
+
+if TYPE_CHECKING:
+    import httpx
 
 FILE = "running.json"
 DEFAULT_DATA = Path("data")
@@ -40,6 +42,8 @@ class RunningService:
         HallwatchError
             If it cannot be reached or fails.
         """
+        import httpx  # weighs as much as the rest of a short command
+
         try:
             answer = httpx.request(
                 method,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from domain.errors import InputError
 from service.commands.output import as_table
-from storage.accounts import Accounts
+
+if TYPE_CHECKING:
+    from storage.accounts import Accounts
 
 Config = Annotated[
     Path | None,
@@ -28,6 +30,7 @@ PasswordFile = Annotated[
 
 def _accounts(config: Path | None, data: Path | None) -> Accounts:
     from service.settings import records_url
+    from storage.accounts import Accounts
     from storage.records import Records
 
     return Accounts(Records(records_url(config, data)))

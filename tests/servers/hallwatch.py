@@ -1,0 +1,164 @@
+"""Hallwatch itself, run as its users run it: the command, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+SITE = {
+    "id": "lab",
+    "name": "Lab",
+    "timezone": "Asia/Taipei",
+    "country": "TW",
+    "limit": "600 kW",
+    "installed": "700 kW",
+    "idle": "20 kW",
+    "rack_limit": "145 kW",
+    "pods": [{"id": "P1", "racks": "Pod1C-E01..06", "row": 1}],
+    "meters": ["C-E-BUS-E1", "C-E-BUS-E2"],
+}
+COMMAND = [sys.executable, "-m", "service"]
+
+
+def hallwatch(
+    *arguments: str | Path, timeout: float = 120, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of Hallwatch to its end."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(
+            f"hallwatch {' '.join(map(str, arguments))} gave {done.returncode}:\n{done.stderr}"
+        )
+    return done
+
+
+def write_configuration(
+    folder: Path, settings: dict[str, Any], site: dict[str, Any], alerts: dict[str, Any]
+) -> Path:
+    """Write a configuration folder whose data folder lies beside it; returns it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"data": "../data", "web": {"port": 0}, **settings}
+    for name, content in (("hallwatch", settings), ("site", site), ("alerts", alerts)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder
+
+
+class Service:
+    """`hallwatch run` (or another long-running command) on a configuration folder.
+
+    Parameters
+    ----------
+    config
+        The folder; its data folder is ``../data``.
+    command
+        Which command.
+    """
+
+    def __init__(self, config: Path, command: str = "run") -> None:
+        self.config = config
+        self.data = (config / "../data").resolve()
+        self.log = config / f"{command}.log"
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, timeout: float = 60) -> None:
+        """Start it; returns when it serves."""
+        (self.data / "running.json").unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*COMMAND, self._command, "-c", str(self.config)],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        deadline = time.monotonic() + timeout
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the service did not start:\n{self.log.read_text()[-4000:]}")
+            time.sleep(0.1)
+
+    def stop(self) -> int:
+        """End it as Ctrl-C does and return its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(30)
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(30)
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        return str(self._told()["url"])
+
+    def health(self) -> dict[str, Any]:
+        """Return what its parts say."""
+        told = self._told()
+        answer = httpx.get(
+            f"{told['url']}/internal/v1/health",
+            headers={"Authorization": f"Bearer {told['token']}"},
+            timeout=30,
+        )
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def query(self, point: str, *arguments: str) -> list[dict[str, Any]]:
+        """Return what `hallwatch query --json` prints."""
+        found: list[dict[str, Any]] = json.loads(
+            hallwatch("query", point, "--json", "--data", self.data, *arguments).stdout
+        )
+        return found
+
+    def _told(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads((self.data / "running.json").read_text())
+        return told
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/healthz", timeout=2).status_code == 200
+        except (OSError, httpx.HTTPError, ValueError, KeyError):
+            return False
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.stop()
+
+
+def eventually(look: Any, timeout: float = 30, every: float = 0.2) -> Any:
+    """Return what `look` gives once it is true (not None, not False, no AssertionError); fail after `timeout`."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            found = look()
+            if found is not None and found is not False:
+                return found
+            problem: object = found
+        except AssertionError as error:
+            problem = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"did not come true within {timeout} s: {problem}")
+        time.sleep(every)
