@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 PAGES = ("/", "/alerts", "/health")
 ANSWER_S = 30.0
 """A browser that does not answer for so long is asked again; frames are not piled up for it."""
+SLOW = {"power": 10.0}
+"""The chart of the last hours reads the store; its tip moves with every header."""
 LONGEST_NOTE = 500
 
 
@@ -76,7 +78,7 @@ def mount(
         Whether the cookie is for HTTPS only; set it wherever the console is reached over HTTPS.
     """
     sessions = Sessions(secret, session_hours, secure_cookie)
-    broadcaster = Broadcaster(lambda name: frames.section(data, name))
+    broadcaster = Broadcaster(lambda name: frames.section(data, name), slow=SLOW)
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     inner.add_api_route("/alive", _alive, include_in_schema=False)
     _build(inner, data, broadcaster, sessions)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,10 +24,11 @@ Payload = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the screen: plain data for the browser, and a version that grows when it changes."""
+    """A part of the screen: plain data for the browser, a version that grows when it changes, and when it was built."""
 
     version: int
     payload: Payload
+    built: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,16 @@ class Broadcaster:
         counted, and leaves that section as it was, so that the others go on.
     period
         Seconds between two snapshots.
+    slow
+        Sections that need not be built for every snapshot, with the seconds after which they are built again.
     """
 
-    def __init__(self, build: Callable[[str], Payload], period: float = 1.0) -> None:
+    def __init__(
+        self, build: Callable[[str], Payload], period: float = 1.0, slow: Mapping[str, float] | None = None
+    ) -> None:
         self._build = build
         self._period = period
+        self._slow = slow or {}
         self._interest: Counter[str] = Counter()
         self._snapshot = Snapshot()
         self._published = asyncio.Condition()
@@ -153,18 +160,20 @@ class Broadcaster:
 
     def _sections(self, names: tuple[str, ...]) -> dict[str, Section]:
         number = self._snapshot.number + 1
-        built = {}
-        for name in names:
-            before = self._snapshot.sections.get(name)
-            try:
-                payload = self._build(name)
-                self._failing.discard(name)
-            except Exception as error:
-                self.counters["errors"] += 1
-                if name not in self._failing:
-                    self._failing.add(name)
-                    log.exception("a section of the console cannot be built", section=name)
-                payload = (before.payload if before else {}) | {"error": f"{type(error).__name__}: {error}"}
-            same = before is not None and before.payload == payload
-            built[name] = before if before is not None and same else Section(number, payload)
-        return built
+        return {name: self._section(name, self._snapshot.sections.get(name), number) for name in names}
+
+    def _section(self, name: str, before: Section | None, number: int) -> Section:
+        now = time.monotonic()
+        if before is not None and now - before.built < self._slow.get(name, 0.0):
+            return before
+        try:
+            payload = self._build(name)
+            self._failing.discard(name)
+        except Exception as error:
+            self.counters["errors"] += 1
+            if name not in self._failing:
+                self._failing.add(name)
+                log.exception("a section of the console cannot be built", section=name)
+            payload = (before.payload if before else {}) | {"error": f"{type(error).__name__}: {error}"}
+        same = before is not None and before.payload == payload
+        return Section(before.version if before is not None and same else number, payload, now)

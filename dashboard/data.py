@@ -128,9 +128,9 @@ class ConsoleData:
 
     def cooling(self) -> list[CduState]:
         """Return all CDUs, worst first."""
-        return sorted(
-            (self._cdu(cdu, pod) for pod in self.site.pods for cdu in pod.cdus), key=self._cooling_rank
-        )
+        severity = self._severity()
+        states = [self._cdu(cdu, pod, severity.get(cdu)) for pod in self.site.pods for cdu in pod.cdus]
+        return sorted(states, key=self._cooling_rank)
 
     def supply(self) -> list[SupplyState]:
         """Return feeds and UPSes, feeds first, each kind with the highest load first."""
@@ -296,7 +296,7 @@ class ConsoleData:
 
     # --- cooling ------------------------------------------------------------------------------------------------
 
-    def _cdu(self, cdu: str, pod: PodSite) -> CduState:
+    def _cdu(self, cdu: str, pod: PodSite, severity: Severity | None) -> CduState:
         return CduState(
             cdu,
             pod.id,

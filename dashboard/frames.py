@@ -411,8 +411,7 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
 
 
 def _power(data: ConsoleData) -> Payload:
-    # whole quarter minutes, so that the section changes four times a minute and not every second
-    now = data.clock() - data.clock() % 15_000
+    now = data.clock()
     series, forecast = data.power_series(), data.forecast()
     end = now + 48 * 3_600_000 if forecast is None else int(forecast.start[-1]) + 900_000
     return power_chart(series, data.limit_steps(now - 6 * 3_600_000, end), forecast, now, data.site.zone)

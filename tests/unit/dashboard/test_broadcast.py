@@ -102,6 +102,16 @@ async def test_another_page_is_built_without_waiting_for_the_next_second(broadca
         assert await asyncio.wait_for(viewer.changes({"header", "floor"}), 5) == {"floor": {"racks": 96}}
 
 
+async def test_a_slow_section_is_kept_until_it_is_due(screen):
+    made = Broadcaster(screen.build, period=60, slow={"floor": 3600})
+    task = asyncio.create_task(made.run())
+    with made.viewer() as viewer:
+        await viewer.changes({"header", "floor"})
+        screen.content = {"header": {"n": 1}, "floor": {"racks": 1}}
+        assert await look(made, (viewer, {"header", "floor"})) == [{"header": {"n": 1}}]
+    task.cancel()
+
+
 async def test_one_broken_section_is_counted_and_leaves_the_others_alive(broadcaster, screen):
     with broadcaster.viewer() as viewer:
         await viewer.changes({"header", "floor"})
