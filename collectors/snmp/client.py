@@ -27,7 +27,6 @@ from gufo.snmp import (
     Sha384Key,
     Sha512Key,
     SnmpAuthError,
-    SnmpDecodeError,
     SnmpError,
     SnmpVersion,
     User,
@@ -42,6 +41,8 @@ T = TypeVar("T")
 
 MOST_ROWS = 20_000
 """A column longer than this is taken for endless."""
+SMALLEST_GET = 8
+"""A request for more objects than that is halved when its answer cannot be read."""
 LONGEST_STRING = 8_192
 """A text longer than this is cut off; no reading needs it."""
 
@@ -138,6 +139,13 @@ class GufoClient:
         self._retries = retries
         self._session: SnmpSession | None = None
         self._refreshed = 0.0
+        self._answered = False
+        self._bulk = 1000
+        """Most objects that one GETBULK may ask for; smaller once the agent has choked."""
+
+    @property
+    def _where(self) -> str:
+        return f"{self._host}:{self._port}"
 
     async def get(self, oids: Sequence[str]) -> dict[str, Scalar]:  # noqa: D102
         if self._secrets.version == "1" and len(oids) > 1:
@@ -149,8 +157,16 @@ class GufoClient:
             except NoSuchInstance:
                 return {}
 
-        answer = await self._ask(ask)
-        return {o: _cut(v) for o, v in answer.items() if v is not None}
+        try:
+            answer = await self._ask(ask)
+        except SourceProtocolError:
+            # Perhaps the answer was larger than the codec takes: ask for halves.
+            if not self._answered or len(oids) <= SMALLEST_GET:
+                raise
+            half = len(oids) // 2
+            return await self.get(oids[:half]) | await self.get(oids[half:])
+        wanted = set(oids)
+        return {o: _cut(v) for o, v in answer.items() if v is not None and o in wanted}
 
     async def _get_v1(self, oids: Sequence[str]) -> dict[str, Scalar]:
         """Version 1 answers nothing where one object is missing: ask for halves, then one by one."""
@@ -163,23 +179,35 @@ class GufoClient:
             found |= await (self._get_v1(part) if len(part) > 1 else self.get(part))
         return found
 
-    async def walk(self, oid: str, *, count: int = 40, most: int = MOST_ROWS) -> list[tuple[str, Scalar]]:  # noqa: D102
-        async def ask(session: SnmpSession) -> list[tuple[str, Scalar]]:
-            rows: list[tuple[str, Scalar]] = []
-            last = oid
-            steps = session.getnext(oid) if self._secrets.version == "1" else session.getbulk(oid, count)
-            async for name, value in steps:
-                check_increasing(oid, last, name)
-                rows.append((name, _cut(value)))
-                last = name
-                if len(rows) >= most:
-                    break
-            return rows
-
-        rows = await self._ask(ask)
+    async def walk(  # noqa: D102
+        self, oid: str, *, count: int = 40, most: int = MOST_ROWS
+    ) -> list[tuple[str, Scalar]]:
+        while True:
+            size = min(count, self._bulk)
+            try:
+                rows = await self._ask(lambda session: self._steps(session, oid, size, most))  # noqa: B023
+                break
+            except (SourceTimeout, SourceProtocolError):
+                # Agents that choke on large answers are common; one that has never answered is just not there.
+                if not self._answered or size <= 1:
+                    raise
+                self._bulk = 10 if size > 10 else 1
         if len(rows) >= MOST_ROWS:
             self.traffic.errors += 1
             raise SourceProtocolError(f"{MOST_ROWS} objects under {oid} and no end; the table seems endless")
+        return rows
+
+    async def _steps(self, session: SnmpSession, oid: str, size: int, most: int) -> list[tuple[str, Scalar]]:
+        rows: list[tuple[str, Scalar]] = []
+        last = oid
+        single = self._secrets.version == "1" or size <= 1
+        steps = session.getnext(oid) if single else session.getbulk(oid, size)
+        async for name, value in steps:
+            check_increasing(oid, last, name)
+            rows.append((name, _cut(value)))
+            last = name
+            if len(rows) >= most:
+                break
         return rows
 
     def close(self) -> None:  # noqa: D102
@@ -191,28 +219,37 @@ class GufoClient:
             self.traffic.requests += 1
             try:
                 session = await self._open(wait)
-                return await ask(session)
+                answer = await ask(session)
             except TimeoutError:
                 self.traffic.timeouts += 1
                 # A late answer must not be taken for that of the next request: a new socket cannot get it.
                 self._session = None
                 if not left:
-                    raise SourceTimeout(f"{self._host}:{self._port} gave no answer in {wait:g} s") from None
+                    raise SourceTimeout(f"{self._where} gave no answer in {wait:g} s") from None
                 wait *= 2
             except SnmpAuthError as error:
-                self.traffic.errors += 1
                 self._session = None
-                raise SourceRefused(
-                    f"{self._host}:{self._port} refused: {error or 'wrong user or key'}"
-                ) from error
-            except (SnmpDecodeError, SnmpError) as error:
                 self.traffic.errors += 1
+                raise SourceRefused(f"{self._where} refused: {error or 'wrong user or key'}") from error
+            except SourceProtocolError:
                 self._session = None
-                raise SourceProtocolError(f"{self._host}:{self._port}: broken answer ({error!r})") from error
+                self.traffic.errors += 1
+                raise
             except OSError as error:
-                self.traffic.errors += 1
                 self._session = None
-                raise SourceError(f"{self._host}:{self._port}: {error}") from error
+                self.traffic.errors += 1
+                raise SourceError(f"{self._where}: {error}") from error
+            except BaseException as error:
+                # The codec panics on some garbage, with an exception that is no Exception.
+                if not isinstance(error, SnmpError) and type(error).__name__ != "PanicException":
+                    raise
+                self._session = None
+                self.traffic.errors += 1
+                if not left:
+                    raise SourceProtocolError(f"{self._where}: broken answer ({error})") from None
+            else:
+                self._answered = True
+                return answer
         raise AssertionError
 
     async def _open(self, wait: float) -> SnmpSession:

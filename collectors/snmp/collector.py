@@ -127,11 +127,19 @@ class SnmpCollector:
                 due = time.monotonic() + breaker_wait(device.failures, polling)
                 continue
             was = device.state
-            await self._queue.put(await device.poll())
+            await self._queue.put(await self._poll(device))
             if device.state != was:
                 log.info("device", id=device.target.id, up=device.state == 1, reason=device.reason)
             # Slots that were missed are skipped, not made up for.
             due = max(due + polling.interval, time.monotonic()) if not woken else due
+
+    async def _poll(self, device: PolledDevice) -> Batch:
+        try:
+            return await device.poll()
+        except Exception as error:  # a fault of ours in one device's data must not stop the others
+            log.exception("poll failed", id=device.target.id)
+            device.fail(f"internal error: {error!r}")
+            return device.health()
 
     async def _hand_over(self) -> None:
         while True:

@@ -164,6 +164,10 @@ class PolledDevice:
         """Return the points on how well it answers, without a reading."""
         return self._batch([], None)
 
+    def fail(self, reason: str) -> None:
+        """Count a poll whose answers could not be used."""
+        self._failed(3, reason)
+
     def expect_change(self) -> None:
         """Take the inventory anew at the next poll."""
         self._inventory_due = 0.0

@@ -1,0 +1,112 @@
+"""A small SNMP agent for tests, which behaves as badly as it is told to.
+
+Encodes with pysnmp's own messages, so that it shares no code with the client under test.
+"""
+
+import asyncio
+from bisect import bisect_right
+from contextlib import asynccontextmanager
+
+from pyasn1.codec.ber import decoder, encoder
+from pysnmp.proto import api
+from pysnmp.proto.rfc1905 import EndOfMibView, NoSuchInstance
+
+V2C = api.PROTOCOL_MODULES[api.SNMP_VERSION_2C]
+
+
+def values(**extra):
+    """Return the objects of a small APC rack PDU: OID to pysnmp value."""
+    text, integer, gauge, ticks = V2C.OctetString, V2C.Integer, V2C.Gauge32, V2C.TimeTicks
+    objects = {
+        "1.3.6.1.2.1.1.1.0": text("APC Web/SNMP Management Card (MN:AP8641)"),
+        "1.3.6.1.2.1.1.2.0": V2C.ObjectIdentifier("1.3.6.1.4.1.318.1.3.4.6"),
+        "1.3.6.1.2.1.1.3.0": ticks(123456),
+        "1.3.6.1.4.1.318.1.1.26.4.3.1.1.1": integer(1),
+        "1.3.6.1.4.1.318.1.1.26.4.3.1.2.1": integer(1),
+        "1.3.6.1.4.1.318.1.1.26.4.3.1.4.1": integer(2),
+        "1.3.6.1.4.1.318.1.1.26.4.3.1.5.1": gauge(513),
+        "1.3.6.1.4.1.318.1.1.26.4.3.1.9.1": gauge(19677),
+    }
+    for phase in (1, 2, 3):
+        row = "1.3.6.1.4.1.318.1.1.26.6.3.1"
+        objects |= {
+            f"{row}.1.{phase}": integer(phase),
+            f"{row}.2.{phase}": integer(1),
+            f"{row}.3.{phase}": integer(phase),
+            f"{row}.5.{phase}": integer(70 + phase),
+            f"{row}.6.{phase}": integer(230),
+        }
+    return objects | extra
+
+
+class Agent(asyncio.DatagramProtocol):
+    """Answers GET, GETNEXT and GETBULK from `objects`; `spoil(reply, request)` may change what goes out.
+
+    `spoil` returns a list of (delay in seconds, datagram); by default the right answer at once.
+    """
+
+    def __init__(self, objects=None, spoil=None, community="public"):
+        self.objects = dict(values() if objects is None else objects)
+        self.spoil = spoil
+        self.community = community
+        self.requests = 0
+        self.busy = []
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    @property
+    def port(self):
+        return self.transport.get_extra_info("sockname")[1]
+
+    def datagram_received(self, data, address):
+        self.requests += 1
+        if self.spoil is not None:
+            sent = self.spoil(self, data)
+            if sent is not None:
+                for delay, datagram in sent:
+                    asyncio.get_running_loop().call_later(delay, self.transport.sendto, datagram, address)
+                return
+        reply = self.answer(data)
+        if reply is not None:
+            self.transport.sendto(reply, address)
+
+    def answer(self, data, change=lambda rows: rows):
+        message, _ = decoder.decode(data, asn1Spec=V2C.Message())
+        if bytes(V2C.apiMessage.get_community(message)).decode() != self.community:
+            return None
+        request = V2C.apiMessage.get_pdu(message)
+        asked = [str(oid) for oid, _ in V2C.apiPDU.get_varbinds(request)]
+        if request.isSameTypeWith(V2C.GetBulkRequestPDU()):
+            count = int(V2C.apiBulkPDU.get_max_repetitions(request))
+            rows = self._following(asked[0], count)
+        elif request.isSameTypeWith(V2C.GetNextRequestPDU()):
+            rows = self._following(asked[0], 1)
+        else:
+            rows = [(o, self.objects.get(o, NoSuchInstance(""))) for o in asked]
+        response = V2C.GetResponsePDU()
+        V2C.apiPDU.set_defaults(response)
+        V2C.apiPDU.set_request_id(response, V2C.apiPDU.get_request_id(request))
+        V2C.apiPDU.set_varbinds(response, [(V2C.ObjectIdentifier(o), v) for o, v in change(rows)])
+        V2C.apiMessage.set_pdu(message, response)
+        return encoder.encode(message)
+
+    def _following(self, after, count):
+        key = tuple(map(int, after.split(".")))
+        ordered = sorted(tuple(map(int, o.split("."))) for o in self.objects)
+        names = [".".join(map(str, o)) for o in ordered[bisect_right(ordered, key) :][:count]]
+        rows = [(n, self.objects[n]) for n in names]
+        return rows if len(rows) == count else [*rows, (names[-1] if names else after, EndOfMibView(""))]
+
+
+@asynccontextmanager
+async def agent(objects=None, spoil=None, community="public"):
+    """Run an agent on a free port of loopback."""
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_datagram_endpoint(
+        lambda: Agent(objects, spoil, community), local_addr=("127.0.0.1", 0)
+    )
+    try:
+        yield protocol
+    finally:
+        transport.close()
