@@ -28,6 +28,7 @@ from collectors.snmp.profiles import load_profiles, shipped_profiles
 from domain.batch import Batch, Sink
 from domain.errors import ConfigurationError, Problem, StorageError
 from domain.points import PointRegistry
+from partners.problems import Calls
 from service.configuration import SHIPPED, load
 from service.settings import Configuration, read_configuration
 from service.supervisor import Supervisor
@@ -98,6 +99,7 @@ class System:
         self.records = Records(configuration.records_url)
         self.accounts = Accounts(self.records)
         self.plant = PlantView(self.site, self.registry, self.latest, self.store)
+        self.partner_calls = Calls()
         self.collectors: dict[str, Collector] = {}
         parts: dict[str, Callable[[], Awaitable[None]]] = {"ingest": self.ingest.run}
         if Role.COLLECT in role:
@@ -202,6 +204,7 @@ class System:
             report["forecast"] = self.issuer.counters
             report["analytics"] = {**self.live.counters, "reasons": self.live.reasons}
             report["alerts"] = self.engine.stats()
+            report["partners"] = self.partner_calls.stats()
         return report
 
 

@@ -31,7 +31,7 @@ def build(system: System, token: str, note: str = "") -> tuple[FastAPI, Console]
     def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    app.include_router(partner_router(system.records, system.accounts, system.site))
+    app.include_router(partner_router(system.records, system.accounts, system.site, system.partner_calls))
     app.include_router(internal.router(system, token))
     data = ConsoleData(
         system.site,
