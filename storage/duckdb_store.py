@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -77,13 +76,18 @@ class DuckDBStore(TieredStore):
         self.path = path
         self._write_lock = threading.Lock()
         self._maintain_lock = threading.Lock()
-        self._raw = PartitionedTable("raw", READING, RAW_SPAN)
-        self._tiers = {name: PartitionedTable(f"tier_{name}", STEP, SPANS[name]) for name in TIERS}
+        seal_after = self._settings.duckdb.seal_after_s
+        self._raw = PartitionedTable("raw", READING, RAW_SPAN, seal_after)
+        # about as many hot rows in each: a tier has so many rows fewer than there are readings
+        patience = {"minute": 6, "quarter": 90, "hour": 360}
+        self._tiers = {
+            name: PartitionedTable(f"tier_{name}", STEP, SPANS[name], patience[name] * seal_after)
+            for name in TIERS
+        }
         self._known = LatestValues()
         self._points = 0
         self._mark = 0  # sequence of the newest mark for repair
         self._repaired_marks = ""
-        self._hot_since = time.monotonic()
         path.parent.mkdir(parents=True, exist_ok=True)
         duck = self._settings.duckdb
         config: dict[str, Any] = {
@@ -388,16 +392,8 @@ class DuckDBStore(TieredStore):
 
     def _seal(self) -> int:
         """Sort hot tables into their partitions when they are large or old enough."""
-        old = time.monotonic() - self._hot_since > self._settings.duckdb.seal_after_s
-        moved = 0
-        for table in (self._raw, *self._tiers.values()):
-            if len(table.layout.hot) > 1 or (
-                table.hot_rows and (old or table.hot_rows >= self._settings.duckdb.seal_rows)
-            ):
-                moved += self._seal_table(table)
-        if old:
-            self._hot_since = time.monotonic()
-        return moved
+        tables = (self._raw, *self._tiers.values())
+        return sum(self._seal_table(t) for t in tables if t.is_ripe(self._settings.duckdb.seal_rows))
 
     def _seal_table(self, table: PartitionedTable) -> int:
         with self._write_lock:

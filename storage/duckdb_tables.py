@@ -40,15 +40,19 @@ class PartitionedTable:
         SQL columns; the first is ``point``, the second the time in ms, by which rows are partitioned.
     span
         Milliseconds in a partition.
+    seal_after
+        Seconds after which the hot rows are sorted into the partitions.
     """
 
-    def __init__(self, name: str, columns: Mapping[str, str], span: int) -> None:
+    def __init__(self, name: str, columns: Mapping[str, str], span: int, seal_after: float) -> None:
         self.name = name
         self.columns = dict(columns)
         self.time = list(columns)[1]
         self.span = span
         self.layout = Layout()
         self.hot_rows = 0
+        self._seal_after = seal_after
+        self._hot_since = time.monotonic()
         self.moving = threading.Lock()
         """Held while rows move from a hot table into the partitions."""
         self._touched: dict[int, float] = {}
@@ -108,12 +112,18 @@ class PartitionedTable:
                 f"DELETE FROM {table} WHERE {self.time} >= {int(start)} AND {self.time} < {int(end)} AND {where}"
             )
 
+    def is_ripe(self, rows: int) -> bool:
+        """Return whether there is something to seal: hot rows of some age, or more than `rows` of them."""
+        old = time.monotonic() - self._hot_since > self._seal_after
+        return len(self.layout.hot) > 1 or (self.hot_rows > 0 and (old or self.hot_rows >= rows))
+
     def freeze(self, con: duckdb.DuckDBPyConnection) -> None:
         """Start a new hot table; the caller holds the lock under which rows are inserted."""
         following = self.layout.hot[-1] + 1
         con.execute(f"CREATE TABLE {self.name}_hot_{following} ({self._declared})")
         self.layout = Layout((*self.layout.hot, following), self.layout.parts)
         self.hot_rows = 0
+        self._hot_since = time.monotonic()
 
     def seal(self, con: duckdb.DuckDBPyConnection) -> int:
         """Sort every frozen hot table into the partitions, each in one transaction; return the rows moved."""
