@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -137,7 +138,7 @@ class Catalogue(Mapping[str, FaultKind]):
     @classmethod
     def shipped(cls) -> Catalogue:
         """Return the catalogue that comes with Hallwatch."""
-        return cls.load(CATALOGUE)
+        return _shipped()
 
     @classmethod
     def load(cls, file: Path) -> Catalogue:
@@ -153,6 +154,11 @@ class Catalogue(Mapping[str, FaultKind]):
         except (OSError, yaml.YAMLError) as error:
             raise ConfigurationError(Problem(str(file), "", f"cannot be read: {error}")) from error
         return cls(validated(_File, data, str(file)).faults)
+
+
+@cache
+def _shipped() -> Catalogue:
+    return Catalogue.load(CATALOGUE)
 
 
 @dataclass(slots=True, eq=False)

@@ -115,7 +115,8 @@ class GpuFleet:
         hotter = self.die + model.memory_rise * self.power / model.tdp
         self.memory = toward(self.memory, hotter, dt, model.memory_lag)
         self.throttle = model.throttle(self.throttle, self.die, dt)
-        self.memory_used = toward(self.memory_used, 0.05 + 0.85 * (self.activity > 0.05), dt, 5.0)
+        filled: ValueArray = np.where(self.activity > 0.05, 0.9, 0.05)
+        self.memory_used = toward(self.memory_used, filled, dt, 5.0)
         self._clocks(knobs["gpu_clock_cap"])
         self.nvlink += 9.0e11 * 0.35 * self.activity * dt
         self.pcie = 2.0e10 * self.activity

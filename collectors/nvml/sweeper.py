@@ -58,6 +58,7 @@ class Slot:
     uuid: str = ""
     name: str = ""
     handle: Any = None
+    last: Any = None  # the handle that it had before it was lost
     fields: tuple[Field, ...] = FIELDS
     unsupported: set[str] = field(default_factory=set)
     counters: dict[int, tuple[float, float]] = field(default_factory=dict)
@@ -156,6 +157,8 @@ class Sweeper:
                 continue
         for slot in self.slots:
             slot.handle = found.pop(slot.uuid, None)
+            if slot.handle is not None:
+                slot.last = slot.handle
         for uuid, handle in found.items():
             self._fill(uuid, handle)
         self._watch_events()
@@ -171,7 +174,8 @@ class Sweeper:
                 wait_ms = 0
                 at = time.time_ns() // 1_000_000 if now is None else now
                 for gpu, slot in enumerate(self.slots):
-                    if slot.handle is not None and _address(slot.handle) == _address(event.device):
+                    # a GPU that fell off the bus is lost before its XID is read
+                    if slot.last is not None and _address(slot.last) == _address(event.device):
                         self.events.append(XidEvent(gpu, int(event.eventData), at))
 
     def _fill(self, uuid: str, handle: Any) -> None:
@@ -185,7 +189,7 @@ class Sweeper:
             name = str(self.nvml.nvmlDeviceGetName(handle))
         except self._error:
             name = ""
-        slot.uuid, slot.name, slot.handle = uuid, name, handle
+        slot.uuid, slot.name, slot.handle, slot.last = uuid, name, handle, handle
         slot.counters.clear()
 
     def _count_changed(self) -> bool:

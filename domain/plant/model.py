@@ -184,7 +184,7 @@ class Plant:
 
     def _racks(self, s: PlantState, c: Conditions, dt: float) -> None:
         n, rack, cdu = self.layout, self.model.rack, self.model.cdu
-        wanted = rack.valve_wanted(s.power, s.dp)
+        wanted = rack.valve_wanted(s.power, s.dp, c.rack_blockage)
         moved = toward(s.valve, wanted, dt, rack.valve_lag)
         s.valve = np.where(np.isnan(c.rack_valve_stuck), moved, c.rack_valve_stuck)
         conductance = rack.conductance(s.valve) * c.rack_blockage * (1.0 - c.rack_isolated)

@@ -60,10 +60,15 @@ class RackModel:
         """Return the power of a rack with all its GPUs at their limit, W."""
         return self.base + (1.0 + self.overhead) * gpus * tdp
 
-    def valve_wanted(self, power: ValueArray, differential_pressure: ValueArray) -> ValueArray:
-        """Return the valve position, 0 to 1, that gives the flow that `power` asks for."""
+    def valve_wanted(
+        self, power: ValueArray, differential_pressure: ValueArray, blockage: ValueArray | float = 1.0
+    ) -> ValueArray:
+        """Return the valve position, 0 to 1, that gives the flow that `power` asks for.
+
+        The valve controls on measured flow, so it opens further where a rack is partly blocked.
+        """
         flow = np.clip(self.flow_per_watt * power, self.flow_min, self.flow_max)
-        open_flow = self.kvs * np.sqrt(np.maximum(differential_pressure, 1.0))
+        open_flow = self.kvs * np.maximum(blockage, 1e-3) * np.sqrt(np.maximum(differential_pressure, 1.0))
         position: ValueArray = 1.0 + np.log(flow / open_flow) / np.log(self.rangeability)
         return np.clip(position, 0.05, 1.0)
 

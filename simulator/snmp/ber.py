@@ -44,7 +44,8 @@ def tlv(tag: int, content: bytes) -> bytes:
 
 def integer(value: int, tag: int = INTEGER) -> bytes:
     """Return an integer; for unsigned tags `value` must not be negative."""
-    raw = value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+    bits = (value if value >= 0 else ~value).bit_length()
+    raw = value.to_bytes(bits // 8 + 1, "big", signed=True)
     return bytes((tag, len(raw))) + raw
 
 
