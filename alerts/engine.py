@@ -245,6 +245,11 @@ class AlertEngine:
             except HallwatchError as error:
                 self.counters["ticks_failed"] += 1
                 log.error("alerts could not be evaluated", error=str(error))
+            except (
+                Exception
+            ):  # a fault of ours must not end alerting: it is counted, and the next look may work
+                self.counters["ticks_failed"] += 1
+                log.exception("alerts could not be evaluated")
             for event in self._queued.values():
                 event.set()
             await asyncio.sleep(self.settings.interval)

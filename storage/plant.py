@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ class Reading:
 
 
 class PlantView:
-    """Finds points by what they mean. Index arrays are kept until the registry changes."""
+    """Finds points by what they mean. Index arrays are kept until the registry changes. Safe from several threads."""
 
     def __init__(
         self, site: Site, registry: PointRegistry, latest: LatestValues, store: TelemetryStore
@@ -48,6 +49,7 @@ class PlantView:
         self.latest = latest
         self.store = store
         self.envelope: Envelope = site.envelope()
+        self._lock = threading.RLock()
         self._version = -1
         self._power: dict[str, IntArray] = {}
         self._rack: dict[str, IntArray] = {}
@@ -59,10 +61,11 @@ class PlantView:
 
     def topology(self) -> Topology:
         """Return what serves what, from all points known and the site file."""
-        self._refresh()
-        if self._topology is None:
-            self._topology = Topology.from_points(self.registry, self.site.objects(), self.site.edges())
-        return self._topology
+        with self._lock:
+            self._refresh()
+            if self._topology is None:
+                self._topology = Topology.from_points(self.registry, self.site.objects(), self.site.edges())
+            return self._topology
 
     def power_points(self, node_id: str) -> IntArray:
         """Return the points whose sum is the power of an envelope node (empty where nothing measures it).
@@ -72,10 +75,11 @@ class PlantView:
         KeyError
             If the envelope has no such node.
         """
-        self._refresh()
-        if node_id not in self._power:
-            self._power[node_id] = self._find_power(self.envelope[node_id])
-        return self._power[node_id]
+        with self._lock:
+            self._refresh()
+            if node_id not in self._power:
+                self._power[node_id] = self._find_power(self.envelope[node_id])
+            return self._power[node_id]
 
     def power_now(self, node_id: str) -> Reading:
         """Return a node's present power, W."""
@@ -99,34 +103,36 @@ class PlantView:
 
     def rack_points(self, point_type: str) -> IntArray:
         """Return one point a rack, in the order of `site.racks`; `NO_POINT` where a rack has none."""
-        self._refresh()
-        if point_type not in self._rack:
-            found = {
-                self.registry[int(i)].object_id: int(i)
-                for i in reversed(self.registry.select("Rack", point_type))
-            }
-            self._rack[point_type] = np.array([found.get(r, NO_POINT) for r in self.site.racks], np.int32)
-        return self._rack[point_type]
+        with self._lock:
+            self._refresh()
+            if point_type not in self._rack:
+                found = {
+                    self.registry[int(i)].object_id: int(i)
+                    for i in reversed(self.registry.select("Rack", point_type))
+                }
+                self._rack[point_type] = np.array([found.get(r, NO_POINT) for r in self.site.racks], np.int32)
+            return self._rack[point_type]
 
     def gpu_points(self, point_type: str) -> IntArray:
         """Return the GPUs' points by rack, shape (racks, most GPUs in a rack), padded with `NO_POINT`.
 
         Rows follow `site.racks`; columns follow the GPUs' ids in natural order (tray 2 before tray 10).
         """
-        self._refresh()
-        if point_type not in self._gpus:
-            by_rack: dict[str, list[int]] = {rack: [] for rack in self.site.racks}
-            for i in self.registry.select("GPU", point_type):
-                rack = self.registry[int(i)].associate
-                if rack in by_rack:
-                    by_rack[rack].append(int(i))
-            width = max((len(gpus) for gpus in by_rack.values()), default=0)
-            table = np.full((len(by_rack), width), NO_POINT, np.int32)
-            for row, gpus in enumerate(by_rack.values()):
-                gpus.sort(key=lambda i: _natural(self.registry[i].object_id))
-                table[row, : len(gpus)] = gpus
-            self._gpus[point_type] = table
-        return self._gpus[point_type]
+        with self._lock:
+            self._refresh()
+            if point_type not in self._gpus:
+                by_rack: dict[str, list[int]] = {rack: [] for rack in self.site.racks}
+                for i in self.registry.select("GPU", point_type):
+                    rack = self.registry[int(i)].associate
+                    if rack in by_rack:
+                        by_rack[rack].append(int(i))
+                width = max((len(gpus) for gpus in by_rack.values()), default=0)
+                table = np.full((len(by_rack), width), NO_POINT, np.int32)
+                for row, gpus in enumerate(by_rack.values()):
+                    gpus.sort(key=lambda i: _natural(self.registry[i].object_id))
+                    table[row, : len(gpus)] = gpus
+                self._gpus[point_type] = table
+            return self._gpus[point_type]
 
     def values(self, points: IntArray, newest_before: int = 0, good_only: bool = True) -> ValueArray:
         """Return the latest values in the shape of `points`; NaN where there is none.
@@ -161,7 +167,6 @@ class PlantView:
 
     def _index_power(self) -> None:
         """Note in one pass which points measure power: of which object, and for which rack."""
-        self._indexed = True
         self._meters.clear()
         self._serving.clear()
         for i, point in enumerate(self.registry):
@@ -171,6 +176,7 @@ class PlantView:
             if point.object_type == "PowerMeter" and not point.phase and not point.process_area:
                 for served in point.serves:
                     self._serving.setdefault(served, []).append(i)
+        self._indexed = True
 
     def _find_power(self, node: EnvelopeNode) -> IntArray:
         own = [self._meter_power(meter, node) for meter in node.meters]
