@@ -56,7 +56,7 @@ class Demo:
         self._racks = racks
         self._port = port
         self._seed = seed
-        self._started = time.monotonic()
+        self._control = ""
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -67,6 +67,7 @@ class Demo:
         start = now_ms() // 1000 * 1000 - RECENT_MS
         ready = asyncio.Event()
         async with _simulator(folder / "site.yaml", self._seed, start) as ports:
+            self._control = f"http://127.0.0.1:{ports['control']}"
             self._write_configuration(folder, site, ports)
             configuration = read_configuration(folder, self._data)
             logs.configure("warning")
@@ -135,6 +136,7 @@ limit {system.site.limit / 1e6:.3g} MW
   Partner API  {url}/api/v1/forecasts/power   (Authorization: Bearer {key})
   API pages    {url}/api/v1/docs
   Cadence      {CADENCE}
+  Faults       curl {self._control}/catalogue; curl --json '{{"name": "leak", "target": "R001"}}' {self._control}/faults
   Data         {self._data}
 Ctrl-C stops everything; the next start continues on the same data.
 """
