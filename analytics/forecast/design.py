@@ -40,6 +40,8 @@ class Rows:
         In the unit of the series.
     last : array, shape (origins,)
         The newest value, relative to ``level``, divided by ``scale``.
+    outside : int
+        How many of the last columns of ``features`` come from covariates known up to the origin only.
     """
 
     features: NDArray[np.float32]
@@ -48,6 +50,7 @@ class Rows:
     level: Floats
     scale: Floats
     last: Floats
+    outside: int
 
 
 def trailing_mean(values: Floats, width: int) -> Floats:
@@ -91,6 +94,9 @@ class Design:
         Covariates known up to the origin only.
     known : array, shape (n + ahead, k), optional
         Covariates known in advance.
+    trained : int, optional
+        How many of the steps were there when the models were fitted: the unit of measure comes from them,
+        so that it stays while values arrive. All of them by default.
     """
 
     def __init__(
@@ -102,6 +108,7 @@ class Design:
         steps_per_week: int,
         past: Floats | None = None,
         known: Floats | None = None,
+        trained: int | None = None,
     ) -> None:
         self.values = values
         self.measured = measured
@@ -120,8 +127,9 @@ class Design:
         rolling = pd.Series(values).rolling(day, min_periods=1)
         self._low = np.r_[values[0], rolling.min().to_numpy()]
         self._high = np.r_[values[0], rolling.max().to_numpy()]
-        spread = float(np.std(values[-26 * week :]))
-        self._spread = spread if spread > 1e-9 * max(1.0, float(np.abs(values).max())) else 1.0
+        measure = values[:trained][-26 * week :]
+        spread = float(np.std(measure))
+        self._spread = spread if spread > 1e-9 * max(1.0, float(np.abs(measure).max())) else 1.0
         self._calm = self._hours_since_jump()
         self._past_means = [trailing_mean(column, day) for column in self.past.T]
 
@@ -212,15 +220,16 @@ class Design:
             self._calm[origins][:, None],
         ]
         calendar = list(np.moveaxis(self.calendar[at], -1, 0))
+        planned: list[Floats] = []
+        for column in self.known.T:
+            planned += [column[at], column[at] - column[origins - 1][:, None]]
         outside = [column[origins - 1][:, None] for column in self.past.T]
         outside += [
             (column[origins - 1] - mean[origins])[:, None]
             for column, mean in zip(self.past.T, self._past_means, strict=True)
         ]
-        for column in self.known.T:
-            outside += [column[at], column[at] - column[origins - 1][:, None]]
         lead = [(leads / self.hour)[None, :]]
-        shared = [*recent, *slow, *slopes, *weekly_lags, *profile, *deviation, *outside]
+        shared = [*recent, *slow, *slopes, *weekly_lags, *profile, *deviation, *planned, *outside]
         return Rows(
             features=_block([*lead, *lags[:3], *state, *calendar[:PLAIN_COLUMNS], *shared], at.shape).astype(
                 np.float32
@@ -230,6 +239,7 @@ class Design:
             level=level,
             scale=scale,
             last=(last - level) / scale,
+            outside=len(outside),
         )
 
     def _target(self, at: Ints, level: Floats, scale: Floats) -> Floats:

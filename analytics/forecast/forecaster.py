@@ -17,9 +17,18 @@ from analytics.forecast.combination import Combination, Record, combine
 from analytics.forecast.design import Design
 from analytics.forecast.early import early_quantiles
 from analytics.forecast.levels import LEVELS, at_levels, check_levels
-from analytics.forecast.members import FULL, MEMBERS, TRIAL, Members, fit_members, thinned, training_leads
+from analytics.forecast.members import (
+    FULL,
+    MEMBERS,
+    PRIOR,
+    TRIAL,
+    Members,
+    fit_members,
+    thinned,
+    training_leads,
+)
 from analytics.forecast.series import RegularSeries, align, regular
-from domain.errors import InputError
+from domain.errors import ForecastError, InputError
 from domain.forecast import QUANTILES
 
 Floats = NDArray[np.float64]
@@ -32,9 +41,6 @@ CALIBRATION_SHARE = 0.15
 CALIBRATION_ORIGINS = 120
 FEWEST_ORIGIN_DAYS = 4.0
 """Days of origins with a whole horizon behind them that the learnt members need."""
-
-PRIOR: Floats = np.array([0.5, 1.0, 1.0, 1.0, 1.0])
-"""Weights of the members before anything is known of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class Provenance:
         Share of its steps without a measured value, 0 to 1.
     left_out : int
         Older steps that were handed over and not used.
+    implausible : int
+        Values far beyond the bounds (a counter was reset), taken as missing.
     method : str
         ``"combination"``, or ``"early"`` while there is too little history to learn from.
     version : str
@@ -60,6 +68,7 @@ class Provenance:
     steps: int
     missing_share: float
     left_out: int
+    implausible: int
     method: str
     version: str = VERSION
 
@@ -67,7 +76,7 @@ class Provenance:
 class PowerForecaster(BaseEstimator):  # type: ignore[misc]
     """Probabilistic forecasts of a regular series, from the first hour of history on.
 
-    Ridge regressions, a quantile forest and boosted trees share one direct multi-horizon design. They are
+    Ridge regressions and quantile forests share one direct multi-horizon design. They are
     combined per lead time by their recent pinball loss, and every quantile is corrected by its recent errors.
 
     Parameters
@@ -97,7 +106,9 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
     covariates_: pd.DataFrame | None
     known_: tuple[str, ...]
     left_out_: int
+    implausible_: int
     horizon_steps_: int
+    trained_: int
     leads_: Ints
     spacing_: int
     members_: Members | None
@@ -138,10 +149,14 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
         ForecastError
             If the history holds no measured value.
         """
-        given = regular(history)
-        self.series_ = given.shortened()
-        self.left_out_ = len(given.raw) - len(self.series_.raw)
         self._check_bounds()
+        given = regular(history)
+        recent = given.shortened()
+        self.left_out_ = len(given.raw) - len(recent.raw)
+        self.series_ = recent.plausible(self.lower, self.upper)
+        if not self.series_.measured.any():
+            raise ForecastError(f"no value of the history lies near the bounds {self.lower} to {self.upper}")
+        self.implausible_ = int(recent.measured.sum() - self.series_.measured.sum())
         self.horizon_steps_ = self._steps(self.series_)
         self.covariates_ = None if covariates is None or covariates.shape[1] == 0 else covariates
         self.known_ = tuple(self.known)
@@ -216,9 +231,11 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
             If the values do not continue the history.
         """
         check_is_fitted(self, "series_")
-        newer = regular(actuals, name="actuals", allow_empty=True)
+        newer = regular(actuals, name="actuals", step=self.series_.step, allow_empty=True)
         before = len(self.series_.raw)
-        self.series_ = self.series_.extended(newer)
+        likely = newer.plausible(self.lower, self.upper)
+        self.implausible_ += int(newer.measured.sum() - likely.measured.sum())
+        self.series_ = self.series_.extended(likely)
         if covariates is not None and self.covariates_ is not None:
             merged = pd.concat([self.covariates_, covariates[self.covariates_.columns]])
             self.covariates_ = merged[~merged.index.duplicated(keep="last")].sort_index()
@@ -272,6 +289,7 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
         """Fit the members twice: on all but the newest part, to see how they do there, and on everything."""
         series = self.series_
         count, day = len(series.raw), series.steps_per_day
+        self.trained_ = count
         self.members_ = None
         self.combination_ = None
         self.record_ = None
@@ -305,6 +323,7 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
             steps=count,
             missing_share=float(np.isnan(series.raw).mean()),
             left_out=self.left_out_,
+            implausible=self.implausible_,
             method="early" if self.members_ is None else "combination",
         )
 
@@ -333,13 +352,15 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
             frame = self.covariates_
             names = [c for c in frame.columns if str(c) not in self.known_]
             if names:
-                past = _standard(align(frame[names], series.index, name="covariates"), count)
+                past = _standard(align(frame[names], series.index, name="covariates"), self.trained_)
             if self.known_:
                 frame = frame[list(self.known_)]
                 if future is not None:
                     frame = pd.concat([frame, future[list(self.known_)]])
                     frame = frame[~frame.index.duplicated(keep="last")].sort_index()
-                known = _standard(align(frame, series.times(0, count + ahead), name="covariates"), count)
+                known = _standard(
+                    align(frame, series.times(0, count + ahead), name="covariates"), self.trained_
+                )
         return Design(
             series.filled(),
             series.measured,
@@ -348,6 +369,7 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
             series.steps_per_week,
             past,
             known,
+            self.trained_,
         )
 
 

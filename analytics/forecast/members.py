@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.forecast.boosted import BoostedQuantiles, fit_boosted
 from analytics.forecast.design import Design, Rows
 from analytics.forecast.forest import QuantileForest, fit_forest
 from analytics.forecast.levels import LEVELS
@@ -16,12 +15,39 @@ from analytics.forecast.linear import LinearModel, fit_linear
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ANCHORS = ("day", "last")
-"""What a tree's target is relative to: the mean of the last day, or the last value. The first suits a rhythm,
-the second a load that stays where a job put it."""
 
-MEMBERS = ("linear", *(f"forest.{a}" for a in ANCHORS), *(f"boosted.{a}" for a in ANCHORS))
+@dataclass(frozen=True, slots=True)
+class ForestKind:
+    """What makes one forest differ from the others.
+
+    Attributes
+    ----------
+    name : str
+    anchor : str
+        What its target is relative to: ``"day"``, the mean of the last day, suits a rhythm; ``"last"``, the
+        last value, suits a load that stays where a job put it; ``"linear"`` is the linear forecast.
+    outside : bool
+        Whether it sees covariates that are known up to the origin only. They help some series and are
+        noise for others.
+    """
+
+    name: str
+    anchor: str
+    outside: bool
+
+
+FORESTS = (
+    ForestKind("day", "day", outside=True),
+    ForestKind("last", "last", outside=True),
+    ForestKind("plain", "day", outside=False),
+    ForestKind("residual", "linear", outside=False),
+)
+
+MEMBERS = ("linear", *(kind.name for kind in FORESTS))
 """In the order of the weights."""
+
+PRIOR: Floats = np.array([0.5, 1.0, 1.0, 1.0, 0.5])
+"""Weights of the members before anything is known of how they do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +60,14 @@ class Effort:
         Design rows (origins times leads) to train on.
     trees : int
         Of each forest.
-    sample : float
-        Share of the rows that each tree grows on.
-    rounds, boosted_rows : int
-        Trees of each booster, and the rows they see.
     """
 
     rows: int
     trees: int
-    sample: float
-    rounds: int
-    boosted_rows: int
 
 
-FULL = Effort(rows=50_000, trees=24, sample=0.25, rounds=60, boosted_rows=20_000)
-TRIAL = Effort(rows=24_000, trees=12, sample=0.25, rounds=40, boosted_rows=10_000)
+FULL = Effort(rows=50_000, trees=24)
+TRIAL = Effort(rows=25_000, trees=12)
 """For the models that only show how good the others will be on the newest part of the history."""
 
 
@@ -58,38 +77,41 @@ class Members:
 
     Attributes
     ----------
+    linear : LinearModel
+    forests : dict
+        By name of ``FORESTS``.
     last_target : int
         Position of the newest value that they were fitted on.
     """
 
     linear: LinearModel
     forests: dict[str, QuantileForest]
-    boosted: dict[str, BoostedQuantiles]
     last_target: int
 
     def quantiles(self, rows: Rows, leads: Ints) -> Floats:
         """Quantiles of the scaled target, shape (members, origins, leads, levels)."""
         within = np.minimum(leads, self.linear.leads[-1])
         point = self.linear.point(rows.linear, within)
-        features = stacked(rows, point)
-        shape = (*point.shape, len(LEVELS))
         by_member = [self.linear.quantiles(point, within)]
-        for models in (self.forests, self.boosted):
-            for anchor in ANCHORS:
-                values = models[anchor].quantiles(features).reshape(shape)
-                by_member.append(values + anchor_value(rows, anchor)[:, None, None])
+        for kind in FORESTS:
+            values = self.forests[kind.name].quantiles(tree_features(rows, point, kind))
+            by_member.append(values.reshape(*point.shape, len(LEVELS)) + anchor(rows, point, kind)[..., None])
         return np.stack(by_member)
 
 
-def anchor_value(rows: Rows, anchor: str) -> Floats:
-    """Where the anchor lies relative to the level, in scales; shape (origins,)."""
-    return rows.last if anchor == "last" else np.zeros_like(rows.last)
+def anchor(rows: Rows, linear_point: Floats, kind: ForestKind) -> Floats:
+    """Where a forest's target starts from, relative to the level, in scales; shape (origins, leads)."""
+    if kind.anchor == "linear":
+        return linear_point
+    start = rows.last[:, None] if kind.anchor == "last" else 0.0
+    return np.broadcast_to(start, linear_point.shape)
 
 
-def stacked(rows: Rows, linear_point: Floats) -> NDArray[np.float32]:
-    """Tree features: those of the design, and what the linear model says. Shape (origins x leads, features + 1)."""
-    columns = [rows.features, linear_point[..., None].astype(np.float32)]
-    return np.concatenate(columns, axis=-1).reshape(-1, rows.features.shape[-1] + 1)
+def tree_features(rows: Rows, linear_point: Floats, kind: ForestKind) -> NDArray[np.float32]:
+    """Features of the design, and what the linear model says; shape (origins x leads, features + 1)."""
+    count = rows.features.shape[-1] - (0 if kind.outside else rows.outside)
+    columns = [rows.features[..., :count], linear_point[..., None].astype(np.float32)]
+    return np.concatenate(columns, axis=-1).reshape(-1, count + 1)
 
 
 def training_leads(horizon: int, day: int) -> Ints:
@@ -138,23 +160,18 @@ def fit_members(design: Design, origins: Ints, leads: Ints, effort: Effort, seed
     """Fit all members on the given origins (those of unmeasured moments left out by the caller)."""
     chosen = thinned(origins, effort.rows // len(leads))
     rows = design.rows(chosen, leads)
-    linear, outside = fit_linear(rows.linear, rows.target, leads, penalty=30.0)
-    features = stacked(rows, outside)
+    linear, outside_fit = fit_linear(rows.linear, rows.target, leads, penalty=30.0)
     known = ~np.isnan(rows.target.ravel())
-    features = features[known]
-    forests, boosted = {}, {}
-    for number, anchor in enumerate(ANCHORS):
-        target = (rows.target - anchor_value(rows, anchor)[:, None]).ravel()[known]
-        forests[anchor] = fit_forest(
-            features,
-            target,
+    forests = {}
+    for number, kind in enumerate(FORESTS):
+        target = (rows.target - anchor(rows, outside_fit, kind)).ravel()
+        forests[kind.name] = fit_forest(
+            tree_features(rows, outside_fit, kind)[known],
+            target[known],
             trees=effort.trees,
             leaf_rows=10,
-            sample=effort.sample,
+            sample=0.25,
             feature_share=0.4,
             seed=seed + number,
         )
-        boosted[anchor] = fit_boosted(
-            features, target, rounds=effort.rounds, max_rows=effort.boosted_rows, seed=seed + number
-        )
-    return Members(linear, forests, boosted, int(chosen[-1] + leads[-1]))
+    return Members(linear, forests, int(chosen[-1] + leads[-1]))

@@ -1,7 +1,6 @@
 """Writing a fitted forecaster to one file, and reading it without running anything that the file brings.
 
-The file is a NumPy archive of plain arrays (read with pickling off) and one JSON header. Boosters are kept
-as LightGBM's own text.
+The file is a NumPy archive of plain arrays, read with pickling off, and one JSON header.
 """
 
 from __future__ import annotations
@@ -16,17 +15,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analytics.forecast.boosted import BoostedQuantiles
 from analytics.forecast.combination import Combination, Record
 from analytics.forecast.forecaster import PowerForecaster, Provenance
 from analytics.forecast.forest import QuantileForest
 from analytics.forecast.linear import LinearModel
-from analytics.forecast.members import ANCHORS, Members
+from analytics.forecast.members import FORESTS, Members
 from analytics.forecast.series import RegularSeries
 from domain.errors import ForecastError
 
 FORMAT = 1
-Part = TypeVar("Part", QuantileForest, LinearModel, BoostedQuantiles, Record, Combination)
+Part = TypeVar("Part", QuantileForest, LinearModel, Record, Combination)
 Arrays = dict[str, NDArray[Any]]
 Header = dict[str, Any]
 
@@ -51,7 +49,9 @@ def save(forecaster: PowerForecaster, path: Path) -> None:
         "time_unit": forecaster.series_.start.unit,
         "step_ns": int(forecaster.series_.step.as_unit("ns").value),
         "left_out": forecaster.left_out_,
+        "implausible": forecaster.implausible_,
         "horizon_steps": forecaster.horizon_steps_,
+        "trained": forecaster.trained_,
         "spacing": forecaster.spacing_,
         "provenance": {
             field.name: str(getattr(forecaster.provenance_, field.name))
@@ -71,8 +71,6 @@ def save(forecaster: PowerForecaster, path: Path) -> None:
         _pack("linear", members.linear, arrays, header)
         for name, forest in members.forests.items():
             _pack(f"forest.{name}", forest, arrays, header)
-        for name, boosted in members.boosted.items():
-            _pack(f"boosted.{name}", boosted, arrays, header)
     if forecaster.record_ is not None:
         _pack("record", forecaster.record_, arrays, header)
     if forecaster.combination_ is not None:
@@ -121,7 +119,9 @@ def _rebuilt(arrays: Arrays, header: Header) -> PowerForecaster:
     forecaster.leads_ = arrays["leads"]
     forecaster.known_ = tuple(header["known"])
     forecaster.left_out_ = int(header["left_out"])
+    forecaster.implausible_ = int(header["implausible"])
     forecaster.horizon_steps_ = int(header["horizon_steps"])
+    forecaster.trained_ = int(header["trained"])
     forecaster.spacing_ = int(header["spacing"])
     provenance = header["provenance"]
     forecaster.provenance_ = Provenance(
@@ -135,13 +135,15 @@ def _rebuilt(arrays: Arrays, header: Header) -> PowerForecaster:
         forecaster.covariates_ = pd.DataFrame(arrays["covariates"], index=times, columns=header["covariates"])
     forecaster.members_ = None
     if "last_target" in header:
-        forests = {name: _unpack(QuantileForest, f"forest.{name}", arrays, header) for name in ANCHORS}
+        forests = {
+            name: _unpack(QuantileForest, f"forest.{name}", arrays, header)
+            for name in (kind.name for kind in FORESTS)
+        }
         for forest in forests.values():
             _check_trees(forest)
         forecaster.members_ = Members(
             linear=_unpack(LinearModel, "linear", arrays, header),
             forests=forests,
-            boosted={name: _unpack(BoostedQuantiles, f"boosted.{name}", arrays, header) for name in ANCHORS},
             last_target=int(header["last_target"]),
         )
     forecaster.record_ = _unpack(Record, "record", arrays, header) if "record.actual" in arrays else None

@@ -66,6 +66,19 @@ class RegularSeries:
         filled: Floats = np.interp(np.arange(len(self.raw)), known, self.raw[known])
         return filled
 
+    def plausible(self, lower: float | None, upper: float | None) -> RegularSeries:
+        """Mark values as missing that lie further beyond the bounds than these lie apart.
+
+        A counter that was reset gives such a value; a plant that is off, and so below its idle power, does not.
+        Without both bounds nothing is marked.
+        """
+        if lower is None or upper is None:
+            return self
+        slack = upper - lower
+        with np.errstate(invalid="ignore"):
+            strange = (self.raw < lower - slack) | (self.raw > upper + slack)
+        return RegularSeries(self.start, self.step, np.where(strange, np.nan, self.raw))
+
     def extended(self, newer: RegularSeries) -> RegularSeries:
         """Append a newer piece; where both have a step, a newly measured value wins.
 
@@ -107,7 +120,13 @@ def grid_step(index: pd.DatetimeIndex) -> pd.Timedelta:
     return pd.Timedelta(distance.mode().iloc[0])
 
 
-def regular(history: pd.Series, *, name: str = "history", allow_empty: bool = False) -> RegularSeries:
+def regular(
+    history: pd.Series,
+    *,
+    name: str = "history",
+    step: pd.Timedelta | None = None,
+    allow_empty: bool = False,
+) -> RegularSeries:
     """Check a series and put it on its regular grid; missing steps become NaN.
 
     Parameters
@@ -116,6 +135,8 @@ def regular(history: pd.Series, *, name: str = "history", allow_empty: bool = Fa
         Numbers with a sorted DatetimeIndex (with or without time zone), regular but for missing steps.
     name : str
         What to call it in an error.
+    step : pandas.Timedelta, optional
+        Its step where that is known; otherwise told from the times.
     allow_empty : bool
         Whether a series without one measured value is accepted.
 
@@ -133,7 +154,7 @@ def regular(history: pd.Series, *, name: str = "history", allow_empty: bool = Fa
         raise InputError(
             f"{name} must have a DatetimeIndex, not {type(index).__name__}: use pandas.to_datetime"
         )
-    if len(index) < 2 and index.freq is None:
+    if not len(index) or (len(index) < 2 and index.freq is None and step is None):
         raise InputError(f"{name} has {len(index)} rows: its step cannot be told; hand over two rows or more")
     if not index.is_monotonic_increasing or index.has_duplicates:
         raise InputError(
@@ -143,7 +164,7 @@ def regular(history: pd.Series, *, name: str = "history", allow_empty: bool = Fa
         values = history.to_numpy(dtype=float, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} must hold numbers: {error}") from error
-    step = grid_step(index)
+    step = step or grid_step(index)
     if not pd.Timedelta(seconds=1) <= step <= pd.Timedelta(days=1):
         raise InputError(f"{name} has a step of {step}: from one second to one day is possible")
     offset = np.asarray((index - index[0]) / step)

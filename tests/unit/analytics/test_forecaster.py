@@ -171,6 +171,23 @@ def test_bounds_hold_and_none_are_assumed(month: pd.Series) -> None:
     assert forecast.to_numpy().max() <= upper
 
 
+def test_a_counter_that_was_reset_does_no_harm_where_bounds_are_given(month: pd.Series) -> None:
+    upset = month.copy()
+    upset.iloc[[200, 650]] = [-4e12, 9e11]
+    forecaster = PowerForecaster(lower=0.0, upper=2e7).fit(upset)
+    gapped = upset.copy()
+    gapped.iloc[[200, 650]] = np.nan
+    plain = PowerForecaster(lower=0.0, upper=2e7).fit(gapped)
+    pd.testing.assert_frame_equal(forecaster.predict(24, QUANTILES), plain.predict(24, QUANTILES))
+    assert forecaster.provenance_.implausible == 2
+
+
+def test_power_below_idle_is_no_error_of_measurement(month: pd.Series) -> None:
+    dark = month.copy()
+    dark.iloc[400:420] = 0.0
+    assert PowerForecaster(lower=2e6, upper=2e7).fit(dark).provenance_.implausible == 0
+
+
 def test_gaps_are_allowed_anywhere(month: pd.Series) -> None:
     holed = month.copy()
     holed.iloc[:5] = np.nan
@@ -293,6 +310,7 @@ def test_an_update_moves_the_forecast_on_without_a_new_fit(month: pd.Series) -> 
     for day in (3, 2, 1):
         piece = month.iloc[-24 * day : len(month) - 24 * (day - 1)]
         forecaster.update(piece)
+    forecaster.update(pd.Series([np.nan], index=month.index[-1:]))
     assert forecaster.members_ is members
     forecast = forecaster.predict(24, QUANTILES)
     assert_sound(forecast, 24)
