@@ -140,6 +140,7 @@ class GufoClient:
         self._session: SnmpSession | None = None
         self._refreshed = 0.0
         self._answered = False
+        self._discovered = False
         self._bulk = 1000
         """Most objects that one GETBULK may ask for; smaller once the agent has choked."""
 
@@ -225,6 +226,10 @@ class GufoClient:
                 # A late answer must not be taken for that of the next request: a new socket cannot get it.
                 self._session = None
                 if not left:
+                    if self._discovered and not self._answered:
+                        raise SourceRefused(
+                            f"{self._where} tells its engine id but answers no request; check the privacy key"
+                        ) from None
                     raise SourceTimeout(f"{self._where} gave no answer in {wait:g} s") from None
                 wait *= 2
             except SnmpAuthError as error:
@@ -270,7 +275,10 @@ class GufoClient:
                 host, self._port, community=s.community, user=user, version=_VERSIONS[s.version], timeout=wait
             )
             if s.version == "3":
-                await session.refresh()
+                try:
+                    await session.refresh()
+                finally:
+                    self._discovered = bool(session.get_engine_id())
             self._session = session
             self._refreshed = time.monotonic()
         elif s.version == "3" and time.monotonic() - self._refreshed > 120:

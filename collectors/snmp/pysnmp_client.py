@@ -10,6 +10,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from pysnmp.error import PySnmpError
 from pysnmp.hlapi.v3arch import asyncio as hlapi
 from pysnmp.proto import errind, rfc1902, rfc1905
 
@@ -64,10 +65,24 @@ _REFUSALS = (
 )
 
 
+class _NoCompiler:
+    """Stands where pysnmp would put a compiler that fetches MIBs from the Internet: nothing leaves the site."""
+
+    def compile(self, *_: object, **__: object) -> dict[str, str]:
+        return {}
+
+
+def new_engine() -> Any:
+    """Return an SNMP engine that never looks for a MIB outside."""
+    made = hlapi.SnmpEngine()
+    made.get_mib_builder()._MibBuilder__mibCompiler = _NoCompiler()
+    return made
+
+
 @cache
 def engine() -> Any:
-    """Return the one SNMP engine of this process."""
-    return hlapi.SnmpEngine()
+    """Return the one SNMP engine that all clients of this process share."""
+    return new_engine()
 
 
 def privacy(secrets: Secrets) -> Any:
@@ -147,10 +162,19 @@ class PysnmpClient:
                 (self._host, self._port), timeout=self._timeout, retries=self._retries
             )
         self.traffic.requests += 1
-        failure, status, _, rows = await command(
-            engine(), _identity(self._secrets), self._target, hlapi.ContextData(), *arguments, lookupMib=False
-        )
         where = f"{self._host}:{self._port}"
+        try:
+            failure, status, _, rows = await command(
+                engine(),
+                _identity(self._secrets),
+                self._target,
+                hlapi.ContextData(),
+                *arguments,
+                lookupMib=False,
+            )
+        except PySnmpError as error:
+            self.traffic.errors += 1
+            raise SourceProtocolError(f"{where}: {error}") from error
         if failure is not None:
             if isinstance(failure, errind.RequestTimedOut):
                 self.traffic.timeouts += 1

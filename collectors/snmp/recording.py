@@ -77,9 +77,15 @@ class Scrubber:
                 read |= {f"{table.oid}.{v.at}" for v in table.values}
         self._private, self._read = frozenset(private), frozenset(read)
 
-    def learn_name(self, name: str) -> None:
-        """Remember the device's own name, to take it out wherever it stands."""
-        self._own_name = name.strip() if len(name.strip()) > 2 else ""
+    def learn(self, rows: Iterable[tuple[str, int, Scalar]]) -> None:
+        """Remember the device's own name and what its owner typed in, to take them out wherever they stand."""
+        for oid, tag, value in rows:
+            if tag != OCTETS or not (told := text(value)):
+                continue
+            if oid == "1.3.6.1.2.1.1.5.0":
+                self._own_name = told if len(told) > 2 else ""
+            elif _under(oid, self._private):
+                self._names.setdefault(told, f"name {len(self._names) + 1}")
 
     def scrub(self, oid: str, tag: int, value: Scalar) -> Scalar:
         """Return the value, or what stands for it in a recording."""
@@ -96,6 +102,8 @@ class Scrubber:
         if not told.isprintable():
             # Hardware addresses and the like; bit strings that a profile reads are no text either.
             return value if _under(oid, self._read) else self._instead(value)
+        if told in self._names and not _under(oid, self._read):
+            return self._instead(value)
         clean = told
         for pattern, instead in _PATTERNS:
             clean = pattern.sub(instead, clean)
@@ -139,8 +147,7 @@ async def record(
     """
     scrubber = Scrubber(tuple(profiles))
     kept = [row async for row in rows if _under(row[0], KEPT)]
-    own = next((text(v) for oid, _, v in kept if oid == "1.3.6.1.2.1.1.5.0"), "")
-    scrubber.learn_name(own)
+    scrubber.learn(kept)
     kept.sort(key=lambda row: arcs(row[0]))
     lines = [format_snmprec(oid, tag, scrubber.scrub(oid, tag, value)) for oid, tag, value in kept]
     return "\n".join(lines) + "\n", scrubber.replaced

@@ -12,10 +12,9 @@ from typing import Any
 import structlog
 from pysnmp.carrier.asyncio.dgram import udp
 from pysnmp.entity import config
-from pysnmp.entity.engine import SnmpEngine
 from pysnmp.entity.rfc3413 import ntfrcv
 
-from collectors.snmp.pysnmp_client import AUTH, privacy
+from collectors.snmp.pysnmp_client import AUTH, new_engine, privacy
 from collectors.snmp.settings import TrapSettings
 from domain.errors import ConfigurationError, Problem
 
@@ -53,7 +52,7 @@ class TrapReceiver:
         ConfigurationError
             If the port cannot be had.
         """
-        engine = SnmpEngine()
+        engine = new_engine()
         transport = udp.UdpAsyncioTransport()
         config.add_transport(
             engine, udp.DOMAIN_NAME, transport.open_server_mode((self._settings.host, self._settings.port))
