@@ -24,6 +24,23 @@ from domain.tray import PRESENCES, SWEEPS
 
 log = structlog.get_logger(__name__)
 
+_COUNTED = (
+    *(
+        "messages",
+        "dsx_values",
+        "tray_values",
+        "metadata",
+        "refused",
+        "ignored",
+        "null_values",
+        "parked",
+        "unparked",
+    ),
+    *("units_changed", "points_changed", "sweeps", "sweeps_skipped", "sweeps_late", "sweeps_repeated"),
+)
+"""What `stats` counts, zero until it happens."""
+_LEAVE_S = 5.0
+"""How long a collector that leaves its group may take to finish."""
 _TICK_S = 5.0
 """How often the heartbeat watch speaks."""
 
@@ -54,11 +71,10 @@ class MqttCollector:
         self._held_back = 0
         self._sink_failures = 0
         share = f"$share/{settings.share}/" if settings.share else ""
+        self._mine = [f"{share}{VALUES}", f"{share}{SWEEPS}"]
         # Everybody needs metadata, presence and heartbeats; values and sweeps are shared among collectors.
         everybody = [METADATA, PRESENCES, *(["BMS/v1/+/Value/System/#"] if share else [])]
-        self.connection = Connection(
-            settings.broker, self._take, [*everybody, f"{share}{VALUES}", f"{share}{SWEEPS}"]
-        )
+        self.connection = Connection(settings.broker, self._take, [*everybody, *self._mine])
 
     async def run(self) -> None:
         """Collect until cancelled."""
@@ -71,6 +87,8 @@ class MqttCollector:
                 group.create_task(self._hand_over())
                 group.create_task(self._watch_heartbeats())
         finally:
+            if self.settings.share:
+                await self._leave_group()
             with self._room:
                 self._running = False
                 self._room.notify_all()
@@ -102,7 +120,24 @@ class MqttCollector:
                 messages = [take() for _ in range(count)]
                 with self._room:
                     self._room.notify_all()
-                await self._store(messages)
+                try:
+                    await self._store(messages)
+                except asyncio.CancelledError:
+                    self._messages.extendleft(reversed(messages))  # stored twice is better than never
+                    raise
+
+    async def _leave_group(self) -> None:
+        """Let the others take all from now on, and finish what the broker has given already."""
+        self.connection.unsubscribe(self._mine)
+        try:
+            async with asyncio.timeout(_LEAVE_S):
+                await asyncio.sleep(self.settings.batch_ms / 1000)
+                while self._messages:
+                    await self._store([self._messages.popleft() for _ in range(len(self._messages))])
+        except TimeoutError:
+            log.warning(
+                "left the group with messages unacknowledged; they wait at the broker for this collector"
+            )
 
     async def _store(self, messages: list[Message]) -> None:
         batch = self.decoder.decode(messages, now_ms())
@@ -138,6 +173,7 @@ class MqttCollector:
             "queued": len(self._messages),
             "held_back": self._held_back,
             "sink_failures": self._sink_failures,
+            **dict.fromkeys(_COUNTED, 0),
             **decoder.counts,
             "points": len(decoder.points),
             "waiting_for_metadata": decoder.parked.keys()[:20],

@@ -118,6 +118,13 @@ class Connection:
         info = client.publish(topic, payload, qos, retain)
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
+    def unsubscribe(self, topics: Sequence[str]) -> None:
+        """Ask the broker for no more of these, also after a reconnect."""
+        self._subscriptions = [topic for topic in self._subscriptions if topic not in topics]
+        client = self._client
+        if client is not None and self.state.connected:
+            client.unsubscribe(list(topics))
+
     def acknowledge(self, mids: Iterable[int]) -> None:
         """Tell the broker that these messages are safe; those of an earlier connection it sends again."""
         client, number = self._client, self._number
