@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from domain.catalogue import ANY, OBJECT_TYPES, POINT_TYPES, STATE
 from domain.errors import ConfigurationError, Problem
@@ -44,9 +52,20 @@ def _pattern(value: Any) -> str:
     return text
 
 
-Oid = Annotated[str, BeforeValidator(_numeric)]
-Pattern = Annotated[str, BeforeValidator(_pattern)]
-Text = Annotated[str, BeforeValidator(str)]
+# What YAML makes of an unquoted arc, pattern or word may be a number or a boolean.
+Oid = Annotated[
+    str,
+    BeforeValidator(_numeric),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)*$"}, {"type": "integer"}]}),
+]
+Pattern = Annotated[
+    str, BeforeValidator(_pattern), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+]
+Text = Annotated[
+    str,
+    BeforeValidator(str),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}),
+]
 When = dict[str, Pattern]
 StateMap = dict[int, Text]
 
