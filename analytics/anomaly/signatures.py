@@ -42,7 +42,7 @@ def _of(fault: str, types: str, moves: str, may: str = "") -> Signature:
 
 SIGNATURES = (
     # physics still holds: the coolant carries the heat, only less of it flows
-    _of("rack valve or blockage", "Rack", "coolant flow, coolant rise", "GPU temperature, differential pressure"),
+    _of("rack valve or blockage", "Rack", "coolant flow", "coolant rise, GPU temperature, differential pressure"),
     # physics is broken: no such flow could carry this heat, or no such rise
     _of("flow sensor", "Rack", "heat balance, coolant flow"),
     _of("return temperature sensor", "Rack", "heat balance, coolant rise", "GPU temperature"),
@@ -50,6 +50,11 @@ SIGNATURES = (
     _of("supply temperature sensor", "Rack", "supply temperature", "heat balance, coolant rise, GPU temperature"),
     _of("differential pressure sensor", "Rack", "differential pressure"),
     _of("cold plate", "Rack, GPU", "GPU temperature"),
+    _of("pump", "CDU", "pump head", "pod differential pressure, load sharing, coolant flow, coolant rise"),
+    _of("filter", "CDU", "filter", "pump head, pod differential pressure, load sharing"),
+    _of("heat exchanger, primary valve or setpoint", "CDU", "facility water", "CDU heat balance, pod supply temperature, GPU temperature, coolant flow, coolant rise, heat balance"),
+    _of("flow or temperature sensor", "CDU", "CDU heat balance", "load sharing"),
+    # where a CDU tells nothing itself, its racks do
     _of("pump", "CDU", "pod differential pressure", "coolant flow, coolant rise, GPU temperature, pod supply temperature"),
     _of("heat exchanger, primary valve or setpoint", "CDU", "pod supply temperature", "GPU temperature, coolant flow, coolant rise, heat balance"),
     _of("power factor", "PowerMeter, Tap, UPS", "power factor"),

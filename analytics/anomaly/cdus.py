@@ -1,0 +1,194 @@
+"""An anomaly score for every coolant distribution unit, from its curves and from the other units.
+
+Each is asked: does its pump give the head that its speed should, does its filter resist more than those of the
+others, does it need more facility water for the same heat (a fouled exchanger, a stuck valve, another setpoint),
+does it carry its share of its pod's flow, and does the heat that it moves equal that of the racks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from analytics.anomaly.naming import named
+from analytics.anomaly.plant import sharing
+from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, median
+from domain.errors import InputError
+from domain.plant.cdu import CduModel
+from domain.plant.rack import COOLANT_HEAT
+from domain.points import IntArray, ValueArray
+
+SIGNALS = ("pump head", "filter", "facility water", "load sharing", "CDU heat balance")
+WATER, BALANCE = SIGNALS.index("facility water"), SIGNALS.index("CDU heat balance")
+
+LEAST_LIMIT = np.array([0.08, 0.25, 0.12, 0.1, 0.08])[:, None]
+"""Residuals below these mean nothing; all are shares or natural logarithms of ratios."""
+IDLE = 0.05
+"""Units below this share of the largest flow stand by and are not judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class CduReadings:
+    """What is known of all CDUs at one moment; NaN where missing. Every array has shape (cdus,).
+
+    Parameters
+    ----------
+    flow, dp, speed, filter_dp
+        Coolant flow, L/min; pressure difference over the racks' header, Pa; pump speed, 0 to 1; pressure drop
+        over the filter, Pa.
+    supply, ret
+        Coolant temperature to and from the racks, Cel.
+    primary_flow
+        Facility water, L/min.
+    rack_heat
+        Heat that the racks of its pod give to the coolant, W, as the racks' meters tell, and divided among the
+        units by their flow.
+    """
+
+    flow: ValueArray
+    dp: ValueArray
+    speed: ValueArray
+    filter_dp: ValueArray
+    supply: ValueArray
+    ret: ValueArray
+    primary_flow: ValueArray
+    rack_heat: ValueArray
+
+
+@dataclass(frozen=True, slots=True)
+class CduScores:
+    """How anomalous each CDU is.
+
+    Parameters
+    ----------
+    score
+        Above 1 is anomalous, shape (cdus,); NaN before the warm-up is over, and where nothing is known.
+    contributions
+        Score of each signal of `SIGNALS`, shape (cdus, signals); the score is the highest.
+    """
+
+    score: ValueArray
+    contributions: ValueArray
+
+    def signals(self, cdu: int) -> str:
+        """Names of the signals behind a unit's score, strongest first; empty where all is well."""
+        return named(self.contributions[cdu], SIGNALS) if self.score[cdu] > 1.0 else ""
+
+
+@dataclass(slots=True)
+class CduScorer:
+    """Scores all CDUs of a site, online.
+
+    Parameters
+    ----------
+    cdus
+        Their ids, in the order of the arrays.
+    pods
+        Index of each unit's pod, from 0, shape (cdus,).
+    model
+        Internal loss of the unit; heads, filters and facility water are compared with those of the other units.
+    smoothing
+        Time constant over which residuals are averaged, s.
+    control_lag
+        Time that the unit needs to settle after a change of load, s.
+    memory
+        Time constant of what is learnt, s.
+    warm_up
+        Time before anything is scored, s.
+    """
+
+    cdus: Sequence[str]
+    pods: IntArray
+    model: CduModel = field(default_factory=CduModel)
+    smoothing: float = 60.0
+    control_lag: float = 120.0
+    memory: float = 6 * 3600.0
+    warm_up: float = 300.0
+    track: ResidualTrack = field(init=False)
+    water: FleetLine = field(init=False)
+    load: Lagged | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if len(self.cdus) != len(self.pods):
+            raise InputError(f"{len(self.cdus)} CDUs but {len(self.pods)} pod indices; give one for each CDU")
+        self.track = ResidualTrack(LEAST_LIMIT, len(self.cdus), self.smoothing, self.memory)
+        self.water = FleetLine(1.2, 0.1)
+
+    def update(self, now: CduReadings, seconds: float = 10.0) -> CduScores:
+        """Take in the next readings, `seconds` after the last ones.
+
+        Raises
+        ------
+        InputError
+            An array that has not one value a unit.
+        """
+        for name in CduReadings.__slots__:
+            shape = getattr(now, name).shape
+            if shape != (len(self.cdus),):
+                raise InputError(
+                    f"{name} has shape {shape}; it must hold one value for each of {len(self.cdus)} CDUs"
+                )
+        self._follow(now, seconds)
+        parts = self.track.update(*self._residuals(now), seconds)
+        self._learn(now, seconds)
+        if self.track.age <= self.warm_up:
+            nothing = np.full((len(self.cdus), len(SIGNALS)), np.nan)
+            return CduScores(nothing[:, 0], nothing)
+        return CduScores(np.fmax.reduce(parts, axis=0), np.ascontiguousarray(parts.T))
+
+    def accept(self, cdu: int) -> None:
+        """Take the present state of a unit as usual, after work on it."""
+        self.track.accept(cdu)
+
+    def _follow(self, now: CduReadings, seconds: float) -> None:
+        load = np.log(np.maximum(now.rack_heat, 1.0))
+        if self.load is None:
+            self.load = Lagged.settled(load)
+        else:
+            self.load.follow(load, seconds, self.control_lag)
+
+    def _residuals(self, now: CduReadings) -> tuple[ValueArray, ValueArray]:
+        """Residual and slack of every signal, shape (signals, cdus)."""
+        assert self.load is not None
+        flow = np.nan_to_num(now.flow)
+        running = flow > IDLE * max(float(flow.max(initial=0.0)), 1.0)
+        clean = self.model.loss + self.model.filter_loss
+        heat = COOLANT_HEAT * now.flow * (now.ret - now.supply)
+        residual = np.stack(
+            [
+                _against_others(now.dp + clean * now.flow**2, now.speed**2, running),
+                _against_others(now.filter_dp, now.flow**2, running),
+                self.water.residual(self.load.now, _log_water(now)),
+                sharing(now.flow, running.astype(float), self.pods, int(self.pods.max()) + 1),
+                np.where(now.rack_heat > 0, heat / np.maximum(now.rack_heat, 1.0) - 1.0, np.nan),
+            ]
+        )
+        residual[:, ~running] = np.nan
+        # valves and metal follow the load late
+        unsettled = np.abs(self.load.cause - self.load.now)
+        slack = np.zeros_like(residual)
+        slack[WATER] = self.water.slope * unsettled
+        slack[BALANCE] = unsettled
+        return residual, slack
+
+    def _learn(self, now: CduReadings, seconds: float) -> None:
+        """Let the line of facility water follow the units that are well and settled."""
+        assert self.load is not None
+        settled = np.abs(self.load.cause - self.load.now) < 0.5 * LEAST_LIMIT[WATER]
+        healthy = self.track.calm[WATER] & settled
+        self.water.learn(self.load.now, _log_water(now), math.exp(-seconds / self.memory), healthy)
+
+
+def _against_others(above: ValueArray, below: ValueArray, running: np.ndarray) -> ValueArray:
+    """Logarithm of a ratio, minus the median of the running units."""
+    good = running & (above > 0) & (below > 0)
+    ratio = np.full(len(above), math.nan)
+    ratio[good] = np.log(above[good] / below[good])
+    return ratio - median(ratio)
+
+
+def _log_water(now: CduReadings) -> ValueArray:
+    return np.where(now.primary_flow > 1.0, np.log(np.maximum(now.primary_flow, 1.0)), np.nan)
