@@ -24,6 +24,7 @@ probes = typer.Typer(
     help="Show what a device, a node or a broker offers; touches nothing else.", no_args_is_help=True
 )
 users = typer.Typer(help="People who may log in to the console.", no_args_is_help=True)
+stores = typer.Typer(help="The embedded store: backup, restore, check.", no_args_is_help=True)
 apikeys = typer.Typer(help="Keys with which partners read the API.", no_args_is_help=True)
 
 COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
@@ -37,12 +38,15 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "replay": data.replay,
         "query": data.query,
         "quarantine": data.quarantine,
+        "export": data.export,
+        "import": data.import_,
         "forecast": offline.forecast,
         "backtest": offline.backtest,
         "detect": offline.detect,
         "bench": run.bench,
     },
     probes: {"snmp": probe.snmp, "nvml": probe.nvml, "mqtt": probe.mqtt},
+    stores: {"backup": data.backup, "restore": data.restore, "check": data.check_store},
     users: {
         "add": people.add_user,
         "list": people.list_users,
@@ -55,6 +59,7 @@ for _group, _functions in COMMANDS.items():
     for _name, _function in _functions.items():
         _group.command(_name)(_function)
 app.add_typer(probes, name="probe")
+app.add_typer(stores, name="store")
 app.add_typer(users, name="user")
 app.add_typer(apikeys, name="apikey")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,8 @@ import orjson
 from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 
 from collectors.mqtt.replay import Into, replay
-from domain.errors import InputError
+from domain.errors import HallwatchError, InputError
+from service import store_jobs
 from service.query import run_query
 from service.system import System
 from storage.telemetry import Aggregate
@@ -56,5 +59,22 @@ def router(system: System, token: str) -> APIRouter:
             orjson.dumps(system.health(), option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS),
             media_type="application/json",
         )
+
+    @routes.post("/store/{job}")
+    def store_job(job: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        jobs: dict[str, Callable[..., dict[str, Any]]] = {
+            "backup": partial(store_jobs.backup, system.store),
+            "check": partial(store_jobs.check, system.store),
+            "export": partial(store_jobs.export, system.store, system.registry),
+            "import": partial(store_jobs.import_, system.store, system.registry),
+        }
+        if job not in jobs:
+            raise HTTPException(404, f"there is no job {job!r}")
+        try:
+            return jobs[job](**arguments)
+        except InputError as error:
+            raise HTTPException(400, str(error)) from error
+        except HallwatchError as error:
+            raise HTTPException(500, str(error)) from error
 
     return routes

@@ -16,7 +16,7 @@ import orjson
 import typer
 
 from domain.batch import now_ms
-from domain.errors import InputError
+from domain.errors import InputError, StorageError
 from service.commands.output import as_json, as_table
 from service.running import data_folder, find
 
@@ -139,6 +139,87 @@ def replay(
             f"{report['messages']} messages on {report['topics']} topics into {where} in {report['seconds']:.1f} s; "
             f"{report['readings']} readings, {report['refused']} refused"
         )
+
+
+def export(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of files to write; run again, it goes on where it was interrupted")
+    ],
+    since: Annotated[str, typer.Option(help="From when: an ISO time, or a span before now such as 30d")],
+    until: Annotated[str, typer.Option(help="Until when")] = "now",
+    form: Annotated[str, typer.Option(help="parquet or csv")] = "parquet",
+    points: Annotated[str, typer.Option(help="Only points that this pattern names")] = "",
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Write readings and rollups into files, counted."""
+    _job(
+        "export",
+        config,
+        data,
+        folder=str(folder.resolve()),
+        start=moment(since),
+        end=moment(until),
+        form=form,
+        pattern=points,
+    )
+
+
+def import_(
+    folder: Annotated[Path, typer.Argument(help="An exported folder")],
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Take an exported folder into the store, counted; twice changes nothing."""
+    _job("import", config, data, folder=str(folder.resolve()))
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="File to write")], config: Config = None, data: Data = None
+) -> None:
+    """Copy the embedded store into a file, also while it is in use."""
+    _job("backup", config, data, file=str(file.resolve()))
+
+
+def check_store(config: Config = None, data: Data = None) -> None:
+    """Read every row of the embedded store, and make a sample of its rollups again."""
+    found = _job("check", config, data)
+    if found["problems"]:
+        raise StorageError("; ".join(found["problems"]))
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup")],
+    replace: Annotated[bool, typer.Option(help="Replace the store that is there; it is kept beside")] = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Put a backup in the place of the embedded store; the service must not run."""
+    from service.system import storage_settings
+    from storage.duckdb_care import restore as put_back
+
+    folder = _folder(config, data)
+    if find(folder) is not None:
+        raise InputError(f"a service runs on {folder}; stop it first")
+    as_json(asdict(put_back(file, storage_settings(config, folder), replace)))
+
+
+def _job(job: str, config: Path | None, data: Path | None, **arguments: Any) -> dict[str, Any]:
+    """Do work on the store, in the running service where there is one; prints and returns what it says."""
+    service = find(_folder(config, data))
+    if service is not None:
+        found: dict[str, Any] = service.call("POST", f"store/{job}", json=arguments, timeout=None).json()
+    else:
+        from service import store_jobs
+
+        with _store(config, data) as (registry, store):
+            if job in ("backup", "check"):
+                found = getattr(store_jobs, job)(store, **arguments)
+            else:
+                work = {"export": store_jobs.export, "import": store_jobs.import_}[job]
+                found = work(store, registry, **arguments)
+    as_json(found)
+    return found
 
 
 def _folder(config: Path | None, data: Path | None) -> Path:

@@ -1,0 +1,57 @@
+"""Work on the store as a whole, the same whether a command does it or the running service on its behalf."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from domain.errors import InputError
+from domain.points import PointRegistry
+from storage.tiers import TieredStore
+from storage.transfer import Form, export_store, import_store
+
+
+def backup(store: TieredStore, file: str) -> dict[str, Any]:
+    """Copy the embedded store into a new file while it is in use."""
+    from storage.duckdb_care import backup as copy
+
+    return {"file": file, "bytes": copy(_embedded(store), Path(file))}
+
+
+def check(store: TieredStore) -> dict[str, Any]:
+    """Read every row of the embedded store and make a sample of its rollups again."""
+    from storage.duckdb_care import check as look
+
+    return asdict(look(_embedded(store)))
+
+
+def export(
+    store: TieredStore,
+    registry: PointRegistry,
+    folder: str,
+    start: int,
+    end: int,
+    form: str,
+    pattern: str = "",
+) -> dict[str, Any]:
+    """Write readings and rollups into a folder of files; goes on where an earlier run was interrupted."""
+    if form not in list(Form):
+        raise InputError(f"--form {form}: write one of {', '.join(Form)}")
+    points = registry.match(pattern) if pattern else None
+    if points is not None and len(points) == 0:
+        raise InputError(f"no point matches {pattern!r}")
+    return export_store(store, registry, Path(folder), start, end, Form(form), points).as_dict()
+
+
+def import_(store: TieredStore, registry: PointRegistry, folder: str) -> dict[str, Any]:
+    """Take an exported folder over."""
+    return import_store(store, registry, Path(folder)).as_dict()
+
+
+def _embedded(store: TieredStore) -> Any:
+    from storage.duckdb_store import DuckDBStore
+
+    if not isinstance(store, DuckDBStore):
+        raise InputError("only the embedded store has backups and checks of its own; use InfluxDB's tools")
+    return store
