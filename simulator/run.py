@@ -43,5 +43,7 @@ async def _run(site: Site, options: Options, seconds: float | None, joined: Join
         if joined is not None:
             await stack.enter_async_context(joined(simulation))
         print(orjson.dumps(simulation.where()).decode(), flush=True)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
+        stopped = asyncio.create_task(stop.wait())
+        # whatever of the simulation ends by itself has failed, and says so when its context is left
+        await asyncio.wait({stopped, *simulation.tasks}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()

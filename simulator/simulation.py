@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import structlog
 import uvicorn
 
 from domain.batch import now_ms
-from domain.errors import InputError
+from domain.errors import InputError, SourceError
 from domain.site import Site
 from simulator.bms import Bms
 from simulator.broker import EmbeddedBroker
@@ -106,7 +106,7 @@ class Simulation:
         self.snmp: SnmpAgents | None = None
         self.broker: EmbeddedBroker | None = None
         self.control_port: int | None = None
-        self._listener: socket.socket | None = None
+        self.tasks: list[asyncio.Task[None]] = []
         self.late_steps = 0
         self._also: dict[str, Callable[[], dict[str, int]]] = {}
 
@@ -116,30 +116,47 @@ class Simulation:
 
     @contextlib.asynccontextmanager
     async def endpoints(self) -> AsyncIterator[None]:
-        """Open the endpoints and run the factory for as long as the context is open."""
-        async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        """Open the endpoints and run the factory for as long as the context is open.
+
+        Raises
+        ------
+        SourceError
+            If a port is taken, or the broker does not start.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            work: list[Coroutine[Any, Any, None]] = []
             if self.mqtt_port is not None:
                 if self.options.broker != "none":
                     self.broker = EmbeddedBroker(self.mqtt_port, self.options.broker)
                     await stack.enter_async_context(self.broker)
                 self.dsx = DsxPublisher(self.bms, "127.0.0.1", self.mqtt_port, self.options.cadence_s)
-            background = []
-            if self.dsx is not None:
-                background.append(tasks.create_task(self.dsx.mqtt.run()))
+                work.append(self.dsx.mqtt.run())
             if self.options.snmp_base_port is not None:
                 self.snmp = SnmpAgents(self.factory, self.bms.meters)
                 await self.snmp.open("127.0.0.1", self.options.snmp_base_port)
                 stack.callback(self.snmp.close)
             if self.options.control_port is not None:
-                self._listener = socket.create_server(("127.0.0.1", self.options.control_port))
-                self.control_port = int(self._listener.getsockname()[1])
-                background.append(tasks.create_task(self._serve_control()))
-            background.append(tasks.create_task(self._run()))
-            try:
-                yield
-            finally:
-                for task in background:
-                    task.cancel()
+                work.append(self._serve_control(self._listen(self.options.control_port)))
+            work.append(self._run())
+            self.tasks = [asyncio.create_task(each) for each in work]
+            stack.push_async_callback(self._end)
+            yield
+
+    async def _end(self) -> None:
+        """Cancel what runs, and raise what any of it failed with before."""
+        for task in self.tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self.tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    def _listen(self, port: int) -> socket.socket:
+        try:
+            listener = socket.create_server(("127.0.0.1", port))
+        except OSError as error:
+            raise SourceError(f"TCP port {port} for the control channel cannot be opened: {error}") from error
+        self.control_port = int(listener.getsockname()[1])
+        return listener
 
     def stats(self) -> dict[str, Any]:
         """Return what has been told so far."""
@@ -184,11 +201,10 @@ class Simulation:
             if self.dsx is not None and ticks % every == 0:
                 self.dsx.tell()
 
-    async def _serve_control(self) -> None:
+    async def _serve_control(self, listener: socket.socket) -> None:
         app = control_app(self.factory, self.stats)
         settings = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
-        assert self._listener is not None
-        with self._listener as listener:
+        with listener:
             await _ControlServer(settings).serve(sockets=[listener])
 
 

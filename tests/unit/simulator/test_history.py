@@ -29,7 +29,7 @@ def rows(laid, key):
 
 
 def test_history_ends_where_the_live_factory_goes_on(laid):
-    factory, registry, batch = laid
+    factory, _, batch = laid
     assert factory.time_ms == NOW
     assert batch.observed.max() == NOW
     live = small_factory(start=NOW - RECENT_MS)
@@ -98,7 +98,7 @@ def test_no_reading_is_laid_down_twice_and_none_is_missing(laid):
 
 
 def test_every_gpu_has_its_fields_in_the_last_minutes(laid):
-    factory, registry, batch = laid
+    _, registry, batch = laid
     told = set(batch.point[batch.observed >= NOW - RECENT_MS].tolist())
     for field in (
         "GpuPower",

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_jobs_of_one_partition_never_overlap(workload):
         by_slot.setdefault(job.first, []).append(job)
     assert len(by_slot) == 3
     for jobs in by_slot.values():
-        assert all(a.end <= b.start for a, b in zip(jobs, jobs[1:], strict=False))
+        assert all(a.end <= b.start for a, b in pairwise(jobs))
 
 
 def test_most_jobs_are_known_in_advance_and_some_surprise(workload):
