@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,12 +60,7 @@ def router(system: System, token: str) -> APIRouter:
 
     @routes.post("/store/{job}")
     def store_job(job: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        jobs: dict[str, Callable[..., dict[str, Any]]] = {
-            "backup": partial(store_jobs.backup, system.store),
-            "check": partial(store_jobs.check, system.store),
-            "export": partial(store_jobs.export, system.store, system.registry),
-            "import": partial(store_jobs.import_, system.store, system.registry),
-        }
+        jobs = store_jobs.jobs(system.store, system.registry)
         if job not in jobs:
             raise HTTPException(404, f"there is no job {job!r}")
         try:

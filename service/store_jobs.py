@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,16 @@ from domain.errors import InputError
 from domain.points import PointRegistry
 from storage.tiers import TieredStore
 from storage.transfer import Form, export_store, import_store
+
+
+def jobs(store: TieredStore, registry: PointRegistry) -> dict[str, Callable[..., dict[str, Any]]]:
+    """Return the jobs by name; each takes its arguments by name."""
+    return {
+        "backup": partial(backup, store),
+        "check": partial(check, store),
+        "export": partial(export, store, registry),
+        "import": partial(import_, store, registry),
+    }
 
 
 def backup(store: TieredStore, file: str) -> dict[str, Any]:

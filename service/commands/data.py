@@ -213,11 +213,7 @@ def _job(job: str, config: Path | None, data: Path | None, **arguments: Any) -> 
         from service import store_jobs
 
         with _store(config, data) as (registry, store):
-            if job in ("backup", "check"):
-                found = getattr(store_jobs, job)(store, **arguments)
-            else:
-                work = {"export": store_jobs.export, "import": store_jobs.import_}[job]
-                found = work(store, registry, **arguments)
+            found = store_jobs.jobs(store, registry)[job](**arguments)
     as_json(found)
     return found
 
