@@ -19,7 +19,8 @@ from alerts.notify.message import Notice, Notification, Notifier
 from domain.alert import Alert
 from domain.errors import NotificationError
 from domain.site import Site
-from storage.records import Delivery, DeliveryStatus, Records
+from storage.alert_records import Delivery, DeliveryStatus
+from storage.records import Records
 
 log = structlog.get_logger(__name__)
 
@@ -89,16 +90,9 @@ class Dispatcher:
             await self._finish(orphans, DeliveryStatus.FAILED, 0, "its channel is not configured any more")
 
     async def _deliver_channel(self, channel: str, waiting: Sequence[Due]) -> None:
-        newest = {
-            delivery.alert_id: delivery.id for delivery, _ in waiting
-        }  # oldest first: the last one stays
-        overtaken = [d.id for d, _ in waiting if newest[d.alert_id] != d.id]
-        if overtaken:
-            await self._finish(overtaken, DeliveryStatus.SUPERSEDED, 0, "a later event was told instead")
         by_subject: dict[tuple[str, str], list[Due]] = defaultdict(list)
         for delivery, alert in waiting:
-            if newest[delivery.alert_id] == delivery.id:
-                by_subject[alert.condition.rule, delivery.event.value].append((delivery, alert))
+            by_subject[alert.condition.rule, delivery.event.value].append((delivery, alert))
         for together in by_subject.values():
             await self._send(channel, together)
 

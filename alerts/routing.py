@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from alerts.settings import AlertSettings, Route
 from domain.alert import Alert, AlertState, Severity
 from domain.topology import Topology
-from storage.records import Event, Silence, Told
+from storage.alert_records import Event, Silence, Told
 
 Wanted = tuple[int, Event, str, int]
 """Alert id, event, channel, and not before when (UTC ms)."""

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from domain.alert import Alert, Severity
 from domain.units import shown
-from storage.records import Event
+from storage.alert_records import Event
 
 MOST_LISTED = 50
 """A message lists this many alerts and counts the rest."""

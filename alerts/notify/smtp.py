@@ -13,7 +13,7 @@ from alerts.notify.message import Notification, body, subject
 from alerts.settings import Smtp, secret
 from domain.alert import Severity
 from domain.errors import NotificationError
-from storage.records import Event
+from storage.alert_records import Event
 
 
 class SmtpNotifier:

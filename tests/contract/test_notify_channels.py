@@ -6,7 +6,7 @@ import math
 import pytest
 
 from domain.errors import NotificationError
-from storage.records import Event
+from storage.alert_records import Event
 from tests.contract.notify_receivers import HookReceiver, MailReceiver, channel, notification
 
 

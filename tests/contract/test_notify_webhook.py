@@ -14,7 +14,7 @@ import pytest
 from alerts.notify.message import payload
 from alerts.notify.webhook import signature
 from domain.errors import ConfigurationError, NotificationError
-from storage.records import Event
+from storage.alert_records import Event
 from tests.contract.notify_receivers import HookReceiver, channel, notification
 
 SCHEMA = json.loads(

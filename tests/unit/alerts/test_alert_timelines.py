@@ -5,7 +5,7 @@ import pytest
 from domain.alert import AlertState
 from domain.errors import InputError
 from domain.points import Quality
-from storage.records import DeliveryStatus
+from storage.alert_records import DeliveryStatus
 
 LEAK = {
     "name": "leak",
@@ -348,3 +348,15 @@ def test_a_channel_with_a_fault_of_its_own_is_tried_again_later_and_stops_nothin
     del plant.outboxes["hook"].send
     plant.at(61).step()
     assert plant.outboxes["hook"].take() == [("opened", "leak/R001")]
+
+
+def test_an_alert_that_came_and_went_while_its_page_waited_for_company_is_told_to_nobody(lab):
+    routes = [{"severities": ["critical"], "channels": ["mail"], "group_wait": "30 s"}]
+    plant, sensors = leak_lab(lab, routes=routes)
+    plant.read(sensors[0], 1)
+    assert plant.step() == []
+    plant.at(10).read(sensors[0], 0)
+    assert plant.step() == []
+    assert plant.at(60).step() == []
+    (alert,) = plant.records.alert_history()
+    assert alert.state is AlertState.CLEARED

@@ -9,7 +9,8 @@ import pytest
 from domain.alert import AlertState, Condition, Severity
 from domain.errors import InputError
 from domain.forecast import QUANTILES, Forecast
-from storage.records import DeliveryStatus, Event, Records, Told
+from storage.alert_records import DeliveryStatus, Event, Told
+from storage.records import Records
 
 NOW = 1_790_000_000_000
 
@@ -207,7 +208,11 @@ def test_whoever_was_told_that_it_opened_is_told_that_it_cleared(records):
     records.queue_deliveries([(told.id, Event.OPENED, "mail", NOW)], NOW)
     records.clear_alerts([told.id, untold.id], NOW + 5)
     due = [(d.alert_id, d.event, d.channel) for d, _ in records.due_deliveries(NOW + 5)]
-    assert due == [(told.id, Event.OPENED, "mail"), (told.id, Event.CLEARED, "mail")]
+    assert due == [(told.id, Event.CLEARED, "mail")]
+    assert [d.status for d in records.deliveries(told.id)] == [
+        DeliveryStatus.SUPERSEDED,
+        DeliveryStatus.PENDING,
+    ]
 
 
 def test_a_worse_severity_is_queued_again_and_remembered_as_told(records):

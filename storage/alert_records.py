@@ -1,0 +1,469 @@
+"""Alerts and what became of them, what was told to whom, what is still to be told, and silences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.engine import Row
+
+from domain.alert import Alert, AlertState, Condition, Severity
+from domain.batch import now_ms
+from domain.errors import InputError
+from storage import record_tables as t
+from storage.database import Database, inserted
+
+ACTIVE = (AlertState.OPEN.value, AlertState.ACKNOWLEDGED.value)
+
+
+class Event(StrEnum):
+    """What there is to tell about an alert."""
+
+    OPENED = "opened"
+    WORSENED = "worsened"
+    ESCALATED = "escalated"
+    CLEARED = "cleared"
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery stands. Superseded: a later event of the same alert was told instead."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step in an alert's life; `at` is UTC ms, `who` is empty where nobody but the rule did it."""
+
+    at: int
+    state: AlertState
+    severity: Severity
+    who: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event of one alert that one channel is to tell, or has told."""
+
+    id: int
+    alert_id: int
+    event: Event
+    channel: str
+    status: DeliveryStatus
+    created: int
+    not_before: int
+    attempts: int
+    finished: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What of an alert was queued or told: its events, and the worst severity that was told."""
+
+    events: frozenset[Event]
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Alerts of matching rule and object page nobody from `start` to before `end` (UTC ms); they are shown still.
+
+    `rule` and `object_id` may be globs; ``*`` matches everything.
+    """
+
+    id: int
+    rule: str
+    object_id: str
+    start: int
+    end: int
+    who: str
+    note: str
+
+    def covers(self, condition: Condition, now: int) -> bool:
+        """Return whether an alert on `condition` is silenced at `now`."""
+        return (
+            self.start <= now < self.end
+            and fnmatchcase(condition.rule, self.rule)
+            and fnmatchcase(condition.object_id, self.object_id)
+        )
+
+
+class AlertRecords(Database):
+    """Alerts, deliveries and silences. Calls block: on the event loop use ``asyncio.to_thread``."""
+
+    def open_alerts(self, conditions: Sequence[Condition], now: int) -> list[Alert]:
+        """Open one alert per condition, in one transaction, and return them in the same order.
+
+        Raises
+        ------
+        InputError
+            If an alert of the same rule and object is active already.
+        """
+        opened = []
+        with self.writing() as db:
+            for condition in conditions:
+                fields = _condition_fields(condition) | {
+                    "rule": condition.rule,
+                    "object_id": condition.object_id,
+                    "state": AlertState.OPEN.value,
+                    "opened": now,
+                    "updated": now,
+                }
+                number = inserted(db, t.alerts, fields)
+                opened.append(Alert(number, condition, AlertState.OPEN, now, now))
+                _log(db, number, now, AlertState.OPEN, condition.severity)
+        return opened
+
+    def update_alerts(self, updates: Sequence[tuple[int, Condition]], now: int) -> None:
+        """Refresh the figures, the sentence and the severity of active alerts, in one transaction."""
+        with self.writing() as db:
+            for alert_id, condition in updates:
+                row = _alert_row(db, alert_id)
+                db.execute(
+                    update(t.alerts)
+                    .where(t.alerts.c.id == alert_id)
+                    .values(**_condition_fields(condition), updated=now)
+                )
+                if row.severity != condition.severity.value:
+                    _log(db, alert_id, now, AlertState(row.state), condition.severity)
+
+    def acknowledge_alert(self, alert_id: int, who: str, note: str, now: int) -> Alert:
+        """Note that somebody has taken an alert, and return it as it is now.
+
+        Acknowledging again replaces who and note. Both are kept in the alert's transitions.
+
+        Raises
+        ------
+        InputError
+            If there is no such alert, or it is cleared already.
+        """
+        with self.writing() as db:
+            row = _alert_row(db, alert_id)
+            if row.state == AlertState.CLEARED.value:
+                raise InputError(f"alert {alert_id} is cleared already; there is nothing left to acknowledge")
+            db.execute(
+                update(t.alerts)
+                .where(t.alerts.c.id == alert_id)
+                .values(
+                    state=AlertState.ACKNOWLEDGED.value,
+                    acknowledged_at=now,
+                    acknowledged_by=who,
+                    note=note,
+                    updated=now,
+                )
+            )
+            _log(db, alert_id, now, AlertState.ACKNOWLEDGED, Severity(row.severity), who, note)
+            return _alert(_alert_row(db, alert_id))
+
+    def clear_alerts(self, alert_ids: Sequence[int], now: int, who: str = "", note: str = "") -> list[Alert]:
+        """Clear active alerts and return them; those cleared already are left alone.
+
+        In the same transaction it queues the news for every channel that was, or is to be, told of the alert.
+        """
+        cleared = []
+        with self.writing() as db:
+            for alert_id in alert_ids:
+                row = _alert_row(db, alert_id)
+                if row.state == AlertState.CLEARED.value:
+                    continue
+                db.execute(
+                    update(t.alerts)
+                    .where(t.alerts.c.id == alert_id)
+                    .values(state=AlertState.CLEARED.value, cleared_at=now, updated=now)
+                )
+                _log(db, alert_id, now, AlertState.CLEARED, Severity(row.severity), who, note)
+                _queue_cleared(db, alert_id, row.severity, now)
+                cleared.append(_alert(_alert_row(db, alert_id)))
+        return cleared
+
+    def active_alerts(self) -> list[Alert]:
+        """Return all open and acknowledged alerts, newest first."""
+        query = select(t.alerts).where(t.alerts.c.state.in_(ACTIVE))
+        with self.reading() as db:
+            return [
+                _alert(row) for row in db.execute(query.order_by(t.alerts.c.opened.desc(), t.alerts.c.id))
+            ]
+
+    def alert(self, alert_id: int) -> Alert:
+        """Return one alert.
+
+        Raises
+        ------
+        InputError
+            If there is none of that number.
+        """
+        with self.reading() as db:
+            return _alert(_alert_row(db, alert_id))
+
+    def alert_history(
+        self,
+        start: int = 0,
+        end: int | None = None,
+        object_id: str | None = None,
+        rule: str | None = None,
+        limit: int = 1000,
+    ) -> list[Alert]:
+        """Return alerts in any state that were opened in [start, end), newest first, `limit` at most."""
+        query = select(t.alerts).where(t.alerts.c.opened >= start)
+        if end is not None:
+            query = query.where(t.alerts.c.opened < end)
+        if object_id is not None:
+            query = query.where(t.alerts.c.object_id == object_id)
+        if rule is not None:
+            query = query.where(t.alerts.c.rule == rule)
+        query = query.order_by(t.alerts.c.opened.desc(), t.alerts.c.id.desc()).limit(limit)
+        with self.reading() as db:
+            return [_alert(row) for row in db.execute(query)]
+
+    def transitions(self, alert_id: int) -> list[Transition]:
+        """Return the steps of one alert's life, oldest first."""
+        query = select(t.transitions).where(t.transitions.c.alert_id == alert_id).order_by(t.transitions.c.id)
+        with self.reading() as db:
+            return [
+                Transition(row.at, AlertState(row.state), Severity(row.severity), row.who, row.note)
+                for row in db.execute(query)
+            ]
+
+    # --- deliveries: what is still to be told outlives a restart -----------------------------------------------
+
+    def queue_deliveries(self, wanted: Iterable[tuple[int, Event, str, int]], now: int) -> int:
+        """Queue (alert id, event, channel, not before), in one transaction; return how many were new.
+
+        An event of an alert is told once per channel: what was queued before changes nothing. ``WORSENED``
+        may come more than once: it is queued again once it was told. What of the alert still waits on the
+        channel is superseded.
+        """
+        added = 0
+        d = t.deliveries
+        with self.writing() as db:
+            for alert_id, what, channel, not_before in wanted:
+                same = (d.c.alert_id == alert_id) & (d.c.event == what.value) & (d.c.channel == channel)
+                known = db.execute(select(d.c.id, d.c.status).where(same)).first()
+                fields = {
+                    "severity": _alert_row(db, alert_id).severity,
+                    "status": DeliveryStatus.PENDING.value,
+                    "created": now,
+                    "not_before": not_before,
+                }
+                if known is None or what is Event.WORSENED:
+                    _supersede(db, alert_id, channel, now)
+                if known is None:
+                    db.execute(
+                        insert(d).values(alert_id=alert_id, event=what.value, channel=channel, **fields)
+                    )
+                    added += 1
+                elif what is Event.WORSENED:
+                    db.execute(update(d).where(d.c.id == known.id).values(**fields))
+                    added += known.status != DeliveryStatus.PENDING.value
+        return added
+
+    def due_deliveries(self, now: int) -> list[tuple[Delivery, Alert]]:
+        """Return what is pending and due, oldest first, each with its alert as it is now."""
+        d = t.deliveries
+        query = (
+            select(d)
+            .where(d.c.status == DeliveryStatus.PENDING.value, d.c.not_before <= now)
+            .order_by(d.c.id)
+        )
+        with self.reading() as db:
+            due = [_delivery(row) for row in db.execute(query)]
+            ids = {delivery.alert_id for delivery in due}
+            found = {
+                row.id: _alert(row) for row in db.execute(select(t.alerts).where(t.alerts.c.id.in_(ids)))
+            }
+        return [(delivery, found[delivery.alert_id]) for delivery in due]
+
+    def finish_deliveries(
+        self, ids: Sequence[int], status: DeliveryStatus, now: int, attempts: int = 0, detail: str = ""
+    ) -> None:
+        """Note that deliveries were made, failed for good, or were superseded."""
+        self._settle(ids, attempts, detail, {"status": status.value, "finished": now})
+
+    def postpone_deliveries(self, ids: Sequence[int], not_before: int, attempts: int, detail: str) -> None:
+        """Note that deliveries failed for now and are to be tried again at `not_before`."""
+        self._settle(ids, attempts, detail, {"not_before": not_before})
+
+    def deliveries(self, alert_id: int) -> list[Delivery]:
+        """Return what was told, or is to be told, about one alert, oldest first."""
+        query = select(t.deliveries).where(t.deliveries.c.alert_id == alert_id).order_by(t.deliveries.c.id)
+        with self.reading() as db:
+            return [_delivery(row) for row in db.execute(query)]
+
+    def told(self) -> dict[int, Told]:
+        """Return by active alert what was queued or told already, on any channel; alerts never told are left out."""
+        d = t.deliveries
+        query = (
+            select(d.c.alert_id, d.c.event, d.c.severity)
+            .join(t.alerts, t.alerts.c.id == d.c.alert_id)
+            .where(t.alerts.c.state.in_(ACTIVE))
+            .distinct()
+        )
+        found: dict[int, Told] = {}
+        with self.reading() as db:
+            for row in db.execute(query):
+                before = found.get(row.alert_id, Told(frozenset(), Severity.INFO))
+                severity = max(before.severity, Severity(row.severity), key=lambda s: s.rank)
+                found[row.alert_id] = Told(before.events | {Event(row.event)}, severity)
+        return found
+
+    def _settle(self, ids: Sequence[int], attempts: int, detail: str, fields: dict[str, Any]) -> None:
+        d = t.deliveries
+        change = (
+            update(d).where(d.c.id.in_(ids)).values(**fields, attempts=d.c.attempts + attempts, detail=detail)
+        )
+        with self.writing() as db:
+            db.execute(change)
+
+    # --- silences -------------------------------------------------------------------------------------------
+
+    def add_silence(
+        self, rule: str, object_id: str, start: int, end: int, who: str, note: str = ""
+    ) -> Silence:
+        """Silence alerts of a rule and an object (globs allowed) from `start` to before `end`.
+
+        Raises
+        ------
+        InputError
+            If `end` does not come after `start`.
+        """
+        if end <= start:
+            raise InputError("a silence must end after it starts")
+        fields = {"rule": rule, "object_id": object_id, "start": start, "end": end, "who": who, "note": note}
+        with self.writing() as db:
+            number = inserted(db, t.silences, fields | {"created": now_ms()})
+        return Silence(number, rule, object_id, start, end, who, note)
+
+    def end_silence(self, silence_id: int, now: int) -> None:
+        """End a silence now; one that has not begun never will."""
+        s = t.silences
+        with self.writing() as db:
+            db.execute(update(s).where(s.c.id == silence_id, s.c.end > now).values(end=now))
+
+    def silences(self, now: int) -> list[Silence]:
+        """Return the silences that hold at `now` or will later."""
+        s = t.silences
+        query = select(s).where(s.c.end > now).order_by(s.c.start, s.c.id)
+        with self.reading() as db:
+            return [
+                Silence(row.id, row.rule, row.object_id, row.start, row.end, row.who, row.note)
+                for row in db.execute(query)
+            ]
+
+
+def _log(
+    db: Connection,
+    alert_id: int,
+    at: int,
+    state: AlertState,
+    severity: Severity,
+    who: str = "",
+    note: str = "",
+) -> None:
+    db.execute(
+        insert(t.transitions).values(
+            alert_id=alert_id, at=at, state=state.value, severity=severity.value, who=who, note=note
+        )
+    )
+
+
+def _queue_cleared(db: Connection, alert_id: int, severity: str, now: int) -> None:
+    """Queue the news for every channel that was told of the alert, or to which telling it is due."""
+    d = t.deliveries
+    waits = (d.c.status == DeliveryStatus.PENDING.value) & (d.c.attempts == 0) & (d.c.not_before > now)
+    told = select(d.c.channel).where(
+        d.c.alert_id == alert_id, d.c.status != DeliveryStatus.FAILED.value, ~waits
+    )
+    channels = db.scalars(told.distinct()).all()
+    _supersede(db, alert_id, None, now)
+    for channel in channels:
+        db.execute(
+            insert(d).values(
+                alert_id=alert_id,
+                event=Event.CLEARED.value,
+                severity=severity,
+                channel=channel,
+                status=DeliveryStatus.PENDING.value,
+                created=now,
+                not_before=now,
+            )
+        )
+
+
+def _supersede(db: Connection, alert_id: int, channel: str | None, now: int) -> None:
+    """Give up what of an alert still waits, on one channel or on all: something newer is to be told."""
+    d = t.deliveries
+    waiting = (d.c.alert_id == alert_id) & (d.c.status == DeliveryStatus.PENDING.value)
+    if channel is not None:
+        waiting &= d.c.channel == channel
+    db.execute(update(d).where(waiting).values(status=DeliveryStatus.SUPERSEDED.value, finished=now))
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _condition_fields(condition: Condition) -> dict[str, Any]:
+    return {
+        "severity": condition.severity.value,
+        "summary": condition.summary,
+        "value": _number(condition.value),
+        "limit": _number(condition.limit),
+        "unit": condition.unit,
+        "observed": int(condition.observed),
+    }
+
+
+def _alert_row(db: Connection, alert_id: int) -> Row[Any]:
+    row = db.execute(select(t.alerts).where(t.alerts.c.id == alert_id)).first()
+    if row is None:
+        raise InputError(f"there is no alert {alert_id}")
+    return row
+
+
+def _alert(row: Row[Any]) -> Alert:
+    condition = Condition(
+        row.rule,
+        row.object_id,
+        Severity(row.severity),
+        row.summary,
+        math.nan if row.value is None else row.value,
+        math.nan if row.limit is None else row.limit,
+        row.unit,
+        row.observed,
+    )
+    return Alert(
+        row.id,
+        condition,
+        AlertState(row.state),
+        row.opened,
+        row.updated,
+        row.acknowledged_at,
+        row.acknowledged_by,
+        row.note,
+        row.cleared_at,
+    )
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(
+        row.id,
+        row.alert_id,
+        Event(row.event),
+        row.channel,
+        DeliveryStatus(row.status),
+        row.created,
+        row.not_before,
+        row.attempts,
+        row.finished,
+        row.detail,
+    )

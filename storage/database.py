@@ -1,0 +1,118 @@
+"""The records' database: SQLite by default, any SQLAlchemy URL such as PostgreSQL's beyond one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+
+from domain.errors import InputError, StorageError, StoreUnavailable
+from storage import record_tables as t
+
+
+class Database:
+    """Transactions on the records' tables, which it makes where they are absent. Safe from several threads.
+
+    Raises
+    ------
+    InputError
+        If the URL cannot be used, or the records were made by another version of the tables.
+    StoreUnavailable
+        If the database cannot be reached.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._writer = self.engine.execution_options(hallwatch_writes=True)
+        with self.writing() as db:
+            t.metadata.create_all(db)
+            found = db.scalar(select(t.schema.c.version))
+            if found is None:
+                db.execute(insert(t.schema).values(version=t.SCHEMA_VERSION))
+            elif found != t.SCHEMA_VERSION:
+                raise InputError(
+                    f"the records at {self.engine.url!r} have schema version {found}, this Hallwatch "
+                    f"uses {t.SCHEMA_VERSION}: install the release that wrote them, or point at other records"
+                )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Open a transaction that writes; it is committed at the end, or not at all."""
+        with _translated(), self._writer.begin() as db:
+            yield db
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that only reads."""
+        with _translated(), self.engine.connect() as db:
+            yield db
+
+
+def inserted(db: Connection, table: Any, fields: dict[str, Any]) -> int:
+    """Insert a row and return its key."""
+    key = db.execute(insert(table).values(**fields)).inserted_primary_key
+    if key is None:  # both databases tell it; the type checker cannot know
+        raise StorageError(f"no key came back for a new row of {table.name}")
+    return int(key[0])
+
+
+def _engine(url: str) -> Engine:
+    try:
+        address = make_url(url)
+        if address.get_backend_name() != "sqlite":
+            return create_engine(address, pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise InputError(
+            f"records URL {url!r} cannot be used ({error}); write one such as sqlite:///data/records.sqlite"
+        ) from error
+    if address.database in (None, "", ":memory:"):
+        raise InputError("records in memory are lost at the end and not shared by threads; name a file")
+    try:
+        Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"no folder can be made for the records at {address.database} ({error.strerror})"
+        ) from error
+    engine = create_engine(address)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        # The driver's own implicit BEGIN comes too late for IMMEDIATE; ours is below.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "busy_timeout=15000", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A transaction that reads first and writes then would fail at once when another wrote between.
+        writes = connection.get_execution_options().get("hallwatch_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise InputError(f"the records hold this already: {error.orig}") from error
+    except DBAPIError as error:
+        kind = StoreUnavailable if error.connection_invalidated or _busy(error) else StorageError
+        raise kind(f"records: {error.orig}") from error
+
+
+def _busy(error: DBAPIError) -> bool:
+    text = str(error.orig)
+    return any(
+        part in text for part in ("locked", "unable to open", "connection", "refused", "could not translate")
+    )
