@@ -167,7 +167,11 @@ class Connection:
             self._note(f"{type(error).__name__}: {error}")
             return False
         self._client = client
-        self._serve(client, answered)
+        try:
+            self._serve(client, answered)
+        except Exception as error:  # whatever paho or a callback raises: this thread must go on
+            log.exception("connection failed", broker=self._settings.url)
+            self._note(f"{type(error).__name__}: {error}")
         self._client = None
         if self.state.connected:
             self.state.connected = False
