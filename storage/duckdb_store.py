@@ -20,13 +20,13 @@ import pyarrow as pa
 
 from domain.batch import Batch, now_ms
 from domain.errors import StorageError, StoreUnavailable
-from domain.points import IntArray, Point
+from domain.points import IntArray, Point, TimeArray, ValueArray
 from storage.duckdb_tables import PartitionedTable, points_condition
 from storage.latest import LatestValues, points_are_unique
 from storage.points_json import point_from_json, point_to_json
 from storage.settings import DAY, HOUR, MINUTE, StorageSettings
 from storage.steps import Steps, ceil_to, floor_to
-from storage.telemetry import StoreHealth, WriteReport
+from storage.telemetry import Aggregate, StoreHealth, WriteReport
 from storage.tiers import TIERS, Late, TieredStore
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,15 @@ STEP = {
     "held": "INTEGER",
     "count": "INTEGER",
 }
+CELL = {
+    Aggregate.MIN: ("minimum", "min(minimum)"),
+    Aggregate.MAX: ("maximum", "max(maximum)"),
+    Aggregate.LAST: ("last", "arg_max(last, start)"),
+    Aggregate.COUNT: ("nullif(count, 0)::DOUBLE", "nullif(sum(count), 0)::DOUBLE"),
+    Aggregate.MEAN: ("mean", "sum(mean * count) / nullif(sum(count) FILTER (mean IS NOT NULL), 0)"),
+    Aggregate.TIME_WEIGHTED: ("weighted", "sum(weighted * held) / nullif(sum(held), 0)"),
+}
+"""How a cell is made of one row of a tier, and of several; the same as `storage.steps.combine`."""
 SPANS = {"minute": DAY, "quarter": 5 * DAY, "hour": 30 * DAY}
 """Time in one partition of each tier, ms."""
 RAW_SPAN = 6 * HOUR
@@ -318,6 +327,49 @@ class DuckDBStore(TieredStore):
             return Steps(**{c: np.ma.filled(found[c], np.nan) for c in STEP})
 
         return self._read(ask)
+
+    def _tier_cells(
+        self, name: str, points: IntArray, start: int, end: int, step: int, how: Aggregate
+    ) -> tuple[IntArray, TimeArray, ValueArray]:
+        def ask(con: duckdb.DuckDBPyConnection) -> tuple[IntArray, TimeArray, ValueArray]:
+            found = con.execute(self._cells_sql(con, name, points, start, end, step, how)).fetchnumpy()
+            point, cell = np.asarray(found["point"]), np.asarray(found["cell"])
+            return point, cell, np.ma.filled(found["value"], np.nan)
+
+        return self._read(ask)
+
+    def _tier_total(
+        self, name: str, points: IntArray, start: int, end: int, step: int
+    ) -> tuple[TimeArray, ValueArray]:
+        def ask(con: duckdb.DuckDBPyConnection) -> tuple[TimeArray, ValueArray]:
+            cells = self._cells_sql(con, name, points, start, end, step, Aggregate.TIME_WEIGHTED)
+            found = con.execute(
+                f"SELECT cell, sum(value) AS value FROM ({cells}) GROUP BY cell HAVING count(value) = {len(points)}"
+            ).fetchnumpy()
+            return np.asarray(found["cell"]), np.ma.filled(found["value"], np.nan)
+
+        return self._read(ask)
+
+    def _cells_sql(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        name: str,
+        points: IntArray,
+        start: int,
+        end: int,
+        step: int,
+        how: Aggregate,
+    ) -> str:
+        """Return SQL for point, cell and value; only the columns that the aggregate needs are read."""
+        one, several = CELL[how]
+        where = points_condition(con, points, self._points)
+        if step == TIERS[name]:
+            return self._tiers[name].select(f"point, start AS cell, {one} AS value", start, end, where)
+        needs = "point, start, " + ", ".join(c for c in STEP if c in several and c not in {"point", "start"})
+        rows = self._tiers[name].select(needs, start, end, where)
+        return (
+            f"SELECT point, start // {step} * {step} AS cell, {several} AS value FROM ({rows}) GROUP BY 1, 2"
+        )
 
     # --- upkeep ----------------------------------------------------------------------------------------------
 

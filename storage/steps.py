@@ -198,16 +198,26 @@ def to_grid(steps: Steps, points: IntArray, start: int, end: int, step: int, how
     points = np.asarray(points, dtype=np.int32)
     first = floor_to(start, step)
     starts = np.arange(first, max(ceil_to(end, step), first), step, dtype=np.int64)
-    known, place = np.unique(points, return_inverse=True)
-    values = np.full((len(known), len(starts)), np.nan)
-    if len(steps) and len(known):
-        rows = np.minimum(np.searchsorted(known, steps.point), len(known) - 1)
-        columns = (steps.start - first) // step
-        fits = (known[rows] == steps.point) & (columns >= 0) & (columns < len(starts))
-        values[rows[fits], columns[fits]] = column(steps, how)[fits]
-    if not np.array_equal(known, points):
-        values = values[place]
-    return Grid(points, starts, step, values)
+    grid = Grid(points, starts, step, np.full((len(points), len(starts)), np.nan))
+    lay_out(grid, steps.point, steps.start, column(steps, how))
+    return grid
+
+
+def lay_out(grid: Grid, point: IntArray, start: TimeArray, value: ValueArray) -> None:
+    """Put values into the cells of a grid, in whatever order they come; what is beyond it is left out."""
+    if not len(point) or not grid.values.size:
+        return
+    known, place = np.unique(grid.point, return_inverse=True)
+    rows = np.minimum(np.searchsorted(known, point), len(known) - 1)
+    columns = (start - grid.start[0]) // grid.step
+    fits = (known[rows] == point) & (columns >= 0) & (columns < len(grid.start))
+    if np.array_equal(known, grid.point):
+        grid.values[rows[fits], columns[fits]] = value[fits]
+        return
+    values = np.full((len(known), len(grid.start)), np.nan)
+    values[rows[fits], columns[fits]] = value[fits]
+    filled = ~np.isnan(values[place])
+    grid.values[filled] = values[place][filled]
 
 
 def total_of(grid: Grid) -> Grid:

@@ -14,9 +14,20 @@ import numpy as np
 
 from domain.batch import Batch
 from domain.errors import InputError
-from domain.points import IntArray
+from domain.points import IntArray, TimeArray, ValueArray
 from storage.settings import DAY, HOUR, MINUTE, QUARTER
-from storage.steps import Steps, ceil_to, combine, floor_to, roll, to_grid, top_of, total_of
+from storage.steps import (
+    Steps,
+    ceil_to,
+    column,
+    combine,
+    floor_to,
+    lay_out,
+    roll,
+    to_grid,
+    top_of,
+    total_of,
+)
 from storage.telemetry import Aggregate, Grid, TelemetryStore
 
 TIERS: dict[str, int] = {"minute": MINUTE, "quarter": QUARTER, "hour": HOUR}
@@ -106,12 +117,51 @@ class TieredStore(TelemetryStore, ABC):
         """
         _check_range(start, end, step)
         points = np.asarray(points, np.int32)
-        steps = self._steps_of(points, floor_to(start, step), ceil_to(end, step), step, max_gap)
-        return to_grid(steps, points, start, end, step, how)
+        first, last = floor_to(start, step), ceil_to(end, step)
+        tier, split = self._whole_steps(first, last, step, max_gap)
+        rest = self._steps_of(points, split, last, step, max_gap) if split < last else Steps.empty()
+        grid = to_grid(rest, points, first, last, step, how)
+        if tier is not None and len(points):
+            lay_out(grid, *self._tier_cells(tier, np.unique(points), first, split, step, how))
+        return grid
 
     def total(self, points: IntArray, start: int, end: int, step: int, max_gap: int | None = None) -> Grid:
         """Return the sum of the points' time-weighted means; NaN in a step where one is missing."""
-        return total_of(self.aggregate(points, start, end, step, Aggregate.TIME_WEIGHTED, max_gap))
+        _check_range(start, end, step)
+        points = np.unique(np.asarray(points, np.int32))
+        first, last = floor_to(start, step), ceil_to(end, step)
+        tier, split = self._whole_steps(first, last, step, max_gap)
+        rest = self._steps_of(points, split, last, step, max_gap) if split < last else Steps.empty()
+        grid = total_of(to_grid(rest, points, first, last, step, Aggregate.TIME_WEIGHTED))
+        if tier is not None and len(points):
+            cells, sums = self._tier_total(tier, points, first, split, step)
+            grid.values[0, (cells - first) // step] = sums
+        return grid
+
+    def _whole_steps(self, start: int, end: int, step: int, max_gap: int | None) -> tuple[str | None, int]:
+        """Return the tier that serves steps of `step` on its own, and until when it does."""
+        serving = [name for name, s in TIERS.items() if step % s == 0]
+        if not serving or (max_gap is not None and max_gap != self.max_gap and start >= self._raw_from()):
+            return None, start
+        split = floor_to(min(self._rolled[serving[-1]], end), step)
+        return (serving[-1], split) if split > start else (None, start)
+
+    def _tier_cells(
+        self, name: str, points: IntArray, start: int, end: int, step: int, how: Aggregate
+    ) -> tuple[IntArray, TimeArray, ValueArray]:
+        """Return point, start and value of each step that a tier serves on its own, in any order."""
+        steps = self.read_tier(name, points, start, end)
+        steps = steps if step == TIERS[name] else combine(steps, step)
+        return steps.point, steps.start, column(steps, how)
+
+    def _tier_total(
+        self, name: str, points: IntArray, start: int, end: int, step: int
+    ) -> tuple[TimeArray, ValueArray]:
+        """Return start and sum of the time-weighted means of each step in which all the points have one."""
+        point, cell, value = self._tier_cells(name, points, start, end, step, Aggregate.TIME_WEIGHTED)
+        grid = to_grid(Steps.empty(), points, start, end, step, Aggregate.TIME_WEIGHTED)
+        lay_out(grid, point, cell, value)
+        return grid.start, total_of(grid).values[0]
 
     def top(self, points: IntArray, start: int, end: int, how: Aggregate, n: int) -> Batch:
         """Return the `n` points with the highest aggregate over [start, end), highest first."""

@@ -10,7 +10,7 @@ from storage.duckdb_store import DuckDBStore
 from storage.settings import DAY, HOUR, MINUTE, QUARTER, DuckDBSettings, Retention, StorageSettings
 from storage.steps import combine, roll
 from storage.telemetry import Aggregate
-from storage.tiers import TIERS
+from storage.tiers import TIERS, TieredStore
 
 HOUR0 = now_ms() // HOUR * HOUR
 START, END = HOUR0 - 2 * HOUR, HOUR0 + 2 * HOUR
@@ -181,3 +181,26 @@ def test_a_file_that_another_process_holds_is_told_so(tmp_path):
     (tmp_path / "broken.duckdb").write_bytes(b"this is no database" * 1000)
     with pytest.raises(StorageError, match=r"cannot be opened|one process"):
         DuckDBStore(tmp_path / "broken.duckdb")
+
+
+@pytest.mark.parametrize("how", Aggregate)
+@pytest.mark.parametrize("step", [MINUTE, 5 * MINUTE, QUARTER, HOUR, 2 * HOUR])
+def test_aggregates_made_by_sql_equal_those_made_of_whole_rows(tmp_path, how, step):
+    store = new_store(tmp_path)
+    rng = np.random.default_rng(3)
+    for point in range(3):
+        times = np.unique(rng.integers(START // 1000, END // 1000, 400)) * 1000
+        quality = rng.choice([1, 1, 1, 0], len(times))
+        store.write(Batch.of(np.full(len(times), point), times, rng.integers(-9, 9, len(times)), quality))
+    store.maintain(END + HOUR)
+    name = [n for n, s in TIERS.items() if step % s == 0][-1]
+    point, cell, value = store._tier_cells(name, POINTS, START, END, step, how)
+    order = np.lexsort((cell, point))
+    expected = TieredStore._tier_cells(store, name, POINTS, START, END, step, how)
+    assert point[order].tolist() == expected[0].tolist()
+    assert cell[order].tolist() == expected[1].tolist()
+    assert value[order] == pytest.approx(expected[2], nan_ok=True)
+    sums = store.total(POINTS, START, END, step).values[0]
+    parts = store.aggregate(POINTS, START, END, step, Aggregate.TIME_WEIGHTED).values
+    assert sums == pytest.approx(parts.sum(axis=0), nan_ok=True)
+    store.close()
