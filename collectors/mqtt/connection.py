@@ -181,7 +181,9 @@ class Connection:
         if answered and answered[0].is_failure:
             self._note(f"refused: {answered[0]}")
             return bool(answered[0].value == _UNSUPPORTED_VERSION)
-        # Some brokers that know no MQTT 5 hang up, others wait for ever.
+        if not answered and not self._stop.is_set():
+            # Some brokers that know no MQTT 5 hang up, others wait for ever; so does one that wants a certificate.
+            self._note("no answer to CONNECT (wrong protocol version, or a client certificate is wanted)")
         return not answered
 
     def _serve(self, client: BulkClient, answered: list[ReasonCode]) -> None:
