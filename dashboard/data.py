@@ -215,7 +215,7 @@ class ConsoleData:
             self._gpu_power_limit(row),
             paths,
             pod.cdus,
-            self._readings.listed([rack, *(s.id for s in taps), *self._readings.members(rack)]),
+            self._readings.listed([rack, *self._own_devices(rack), *self._readings.members(rack)]),
             tuple(a for a in self.active_alerts() if self.rack_of(a.condition.object_id) == rack),
         )
 
@@ -348,6 +348,11 @@ class ConsoleData:
             paths.append(tuple(PathStep(o, topology.objects[o].type, self._power(o)) for o in path))
         whole = [p for p in paths if p[0].type == "Feed"]
         return tuple(whole or paths)
+
+    def _own_devices(self, rack: str) -> list[str]:
+        """Return what serves this rack and no other: its taps and rack PDUs."""
+        topology = self.plant.topology()
+        return [o for o in topology.served_by(rack) if topology.serves(o) == [rack]]
 
     @staticmethod
     def _power_above(topology: Topology, object_id: str, seen: Sequence[str]) -> str:

@@ -187,7 +187,7 @@ def supply(nodes: list[SupplyState], now: int) -> Payload:
                         f"of {cells.quantity(s.limit, 'W', 3)}",
                     ],
                     battery,
-                    ["", ""] if s.kind == "Feed" else [s.status or cells.DASH, "" if s.status else "missing"],
+                    ["", ""] if s.kind == "Feed" else [s.status or cells.DASH, _ups_mark(s.status)],
                 ],
             }
         )
@@ -417,6 +417,13 @@ def _power(data: ConsoleData) -> Payload:
     return power_chart(series, data.limit_steps(now - 6 * 3_600_000, end), forecast, now, data.site.zone)
 
 
+def _ups_mark(status: str) -> str:
+    """Return the mark of a UPS's state, told in words that differ from maker to maker."""
+    if not status:
+        return "missing"
+    return "warning" if any(word in status.lower() for word in ("battery", "bypass", "none", "off")) else ""
+
+
 def _alert_counts(h: Header) -> str:
     told = [f"{n} {s.value}" for s, n in h.alerts.items() if n]
     return ", ".join(told)
@@ -446,7 +453,7 @@ def _source_row(row_id: str, name: str, text: str) -> Payload:
 
 def _ages_summary(h: Health) -> str:
     late = sum(h.now - a.newest > STALE_MS for a in h.ages)
-    return f"{len(h.ages)} sources of points, {late} told nothing in the last three minutes"
+    return f"{late} of {cells.thousands(len(h.ages))} told nothing in the last three minutes"
 
 
 def _pair(table: str, key: str, value: str) -> Payload:

@@ -28,6 +28,7 @@ class ObjectReadings:
         self._version = 0
         self._objects: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
         self._members: dict[str, set[str]] = defaultdict(set)
+        self._found: dict[tuple[str, str, frozenset[str]], list[int]] = {}
         self._sources_version = -1
         self._source_names: list[str] = []
         self._source_of: IntArray = np.array([], np.int32)
@@ -57,6 +58,7 @@ class ObjectReadings:
                 if point.associate:
                     self._members[point.associate].add(point.object_id)
         self._version = version
+        self._found.clear()
         self._token_rate = self._find_token_points()
 
     def token_points(self) -> IntArray:
@@ -74,22 +76,21 @@ class ObjectReadings:
 
     def _candidates(self, object_id: str, point_type: str, area: frozenset[str]) -> list[int]:
         self._refresh()
-        if object_id not in self._objects:
-            return []
-        found = [
-            i
-            for i in self._objects[object_id].get(point_type, ())
-            if not self._registry[i].setpoint and area <= set(self._registry[i].process_area)
-        ]
+        asked = (object_id, point_type, area)
+        if asked not in self._found:
+            self._found[asked] = self._search(*asked)
+        return self._found[asked]
+
+    def _search(self, object_id: str, point_type: str, area: frozenset[str]) -> list[int]:
+        points = self._objects.get(object_id, {}).get(point_type, set())
+        found = [(i, self._registry[i]) for i in points]
         # the plainest point is the object's own: a filter's or a phase's carries one word more
-        found.sort(
-            key=lambda i: (
-                bool(self._registry[i].phase),
-                len(self._registry[i].process_area),
-                self._registry[i].key,
-            )
+        ranked = sorted(
+            (bool(p.phase), len(p.process_area), p.key, i)
+            for i, p in found
+            if not p.setpoint and area <= set(p.process_area)
         )
-        return found
+        return [i for *_, i in ranked]
 
     def index(self, object_id: str, point_type: str, *area: str) -> int | None:
         """Return the plainest point of a type on an object that lies in all of `area`, or None."""
@@ -120,9 +121,10 @@ class ObjectReadings:
 
     def reading(self, index: int) -> Reading:
         """Return a point's newest reading."""
-        now = self.now(np.array([index], np.int32))
-        value = float(now.value[0])
-        return Reading(value, int(now.observed[0]), int(now.quality[0]), int(math.isnan(value)))
+        observed = int(self._latest.observed[index])
+        if observed == 0:
+            return MISSING
+        return Reading(float(self._latest.value[index]), observed, int(self._latest.quality[index]), 0)
 
     def now(self, points: IntArray) -> Now:
         """Return the newest readings of many points; an index below zero stands for a point that is not there."""

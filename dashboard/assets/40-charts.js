@@ -92,19 +92,19 @@
       p.fan ? inView(p.fan.quantiles[0], p.fan.time).concat(inView(p.fan.quantiles[4], p.fan.time)) : []);
     const bottom = shown.length ? Math.min(...shown) : 0;
     const top = shown.length ? Math.max(...shown) : 1;
-    const pad = Math.max(0.3, (top - bottom) * 0.08);
+    const pad = Math.max(0.02 * top, (top - bottom) * 0.08);
     draw('power-chart', traces, {
-      xaxis: axis({ type: 'date', range: [start, end], tickformat: '%H:%M\n%d %b', nticks: 9, anchor: 'y2' }),
+      xaxis: axis({ type: 'date', range: [start, end], tickformat: '%H:%M\n%d %b', nticks: 9, anchor: 'free', position: 0 }),
       yaxis: axis({ domain: [0.2, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' MW', nticks: 6 }),
       yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
-      margin: { l: 58, r: 10, t: 6, b: 42 },
+      margin: { l: 66, r: 10, t: 6, b: 42 },
       bargap: 0,
       shapes: [{ type: 'line', x0: p.now, x1: p.now, yref: 'paper', y0: 0, y1: 1, line: { color: '#55636f', width: 1, dash: 'dot' } }],
       annotations: [
         { x: 1, y: p.limit.length ? p.limit[p.limit.length - 1] : 0, xref: 'paper', xanchor: 'right', yanchor: 'bottom',
           showarrow: false, text: 'limit', font: { size: 12, color: '#ff7f63' } },
         { x: 0, y: 0.175, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'middle', showarrow: false,
-          text: 'risk of exceeding the limit', font: { size: 11, color: '#7d8a97' } },
+          text: p.fan ? 'risk of exceeding the limit' : '', font: { size: 11, color: '#7d8a97' } },
       ],
     });
   });

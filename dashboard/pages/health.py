@@ -9,22 +9,32 @@ from dashboard.components.panel import live_table, panel
 
 def layout() -> html.Div:
     """Return the page."""
+    collectors = live_table("health-sources", ["Collector", "Counters"], "Collectors")
+    ages = live_table("health-ages", ["Source", "Points", "Newest reading"], "Age by source")
     return html.Div(
         [
-            panel(
-                "Collectors",
-                live_table("health-sources", ["Collector", "Counters"], "Collectors"),
-                area="area-sources",
+            html.Div(
+                [
+                    panel("Collectors", collectors, area="area-sources"),
+                    panel(
+                        "Age by source",
+                        ages,
+                        area="area-ages",
+                        extra=html.Span(id="ages-summary", className="muted"),
+                    ),
+                ]
             ),
-            panel(
-                "Age of what they tell",
-                live_table("health-ages", ["Source", "Points", "Newest reading"], "Age by source"),
-                area="area-ages",
-                extra=html.Span(id="ages-summary", className="muted"),
+            html.Div(
+                [
+                    panel(
+                        "Ingest", live_table("health-counters", ["Counter", ""], "Ingest"), area="area-ingest"
+                    ),
+                    panel("Store", live_table("health-store", ["", ""], "Store"), area="area-store"),
+                    panel(
+                        "Forecast", live_table("health-forecast", ["", ""], "Forecast"), area="area-forecast"
+                    ),
+                ]
             ),
-            panel("Ingest", live_table("health-counters", ["Counter", ""], "Ingest"), area="area-ingest"),
-            panel("Store", live_table("health-store", ["", ""], "Store"), area="area-store"),
-            panel("Forecast", live_table("health-forecast", ["", ""], "Forecast"), area="area-forecast"),
         ],
         className="health",
     )

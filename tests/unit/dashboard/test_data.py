@@ -1,0 +1,200 @@
+"""What the console knows of a plant whose readings went through the real ingest into the real store."""
+
+import math
+
+import numpy as np
+import pytest
+
+from dashboard.data import _merge
+from domain.alert import Severity
+from domain.errors import InputError
+from domain.points import Point, Quality
+from storage.telemetry import Grid
+from tests.system.console_plant import condition, forecast_of
+
+MINUTE = 60_000
+
+
+def test_the_header_tells_the_sum_of_the_feeds_and_the_limit_in_force(hall):
+    hall.tick()
+    header = hall.data.header()
+    values = hall.plant.values(hall.now)
+    expected = sum(values[f"PowerMeter/ActivePower/FEED-{s}"] for s in "AB")
+    assert header.power.value == pytest.approx(expected)
+    assert header.power.observed == hall.now
+    assert header.limit == hall.site.limit
+    assert header.quarter_end.value == pytest.approx(expected * 1.005)
+
+
+def test_before_anything_is_measured_every_figure_is_missing_and_none_is_zero(hall):
+    header = hall.data.header()
+    assert math.isnan(header.power.value)
+    assert math.isnan(hall.data.work().rate.value)
+    assert np.isnan(hall.data.floor().power.value).all()
+    assert all(math.isnan(c.supply.value) and c.running is None for c in hall.data.cooling())
+    assert all(math.isnan(s.power.value) for s in hall.data.supply())
+    rack = hall.data.rack("R001")
+    assert math.isnan(rack.power.value)
+    assert np.isnan(rack.gpu_temperature.value).all()
+    assert len(hall.data.power_series().time) == 0
+
+
+def test_a_rack_without_a_reading_stays_missing_on_the_floor_and_its_neighbours_in_place(hall):
+    hall.plant.change = lambda values: values.pop("Rack/RackPower/R002") and None
+    hall.tick()
+    power = hall.data.floor().power.value
+    assert math.isnan(power[1])
+    assert power[0] == pytest.approx(hall.plant.values(hall.now)["Rack/RackPower/R001"])
+    assert power[2] == pytest.approx(hall.plant.values(hall.now)["Rack/RackPower/R003"])
+
+
+def test_the_hottest_gpu_counts_and_a_bad_reading_does_not(hall):
+    def hot(values):
+        values["GPU/GpuTemperature/nvml/R001-T05-G2"] = 91.0
+        values["GPU/GpuTemperature/nvml/R001-T06-G0"] = 250.0
+
+    hall.plant.change = hot
+    hall.plant.bad.add("GPU/GpuTemperature/nvml/R001-T06-G0")
+    hall.tick()
+    assert hall.data.floor().gpu_temperature.value[0] == 91.0
+
+
+def test_the_cooling_unit_that_failed_comes_first_and_its_pod_has_lost_its_spare(hall):
+    hall.plant.change = lambda values: values.update({"CDU/Status/P02-CDU1": 0})
+    hall.tick()
+    cdus = hall.data.cooling()
+    assert (cdus[0].id, cdus[0].running, cdus[0].status, cdus[0].redundancy) == (
+        "P02-CDU1",
+        False,
+        "Off",
+        "N",
+    )
+    assert {c.redundancy for c in cdus if c.pod == "P01"} == {"N+1"}
+
+
+def test_a_filter_or_a_setpoint_is_not_taken_for_the_loop_itself(hall):
+    def extra(tag, area, setpoint=False):
+        return Point(f"CDU/LiquidDifferentialPressure/{tag}", "CDU", "LiquidDifferentialPressure", "P01-CDU1",
+                     unit="Pa", process_area=area, setpoint=setpoint)  # fmt: skip
+
+    hall.registry.register(extra("a-filter", ("Secondary", "Filter1")))
+    hall.registry.register(extra("a-setpoint", ("Secondary",), setpoint=True))
+    hall.tick()
+    cdu = next(c for c in hall.data.cooling() if c.id == "P01-CDU1")
+    assert cdu.pressure.value == 82e3
+
+
+def test_feeds_come_before_ups_and_the_fullest_ups_first(hall):
+    hall.plant.change = lambda values: values.update({"UPS/ActivePower/UPS-B1": 2.3e6})
+    hall.tick()
+    assert [s.id for s in hall.data.supply()] == ["FEED-A", "FEED-B", "UPS-B1", "UPS-A1"]
+
+
+def test_tokens_per_joule_is_the_rate_over_the_sites_power(hall):
+    hall.tick()
+    work = hall.data.work()
+    assert work.efficiency.value == pytest.approx(work.rate.value / hall.data.header().power.value)
+    assert (work.gpus_seen, work.gpus_installed) == (1152, 1152)
+    hall.now += 10 * MINUTE
+    assert hall.data.work().gpus_seen == 0
+
+
+def test_a_rack_knows_both_paths_from_feed_to_tap(hall):
+    hall.tick()
+    rack = hall.data.rack("R009")
+    assert [[s.id for s in path] for path in rack.paths] == [
+        ["FEED-A", "UPS-A1", "P02-BUS-A", "R009-TAP-A", "R009"],
+        ["FEED-B", "UPS-B1", "P02-BUS-B", "R009-TAP-B", "R009"],
+    ]
+    assert sum(t.power.value for t in rack.taps) == pytest.approx(rack.power.value)
+    assert rack.cdus == ("P02-CDU1", "P02-CDU2")
+    assert hall.data.rack("R999") is None
+
+
+def test_a_racks_history_comes_from_the_store(hall):
+    for minute in range(30):
+        hall.tick(hall.now - minute * MINUTE)
+    lines = hall.data.rack_history("R001", "1h")
+    power = lines["RackPower"]
+    assert np.isfinite(power.value).sum() == 29  # the present step has only begun
+    before = hall.plant.values(hall.now - MINUTE)["Rack/RackPower/R001"]
+    assert power.value[-1] == pytest.approx(before)
+    assert hall.data.rack_history("R999", "1h") == {}
+
+
+def test_the_measured_line_takes_coarse_steps_only_where_there_are_no_fine_ones():
+    quarter = 15 * MINUTE
+    coarse = Grid(
+        np.array([0]),
+        np.arange(0, 8 * quarter, quarter),
+        quarter,
+        np.array([[1.0] * 4 + [np.nan] * 2 + [2.0] * 2]),
+    )
+    start = np.arange(7 * quarter, 8 * quarter, MINUTE)
+    fine = Grid(np.array([0]), start, MINUTE, np.full((1, 15), 3.0))
+    line = _merge(fine, coarse)
+    assert line.time[0] == quarter // 2
+    assert (line.value == 3.0).sum() == 15
+    assert (line.value == 1.0).sum() == 4
+    assert (line.value == 2.0).sum() == 1
+    gaps = line.time[np.isnan(line.value)]
+    assert len(gaps) == 1
+    assert 3.5 * quarter < gaps[0] < 6.5 * quarter
+
+
+def test_a_limit_that_changes_by_schedule_is_told_with_its_reason_and_drawn_as_a_step(tmp_path, hall):
+    from datetime import UTC, datetime
+
+    from domain.site import LimitSchedule
+    from storage.plant import PlantView
+
+    start = datetime.fromtimestamp(hall.now / 1000 - 600, UTC)
+    end = datetime.fromtimestamp(hall.now / 1000 + 3600, UTC)
+    change = LimitSchedule(start=start, end=end, limit="2 MW", reason="demand response")
+    site = hall.site.model_copy(update={"schedule": (change,)})
+    hall.data.plant = PlantView(site, hall.registry, hall.ingest.latest, hall.store)
+    header = hall.data.header()
+    assert (header.limit, header.limit_reason) == (2e6, "demand response")
+    steps = hall.data.limit_steps(hall.now - 3_600_000, hall.now + 7_200_000)
+    assert steps.value.tolist() == [site.limit, 2e6, site.limit, site.limit]
+
+
+def test_acknowledging_keeps_who_and_why_and_leaves_a_trace(hall):
+    alert = hall.records.open_alerts([condition("leak", "R003", Severity.CRITICAL)], hall.now)[0]
+    assert hall.data.header().alerts[Severity.CRITICAL] == 1
+    hall.data.acknowledge(alert.id, "anna", "on my way")
+    assert hall.data.header().alerts[Severity.CRITICAL] == 0
+    assert hall.records.alert(alert.id).acknowledged_by == "anna"
+    trace = hall.records.audit_trail()[0]
+    assert (trace.who, trace.what) == ("anna", "acknowledged alert")
+    with pytest.raises(InputError):
+        hall.data.acknowledge(12345, "anna", "")
+
+
+def test_alerts_of_a_gpu_belong_to_its_rack(hall):
+    hall.records.open_alerts([condition("gpu", "R003-T01-G0"), condition("site", hall.site.id)], hall.now)
+    assert list(hall.data.floor().severity) == ["R003"]
+    assert [a.condition.object_id for a in hall.data.rack("R003").alerts] == ["R003-T01-G0"]
+
+
+def test_the_health_page_lists_the_longest_silent_source_first(hall):
+    hall.tick(hall.now - 60_000)
+    lonely = hall.registry.register(Point("UPS/Load/x", "UPS", "Load", "X", unit="1", source="snmp:x"))
+    ages = hall.data.health().ages
+    assert [a.source for a in ages] == ["snmp:x", "dsx:bms"]
+    assert ages[0].newest == 0
+    assert ages[1].newest == hall.now - 60_000
+    assert hall.registry[lonely].source == "snmp:x"
+
+
+def test_the_newest_forecast_is_the_one_shown(hall):
+    assert hall.data.forecast() is None
+    hall.records.save_forecast(forecast_of(hall.site, hall.now))
+    assert hall.data.forecast().issued == hall.now
+
+
+def test_bad_quality_travels_with_the_value(hall):
+    hall.plant.bad.add("Rack/RackLiquidReturnTemperature/R001")
+    hall.tick()
+    assert hall.data.rack("R001").back.quality == Quality.BAD
+    assert hall.data.floor().return_temperature.quality[0] == Quality.BAD

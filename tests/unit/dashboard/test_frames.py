@@ -1,0 +1,152 @@
+"""What a browser is sent: texts, marks and numbers."""
+
+import json
+import math
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import orjson
+import pytest
+
+from dashboard import cells, frames
+from dashboard.app import rack_in, sections_of
+from domain.alert import Severity
+from domain.points import Quality
+from storage.plant import Reading
+from tests.system.console_plant import condition, forecast_of
+
+NOW = 1_790_000_000_000
+TAIPEI = ZoneInfo("Asia/Taipei")
+
+
+def good(value, age_ms=0):
+    return Reading(value, NOW - age_ms, Quality.GOOD, 0)
+
+
+def test_a_figure_carries_its_unit_and_when_it_was_observed():
+    assert cells.reading(good(13.42e6), "W", NOW, 4) == ["13.42 MW", "", "", NOW]
+
+
+def test_missing_is_a_dash_with_a_mark_and_a_reason_never_a_zero():
+    missing = Reading(math.nan, 0, Quality.BAD, 2)
+    assert cells.reading(missing, "W", NOW) == ["\u2014", "missing", "2 of its meters tell nothing", 0]
+    assert cells.number(missing, 1.0, 0, NOW)[0] == "\u2014"
+    assert cells.percent(math.nan) == "\u2014"
+    assert cells.numbers(np.array([1.234, np.nan]), 1) == [1.2, None]
+
+
+@pytest.mark.parametrize(
+    ("reading", "mark"),
+    [
+        (Reading(5.0, NOW, Quality.BAD, 0), "bad"),
+        (Reading(5.0, NOW, Quality.ESTIMATED, 0), "estimated"),
+        (Reading(5.0, NOW - 200_000, Quality.GOOD, 0), "old"),
+        (Reading(5.0, NOW - 100_000, Quality.GOOD, 0), ""),
+    ],
+)
+def test_bad_old_and_estimated_values_keep_their_number_and_are_marked(reading, mark):
+    cell = cells.number(reading, 1.0, 0, NOW)
+    assert cell[:2] == ["5", mark]
+    assert bool(cell[2]) == bool(mark)
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "0.0 s"),
+        (3200, "3.2 s"),
+        (59_000, "59 s"),
+        (14 * 60_000, "14 min"),
+        (19_200_000, "5 h 20 min"),
+        (3e8, "3 d"),
+    ],
+)
+def test_a_duration_reads_in_its_largest_sensible_unit(ms, text):
+    assert cells.duration(ms) == text
+
+
+def test_a_small_risk_is_not_rounded_to_nothing():
+    assert [cells.percent(x) for x in (0, 0.004, 0.05, 1)] == ["0 %", "<1 %", "5 %", "100 %"]
+
+
+def test_chart_times_stand_on_the_sites_clock_also_over_a_change_of_the_clocks():
+    assert cells.wall(np.array([0], np.int64), TAIPEI).tolist() == [8 * 3_600_000]
+    berlin = ZoneInfo("Europe/Berlin")
+    change = 1_792_890_000_000  # 25 October 2026, 01:00 UTC: summer time ends
+    moved = cells.wall(np.array([change - 1, change], np.int64), berlin)
+    assert (moved - [change - 1, change]).tolist() == [7_200_000, 3_600_000]
+
+
+def test_the_data_age_turns_amber_and_then_red(hall):
+    hall.tick()
+    marks = []
+    for age in (2_000, 15_000, 40_000):
+        hall.now += age
+        marks.append(frames.section(hall.data, "header")["cells"]["data-age"][1])
+        hall.now -= age
+    assert marks == ["", "warning", "alarm"]
+
+
+def test_a_breached_limit_is_an_alarm_and_a_thin_margin_a_warning(hall):
+    for power, mark in ((0.5, ""), (0.98, "warning"), (1.01, "alarm")):
+        hall.plant.change = lambda values, p=power: values.update(
+            {f"PowerMeter/ActivePower/FEED-{s}": p * hall.site.limit / 2 for s in "AB"}
+        )
+        hall.now += 1000
+        hall.tick()
+        assert frames.section(hall.data, "header")["cells"]["site-power"][1] == mark
+
+
+def test_every_section_of_every_page_is_plain_json_with_and_without_data(hall):
+    names = {n for path in ("/", "/alerts", "/health", "/rack/R001") for n in sections_of(path, hall.data)}
+    assert names >= {"header", "alerts", "power", "floor", "cooling", "supply", "work", "health", "rack:R001"}
+    for rack in ("R001", "R002"):
+        for name in names:
+            json.loads(orjson.dumps(frames.section(hall.data, name)))
+        hall.records.save_forecast(forecast_of(hall.site, hall.now))
+        hall.records.open_alerts([condition(object_id=rack)], hall.now)
+        hall.tick()
+
+
+def test_a_second_without_news_changes_only_the_header(hall):
+    hall.tick()
+    hall.records.open_alerts([condition("leak", "R003", Severity.CRITICAL)], hall.now)
+    names = sorted(sections_of("/", hall.data) - {"power"})
+    before = {n: frames.section(hall.data, n) for n in names}
+    hall.now += 1000
+    assert [n for n in names if frames.section(hall.data, n) != before[n]] == ["header"]
+
+
+def test_the_overview_of_a_second_is_small(hall):
+    hall.tick()
+    sent = sum(
+        len(orjson.dumps(frames.section(hall.data, n))) for n in sections_of("/", hall.data) - {"power"}
+    )
+    assert sent < 16_000
+
+
+def test_the_fan_is_the_forecasts_quantiles_from_now_on(hall):
+    forecast = forecast_of(hall.site, hall.now)
+    hall.records.save_forecast(forecast)
+    fan = frames.section(hall.data, "power")["fan"]
+    assert len(fan["time"]) == len(forecast.start)
+    assert fan["quantiles"][2][0] == pytest.approx(forecast.quantile(0.5)[0] / 1e6, abs=1e-3)
+    assert all(a <= b for a, b in zip(fan["quantiles"][0], fan["quantiles"][4], strict=True))
+    hall.now += 3_600_000
+    assert len(frames.section(hall.data, "power")["fan"]["time"]) == len(forecast.start) - 4
+
+
+def test_an_address_names_only_racks_that_the_site_has(hall):
+    assert rack_in("/rack/R001", hall.data) == "R001"
+    assert rack_in("/rack/R999", hall.data) == ""
+    assert sections_of("/rack/<script>", hall.data) == {"header", "alerts"}
+
+
+def test_a_collectors_nested_counters_get_rows_of_their_own(hall):
+    hall.sources = {
+        "mqtt:bms": {"connected": True, "messages": 12345, "violations": {"no metadata": 3}, "down": {}}
+    }
+    rows = frames.section(hall.data, "health")["sources"]
+    assert [r["cells"][0][0] for r in rows] == ["mqtt:bms", "mqtt:bms violations"]
+    assert rows[0]["cells"][1][0] == "connected yes \u00b7 messages 12\u2009345"
+    assert rows[1]["cells"][1][0] == "no metadata 3"
