@@ -1,8 +1,7 @@
 """What the simulated factory costs at full size: `python -m benchmarks.simulator [--seconds 30] [--racks 96]`.
 
 Starts the factory with all its endpoints as the demo does, once per broker, with a subscriber to everything, and prints
-one JSON object. References, in the same run: amqtt for the broker, a general SNMP library for an SNMP answer, paho for
-a published message.
+one JSON object. References, in the same run: amqtt for the broker, a general SNMP library for an SNMP answer.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from simulator.bms import Bms, ChangeFilter
 from simulator.broker import mosquitto
 from simulator.factory import Factory
 from simulator.history import RECENT_MS, history
-from simulator.mqtt import encode_text, publish_packet
 from simulator.options import SITE, read_site
 from simulator.sizing import first_racks
 from simulator.snmp.agents import SnmpAgents
@@ -152,8 +150,6 @@ def parts(racks: int) -> dict[str, dict[str, Any]]:
     request = snmp_request(20)
     module = api.PROTOCOL_MODULES[api.SNMP_VERSION_2C]
     assert module is not None
-    topic = encode_text("BMS/v1/PUB/Value/Rack/RackPower/taipei-1/P01/R001/info/power/value")
-    payload = b'{"value":126.63,"timestamp":1795340000000,"quality":1}'
     return {
         "step_s": figure(per_call(factory.step, 300), "s"),
         "read_s": figure(per_call(lambda: change(bms.read()), 100), "s"),
@@ -164,7 +160,6 @@ def parts(racks: int) -> dict[str, dict[str, Any]]:
             "s",
             per_call(lambda: general_answer(request), 50),
         ),
-        "publish_packet_s": figure(per_call(lambda: publish_packet(topic, payload), 20_000), "s"),
         "gpus": figure(float(np.size(factory.gpus.power)), "1"),
     }
 
