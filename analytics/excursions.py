@@ -136,3 +136,41 @@ def _persistence_error(power: ValueArray, level_steps: int, ahead: int) -> float
     before = (sums[first] - sums[first - level_steps]) / level_steps
     after = (sums[first + ahead] - sums[first]) / ahead
     return float(np.sqrt(np.mean((after - before) ** 2)))
+
+
+def time_to_breach(
+    values: ValueArray,
+    quantiles: tuple[float, ...],
+    limit: ValueArray,
+    persistence: float = 0.9,
+    paths: int = 2000,
+    seed: int = 0,
+) -> ValueArray:
+    """Return the probability that the limit has been exceeded by the end of each interval, shape (n,).
+
+    The issued quantiles say nothing of how one interval hangs on the one before. Paths are drawn whose normal scores
+    follow a first-order autoregression (a Gaussian copula), so that a path that begins high stays high for a while.
+
+    Parameters
+    ----------
+    values, quantiles, limit
+        As for `exceedance`.
+    persistence
+        Correlation of the normal scores of neighbouring intervals, 0 to 1.
+    paths, seed
+        How many paths, and from which seed.
+    """
+    each = np.nan_to_num(exceedance(values, quantiles, limit))
+    # an interval breaches on a path where the path's rank is above 1 - its own probability
+    normal = NormalDist()
+    threshold = np.array([normal.inv_cdf(min(max(1 - p, 1e-12), 1 - 1e-12)) for p in each])
+    threshold = np.where(each <= 0, np.inf, np.where(each >= 1, -np.inf, threshold))
+    rng = np.random.default_rng(seed)
+    score = rng.standard_normal(paths)
+    breached = np.zeros(paths, bool)
+    reached = np.empty(len(values))
+    for i in range(len(values)):
+        breached |= score > threshold[i]
+        reached[i] = breached.mean()
+        score = persistence * score + math.sqrt(1 - persistence**2) * rng.standard_normal(paths)
+    return reached

@@ -1,0 +1,334 @@
+"""What if: a CDU, a feed or a UPS is lost, a job is added, the limit changes. Same forecast, same physics.
+
+The answer starts from what is measured now. Temperatures are the measured ones plus the difference that the physics
+(`domain.plant`, which the simulator runs on too) makes between the plant with the change and without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from analytics.excursions import exceedance, time_to_breach, to_shed
+from domain.envelope import QUARTER_MS
+from domain.errors import InputError
+from domain.forecast import Forecast
+from domain.plant.conditions import Conditions
+from domain.plant.layout import PlantLayout
+from domain.plant.model import Plant, PlantModel, PlantState
+from domain.points import ValueArray
+from domain.site import Site
+
+STEP_S = 5.0
+HORIZON_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class AddedJob:
+    """A job on `racks` racks from `start` on (UTC ms), for `hours`; it runs them at full load."""
+
+    racks: int
+    start: int
+    hours: float = 48.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What changes.
+
+    Parameters
+    ----------
+    lost
+        Ids of CDUs, UPSes and feeds that fail now.
+    jobs
+        What is added.
+    limit
+        Another site limit, W; None leaves it.
+    """
+
+    lost: tuple[str, ...] = ()
+    jobs: tuple[AddedJob, ...] = ()
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Present:
+    """What is measured now, per rack in the order of `Site.racks`: power W, supply, return and hottest GPU Cel.
+
+    NaN where missing: the physics then answers alone.
+    """
+
+    power: ValueArray
+    supply: ValueArray
+    ret: ValueArray
+    gpu: ValueArray
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLoad:
+    """A node of the envelope once the plant has settled: power before and after, limit, all W."""
+
+    id: str
+    kind: str
+    before: float
+    after: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class RackHeat:
+    """A rack that leaves its temperature limits within the hour.
+
+    `quantity` is ``supply``, ``return`` or ``gpu``; `peak` its highest value (Cel), `limit` what it must not pass, and
+    `seconds` how long that takes.
+    """
+
+    rack: str
+    quantity: str
+    peak: float
+    limit: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outputs under the scenario.
+
+    `overloaded` and `hot` list what leaves its limits, worst first. `breach_probability`, `breached_by` (that the
+    limit has been passed by then) and `shed` (W to get back under 1 %) are per interval of `forecast`, whose `start`,
+    `values` and `limit` are those under the scenario; None where no forecast has been issued.
+    """
+
+    nodes: tuple[NodeLoad, ...]
+    hot: tuple[RackHeat, ...]
+    unpowered_racks: tuple[str, ...]
+    on_battery: tuple[str, ...]
+    battery_minutes: float | None
+    forecast: Forecast | None
+    breached_by: tuple[float, ...] = ()
+    shed: tuple[float, ...] = ()
+    assumptions: tuple[str, ...] = field(default=())
+
+    @property
+    def overloaded(self) -> tuple[NodeLoad, ...]:
+        """The nodes above their limits, worst first."""
+        over = [n for n in self.nodes if n.after > n.limit]
+        return tuple(sorted(over, key=lambda n: n.limit - n.after))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold."""
+        forecast = self.forecast
+        return {
+            "overloaded": [_plain(n) for n in self.overloaded],
+            "nodes": [_plain(n) for n in self.nodes],
+            "hot": [_plain(h) for h in self.hot],
+            "unpowered_racks": list(self.unpowered_racks),
+            "on_battery": list(self.on_battery),
+            "battery_minutes": self.battery_minutes,
+            "assumptions": list(self.assumptions),
+            "power": None
+            if forecast is None
+            else {
+                "issued": forecast.issued,
+                "quantiles": list(forecast.quantiles),
+                "intervals": [
+                    {
+                        "start": int(forecast.start[i]),
+                        "values": forecast.values[i].tolist(),
+                        "limit": float(forecast.limit[i]),
+                        "breach_probability": float(forecast.breach_probability[i]),
+                        "breached_by": self.breached_by[i],
+                        "shed": self.shed[i],
+                    }
+                    for i in range(len(forecast.start))
+                ],
+            },
+        }
+
+
+def _plain(row: NodeLoad | RackHeat) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}
+
+
+class WhatIf:
+    """Answers what-if questions about one site."""
+
+    def __init__(self, site: Site, model: PlantModel | None = None) -> None:
+        self.site = site
+        self._plant = Plant(PlantLayout.of(site), model)
+
+    def ask(self, scenario: Scenario, present: Present, forecast: Forecast | None, now: int) -> Answer:
+        """Return what happens.
+
+        Raises
+        ------
+        InputError
+            If the scenario names what the site does not have, or more racks than there are.
+        """
+        plant, site = self._plant, self.site
+        conditions = self._conditions(scenario.lost)
+        full = plant.model.rack.full(plant.layout.gpus_per_rack, plant.model.gpu.tdp)
+        power = np.nan_to_num(present.power, nan=0.0)
+        loaded = self._with_jobs(power, scenario.jobs, full, now)
+        healthy = Conditions.healthy(plant.layout)
+        before = plant.settle(power, healthy)
+        hot = self._heat(before, loaded, conditions, present)
+        after = plant.settle(loaded, conditions)
+        # what a UPS on battery draws from the utility is nothing, but its load is still carried
+        on_battery = tuple(
+            u for u, b in zip(plant.layout.ups, after.ups_on_battery.tolist(), strict=True) if b > 0
+        )
+        under = None if forecast is None else self._power(forecast, scenario, before, after, power, full)
+        return Answer(
+            nodes=self._nodes(before, after, scenario.limit),
+            hot=hot,
+            unpowered_racks=tuple(
+                r for r, p, w in zip(site.racks, after.power, loaded, strict=True) if w > 0 and p == 0
+            ),
+            on_battery=on_battery,
+            battery_minutes=self._battery_minutes(after) if on_battery else None,
+            forecast=under,
+            breached_by=() if under is None else tuple(_breached_by(under)),
+            shed=() if under is None else tuple(to_shed(under.values, under.quantiles, under.limit).tolist()),
+            assumptions=(
+                "Load stays as it is now, but for what the scenario adds.",
+                "A job is placed on the racks that draw least, and runs them at full load.",
+                "Nobody intervenes.",
+            ),
+        )
+
+    def _conditions(self, lost: Sequence[str]) -> Conditions:
+        layout = self._plant.layout
+        conditions = Conditions.healthy(layout)
+        for name in lost:
+            for ids, knob in (
+                (layout.cdus, conditions.cdu_available),
+                (layout.ups, conditions.ups_available),
+                (layout.feeds, conditions.feed_available),
+                (layout.crahs, conditions.crah_available),
+            ):
+                if name in ids:
+                    knob[ids.index(name)] = 0.0
+                    break
+            else:
+                raise InputError(f"{self.site.name} has no CDU, UPS, feed or air unit {name!r}")
+        return conditions
+
+    def _with_jobs(self, power: ValueArray, jobs: Sequence[AddedJob], full: float, before: int) -> ValueArray:
+        """Return the racks' power once every job that starts by the end of the hour runs."""
+        loaded = power.copy()
+        for job in jobs:
+            if not 0 < job.racks <= len(power):
+                raise InputError(f"a job on {job.racks} racks: {self.site.name} has {len(power)}")
+            if job.start < before + HORIZON_S * 1000:
+                loaded[np.argsort(loaded, kind="stable")[: job.racks]] = full
+        return loaded
+
+    def _heat(
+        self, state: PlantState, loaded: ValueArray, conditions: Conditions, present: Present
+    ) -> tuple[RackHeat, ...]:
+        """Step the plant through the hour and list the racks that leave a limit, soonest first."""
+        plant, limits = self._plant, self.site.thermal
+        names = ("supply", "return", "gpu")
+        bounds = np.array([limits.coolant_supply, limits.coolant_return, limits.gpu])[:, None]
+        resistance = plant.model.gpu.resistance
+        gpus = max(1, plant.layout.gpus_per_rack)
+
+        def looked_at(s: PlantState) -> ValueArray:
+            return np.stack([s.supply, s.ret, s.coolant + resistance * 0.85 * s.power / gpus])
+
+        start = looked_at(state)
+        measured = np.stack([present.supply, present.ret, present.gpu])
+        offset = np.where(np.isnan(measured), 0.0, measured - start)
+        peak = start + offset
+        first = np.full(peak.shape, np.inf)
+        model = plant.settle(state.power, Conditions.healthy(plant.layout))
+        steps = int(HORIZON_S / STEP_S)
+        for i in range(1, steps + 1):
+            plant.step(model, loaded, conditions, STEP_S)
+            here = looked_at(model) + offset
+            first = np.where((here > bounds) & np.isinf(first), i * STEP_S, first)
+            peak = np.maximum(peak, here)
+        found = [
+            RackHeat(self.site.racks[r], names[q], float(peak[q, r]), float(bounds[q, 0]), float(first[q, r]))
+            for q, r in zip(*np.nonzero(np.isfinite(first)), strict=True)
+        ]
+        return tuple(sorted(found, key=lambda h: (h.seconds, -h.peak)))
+
+    def _nodes(self, before: PlantState, after: PlantState, limit: float | None) -> tuple[NodeLoad, ...]:
+        layout = self._plant.layout
+        loads: dict[str, tuple[float, float]] = {self.site.id: (float(before.site), float(after.site))}
+        for ids, was, becomes in (
+            (layout.feeds, before.feeds, after.feeds),
+            (layout.ups, before.ups_out, after.ups_out),
+            (layout.busways, before.busways, after.busways),
+            (layout.racks, before.power, after.power),
+        ):
+            loads |= {n: (float(a), float(b)) for n, a, b in zip(ids, was, becomes, strict=True)}
+        envelope = self.site.envelope()
+        return tuple(
+            NodeLoad(
+                node.id,
+                node.kind,
+                *loads[node.id],
+                node.limit if limit is None or node.id != self.site.id else limit,
+            )
+            for node in envelope
+            if node.id in loads
+        )
+
+    def _battery_minutes(self, state: PlantState) -> float:
+        left = self._plant.model.ups.runtime_left(
+            state.ups_charge, state.ups_out, self._plant.ups_rating, np.ones(len(self._plant.layout.ups))
+        )
+        return float(np.min(np.where(state.ups_on_battery > 0, left, np.inf))) / 60
+
+    def _power(
+        self,
+        forecast: Forecast,
+        scenario: Scenario,
+        before: PlantState,
+        after: PlantState,
+        power: ValueArray,
+        full: float,
+    ) -> Forecast:
+        """Return the site forecast under the scenario: shifted by what is lost and added, against its limit."""
+        calm = self._plant.settle(power, self._conditions(scenario.lost))
+        shift = np.full(len(forecast.start), float(calm.site) - float(before.site))
+        for job in scenario.jobs:
+            loaded = power.copy()
+            loaded[np.argsort(power, kind="stable")[: job.racks]] = full
+            more = float(self._plant.settle(loaded, self._conditions(scenario.lost)).site) - float(calm.site)
+            end = job.start + job.hours * 3_600_000
+            share = np.clip(
+                (np.minimum(forecast.start + QUARTER_MS, end) - np.maximum(forecast.start, job.start))
+                / QUARTER_MS,
+                0.0,
+                1.0,
+            )
+            shift = shift + more * share
+        values = np.clip(forecast.values + shift[:, None], 0.0, self.site.installed)
+        limit = forecast.limit if scenario.limit is None else np.full(len(values), scenario.limit)
+        return Forecast(
+            object_id=forecast.object_id,
+            point_type=forecast.point_type,
+            unit=forecast.unit,
+            issued=forecast.issued,
+            data_cutoff=forecast.data_cutoff,
+            interval_minutes=forecast.interval_minutes,
+            start=forecast.start,
+            quantiles=forecast.quantiles,
+            values=values,
+            limit=limit,
+            breach_probability=exceedance(values, forecast.quantiles, limit),
+            model=f"{forecast.model}, what if",
+            quality=forecast.quality,
+        )
+
+
+def _breached_by(forecast: Forecast) -> list[float]:
+    reached = time_to_breach(forecast.values, forecast.quantiles, forecast.limit)
+    return [float(p) for p in reached]

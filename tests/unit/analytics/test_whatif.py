@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from analytics.excursions import exceedance, time_to_breach
+from analytics.whatif import AddedJob, Present, Scenario, WhatIf
+from domain.envelope import QUARTER_MS
+from domain.errors import InputError
+from domain.forecast import QUANTILES, Forecast
+from domain.site import Site
+from service.configuration import SHIPPED, load
+
+SITE = load(SHIPPED / "site.yaml", Site)
+NOW = 1_790_000_000_000 // QUARTER_MS * QUARTER_MS
+WHAT_IF = WhatIf(SITE)
+
+
+def present(kw=110.0):
+    n = len(SITE.racks)
+    return Present(np.full(n, kw * 1e3), np.full(n, 32.5), np.full(n, 44.0), np.full(n, 68.0))
+
+
+def forecast(level=14.5e6, spread=0.2e6):
+    values = level + spread * np.linspace(-1.6, 1.6, 19)[None, :].repeat(192, 0)
+    limit = np.full(192, SITE.limit)
+    return Forecast(
+        SITE.id, "ActivePower", "W", NOW, NOW, 15, NOW + QUARTER_MS * np.arange(192), QUANTILES, values, limit,
+        exceedance(values, QUANTILES, limit), "test",
+    )  # fmt: skip
+
+
+def test_nothing_lost_changes_nothing():
+    answer = WHAT_IF.ask(Scenario(), present(), forecast(), NOW)
+    assert answer.hot == ()
+    assert answer.overloaded == ()
+    assert all(n.after == pytest.approx(n.before) for n in answer.nodes)
+    assert answer.forecast.values == pytest.approx(forecast().values)
+
+
+def test_one_cdu_of_a_redundant_pair_may_be_lost():
+    answer = WHAT_IF.ask(Scenario(lost=("P01-CDU1",)), present(), None, NOW)
+    assert not [h for h in answer.hot if h.quantity == "gpu"]
+
+
+def test_both_cdus_of_a_pod_lost_heat_its_racks_and_no_others_within_minutes():
+    answer = WHAT_IF.ask(Scenario(lost=("P01-CDU1", "P01-CDU2")), present(), None, NOW)
+    pod = set(SITE.pods[0].racks)
+    assert {h.rack for h in answer.hot} == pod
+    assert min(h.seconds for h in answer.hot) < 600
+    assert all(h.peak > h.limit for h in answer.hot)
+
+
+def test_a_lost_feed_moves_its_load_to_the_other_and_loads_batteries():
+    answer = WHAT_IF.ask(Scenario(lost=("FEED-A",)), present(), None, NOW)
+    nodes = {n.id: n for n in answer.nodes}
+    assert nodes["FEED-A"].after == 0
+    assert {u for u in answer.on_battery if u.startswith("UPS-A")} or nodes["UPS-B1"].after > nodes[
+        "UPS-B1"
+    ].before
+    assert answer.unpowered_racks == ()
+
+
+def test_a_lost_ups_overloads_its_twin_only_where_the_load_is_high():
+    high = WHAT_IF.ask(Scenario(lost=("UPS-A1",)), present(130.0), None, NOW)
+    nodes = {n.id: n for n in high.nodes}
+    assert nodes["UPS-A1"].after == 0
+    assert nodes["UPS-B1"].after == pytest.approx(nodes["UPS-B1"].before * 2, rel=0.1)
+
+
+def test_a_job_raises_the_forecast_from_its_start_and_with_it_the_risk():
+    start = NOW + 8 * QUARTER_MS
+    answer = WHAT_IF.ask(Scenario(jobs=(AddedJob(60, start),)), present(), forecast(), NOW)
+    risk = answer.forecast.breach_probability
+    assert risk[:8].max() < 0.05
+    assert risk[8:].min() > 0.3
+    assert answer.shed[0] == 0
+    assert answer.shed[20] > 1e5
+    assert list(answer.breached_by) == sorted(answer.breached_by)
+
+
+def test_a_lower_limit_is_honoured():
+    answer = WHAT_IF.ask(Scenario(limit=14.5e6), present(), forecast(), NOW)
+    assert answer.forecast.breach_probability == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [Scenario(lost=("CDU-99",)), Scenario(jobs=(AddedJob(97, NOW),)), Scenario(jobs=(AddedJob(0, NOW),))],
+)
+def test_what_the_site_does_not_have_is_an_error(scenario):
+    with pytest.raises(InputError, match="Taipei"):
+        WHAT_IF.ask(scenario, present(), None, NOW)
+
+
+def test_the_chance_of_a_breach_by_then_never_falls_and_bounds_each_interval():
+    values = 15.4e6 + 0.3e6 * np.linspace(-1.6, 1.6, 19)[None, :].repeat(96, 0)
+    limit = np.full(96, 16e6)
+    reached = time_to_breach(values, QUANTILES, limit)
+    each = exceedance(values, QUANTILES, limit)
+    assert (np.diff(reached) >= 0).all()
+    assert reached[0] == pytest.approx(each[0], abs=0.03)
+    assert reached[-1] < 1 - np.prod(1 - each), "intervals hang together, so fewer paths breach"
+
+
+def test_persistent_intervals_breach_together():
+    values = 15.4e6 + 0.3e6 * np.linspace(-1.6, 1.6, 19)[None, :].repeat(96, 0)
+    limit = np.full(96, 16e6)
+    assert (
+        time_to_breach(values, QUANTILES, limit, persistence=0.999)[-1]
+        < time_to_breach(values, QUANTILES, limit, persistence=0.0)[-1]
+    )
