@@ -81,7 +81,7 @@ class StreamState:
         self.condition: Condition | None = None
         self.last = np.zeros(len(QUESTIONS))  # contributions of the last valid row, held over gaps
         self.missing = 0  # rows since that row
-        self.quiet = self.pause  # rows since the four answers were last above the limit
+        self.quiet = self.pause  # rows since the last unusual row that was news
 
     def step(self, value: float) -> tuple[FloatArray, bool]:
         """Take in one row; return what each question contributes to its score, and whether it is an alarm."""
@@ -99,8 +99,8 @@ class StreamState:
         self.last = answers / (len(QUESTIONS) * self._limit_together())
         self.together.push(float(answers.mean()))
         unusual = bool(self.last.sum() > 1.0)
-        alarm = unusual and self.quiet >= self.pause and news
-        self.quiet = 0 if unusual else self.quiet + 1
+        alarm = unusual and news and self.quiet >= self.pause
+        self.quiet = 0 if unusual and news else self.quiet + 1
         if alarm or (unusual and self.condition is None):
             self.condition = Condition(
                 *before,
@@ -153,7 +153,9 @@ class StreamState:
     def _is_news(self, value: float) -> bool:
         """Whether a row makes a known condition worse; one that goes away again is no news."""
         known = self.condition
-        return known is None or abs(value - known.mean) > abs(_mean(self.level) - known.mean)
+        return (
+            known is None or abs(value - known.mean) > abs(_mean(self.level) - known.mean) + known.level_limit
+        )
 
     def _hold(self, value: float) -> None:
         """Keep the score up while the condition lasts, though the past has begun to absorb it."""
