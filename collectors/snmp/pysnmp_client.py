@@ -5,10 +5,11 @@ Recordings are made with it. One engine serves every client of a process: engine
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from functools import cache
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pysnmp.error import PySnmpError
 from pysnmp.hlapi.v3arch import asyncio as hlapi
@@ -79,10 +80,15 @@ def new_engine() -> Any:
     return made
 
 
-@cache
+_ENGINES: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
+
+
 def engine() -> Any:
-    """Return the one SNMP engine that all clients of this process share."""
-    return new_engine()
+    """Return the one SNMP engine that all clients on the running loop share; an engine serves no second loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _ENGINES:
+        _ENGINES[loop] = new_engine()
+    return _ENGINES[loop]
 
 
 def privacy(secrets: Secrets) -> Any:
