@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import duckdb
 import numpy as np
 
 from domain.batch import Batch, now_ms
-from domain.points import IntArray, Point, PointRegistry
+from domain.points import IntArray, Point, PointRegistry, TimeArray, ValueArray
 from storage.duckdb_store import RAW_SPAN, READING, SPANS, STEP, DuckDBStore
 from storage.settings import DAY, HOUR, MINUTE, QUARTER, InfluxSettings, StorageSettings, StoreKind
 from storage.telemetry import Aggregate
@@ -124,31 +124,44 @@ def lay_down(file: Path, plant: Plant, now: int) -> dict[str, int]:
         str(file), config={"memory_limit": "2GB", "temp_directory": str(file.parent / "tmp")}
     )
     n = len(plant.registry)
-    value = "round(1000 + point % 97 * 10 + 50 * sin(t / 1.37e7) + 20 * random(), 1)"
+    rng = np.random.default_rng(0)
+    base = 1000.0 + np.arange(n) % 97 * 10
+    index = np.arange(n, dtype=np.int32)
     for tier, kept in KEPT.items():
         step = PERIOD if tier == "raw" else TIERS[tier]
         span = RAW_SPAN if tier == "raw" else SPANS[tier]
         name = "raw" if tier == "raw" else f"tier_{tier}"
         columns = READING if tier == "raw" else STEP
-        made = (
-            f"point, t, {value}, 1"
-            if tier == "raw"
-            else f"point, t, v, v + round(9 * random(), 1), v + random(), v + round(4 * random(), 1), "
-            f"v + random(), {step}, {step // PERIOD}"
-        )
+        declared = ", ".join(f"{c} {k}" for c, k in columns.items())
         first = now - kept
         rows[tier] = 0
         while first < now:
             last = min((first // RUN[tier] + 1) * RUN[tier], (first // span + 1) * span, now)
+            times = np.arange(first, last, step)
+
+            def noise(size: float, times: TimeArray = times) -> ValueArray:
+                made: ValueArray = np.rint(rng.random(n * len(times), dtype=np.float32) * 10 * size) / 10
+                return made
+
+            daily = 50 * np.sin(times / 1.37e7)
+            value = np.rint((base[:, None] + daily[None, :]).ravel() * 10) / 10 + noise(20)
+            run: dict[str, Any] = {
+                "point": np.repeat(index, len(times)),
+                columns_time(columns): np.tile(times, n),
+            }
+            if tier == "raw":
+                run |= {"value": value, "quality": np.ones(len(value), np.uint8)}
+            else:
+                mean = value + rng.random(len(value))
+                run |= {"minimum": value - noise(9), "maximum": value + noise(9), "mean": mean, "last": value}
+                run |= {"weighted": mean, "held": np.full(len(value), step, np.int32)}
+                run |= {"count": np.full(len(value), step // PERIOD, np.int32)}
             table = f"{name}_{first // span}"
-            con.execute(
-                f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(f'{c} {k}' for c, k in columns.items())})"
-            )
-            con.execute(
-                f"INSERT INTO {table} SELECT {made} FROM (SELECT p::INTEGER AS point, t, {value.replace('point', 'p')} AS v "
-                f"FROM range({n}) r(p), range({first}, {last}, {step}) s(t)) ORDER BY point, t"
-            )
-            rows[tier] += n * len(range(first, last, step))
+            con.execute(f"CREATE TABLE IF NOT EXISTS {table} ({declared})")
+            con.register("run", run)
+            con.execute(f"INSERT INTO {table} SELECT {', '.join(columns)} FROM run")
+            con.unregister("run")
+            rows[tier] += len(value)
             first = last
     for tier, step in TIERS.items():
         con.execute("UPDATE state SET value = ? WHERE name = ?", [now // step * step, f"rolled_{tier}"])
@@ -157,6 +170,11 @@ def lay_down(file: Path, plant: Plant, now: int) -> dict[str, int]:
     con.execute("CHECKPOINT")
     con.close()
     return rows
+
+
+def columns_time(columns: Mapping[str, str]) -> str:
+    """Return the column that holds the time: the second."""
+    return list(columns)[1]
 
 
 class Ingest:
