@@ -93,6 +93,8 @@ def seasonal_naive(task: Task) -> Answer:
 class ForecastIssuer:
     """Issues the site's power forecast at the start and after every quarter hour.
 
+    With `history_ready`, the first one waits for it: quarter hours that are not rolled up yet would be missing.
+
     `counters` tells how many were issued, how many of them by the simple model, and the seconds of the last one.
     """
 
@@ -102,8 +104,10 @@ class ForecastIssuer:
         plant: PlantView,
         records: Records,
         clock: Callable[[], int] = now_ms,
+        history_ready: asyncio.Event | None = None,
     ) -> None:
         self._settings = settings
+        self._history_ready = history_ready
         self._plant = plant
         self._records = records
         self._clock = clock
@@ -111,7 +115,9 @@ class ForecastIssuer:
         self.issued_once = asyncio.Event()
 
     async def run(self) -> None:
-        """Issue until cancelled."""
+        """Issue until cancelled; the first time as soon as `history_ready` is set."""
+        if self._history_ready is not None:
+            await self._history_ready.wait()
         while True:
             await self.issue()
             now = self._clock()

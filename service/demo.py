@@ -163,8 +163,6 @@ Ctrl-C stops everything; the next start continues on the same data.
         while (batch := await asyncio.to_thread(next, steps, None)) is not None:
             rows += len(batch)
             await system.ingest.accept(batch)
-        # the first forecast reads quarter hours: have them rolled up before it looks
-        await asyncio.to_thread(system.store.maintain, now_ms())
         typer.echo(
             f"  History: {rows:,} readings of the last 14 days laid down in {time.monotonic() - began:.1f} s"
         )

@@ -115,7 +115,9 @@ class System:
                 self.records,
                 build_notifiers(configuration.alerts.channels),
             )
-            self.issuer = ForecastIssuer(settings.analytics, self.plant, self.records)
+            self.issuer = ForecastIssuer(
+                settings.analytics, self.plant, self.records, history_ready=self.ingest.maintained
+            )
             self.live = LiveAnalytics(settings.analytics, self.plant, self.ingest.accept)
             parts |= {"alerts": self.engine.run, "forecast": self.issuer.run, "analytics": self.live.run}
         self.supervisor = Supervisor(parts)

@@ -86,6 +86,8 @@ class Ingest:
         self.counters = IngestCounters()
         self.quarantine = quarantine
         self.spool = spool
+        self.maintained = asyncio.Event()
+        """Set once the store has been kept up to date for the first time: its rollups answer then."""
         self._registry = registry
         self._store = store
         self._settings = settings or IngestSettings()
@@ -299,9 +301,10 @@ class Ingest:
 
     async def _keep_maintaining(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.maintain_s)
             try:
                 await asyncio.to_thread(self._store.maintain, self._clock())
+                self.maintained.set()
             except StorageError as e:
                 self.counters.maintenance_failures += 1
                 log.error("upkeep of the store failed, it is tried again: %s", e)
+            await asyncio.sleep(self._settings.maintain_s)
