@@ -10,7 +10,7 @@ import typer
 import domain
 from domain.errors import HallwatchError, InputError
 from service import logs
-from service.commands import data, offline, people, probe, run
+from service.commands import data, offline, people, probe, run, whatif
 
 app = typer.Typer(
     name="hallwatch",
@@ -43,6 +43,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "forecast": offline.forecast,
         "backtest": offline.backtest,
         "detect": offline.detect,
+        "what-if": whatif.what_if,
         "bench": run.bench,
     },
     probes: {"snmp": probe.snmp, "nvml": probe.nvml, "mqtt": probe.mqtt},

@@ -10,13 +10,40 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
+from pydantic import BaseModel, ConfigDict
 
+from analytics.whatif import AddedJob, Scenario
 from collectors.mqtt.replay import Into, replay
 from domain.errors import HallwatchError, InputError
 from service import store_jobs
 from service.query import run_query
 from service.system import System
 from storage.telemetry import Aggregate
+
+
+class Job(BaseModel):
+    """A job to add: on how many racks, from when (UTC ms), for how long."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    racks: int
+    start: int
+    hours: float = 48.0
+
+
+class Question(BaseModel):
+    """A what-if question: ids of CDUs, UPSes and feeds that are lost, jobs that are added, another limit in W."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lost: tuple[str, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    limit: float | None = None
+
+    def scenario(self) -> Scenario:
+        """Return it as the analytics take it."""
+        jobs = tuple(AddedJob(j.racks, j.start, j.hours) for j in self.jobs)
+        return Scenario(self.lost, jobs, self.limit)
 
 
 def router(system: System, token: str) -> APIRouter:
@@ -57,6 +84,14 @@ def router(system: System, token: str) -> APIRouter:
             orjson.dumps(system.health(), option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS),
             media_type="application/json",
         )
+
+    @routes.post("/what-if")
+    def what_if(question: Question) -> Response:
+        try:
+            answer = system.what_if(question.scenario())
+        except InputError as error:
+            raise HTTPException(400, str(error)) from error
+        return Response(orjson.dumps(answer.as_dict()), media_type="application/json")
 
     @routes.post("/store/{job}")
     def store_job(job: str, arguments: dict[str, Any]) -> dict[str, Any]:

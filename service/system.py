@@ -18,6 +18,7 @@ from alerts.notify.build import build_notifiers
 from alerts.view import View
 from analytics.issue import ForecastIssuer
 from analytics.live import LiveAnalytics
+from analytics.whatif import Answer, Present, Scenario, WhatIf
 from collectors.mqtt.collector import MqttCollector
 from collectors.mqtt.publisher import DsxPublisher
 from collectors.mqtt.settings import PublisherSettings
@@ -25,7 +26,7 @@ from collectors.prometheus.collector import PrometheusCollector
 from collectors.prometheus.settings import ExporterMapping
 from collectors.snmp.collector import SnmpCollector
 from collectors.snmp.profiles import load_profiles, shipped_profiles
-from domain.batch import Batch, Sink
+from domain.batch import Batch, Sink, now_ms
 from domain.errors import ConfigurationError, Problem, StorageError
 from domain.points import PointRegistry
 from partners.problems import Calls
@@ -191,6 +192,28 @@ class System:
             "spool_waiting": len(self.ingest.spool),
             "quarantine": dict(self.ingest.quarantine.counts),
         }
+
+    def what_if(self, scenario: Scenario) -> Answer:
+        """Answer a what-if question from what is measured and forecast now.
+
+        Raises
+        ------
+        InputError
+            If the scenario names what the site does not have.
+        """
+        plant = self.plant
+        gpus = plant.values(plant.gpu_points("GpuTemperature"))
+        hottest = (
+            np.fmax.reduce(gpus, axis=1, initial=np.nan) if gpus.shape[1] else np.full(len(gpus), np.nan)
+        )
+        present = Present(
+            power=plant.values(plant.rack_points("RackPower")),
+            supply=plant.values(plant.rack_points("RackLiquidSupplyTemperature")),
+            ret=plant.values(plant.rack_points("RackLiquidReturnTemperature")),
+            gpu=hottest,
+        )
+        forecast = self.records.latest_forecast(self.site.id, "ActivePower")
+        return WhatIf(self.site).ask(scenario, present, forecast, now_ms())
 
     def health(self) -> dict[str, Any]:
         """Return how every part is, ready for JSON."""

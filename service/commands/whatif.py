@@ -1,0 +1,100 @@
+"""What-if questions to the running service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from domain.batch import now_ms
+from domain.errors import InputError, UnitError
+from domain.units import parse_quantity, shown
+from service.commands.output import as_json, as_table
+from service.running import data_folder, find
+
+
+def what_if(
+    lose: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="A CDU, UPS, feed or air unit that fails now; may be repeated"),
+    ] = None,
+    job: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RACKS[@SPAN]", help="A job on so many racks, in SPAN from now, such as 10@2h"),
+    ] = None,
+    limit: Annotated[str | None, typer.Option(help="Another site limit, such as '15 MW'")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Data folder (default: HALLWATCH_DATA, else ./data)")
+    ] = None,
+) -> None:
+    """Tell what happens if a unit is lost, a job is added, or the limit changes."""
+    folder = data_folder(data)
+    service = find(folder)
+    if service is None:
+        raise InputError(f"no service runs on {folder}; a what-if question starts from what is measured now")
+    try:
+        watts = None if limit is None else parse_quantity(limit, "W")
+    except UnitError as error:
+        raise InputError(f"--limit: {error}") from error
+    question = {"lost": lose or [], "jobs": [_job(text) for text in job or []], "limit": watts}
+    answer: dict[str, Any] = service.call("POST", "what-if", json=question).json()
+    if json:
+        as_json(answer)
+        return
+    _print(answer)
+
+
+def _job(text: str) -> dict[str, Any]:
+    from service.commands.tables import timespan
+
+    racks, _, span = text.partition("@")
+    if not racks.isdigit():
+        raise InputError(f"--job {text}: write the number of racks and when, such as 10@2h")
+    wait = int(timespan(span).total_seconds() * 1000) if span else 0
+    return {"racks": int(racks), "start": now_ms() + wait}
+
+
+def _print(answer: dict[str, Any]) -> None:
+    if answer["unpowered_racks"]:
+        typer.echo(f"Without power: {', '.join(answer['unpowered_racks'])}")
+    if answer["on_battery"]:
+        typer.echo(f"On battery: {', '.join(answer['on_battery'])}; {answer['battery_minutes']:.0f} minutes")
+    if answer["overloaded"]:
+        typer.echo("Above their limits:")
+        as_table(
+            ["node", "now", "then", "limit"],
+            [
+                [n["id"], *(shown(n[k], "W") for k in ("before", "after", "limit"))]
+                for n in answer["overloaded"]
+            ],
+        )
+    if answer["hot"]:
+        typer.echo("Above their temperature limits within the hour:")
+        as_table(
+            ["rack", "what", "peak", "limit", "after"],
+            [
+                [
+                    h["rack"],
+                    h["quantity"],
+                    shown(h["peak"], "Cel"),
+                    shown(h["limit"], "Cel"),
+                    f"{h['seconds']:.0f} s",
+                ]
+                for h in answer["hot"]
+            ],
+        )
+    power = answer["power"]
+    if power is not None:
+        risky = [i for i in power["intervals"] if i["breach_probability"] > 0.01]
+        last = power["intervals"][-1]
+        typer.echo(
+            f"Site limit: {len(risky)} of {len(power['intervals'])} quarter hours exceed it with more than 1 %; "
+            f"by the end of the forecast it is exceeded with {last['breached_by']:.0%}; "
+            f"shed at most {shown(max(i['shed'] for i in power['intervals']), 'W')} to stay under 1 %."
+        )
+    if not (answer["unpowered_racks"] or answer["overloaded"] or answer["hot"]):
+        typer.echo("Every rack keeps its power and its temperatures; no node passes its limit.")
+    for assumption in answer["assumptions"]:
+        typer.echo(f"  ({assumption})")
