@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,20 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard import frames
-from dashboard.auth import Guard, Session, Sessions, current_session, login_router
+from dashboard.auth import Guard, Session, Sessions, current_session, login_router, security_headers
 from dashboard.broadcast import Broadcaster
 from dashboard.components.frame import LIVE, frame
 from dashboard.data import ConsoleData
 from dashboard.pages import alerts, health, overview, rack
 from dashboard.views import SPANS
-from domain.errors import HallwatchError
+from domain.errors import HallwatchError, StoreUnavailable
 from storage.accounts import Accounts
 
 log = structlog.get_logger(__name__)
 
 PAGES = ("/", "/alerts", "/health")
+LOCK_OUT_S = 5.0
+"""Within this time a locked-out person's windows go to the login page."""
 ANSWER_S = 30.0
 """A browser that does not answer for so long is asked again; frames are not piled up for it."""
 SLOW = {"power": 10.0}
@@ -39,10 +42,20 @@ class Console:
 
     broadcaster: Broadcaster
     sessions: Sessions
+    accounts: Accounts
 
     async def run(self) -> None:
-        """Look at the plant for all viewers until cancelled."""
-        await self.broadcaster.run()
+        """Look at the plant for all viewers, and after locked-out people, until cancelled."""
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(self.broadcaster.run())
+            parts.create_task(self._keep_locked_out())
+
+    async def _keep_locked_out(self) -> None:
+        while True:
+            with contextlib.suppress(StoreUnavailable):  # whoever was locked out stays so
+                users = await asyncio.to_thread(self.accounts.users)
+                self.sessions.lock_out(u.name for u in users if not u.active)
+            await asyncio.sleep(LOCK_OUT_S)
 
     def stats(self) -> dict[str, float]:
         """Return the broadcaster's counters."""
@@ -81,10 +94,11 @@ def mount(
     broadcaster = Broadcaster(lambda name: frames.section(data, name), slow=SLOW)
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     inner.add_api_route("/alive", _alive, include_in_schema=False)
-    _build(inner, data, broadcaster, sessions)
+    dash = _build(inner, data, broadcaster, sessions)
+    headers = security_headers(dash.csp_hashes())
     app.include_router(login_router(accounts, sessions, data.site.name))
-    app.mount("/", Guard(_OnePage(inner, data), sessions), name="console")
-    return Console(broadcaster, sessions)
+    app.mount("/", Guard(_OnePage(inner), sessions, headers), name="console")
+    return Console(broadcaster, sessions, accounts)
 
 
 def sections_of(path: str, data: ConsoleData) -> frozenset[str]:
@@ -112,9 +126,8 @@ async def _alive() -> dict[str, bool]:
 class _OnePage:
     """Serves the one page of the console at every address that a page of it has, and nothing at others."""
 
-    def __init__(self, app: ASGIApp, data: ConsoleData) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._data = data
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")

@@ -11,7 +11,7 @@ import html
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from storage.accounts import Accounts
 log = structlog.get_logger(__name__)
 
 COOKIE = "hallwatch_session"
-OPEN_PATHS = ("/login", "/assets/console.css", "/assets/login.css")
+OPEN_PATHS = ("/assets/console.css",)
 """What may be seen without a login."""
 
 _LOGIN_PAGE = (Path(__file__).parent / "login.html").read_text(encoding="utf-8")
@@ -71,6 +71,7 @@ class Sessions:
         self._seconds = hours * 3600
         self._secure = secure
         self._ended: OrderedDict[str, float] = OrderedDict()
+        self._locked_out: frozenset[str] = frozenset()
 
     def begin(self, user: str, response: Response) -> Session:
         """Start a session and set its cookie."""
@@ -96,8 +97,13 @@ class Sessions:
         return session if self.alive(session) else None
 
     def alive(self, session: Session) -> bool:
-        """Return whether a session still counts: neither logged out nor too old."""
-        return session.id not in self._ended and time.time() < session.began + self._seconds
+        """Return whether a session still counts: not logged out, not too old, its person not locked out."""
+        young = time.time() < session.began + self._seconds
+        return young and session.id not in self._ended and session.user not in self._locked_out
+
+    def lock_out(self, names: Iterable[str]) -> None:
+        """End all sessions of these people, and only of these, until told otherwise."""
+        self._locked_out = frozenset(names)
 
     def end(self, session: Session) -> None:
         """Log out: the cookie is worthless from now on, wherever a copy of it is."""
@@ -161,7 +167,7 @@ def login_router(accounts: Accounts, sessions: Sessions, site_name: str) -> APIR
         text = _LOGIN_PAGE
         for key, value in (("SITE", site_name), ("MESSAGE", message), ("NEXT", following)):
             text = text.replace(f"{{{key}}}", html.escape(value, quote=True))
-        return HTMLResponse(text, status_code=status, headers=SECURITY_HEADERS)
+        return HTMLResponse(text, status_code=status, headers=security_headers())
 
     @router.get("/login")
     async def show(next: str = "/") -> HTMLResponse:
@@ -218,25 +224,34 @@ def _inside(path: str) -> str:
     return path if safe else "/"
 
 
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data: blob:; connect-src 'self' ws: wss:; worker-src 'self' blob:; "
-        "frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-}
-"""The browser itself is told to load nothing from anywhere else."""
+def security_headers(inline_scripts: Sequence[str] = ()) -> dict[str, str]:
+    """Return headers by which the browser itself loads nothing from anywhere else.
+
+    `inline_scripts` are the hashes of the inline scripts that may run; no other script in the page does.
+    """
+    scripts = " ".join(("'self'", *inline_scripts))
+    return {
+        "Content-Security-Policy": (
+            f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; "
+            "img-src 'self' data: blob:; connect-src 'self' ws: wss:; worker-src 'self' blob:; "
+            "frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
+        ),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "X-Frame-Options": "DENY",
+    }
 
 
 class Guard:
-    """Pure ASGI: nobody gets past it to a page, a callback or the websocket without a login."""
+    """Pure ASGI: nobody gets past it to a page, a callback or the websocket without a login.
 
-    def __init__(self, app: ASGIApp, sessions: Sessions) -> None:
+    `headers` are added to every answer.
+    """
+
+    def __init__(self, app: ASGIApp, sessions: Sessions, headers: Mapping[str, str]) -> None:
         self._app = app
         self._sessions = sessions
+        self._headers = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a logged-in request through, with its session in `current_session`; refuse others."""
@@ -245,7 +260,7 @@ class Guard:
             return
         connection = HTTPConnection(scope)
         session = self._sessions.of(connection)
-        if session is None and connection.url.path not in OPEN_PATHS:
+        if session is None and scope["path"] not in OPEN_PATHS:
             await self._refuse(connection, scope, receive, send)
             return
         changes = scope["type"] == "http" and scope["method"] not in ("GET", "HEAD")
@@ -254,7 +269,7 @@ class Guard:
             return
         token = current_session.set(session)
         try:
-            await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
+            await self._app(scope, receive, self._adding_headers(send) if scope["type"] == "http" else send)
         finally:
             current_session.reset(token)
 
@@ -266,17 +281,15 @@ class Guard:
             return
         response: Response
         if scope["method"] == "GET" and "text/html" in connection.headers.get("accept", ""):
-            response = RedirectResponse(f"/login?next={quote(connection.url.path)}", status_code=303)
+            response = RedirectResponse(f"/login?next={quote(scope['path'])}", status_code=303)
         else:
             response = JSONResponse({"error": "log in first"}, status_code=401)
         await response(scope, receive, send)
 
+    def _adding_headers(self, send: Send) -> Send:
+        async def add(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+            await send(message)
 
-def _with_headers(send: Send) -> Send:
-    async def wrapped(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            extra = [(k.lower().encode(), v.encode()) for k, v in SECURITY_HEADERS.items()]
-            message = {**message, "headers": [*message.get("headers", ()), *extra]}
-        await send(message)
-
-    return wrapped
+        return add

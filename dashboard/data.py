@@ -327,10 +327,10 @@ class ConsoleData:
         down = sum(not s for s in states)
         return ("N+1", "N")[down] if down < 2 and len(states) > 1 else f"{down} down"
 
-    def _cooling_rank(self, cdu: CduState) -> tuple[int, int, float, str]:
-        failed = 0 if cdu.running is False or math.isnan(cdu.supply.value) else 1
+    def _cooling_rank(self, cdu: CduState) -> tuple[int, bool, bool, float, str]:
+        works = cdu.running is not False and not math.isnan(cdu.supply.value)
         level = len(_URGENCY) if cdu.severity is None else _URGENCY[cdu.severity]
-        return (level, failed, -_or(cdu.supply.value, 1e9), cdu.id)
+        return (level, works, cdu.redundancy in ("N+1", ""), -_or(cdu.supply.value, 1e9), cdu.id)
 
     # --- topology -------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,15 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from dashboard.auth import COOKIE, Guard, LoginThrottle, Sessions, current_session, login_router
+from dashboard.auth import (
+    COOKIE,
+    Guard,
+    LoginThrottle,
+    Sessions,
+    current_session,
+    login_router,
+    security_headers,
+)
 from storage.accounts import Accounts
 from storage.records import Records
 
@@ -40,7 +48,7 @@ async def client(accounts, sessions):
 
     app = FastAPI()
     app.include_router(login_router(accounts, sessions, "Site <1>"))
-    app.mount("/", Guard(inner, sessions))
+    app.mount("/", Guard(inner, sessions, security_headers()))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://console.test") as made:
         yield made
@@ -98,6 +106,24 @@ def test_a_login_ends_after_its_hours():
     assert not past.alive(past.begin("anna", Response()))
 
 
+async def test_whoever_is_locked_out_is_out_at_once_and_others_are_not(client, sessions):
+    await client.post("/login", data=FORM)
+    sessions.lock_out(["ben"])
+    assert (await client.get("/")).status_code == 200
+    sessions.lock_out(["anna"])
+    assert (await client.get("/")).status_code == 401
+
+
+async def test_every_answer_tells_the_browser_to_load_nothing_from_elsewhere(client):
+    for answer in (
+        await client.get("/login"),
+        await client.post("/login", data=FORM) and await client.get("/"),
+    ):
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
+
+
 async def test_another_site_can_neither_log_in_nor_change_anything(client):
     foreign = {"origin": "https://evil.test"}
     assert (await client.post("/login", data=FORM, headers=foreign)).status_code == 403
@@ -151,7 +177,7 @@ async def test_a_websocket_without_a_login_is_refused_before_it_opens(sessions):
         sent.append(message)
 
     scope = {"type": "websocket", "path": "/_dash-ws-callback", "headers": [], "query_string": b""}
-    await Guard(inner, sessions)(scope, receive, send)
+    await Guard(inner, sessions, security_headers())(scope, receive, send)
     assert reached == []
     assert sent == [{"type": "websocket.close", "code": 4401, "reason": "log in first"}]
 

@@ -69,6 +69,7 @@ def test_the_cooling_unit_that_failed_comes_first_and_its_pod_has_lost_its_spare
         "Off",
         "N",
     )
+    assert (cdus[1].id, cdus[1].redundancy) == ("P02-CDU2", "N")
     assert {c.redundancy for c in cdus if c.pod == "P01"} == {"N+1"}
 
 
