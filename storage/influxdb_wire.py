@@ -161,6 +161,8 @@ class InfluxWire:
     def _ask(self, text: str, parameters: dict[str, str]) -> bytes:
         try:
             answer = self._http.post("/query", params=parameters, data={"q": text})
+            if answer.status_code == httpx.codes.METHOD_NOT_ALLOWED:  # early 3.x asks for GET
+                answer = self._http.get("/query", params={**parameters, "q": text})
         except httpx.HTTPError as e:
             raise StoreUnavailable(f"{self._settings.url}: {e or type(e).__name__}") from e
         if answer.status_code == 400:

@@ -24,16 +24,20 @@ class StoreKind(StrEnum):
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Retention(_Settings):
     """How long each tier is kept; ``None`` means for ever."""
 
     raw_hours: float | None = Field(48, gt=0)
+    """Hours that raw readings are kept; at least 3."""
     minute_days: float | None = Field(7, gt=0)
+    """Days that one-minute rollups are kept."""
     quarter_days: float | None = Field(400, gt=0)
+    """Days that quarter-hour rollups are kept."""
     hour_days: float | None = Field(None, gt=0)
+    """Days that hourly rollups are kept."""
 
     def milliseconds(self) -> dict[str, int | None]:
         """Return the time kept by tier name (``raw``, ``minute``, ``quarter``, ``hour``), ms."""
@@ -49,14 +53,23 @@ class InfluxSettings(_Settings):
     """How InfluxDB is reached. The token comes from the environment or from a file, never from the settings."""
 
     url: str = "http://127.0.0.1:8086"
+    """Address of the server or of the proxy before it."""
     database: str = Field("hallwatch", pattern=r"^[A-Za-z0-9_.-]+$")
+    """Database (1.x), and first half of the bucket names (2.x, 3.x): ``hallwatch/raw`` and so on."""
     org: str = "-"
+    """Organization (2.x only)."""
     token_env: str = "HALLWATCH_INFLUXDB_TOKEN"  # noqa: S105 - the name of a variable, not a secret
+    """Environment variable that holds the token; for 1.8 the token is ``user:password``."""
     token_file: Path | None = None
+    """File that holds the token, instead of the variable."""
     ca_file: Path | None = None
+    """Certificate authority to trust, PEM; the system's own by default."""
     verify_tls: bool = True
+    """Whether the server's certificate is verified."""
     timeout_s: float = Field(10, gt=0)
+    """Seconds that one request may take."""
     lines_per_request: int = Field(10_000, ge=1, le=100_000)
+    """Readings in one write request."""
     manage_retention: bool = True
     """Create database, retention policies or buckets where the server and the token allow it."""
 
@@ -84,10 +97,13 @@ class DuckDBSettings(_Settings):
     """How the embedded store works; the defaults suit up to 200,000 points."""
 
     memory_limit_mb: int = Field(1024, ge=128)
+    """Memory that the database may use; what needs more spills into the data folder."""
     threads: int | None = Field(None, ge=1)
+    """Threads of the database; one per core by default."""
     seal_rows: int = Field(10_000_000, ge=1000)
     """Rows that arrive before they are sorted by point into their partition."""
     seal_after_s: float = Field(3600, gt=0)
+    """Age at which fewer rows are sorted too; tiers wait longer, by their step."""
 
 
 class IngestSettings(_Settings):
@@ -102,7 +118,9 @@ class IngestSettings(_Settings):
     past_days: float = Field(400, gt=0)
     """A reading observed earlier than this before its arrival is quarantined."""
     spool_mb: float = Field(4096, gt=0)
+    """Room on disk for readings while the store is away; the oldest go first when it is full."""
     quarantine_mb: float = Field(64, gt=0)
+    """Room on disk for refused readings and messages; the oldest go first."""
     retry_s: float = Field(2, gt=0)
     """How long the store is left alone after it was unavailable."""
     maintain_s: float = Field(10, gt=0)
@@ -113,16 +131,21 @@ class StorageSettings(_Settings):
     """Everything about keeping telemetry."""
 
     kind: StoreKind = StoreKind.DUCKDB
+    """``duckdb`` (embedded, one process) or ``influxdb``."""
     path: Path = Path("data")
     """Folder of the embedded store, the spool and the quarantine."""
     retention: Retention = Retention()
+    """How long each tier is kept."""
     max_gap_s: float = Field(300, gt=0)
     """How long a value holds when nothing follows it (DSX republishes every 100 s)."""
     tier_delay_s: float = Field(10, ge=0)
     """How long after its end a minute waits for stragglers before its rollup is made."""
     duckdb: DuckDBSettings = DuckDBSettings()
+    """The embedded store."""
     influxdb: InfluxSettings = InfluxSettings()
+    """The server."""
     ingest: IngestSettings = IngestSettings()
+    """What is accepted, and what happens while the store is away."""
 
     @model_validator(mode="after")
     def _raw_outlives_an_hour(self) -> StorageSettings:
