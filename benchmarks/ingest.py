@@ -45,15 +45,19 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     with Broker(folder) as broker:
         with Receiver("hallwatch", broker.port, folder) as ours:
             # first, so that every point is known: a factory starts once
-            warm = generate(broker.port, *load, "--seconds", "6")
+            warm = generate(broker.port, *load, "--seconds", str(WARM_S))
             ours.settle()
             ours.report()
             steady, cpu, generator = ours.during(
-                lambda: generate(broker.port, *load, "--seconds", str(options.seconds), "--first", "100000")
+                lambda: generate(
+                    broker.port, *load, "--seconds", str(options.seconds), "--first", str(WARM_S)
+                )
             )
             burst = None
             if options.burst:
-                burst = ours.burst(broker.port, *load, seconds=options.burst)
+                burst = ours.burst(
+                    broker.port, *load, "--first", str(WARM_S + int(options.seconds)), seconds=options.burst
+                )
         reference = None
         if options.burst:
             with Receiver("simple", broker.port, folder) as simple:
@@ -91,6 +95,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
+WARM_S = 6
 LOAD_BEFORE = os.getloadavg()[0]
 
 
@@ -207,7 +212,7 @@ class Receiver:
         """Return values a second, and a second of CPU, while everything comes at once."""
         self.report()
         before = self.cpu()
-        generate(port, *load, "--seconds", str(seconds), "--at-once", "--first", "200000")
+        generate(port, *load, "--seconds", str(seconds), "--at-once")
         told = self.settle()
         used = self.cpu() - before
         return {"rate": told["rows"] / max(told["last"] - told["first"], 0.1), "per_cpu": told["rows"] / used}

@@ -13,15 +13,40 @@ from domain.points import IntArray, PointRegistry
 from domain.tray import Sweep, decode, tray_points
 
 _NUMBERS = frozenset((float, int, type(None)))
-_LATE_KEPT = 100_000  # missing sequence numbers remembered for one tray
+_GAPS_KEPT = 1000  # of one tray; the oldest are forgotten
+
+
+class Gaps:
+    """Sequence numbers that were skipped and may still come out of the agent's spool, as ranges."""
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[int, int]] = []  # [first, end), ascending
+
+    def __len__(self) -> int:
+        return sum(end - first for first, end in self._ranges)
+
+    def add(self, first: int, end: int) -> None:
+        """Note a gap that lies after all others."""
+        self._ranges.append((first, end))
+        del self._ranges[:-_GAPS_KEPT]
+
+    def close(self, sequence: int) -> bool:
+        """Take a number out; return whether it was missing."""
+        for n, (first, end) in enumerate(self._ranges):
+            if first <= sequence < end:
+                rest = [(first, sequence), (sequence + 1, end)]
+                self._ranges[n : n + 1] = [r for r in rest if r[0] < r[1]]
+                return True
+        return False
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self._ranges.clear()
 
 
 @dataclass(slots=True)
 class Tray:
-    """One tray as it was last heard.
-
-    `missing` holds sequence numbers that were skipped and may still come out of the agent's spool.
-    """
+    """One tray as it was last heard."""
 
     rack: str
     name: str
@@ -29,7 +54,7 @@ class Tray:
     gpu_count: int
     run: int = -1
     last: int = -1
-    missing: set[int] = field(default_factory=set)
+    missing: Gaps = field(default_factory=Gaps)
 
 
 class Trays:
@@ -142,12 +167,10 @@ class Trays:
             tray.missing.clear()
             tray.last, tray.run = told.sequence, told.run
         elif told.sequence > tray.last:
-            skipped = range(tray.last + 1, told.sequence)
-            self.counts["sweeps_skipped"] += len(skipped)
-            tray.missing.update(skipped[:_LATE_KEPT])
+            self.counts["sweeps_skipped"] += told.sequence - tray.last - 1
+            tray.missing.add(tray.last + 1, told.sequence)
             tray.last, tray.run = told.sequence, max(tray.run, told.run)
-        elif told.sequence in tray.missing:
-            tray.missing.discard(told.sequence)
+        elif tray.missing.close(told.sequence):
             self.counts["sweeps_late"] += 1
         else:
             self.counts["sweeps_repeated"] += 1

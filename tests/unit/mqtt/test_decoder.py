@@ -221,6 +221,11 @@ def test_a_gap_is_seen_and_closed_by_the_spool(decoder):
     assert (counts["sweeps_skipped"], counts["sweeps_late"], missing) == (3, 2, 1)
 
 
+def test_a_gap_of_any_size_costs_no_memory(decoder):
+    counts, missing = counts_after(decoder, sweep(0), sweep(10**15), sweep(5), sweep(6), sweep(10**15 - 1))
+    assert (counts["sweeps_late"], missing) == (3, 10**15 - 1 - 3)
+
+
 def test_a_repeated_sweep_is_counted_once_more_and_stored_again(decoder):
     counts, missing = counts_after(decoder, sweep(0), sweep(1), sweep(1), sweep(0))
     assert (counts["sweeps_repeated"], missing) == (2, 0)
