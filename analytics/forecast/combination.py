@@ -3,7 +3,8 @@
 Weights: softmax of each member's recent pinball loss relative to the best one's, per bucket of leads (the
 exponentially weighted average of Vovk 1990, with older losses forgotten). Correction: the conformal shift of
 each quantile, that is the same quantile of its recent errors per bucket (Romano et al. 2019, Conformalized
-Quantile Regression, here for every level), taken in part because errors of few origins are noisy.
+Quantile Regression, here for every level), taken in part because errors of few origins are noisy. Then all is
+widened by a little.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.forecast.levels import LEVELS, pinball
+from analytics.forecast.levels import LEVELS, MEDIAN, pinball
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -21,7 +22,7 @@ Ints = NDArray[np.int64]
 BUCKET_DAYS: Floats = np.array([0.0, 1 / 24, 0.125, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, np.inf])
 """Edges of the lead buckets, days."""
 
-SHARPNESS = 10.0
+SHARPNESS = 30.0
 """How hard a member that loses by a given share is punished."""
 
 HALF_LIFE = 0.5
@@ -29,6 +30,9 @@ HALF_LIFE = 0.5
 
 SHIFT_SHARE = 0.5
 """Share of the conformal shift that is applied."""
+
+STRETCH = 1.08
+"""Widening of the spread around the median: the future drifts further than the record did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,10 @@ class Combination:
         """Combine member quantiles of shape (members, leads, levels) into (leads, levels), ascending."""
         bucket = bucket_of(leads, day)
         mixed = np.einsum("lm,mlq->lq", self.weights[bucket], forecasts)
-        return np.sort(mixed + self.shift[bucket], axis=1)
+        shifted: Floats = np.sort(mixed + self.shift[bucket], axis=1)
+        median = shifted[:, [MEDIAN]]
+        stretched: Floats = median + STRETCH * (shifted - median)
+        return stretched
 
 
 def bucket_of(leads: Ints, day: int) -> Ints:

@@ -25,7 +25,7 @@ class ForestKind:
     name : str
     anchor : str
         What its target is relative to: ``"day"``, the mean of the last day, suits a rhythm; ``"last"``, the
-        last value, suits a load that stays where a job put it; ``"linear"`` is the linear forecast.
+        last value, suits a load that stays where a job put it.
     outside : bool
         Whether it sees covariates that are known up to the origin only. They help some series and are
         noise for others.
@@ -40,13 +40,12 @@ FORESTS = (
     ForestKind("day", "day", outside=True),
     ForestKind("last", "last", outside=True),
     ForestKind("plain", "day", outside=False),
-    ForestKind("residual", "linear", outside=False),
 )
 
 MEMBERS = ("linear", *(kind.name for kind in FORESTS))
 """In the order of the weights."""
 
-PRIOR: Floats = np.array([0.5, 1.0, 1.0, 1.0, 0.5])
+PRIOR: Floats = np.array([0.5, 1.0, 0.5, 1.0])
 """Weights of the members before anything is known of how they do."""
 
 
@@ -95,16 +94,13 @@ class Members:
         by_member = [self.linear.quantiles(point, within)]
         for kind in FORESTS:
             values = self.forests[kind.name].quantiles(tree_features(rows, point, kind))
-            by_member.append(values.reshape(*point.shape, len(LEVELS)) + anchor(rows, point, kind)[..., None])
+            by_member.append(values.reshape(*point.shape, len(LEVELS)) + anchor(rows, kind)[:, None, None])
         return np.stack(by_member)
 
 
-def anchor(rows: Rows, linear_point: Floats, kind: ForestKind) -> Floats:
-    """Where a forest's target starts from, relative to the level, in scales; shape (origins, leads)."""
-    if kind.anchor == "linear":
-        return linear_point
-    start = rows.last[:, None] if kind.anchor == "last" else 0.0
-    return np.broadcast_to(start, linear_point.shape)
+def anchor(rows: Rows, kind: ForestKind) -> Floats:
+    """Where a forest's target starts from, relative to the level, in scales; shape (origins,)."""
+    return rows.last if kind.anchor == "last" else np.zeros_like(rows.last)
 
 
 def tree_features(rows: Rows, linear_point: Floats, kind: ForestKind) -> NDArray[np.float32]:
@@ -164,7 +160,7 @@ def fit_members(design: Design, origins: Ints, leads: Ints, effort: Effort, seed
     known = ~np.isnan(rows.target.ravel())
     forests = {}
     for number, kind in enumerate(FORESTS):
-        target = (rows.target - anchor(rows, outside_fit, kind)).ravel()
+        target = (rows.target - anchor(rows, kind)[:, None]).ravel()
         forests[kind.name] = fit_forest(
             tree_features(rows, outside_fit, kind)[known],
             target[known],
