@@ -21,7 +21,7 @@ from dashboard.components.frame import LIVE, frame
 from dashboard.data import ConsoleData
 from dashboard.pages import alerts, health, overview, rack
 from dashboard.views import SPANS
-from domain.errors import HallwatchError, StoreUnavailable
+from domain.errors import HallwatchError, StorageError
 from storage.accounts import Accounts
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ class Console:
 
     async def _keep_locked_out(self) -> None:
         while True:
-            with contextlib.suppress(StoreUnavailable):  # whoever was locked out stays so
+            with contextlib.suppress(StorageError):  # whoever was locked out stays so
                 users = await asyncio.to_thread(self.accounts.users)
                 self.sessions.lock_out(u.name for u in users if not u.active)
             await asyncio.sleep(LOCK_OUT_S)
@@ -209,11 +209,9 @@ def _register_pages(app: Dash, data: ConsoleData) -> None:
         name = rack_in(path, data)
         if name:
             return rack.layout(data.site, name)
-        return (
-            rack.unknown(unquote(path.removeprefix("/rack/")))
-            if path.startswith("/rack/")
-            else _nothing(path)
-        )
+        if path.startswith("/rack/"):
+            return rack.unknown(unquote(path.removeprefix("/rack/")))
+        return _nothing(path)
 
     @app.callback(
         Output("rack-history", "data"),
@@ -225,8 +223,11 @@ def _register_pages(app: Dash, data: ConsoleData) -> None:
         """Return a rack's history, anew each minute (the minute is pushed, not polled)."""
         if span not in SPANS or rack_id not in data.site.racks:
             return no_update
-        found = await asyncio.to_thread(data.rack_history, rack_id, span)
-        return frames.rack_history(found, rack_id, span, data.clock(), data.site.zone)
+        try:
+            found, trouble = await asyncio.to_thread(data.rack_history, rack_id, span), ""
+        except StorageError as error:
+            found, trouble = {}, str(error)
+        return frames.rack_history(found, rack_id, span, data.clock(), data.site.zone) | {"trouble": trouble}
 
     @app.callback(Output("alert-history", "data"), Input("alert-change", "data"))
     async def alert_history(_change: str) -> Any:
