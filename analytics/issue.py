@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import multiprocessing
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
@@ -15,17 +16,20 @@ import structlog
 from analytics.excursions import exceedance
 from analytics.settings import AnalyticsSettings
 from domain.batch import now_ms
-from domain.envelope import QUARTER_MS, quarter_start
+from domain.envelope import QUARTER_MS, EnvelopeNode, quarter_start
 from domain.errors import ForecastError
 from domain.forecast import QUANTILES, Forecast
 from domain.points import TimeArray, ValueArray
 from storage.plant import PlantView
 from storage.records import Records
+from storage.telemetry import Aggregate
 
 log = structlog.get_logger(__name__)
 
 INTERVAL_MINUTES = QUARTER_MS // 60_000
 DAY_MS = 86_400_000
+NODE_STEPS = 24
+"""Quarter hours ahead for which the nodes below the site are foretold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +37,11 @@ class Task:
     """What a child process needs to make one forecast: plain arrays, no connections.
 
     `start` UTC ms and `power` W of the history's quarter hours (shape (n,), NaN where missing), the number of quarter
-    hours to foretell, the physical bounds in W, and the site's country and time zone for the calendar.
+    hours to foretell, the physical bounds in W, and the site's country and time zone for the calendar. `nodes` holds
+    the same quarter hours of the nodes below the site, `parts` what each node is made of.
     """
+
+    site: str
 
     start: TimeArray
     power: ValueArray
@@ -43,15 +50,18 @@ class Task:
     installed: float
     country: str
     timezone: str
+    nodes: Mapping[str, ValueArray] = field(default_factory=dict)
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """Quantiles, shape (horizon, len(QUANTILES)), what made them, and how good it is."""
+    """Quantiles, shape (horizon, len(QUANTILES)), what made them, and how good it is; `nodes` the same, shorter."""
 
     values: ValueArray
     model: str
     quality: str
+    nodes: Mapping[str, ValueArray] = field(default_factory=dict)
 
 
 def fit_and_predict(task: Task) -> Answer:
@@ -60,6 +70,7 @@ def fit_and_predict(task: Task) -> Answer:
     import pandas as pd
 
     from analytics.forecast import PowerForecaster
+    from analytics.nodes import node_forecasts
 
     index = pd.to_datetime(task.start, unit="ms", utc=True).tz_convert(task.timezone)
     history = pd.Series(task.power, index=index).asfreq(f"{INTERVAL_MINUTES}min")
@@ -72,7 +83,8 @@ def fit_and_predict(task: Task) -> Answer:
         quality = f"short history ({len(history) / 96:.1f} days)"
     elif missing > 0.1:
         quality = f"{missing:.0%} of the history is missing"
-    return Answer(frame.to_numpy(), "PowerForecaster", quality)
+    nodes = node_forecasts(task.nodes, task.parts, {task.site: frame.to_numpy()}, NODE_STEPS)
+    return Answer(frame.to_numpy(), "PowerForecaster", quality, nodes)
 
 
 def seasonal_naive(task: Task) -> Answer:
@@ -113,6 +125,8 @@ class ForecastIssuer:
         self._clock = clock
         self.counters: dict[str, float] = {"issued": 0, "by_simple_model": 0, "last_seconds": math.nan}
         self.issued_once = asyncio.Event()
+        self.nodes: dict[str, Forecast] = {}
+        """The newest forecast of every node of the envelope that has a history."""
 
     async def run(self) -> None:
         """Issue until cancelled; the first time as soon as `history_ready` is set."""
@@ -135,7 +149,12 @@ class ForecastIssuer:
             log.info("no site power yet, so no forecast")
             return None
         answer = await self._answer(task)
-        forecast = self._forecast(answer, cutoff, began)
+        site = self._plant.envelope.site
+        forecast = self._forecast(site, answer.values, answer, cutoff, began)
+        self.nodes = {
+            name: self._forecast(self._plant.envelope[name], values, answer, cutoff, began)
+            for name, values in answer.nodes.items()
+        } | {site.id: forecast}
         await asyncio.to_thread(self._records.save_forecast, forecast)
         self.counters["issued"] += 1
         self.counters["last_seconds"] = (self._clock() - began) / 1000
@@ -153,7 +172,9 @@ class ForecastIssuer:
             return None
         horizon = self._settings.horizon_hours * 4
         first = known[0]
+        nodes, parts = self._nodes(int(grid.start[first]), cutoff)
         return Task(
+            site.id,
             grid.start[first:],
             grid.values[0, first:],
             horizon,
@@ -161,7 +182,30 @@ class ForecastIssuer:
             site.installed,
             site.country,
             site.timezone,
+            nodes,
+            parts,
         )
+
+    def _nodes(self, start: int, end: int) -> tuple[dict[str, ValueArray], dict[str, tuple[str, ...]]]:
+        """Return the quarter hours of every node that is measured, and which nodes are made of which."""
+        plant = self._plant
+        points = {node.id: plant.power_points(node.id) for node in plant.envelope}
+        every = np.unique(np.concatenate(list(points.values())))
+        grid = plant.store.aggregate(every, start, end, QUARTER_MS, Aggregate.TIME_WEIGHTED)
+        row = {int(p): i for i, p in enumerate(grid.point)}
+        histories = {
+            name: grid.values[[row[int(p)] for p in members]].sum(axis=0)
+            for name, members in points.items()
+            if len(members) and all(int(p) in row for p in members)
+        }
+        # a rack on two busways is part of neither: only what has one whole adds up
+        wholes = Counter(child for node in plant.envelope for child in node.children)
+        parts = {
+            node.id: node.children
+            for node in plant.envelope
+            if node.children and all(wholes[child] == 1 for child in node.children)
+        }
+        return histories, parts
 
     async def _answer(self, task: Task) -> Answer:
         try:
@@ -187,9 +231,10 @@ class ForecastIssuer:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _forecast(self, answer: Answer, cutoff: int, issued: int) -> Forecast:
-        node = self._plant.envelope.site
-        start = cutoff + QUARTER_MS * np.arange(len(answer.values), dtype=np.int64)
+    def _forecast(
+        self, node: EnvelopeNode, values: ValueArray, answer: Answer, cutoff: int, issued: int
+    ) -> Forecast:
+        start = cutoff + QUARTER_MS * np.arange(len(values), dtype=np.int64)
         limit = np.array([node.limit_at(int(t)) for t in start])
         return Forecast(
             object_id=node.id,
@@ -200,9 +245,9 @@ class ForecastIssuer:
             interval_minutes=INTERVAL_MINUTES,
             start=start,
             quantiles=QUANTILES,
-            values=answer.values,
+            values=values,
             limit=limit,
-            breach_probability=exceedance(answer.values, QUANTILES, limit),
+            breach_probability=exceedance(values, QUANTILES, limit),
             model=answer.model,
             quality=answer.quality,
         )
