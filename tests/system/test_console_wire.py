@@ -1,0 +1,153 @@
+"""The console's websocket as a browser speaks it, without a browser: who is let in, and what a silent viewer costs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from dashboard.auth import COOKIE
+from tests.system.console_plant import demo_site
+from tests.system.console_service import PASSWORD, USER, LiveConsole
+
+pytestmark = pytest.mark.xdist_group("console")
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveConsole]:
+    with LiveConsole(tmp_path_factory.mktemp("wire"), demo_site(pods=1), gpus=False, tick_s=0.2) as live:
+        yield live
+
+
+@pytest.fixture
+def session(console: LiveConsole) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=console.url) as client:
+        assert client.post("/login", data={"name": USER, "password": PASSWORD}).status_code == 303
+        yield client
+
+
+class Window:
+    """What a browser window does on the wire: start the live callback, say where it is, take what comes."""
+
+    def __init__(self, console: LiveConsole, session: httpx.Client, path: str = "/") -> None:
+        callbacks = session.get("/_dash-dependencies").json()
+        live = next(c["output"] for c in callbacks if c.get("websocket"))
+        self.socket = open_socket(console, session.cookies.get(COOKIE, ""))
+        self.path = path
+        payload = {"output": live, "outputs": [], "inputs": [], "state": [], "changedPropIds": []}
+        self.send({"type": "callback_request", "requestId": "1", "payload": payload})
+
+    def send(self, message: dict[str, object]) -> None:
+        self.socket.send(json.dumps({"rendererId": "window"} | message))
+
+    def receive(self, timeout: float) -> list[dict]:
+        got = json.loads(self.socket.recv(timeout))
+        return got if isinstance(got, list) else [got]
+
+    def watch(self, seconds: float, answer: bool = True) -> list[dict]:
+        """Return what arrives; answer where the window is, or leave the questions open."""
+        arrived, end = [], time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                messages = self.receive(max(0.01, end - time.monotonic()))
+            except TimeoutError:
+                break
+            for message in messages:
+                arrived.append(message)
+                if answer and message["type"] == "get_props_request":
+                    reply = {"requestId": message["requestId"], "payload": {"pathname": self.path}}
+                    self.send({"type": "get_props_response"} | reply)
+        return arrived
+
+
+def open_socket(console: LiveConsole, cookie: str, origin: str = "") -> ClientConnection:
+    return connect(
+        console.url.replace("http", "ws") + "/_dash-ws-callback",
+        origin=origin or console.url,
+        additional_headers={"Cookie": f"{COOKIE}={cookie}"},
+    )
+
+
+def stores(messages: list[dict]) -> list[str]:
+    return [m["payload"]["componentId"] for m in messages if m["type"] == "set_props"]
+
+
+def test_a_websocket_needs_the_cookie_of_a_login(console, session):
+    with pytest.raises(InvalidStatus) as refused:
+        open_socket(console, "nothing")
+    assert refused.value.response.status_code == 403
+
+
+def test_a_websocket_from_a_page_of_another_site_is_refused_even_with_the_cookie(console, session):
+    with pytest.raises(InvalidStatus):
+        open_socket(console, session.cookies[COOKIE], origin="https://evil.test")
+
+
+def test_a_window_gets_the_sections_of_its_page_and_then_what_changes(console, session):
+    window = Window(console, session)
+    messages = window.watch(4)
+    window.socket.close()
+    got = stores(messages)
+    assert {"live-header", "live-alerts", "live-power", "live-floor", "live-cooling"} <= set(got)
+    assert got.count("live-header") >= 2
+    assert got.count("live-alerts") == 1  # nothing happened, nothing is told again
+    assert got.count("live-power") == 1
+
+
+def test_another_page_gets_other_sections(console, session):
+    window = Window(console, session, path="/rack/R003")
+    got = set(stores(window.watch(2.5)))
+    window.socket.close()
+    assert got == {"live-header", "live-alerts", "live-rack", "minute"}
+
+
+def test_a_window_that_does_not_answer_is_sent_nothing_more_and_one_that_answers_goes_on(console, session):
+    silent, lively = Window(console, session), Window(console, session)
+    unanswered = silent.watch(0.5, answer=False)
+    assert [m["type"] for m in unanswered] == ["get_props_request"]
+    headers = stores(lively.watch(3)).count("live-header")
+    assert silent.watch(0.2, answer=False) == []
+    assert headers >= 2
+    silent.socket.close()
+    lively.socket.close()
+
+
+def test_closed_windows_leave_nothing_behind(console, session):
+    for _ in range(3):
+        window = Window(console, session)
+        window.watch(0.3)
+        window.socket.close()
+    end = time.monotonic() + 5
+    while console.console.stats()["viewers"] and time.monotonic() < end:
+        time.sleep(0.05)
+    assert console.console.stats()["viewers"] == 0
+
+
+def test_a_locked_out_person_is_told_so_and_gets_no_more_figures(console, session):
+    console.accounts.add_user("carl", "another-password")
+    with httpx.Client(base_url=console.url) as carls:
+        carls.post("/login", data={"name": "carl", "password": "another-password"})
+        window = Window(console, carls)
+        window.watch(1)
+        console.accounts.set_active("carl", False)
+        messages = window.watch(8)
+        ended = [
+            m for m in messages if m["type"] == "set_props" and m["payload"]["componentId"] == "live-session"
+        ]
+        assert ended[0]["payload"]["props"] == {"data": {"ended": True}}
+        assert carls.get("/", headers={"accept": "text/html"}).status_code == 303
+        with pytest.raises((ConnectionClosed, TimeoutError)):
+            window.receive(1.5)
+
+
+def test_the_api_is_not_behind_the_consoles_login_and_unknown_addresses_are_not_pages(console, session):
+    assert httpx.get(console.url + "/api/v1/there").json() == {"api": "reached"}
+    assert httpx.get(console.url + "/healthz").status_code == 200
+    assert session.get("/api/v1/nowhere", headers={"accept": "text/html"}).status_code == 404
+    assert session.get("/rack/R001").status_code == 200
+    assert session.get("/rack/../../etc/passwd").status_code == 404
