@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -14,6 +16,7 @@ from typing import Any
 from domain.errors import SourceError
 
 _START_S = 15.0
+_PR_SET_PDEATHSIG = 1
 
 
 def mosquitto() -> str | None:
@@ -55,12 +58,18 @@ class EmbeddedBroker:
             file.write_text(
                 f"listener {self.port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 200000\n"
                 "max_inflight_messages 0\npersistence false\nlog_type error\n"
+                # as root it would change user, and with that forget to end with its parent
+                + ("user root\n" if os.geteuid() == 0 else "")
             )
             command = [found, "-c", str(file)]
         else:
             command = [sys.executable, "-m", "simulator.broker", str(self.port)]
         self._process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL if self.program == "mosquitto" else None,  # it warns of root
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
         await self._until_it_listens()
         return self
@@ -93,6 +102,11 @@ class EmbeddedBroker:
             writer.close()
             return
         raise SourceError(f"{self.program} did not listen on port {self.port} within {_START_S:.0f} s")
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it is gone, however it went."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def amqtt_settings(port: int) -> dict[str, Any]:

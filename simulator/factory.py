@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from domain.errors import InputError
 from domain.plant.conditions import Conditions
 from domain.plant.layout import SIDES, PlantLayout
 from domain.plant.model import Plant, PlantModel, PlantState
@@ -46,6 +47,11 @@ class Factory:
         Parameters of the plant.
     catalogue
         Faults that can be raised; the one in `config/simulator/` if not given.
+
+    Raises
+    ------
+    InputError
+        If the site cannot be simulated: a busway without a UPS, a UPS without a feed, GPUs that fill no trays.
     """
 
     def __init__(
@@ -56,6 +62,8 @@ class Factory:
         model: PlantModel | None = None,
         catalogue: Catalogue | None = None,
     ) -> None:
+        if not site.rack_gpus or site.rack_gpus % TRAY_GPUS:
+            raise InputError(f"rack_gpus is {site.rack_gpus}; simulated trays have {TRAY_GPUS} GPUs each")
         self.site = site
         self.seed = seed
         self.start_ms = start_ms

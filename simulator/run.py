@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -23,7 +24,8 @@ def run(site: Site, options: Options, seconds: float | None = None, joined: Join
     """Simulate until SIGINT or SIGTERM, or for some seconds.
 
     Once everything listens, one line of JSON on standard output tells where: the ports ``mqtt``, ``snmp`` (the first)
-    and ``control``, the ``broker``'s program, and ``start_ms``.
+    and ``control``, the ``broker``'s program, and ``start_ms``. If that line was read through a pipe, the simulation also
+    ends when the reader is gone, so that a killed demo leaves no factory behind.
     """
     # standard output belongs to that one line
     structlog.configure(
@@ -44,6 +46,20 @@ async def _run(site: Site, options: Options, seconds: float | None, joined: Join
             await stack.enter_async_context(joined(simulation))
         print(orjson.dumps(simulation.where()).decode(), flush=True)
         stopped = asyncio.create_task(stop.wait())
+        reader = asyncio.create_task(_until_nobody_reads())
         # whatever of the simulation ends by itself has failed, and says so when its context is left
-        await asyncio.wait({stopped, *simulation.tasks}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {stopped, reader, *simulation.tasks}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+        )
         stopped.cancel()
+        reader.cancel()
+
+
+async def _until_nobody_reads() -> None:
+    """Return when standard output is a pipe whose reader has closed it."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    while True:
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0)):
+            return
+        await asyncio.sleep(1.0)

@@ -25,7 +25,8 @@ from simulator.snmp.agents import SnmpAgents
 log = structlog.get_logger(__name__)
 
 STEP_MS = 1000
-_FAR_MS = 900_000  # a clock that jumped further is caught up with in coarser steps
+_FAR_MS = 3_600_000  # what lies further back is gone through in coarser steps
+_COARSE_MS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Simulation:
         self.options = options
         now = now_ms() // STEP_MS * STEP_MS
         self.factory = Factory(site, options.seed, options.start_ms or now)
-        self.factory.advance_to(now)
+        self._catch_up(now)
         for fault in options.faults:
             onset = self.factory.time_ms + round(fault.after_s * 1000)
             self.factory.raise_fault(fault.name, fault.target, onset, fault.severity)
@@ -191,15 +192,17 @@ class Simulation:
             else:
                 self.late_steps += 1
                 await asyncio.sleep(0)
-            behind = now_ms() - self.factory.time_ms
-            if behind > _FAR_MS:
-                log.warning("simulator.clock_jumped", seconds=behind / 1000)
-                self.factory.advance_to(self.factory.time_ms + behind // 10_000 * 10_000, 10.0)
-            else:
-                self.factory.step(STEP_MS / 1000)
+            if now_ms() - self.factory.time_ms > _FAR_MS:
+                log.warning("simulator.clock_jumped", seconds=(now_ms() - self.factory.time_ms) / 1000)
+                self._catch_up(now_ms())
+            self.factory.step(STEP_MS / 1000)
             ticks += 1
             if self.dsx is not None and ticks % every == 0:
                 self.dsx.tell()
+
+    def _catch_up(self, time_ms: int) -> None:
+        self.factory.advance_to(time_ms - _FAR_MS, _COARSE_MS / 1000)
+        self.factory.advance_to(time_ms, STEP_MS / 1000)
 
     async def _serve_control(self, listener: socket.socket) -> None:
         app = control_app(self.factory, self.stats)

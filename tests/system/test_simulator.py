@@ -180,6 +180,26 @@ def test_the_process_sweeps_every_tray_through_the_nvml_collector_and_ends_clean
             paho.Client(CallbackAPIVersion.VERSION2).connect("127.0.0.1", where["mqtt"])
 
 
+def test_nothing_is_left_behind_when_whoever_started_it_is_gone():
+    command = [
+        sys.executable,
+        "-m",
+        "simulator",
+        "--racks",
+        "1",
+        "--mqtt-port",
+        "0",
+        "--snmp-base-port",
+        "-1",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        where = json.loads(process.stdout.readline())
+        process.stdout.close()
+        assert process.wait(20) == 0
+    with pytest.raises(OSError, match="refused"):
+        paho.Client(CallbackAPIVersion.VERSION2).connect("127.0.0.1", where["mqtt"])
+
+
 def test_wrong_arguments_are_told_with_exit_code_2():
     command = [sys.executable, "-m", "simulator", "--racks", "2", "--fault", "leek@R001", "--for", "1"]
     told = subprocess.run(

@@ -2,9 +2,9 @@
 
 import asyncio
 
+import httpx
 import orjson
 import pytest
-from fastapi.testclient import TestClient
 
 from collectors.nvml.sweeper import Sweeper
 from domain.errors import InputError
@@ -18,6 +18,12 @@ from simulator.nvml_values import gpu_columns
 from simulator.options import parse
 from simulator.simulation import PlannedFault
 from tests.unit.simulator.factories import NOW, small_factory
+
+
+def control(factory):
+    """A client of the factory's control channel."""
+    transport = httpx.ASGITransport(control_app(factory, dict))
+    return httpx.AsyncClient(transport=transport, base_url="http://control")
 
 
 class Recorded(DsxPublisher):
@@ -141,19 +147,19 @@ def test_nvml_refuses_what_a_liquid_cooled_gpu_has_not():
         nvml.nvmlDeviceSetPowerManagementLimit(0, 1)
 
 
-def test_faults_are_raised_and_cleared_over_the_control_channel():
+async def test_faults_are_raised_and_cleared_over_the_control_channel():
     factory = small_factory()
-    client = TestClient(control_app(factory, dict))
-    assert len(client.get("/catalogue").json()) >= 20
-    raised = client.post("/faults", json={"name": "leak", "target": "R003", "after_s": 2})
+    client = control(factory)
+    assert len((await client.get("/catalogue")).json()) >= 20
+    raised = await client.post("/faults", json={"name": "leak", "target": "R003", "after_s": 2})
     assert raised.status_code == 201
     assert raised.json()["onset"] == NOW + 2000
     factory.advance_to(NOW + 10_000)
-    assert [f["progress"] for f in client.get("/state").json()["faults"]] == [1.0]
-    assert client.delete(f"/faults/{raised.json()['id']}").json() == {"ended": 1}
+    assert [f["progress"] for f in (await client.get("/state")).json()["faults"]] == [1.0]
+    assert (await client.delete(f"/faults/{raised.json()['id']}")).json() == {"ended": 1}
     factory.step()
-    assert client.get("/state").json()["faults"] == []
-    assert client.delete("/faults/99").status_code == 404
+    assert (await client.get("/state")).json()["faults"] == []
+    assert (await client.delete("/faults/99")).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -165,18 +171,24 @@ def test_faults_are_raised_and_cleared_over_the_control_channel():
         ({"name": "leak", "target": "R003", "duration_s": -1}, "duration_s"),
     ],
 )
-def test_a_wrong_request_is_answered_with_what_is_wrong(body, message):
-    answer = TestClient(control_app(small_factory(), dict)).post("/faults", json=body)
+async def test_a_wrong_request_is_answered_with_what_is_wrong(body, message):
+    answer = await control(small_factory()).post("/faults", json=body)
     assert answer.status_code == 422
     assert message in answer.text
 
 
-def test_jobs_and_tokens_are_told():
+async def test_jobs_and_tokens_are_told():
     factory = small_factory()
-    client = TestClient(control_app(factory, dict))
-    assert client.get("/jobs").json()[0].keys() == {"name", "racks", "start", "planned_end", "intensity"}
+    client = control(factory)
+    assert (await client.get("/jobs")).json()[0].keys() == {
+        "name",
+        "racks",
+        "start",
+        "planned_end",
+        "intensity",
+    }
     factory.advance_to(NOW + 5000)
-    lines = client.get("/metrics").text.splitlines()
+    lines = (await client.get("/metrics")).text.splitlines()
     assert lines[1] == "# TYPE vllm:generation_tokens_total counter"
     assert float(lines[-1].rsplit(" ", 1)[1]) > 1000
 
