@@ -381,6 +381,8 @@ class DuckDBStore(TieredStore):
                 done["rolled"] = self._roll_forward(now)
                 done["sealed"] = self._seal()
                 done["dropped"] = self._retain(now)
+                if done["sealed"] or done["dropped"]:
+                    self._give_room_back()
             except duckdb.Error as e:
                 _rollback(self._upkeep)
                 raise StoreUnavailable(f"{self.path}: {e}") from e
@@ -465,6 +467,14 @@ class DuckDBStore(TieredStore):
         con.execute("INSERT INTO newest SELECT point, observed, value, quality FROM incoming")
         con.unregister("incoming")
         con.execute("COMMIT")
+
+    def _give_room_back(self) -> None:
+        """Make the room of dropped tables free for what comes; reads go on meanwhile."""
+        with self._write_lock:
+            try:
+                self._upkeep.execute("CHECKPOINT")
+            except duckdb.TransactionException as e:
+                log.debug("no checkpoint now, the next one will do: %s", e)
 
     def _retain(self, now: int) -> int:
         con = self._upkeep

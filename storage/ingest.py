@@ -113,8 +113,9 @@ class Ingest:
             Quarantine(settings.path / "quarantine", int(limits.quarantine_mb * 1e6)),
             limits,
         )
-        ingest._saved_version = registry.version if len(registry) else 0
         try:
+            if len(store.load_points()) == len(registry):
+                ingest._saved_version = registry.version
             ingest.latest.update(store.latest(np.arange(len(registry), dtype=np.int32)))
         except StoreUnavailable as e:
             log.warning("newest values are not known yet: %s", e)

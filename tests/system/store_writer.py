@@ -1,8 +1,8 @@
 """Writes into a store until it is killed, telling each acknowledged sequence number: run by test_store_kill.py."""
 
 import random
-import sys
 import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ def rows_of(sequence: int, base: int) -> Batch:
     return Batch.of(np.arange(n), observed, np.full(n, float(sequence)))
 
 
-def main(folder: Path, first: int, base: int) -> None:
+def write_until_killed(folder: Path, first: int, base: int, tell: Connection) -> None:
     settings = StorageSettings(path=folder, duckdb=DuckDBSettings(seal_rows=1000, seal_after_s=0.2))
     store = DuckDBStore(folder / "t.duckdb", settings)
     store.save_points([(i, Point(f"a/b/{i}", "a", "b", str(i))) for i in range(POINTS)])
@@ -36,7 +36,7 @@ def main(folder: Path, first: int, base: int) -> None:
             store.maintain(base + at[0] * STEP_MS + 20_000)
 
     threading.Thread(target=upkeep, daemon=True).start()
-    print("ready", flush=True)
+    tell.send(first)
     sequence = first
     while True:
         n = random.randint(1, 40)
@@ -44,8 +44,4 @@ def main(folder: Path, first: int, base: int) -> None:
         store.write(Batch.concat(batches))
         sequence += n
         at[0] = sequence
-        print(sequence, flush=True)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+        tell.send(sequence)

@@ -1,10 +1,11 @@
 """kill -9 of a writing process at any moment: nothing acknowledged is missing, and the rollups are right."""
 
+import multiprocessing
 import os
+import pickle
 import random
-import subprocess
-import sys
 import time
+from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
@@ -15,35 +16,40 @@ from storage.duckdb_store import DuckDBStore
 from storage.settings import HOUR, MINUTE, DuckDBSettings, StorageSettings
 from storage.steps import combine, floor_to, roll
 from storage.tiers import TIERS
-from tests.system.store_writer import POINTS, STEP_MS, rows_of
+from tests.system.store_writer import POINTS, STEP_MS, rows_of, write_until_killed
 
 KILLS = int(os.environ.get("HALLWATCH_KILLS", "8"))
 """The full run, 50 times: ``HALLWATCH_KILLS=50 pytest tests/system/test_store_kill.py``."""
 
 
-@pytest.mark.timeout(60 + 10 * KILLS)
+def newest_told(hear: Connection, known: int) -> int:
+    """Return the last sequence number that reached us whole."""
+    try:
+        while True:
+            known = hear.recv()
+    except (EOFError, OSError, pickle.UnpicklingError):
+        return known
+
+
+@pytest.mark.timeout(120 + 15 * KILLS)
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path):
     base = now_ms() // HOUR * HOUR
     settings = StorageSettings(path=tmp_path, duckdb=DuckDBSettings(seal_rows=1000, seal_after_s=0.2))
     every = np.arange(POINTS, dtype=np.int32)
     chance = random.Random(7)
     acknowledged = 0
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["tests.system.store_writer"])
     for kill in range(KILLS):
-        command = [
-            sys.executable,
-            "-m",
-            "tests.system.store_writer",
-            str(tmp_path),
-            str(acknowledged),
-            str(base),
-        ]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == "ready\n"
-            time.sleep(chance.uniform(0.0, 0.6))
-            writer.kill()
-            told = writer.stdout.read().split("\n")[:-1]
-        acknowledged = int(told[-1]) if told else acknowledged
+        hear, tell = processes.Pipe(duplex=False)
+        writer = processes.Process(target=write_until_killed, args=(tmp_path, acknowledged, base, tell))
+        writer.start()
+        tell.close()
+        assert hear.recv() == acknowledged
+        time.sleep(chance.uniform(0.0, 0.6))
+        writer.kill()
+        writer.join()
+        acknowledged = newest_told(hear, acknowledged)
 
         store = DuckDBStore(tmp_path / "t.duckdb", settings)
         stored = store.read(every, 0, 1 << 60)

@@ -204,3 +204,27 @@ def test_aggregates_made_by_sql_equal_those_made_of_whole_rows(tmp_path, how, st
     parts = store.aggregate(POINTS, START, END, step, Aggregate.TIME_WEIGHTED).values
     assert sums == pytest.approx(parts.sum(axis=0), nan_ok=True)
     store.close()
+
+
+def test_the_file_stays_bounded_while_partitions_come_and_go(tmp_path):
+    settings = StorageSettings(
+        path=tmp_path,
+        retention=Retention(raw_hours=12, minute_days=1, quarter_days=2, hour_days=3),
+        duckdb=DuckDBSettings(seal_rows=1000, seal_after_s=1e-6),
+    )
+    store = DuckDBStore(tmp_path / "t.duckdb", settings)
+    points = np.arange(300, dtype=np.int32)
+    rng = np.random.default_rng(0)
+    sizes = []
+    for hour in range(0, 24 * 7, 4):
+        start = HOUR0 + hour * HOUR
+        times = np.arange(start, start + 4 * HOUR, 10 * MINUTE)
+        batch = Batch.of(
+            np.tile(points, len(times)), np.repeat(times, len(points)), rng.random(len(points) * len(times))
+        )
+        store.write(batch)
+        store.maintain(start + 4 * HOUR + MINUTE)
+        sizes.append(store.path.stat().st_size)
+    assert max(sizes[-12:]) < 1.5 * max(sizes[12:24])
+    assert len(store.read(points[:1], HOUR0, HOUR0 + DAY)) == 0
+    store.close()
