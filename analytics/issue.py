@@ -14,8 +14,9 @@ import numpy as np
 import structlog
 
 from analytics.excursions import exceedance
+from analytics.points import worked_out
 from analytics.settings import AnalyticsSettings
-from domain.batch import now_ms
+from domain.batch import Batch, Sink, now_ms
 from domain.envelope import QUARTER_MS, EnvelopeNode, quarter_start
 from domain.errors import ForecastError
 from domain.forecast import QUANTILES, Forecast
@@ -115,10 +116,12 @@ class ForecastIssuer:
         settings: AnalyticsSettings,
         plant: PlantView,
         records: Records,
+        sink: Sink,
         clock: Callable[[], int] = now_ms,
         history_ready: asyncio.Event | None = None,
     ) -> None:
         self._settings = settings
+        self._sink = sink
         self._history_ready = history_ready
         self._plant = plant
         self._records = records
@@ -130,6 +133,11 @@ class ForecastIssuer:
 
     async def run(self) -> None:
         """Issue until cancelled; the first time as soon as `history_ready` is set."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._issue_forever())
+            group.create_task(self._tell_risks())
+
+    async def _issue_forever(self) -> None:
         if self._history_ready is not None:
             await self._history_ready.wait()
         while True:
@@ -139,6 +147,13 @@ class ForecastIssuer:
             # before there is any power to forecast from, look again soon
             wait = (due - now) / 1000 if self.issued_once.is_set() else 5.0
             await asyncio.sleep(wait)
+
+    async def _tell_risks(self) -> None:
+        """Tell the nodes' risks again and again: a reading that is minutes old says nothing to an alert rule."""
+        await self.issued_once.wait()
+        while True:
+            await self._sink(self._risks(self._clock()))
+            await asyncio.sleep(self._settings.outlook_interval_seconds)
 
     async def issue(self) -> Forecast | None:
         """Issue one forecast and keep it; None where there is no history yet."""
@@ -161,6 +176,22 @@ class ForecastIssuer:
         self.issued_once.set()
         log.info("forecast issued", model=forecast.model, quality=forecast.quality, **self.counters)
         return forecast
+
+    def _risks(self, now: int) -> Batch:
+        """Return the highest breach probability of each node's coming hours as readings.
+
+        The site's own is in its issued forecast.
+        """
+        index, value = [], []
+        for name, forecast in self.nodes.items():
+            node = self._plant.envelope[name]
+            if name == self._plant.site.id:
+                continue
+            index.append(
+                self._plant.registry.register(worked_out(node.kind, "PowerBreachProbability", name, "1"))
+            )
+            value.append(float(forecast.breach_probability[:NODE_STEPS].max()))
+        return Batch.of(index, now, value, received=now)
 
     def _task(self, cutoff: int) -> Task | None:
         site = self._plant.site

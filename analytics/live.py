@@ -16,16 +16,17 @@ import structlog
 
 from analytics.anomaly.racks import RackReadings, RackScorer
 from analytics.excursions import QuarterOutlook, quarter_outlook
+from analytics.points import worked_out
 from analytics.settings import AnalyticsSettings
 from analytics.thermal import temperature_outlook
 from domain.batch import Batch, Sink, now_ms
-from domain.points import Point, Quality, ValueArray
+from domain.catalogue import POINT_TYPES
+from domain.points import Quality, ValueArray
 from storage.plant import PlantView
 from storage.telemetry import Aggregate
 
 log = structlog.get_logger(__name__)
 
-SOURCE = "hallwatch:analytics"
 FRESH_MS = 60_000
 """A reading older than this is not used: the models would explain the past."""
 HOUR_MS = 3_600_000
@@ -203,21 +204,9 @@ class LiveAnalytics:
         known: ValueArray,
         now: int,
     ) -> Batch:
-        unit = {"QuarterHourPower": "W", "TokenEfficiency": "token/J"}.get(point_type, "1")
-        index = [
-            self._plant.registry.register(
-                Point(
-                    key=f"{object_type}/{point_type}/hallwatch/{name}",
-                    object_type=object_type,
-                    point_type=point_type,
-                    object_id=name,
-                    object_name=name,
-                    unit=unit,
-                    source=SOURCE,
-                )
-            )
-            for name in objects
-        ]
+        unit = POINT_TYPES[point_type].unit
+        register = self._plant.registry.register
+        index = [register(worked_out(object_type, point_type, name, unit)) for name in objects]
         keep = np.asarray(known, bool)
         return Batch.of(np.array(index, np.int32)[keep], now, value[keep], Quality.GOOD, now)
 

@@ -14,10 +14,13 @@ import numpy as np
 from analytics.forecast.coherence import reconcile
 from analytics.forecast.early import early_quantiles
 from analytics.forecast.levels import LEVELS
+from domain.forecast import QUANTILES
 from domain.points import ValueArray
 
 STEPS_PER_DAY = 96
 REST = " (rest)"
+ISSUED = np.searchsorted(LEVELS, np.array(QUANTILES) - 1e-9)
+"""Columns of the issued quantiles among the models' levels."""
 
 
 def node_forecasts(
@@ -43,11 +46,10 @@ def node_forecasts(
     -------
     Quantiles (`domain.forecast.QUANTILES`) by node, shape (steps, quantiles); nodes without history are left out.
     """
-    leads = np.arange(steps)
     series = {name: _filled(values) for name, values in histories.items()}
     told = {name: values[:steps] for name, values in whole.items()}
     told |= {
-        name: early_quantiles(values, leads, STEPS_PER_DAY)
+        name: _early(values, steps)
         for name, values in series.items()
         if len(values) >= 4 and name not in told
     }
@@ -59,14 +61,18 @@ def node_forecasts(
         tree[name] = list(members)
         if rest is not None and len(rest) >= 4:
             tree[name].append(name + REST)
-            told[name + REST] = early_quantiles(rest, leads, STEPS_PER_DAY)
+            told[name + REST] = _early(rest, steps)
     in_tree = set(tree) | {m for members in tree.values() for m in members}
     if tree:
         # what is known already is the better forecast and stays: the parts move to it
         weighed = {n: _narrow(told[n]) if n in whole else told[n] for n in told if n in in_tree}
-        agreed = reconcile(weighed, tree, LEVELS.tolist())
+        agreed = reconcile(weighed, tree, QUANTILES)
         told |= {name: values for name, values in agreed.items() if name not in whole}
     return {name: values for name, values in told.items() if not name.endswith(REST)}
+
+
+def _early(values: ValueArray, steps: int) -> ValueArray:
+    return early_quantiles(values, np.arange(steps), STEPS_PER_DAY)[:, ISSUED]
 
 
 def _narrow(values: ValueArray) -> ValueArray:

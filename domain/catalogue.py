@@ -286,7 +286,11 @@ _OURS = (
     _ours(
         "TemperatureBreachProbability", "1", "Probability that a rack passes a temperature limit in an hour"
     ),
-    _ours("PowerBreachProbability", "1", "Highest breach probability of the coming quarter hours of a day"),
+    _ours(
+        "PowerBreachProbability",
+        "1",
+        "Highest probability of the coming six hours that a node passes its limit",
+    ),
     _ours("QuarterHourPower", "W", "Expected average power of the running quarter hour at its end"),
     _ours(
         "QuarterHourBreachProbability", "1", "Probability that the running quarter hour ends above the limit"

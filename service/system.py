@@ -117,7 +117,11 @@ class System:
                 build_notifiers(configuration.alerts.channels),
             )
             self.issuer = ForecastIssuer(
-                settings.analytics, self.plant, self.records, history_ready=self.ingest.maintained
+                settings.analytics,
+                self.plant,
+                self.records,
+                self.ingest.accept,
+                history_ready=self.ingest.maintained,
             )
             self.live = LiveAnalytics(settings.analytics, self.plant, self.ingest.accept)
             parts |= {"alerts": self.engine.run, "forecast": self.issuer.run, "analytics": self.live.run}

@@ -1,0 +1,94 @@
+"""Issuing forecasts on a real store and real records, in a real child process."""
+
+import numpy as np
+import pytest
+
+from analytics.issue import Answer, ForecastIssuer, seasonal_naive
+from analytics.settings import AnalyticsSettings
+from domain.batch import Batch
+from domain.configuration import validated
+from domain.envelope import QUARTER_MS
+from domain.points import Point, PointRegistry
+from domain.site import Site
+from storage.ingest import Ingest
+from storage.open import open_store
+from storage.plant import PlantView
+from storage.records import Records
+from storage.settings import StorageSettings
+
+DAYS = 3
+NOW = 1_790_000_000_000 // QUARTER_MS * QUARTER_MS + 30_000
+SITE = validated(
+    Site,
+    {
+        "id": "lab", "name": "Lab", "timezone": "Asia/Taipei", "country": "TW", "limit": "200 kW",
+        "installed": "300 kW", "idle": "20 kW", "rack_limit": "90 kW",
+        "pods": [{"id": "P1", "racks": "R1..2", "row": 1}],
+    },
+    "site.yaml",
+)  # fmt: skip
+
+
+@pytest.fixture
+async def issuer(tmp_path):
+    """An issuer on a store that holds three days of two racks' power: 80 and 95 kW, with a daily rhythm."""
+    registry = PointRegistry()
+    settings = StorageSettings(path=tmp_path)
+    store = open_store(settings, registry)
+    ingest = Ingest.open(settings, registry, store)
+    start = NOW - NOW % QUARTER_MS - DAYS * 96 * QUARTER_MS + QUARTER_MS * np.arange(DAYS * 96)
+    rhythm = 4e3 * np.sin(np.arange(DAYS * 96) * 2 * np.pi / 96)
+    for rack, level in (("R1", 80e3), ("R2", 95e3)):
+        point = registry.register(
+            Point(f"Rack/RackPower/{rack}", "Rack", "RackPower", rack, unit="W", source="dsx:x")
+        )
+        await ingest.accept(Batch.of(np.full(len(start), point), start, level + rhythm, received=NOW))
+    store.maintain(NOW)
+    plant = PlantView(SITE, registry, ingest.latest, store)
+    records = Records(f"sqlite:///{tmp_path / 'records.sqlite'}")
+    yield ForecastIssuer(AnalyticsSettings(), plant, records, ingest.accept, clock=lambda: NOW)
+    await ingest.close()
+    store.close()
+    records.close()
+
+
+async def test_a_forecast_is_issued_kept_and_bounded_by_physics(issuer):
+    forecast = await issuer.issue()
+    assert forecast.values.shape == (192, 19)
+    assert (forecast.values >= SITE.idle).all()
+    assert (forecast.values <= SITE.installed).all()
+    assert forecast.start[0] == NOW - NOW % QUARTER_MS
+    assert forecast.model == "PowerForecaster"
+    assert "short history" in forecast.quality
+    assert forecast.quantile(0.5).mean() == pytest.approx(175e3, rel=0.05)
+    kept = issuer._records.latest_forecast("lab", "ActivePower")
+    assert kept.values == pytest.approx(forecast.values)
+
+
+async def test_every_node_is_foretold_against_its_own_limit(issuer):
+    await issuer.issue()
+    assert set(issuer.nodes) == {"lab", "R1", "R2"}
+    assert issuer.nodes["R1"].breach_probability[0] < 0.2
+    assert issuer.nodes["R2"].breach_probability.max() > 0.5
+    total = issuer.nodes["R1"].quantile(0.5)[:8] + issuer.nodes["R2"].quantile(0.5)[:8]
+    assert total == pytest.approx(issuer.nodes["lab"].quantile(0.5)[:8], rel=0.02)
+
+
+async def test_when_the_fit_fails_a_simple_model_answers_and_says_so(issuer, monkeypatch):
+    async def fail(task):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(issuer, "_in_child", fail)
+    forecast = await issuer.issue()
+    assert forecast.model == "seasonal naive"
+    assert "out of memory" in forecast.quality
+    assert issuer.counters["by_simple_model"] == 1
+    assert (np.diff(forecast.values, axis=1) >= 0).all()
+
+
+def test_the_simple_model_repeats_the_last_day_around_gaps(issuer):
+    task = issuer._task(NOW - NOW % QUARTER_MS)
+    task.power[-50:-40] = np.nan
+    answer = seasonal_naive(task)
+    assert isinstance(answer, Answer)
+    assert not np.isnan(answer.values).any()
