@@ -78,10 +78,10 @@ class ThermalLimits(_Model):
 class PodSite(_Model):
     """A group of racks that shares two busways and its CDUs."""
 
-    id: str
-    racks: Ids
-    cdus: Ids = ()
-    busways: Ids = ()
+    id: str = Field(description="Its id")
+    racks: Ids = Field(description="Ids of its racks, in the order in which they stand: R001..008 is a range")
+    cdus: Ids = Field((), description="Ids of the CDUs that cool it")
+    busways: Ids = Field((), description="Ids of the busways that feed it")
     row: int = Field(ge=1, description="Row on the floor, 1 at the top")
     column: int = Field(1, ge=1, description="Column of its first rack; the others stand to the right")
     rack_limit: Power | None = Field(None, description="Limit of each rack, if not the site's")
@@ -90,9 +90,9 @@ class PodSite(_Model):
 class NodeSite(_Model):
     """A node of the power path above the racks."""
 
-    id: str
-    type: Literal["Feed", "UPS", "PowerMeter"]
-    limit: Power
+    id: str = Field(description="Its id")
+    type: Literal["Feed", "UPS", "PowerMeter"] = Field(description="What it is; a busway is a PowerMeter")
+    limit: Power = Field(description="What its 15-minute average power may reach")
     serves: Ids = Field(description="Ids of the nodes, busways or racks that hang on it")
     meter: str = Field("", description="Id of the object whose ActivePower is the node's; itself if empty")
 
@@ -100,10 +100,10 @@ class NodeSite(_Model):
 class LimitSchedule(_Model):
     """A change of the site limit, such as a demand-response event or a contract step."""
 
-    start: datetime
-    end: datetime
-    limit: Power
-    reason: str = ""
+    start: datetime = Field(description="From when, with time zone")
+    end: datetime = Field(description="Until when, with time zone")
+    limit: Power = Field(description="What the site's 15-minute average power may reach meanwhile")
+    reason: str = Field("", description="Why, shown to operators")
 
     @field_validator("start", "end")
     @classmethod
@@ -122,18 +122,18 @@ class LimitSchedule(_Model):
 class Site(_Model):
     """The whole site file."""
 
-    id: str
-    name: str
-    timezone: str = "UTC"
+    id: str = Field(description="Short id, in points and in the API")
+    name: str = Field(description="What people call it")
+    timezone: str = Field("UTC", description="IANA name; operators see its local time")
     country: str = Field("", description="ISO 3166 code, for holidays")
     limit: Power = Field(description="What the site's 15-minute average power may reach")
     installed: Power = Field(
         description="Power that the site draws with everything at full load; bounds forecasts"
     )
     idle: Power = Field(0.0, description="Power that the site never falls under; bounds forecasts")
-    rack_limit: Power
-    rack_gpus: int = Field(72, ge=0)
-    thermal: ThermalLimits = ThermalLimits()
+    rack_limit: Power = Field(description="What a rack's 15-minute average power may reach")
+    rack_gpus: int = Field(72, ge=0, description="GPUs in a rack")
+    thermal: ThermalLimits = Field(ThermalLimits(), description="Temperatures that must not be passed")
     schedule: tuple[LimitSchedule, ...] = ()
     nodes: tuple[NodeSite, ...] = ()
     pods: tuple[PodSite, ...] = Field(min_length=1)

@@ -21,7 +21,7 @@ class BrokerSettings(_Model):
 
     url: str = Field("mqtt://127.0.0.1:1883", description="mqtt://host:port, or mqtts:// with TLS")
     client_id: str = Field("", description="Stable id, so that the broker keeps messages while this is away")
-    username: str = ""
+    username: str = Field("", description="Login name; none for an anonymous connection")
     password_env: str = Field("", description="Environment variable that holds the password")
     password_file: Path | None = Field(None, description="File that holds the password")
     ca_file: Path | None = Field(None, description="Certificates to trust, PEM; the system's where absent")
@@ -124,4 +124,4 @@ class PublisherSettings(_Model):
         100.0, gt=0, description="Seconds after which unchanged values and metadata are told again"
     )
     heartbeat: float = Field(10.0, gt=0, description="Seconds between heartbeats")
-    qos: Literal[0, 1] = 1
+    qos: Literal[0, 1] = Field(1, description="MQTT quality of service; 1 loses nothing")

@@ -58,15 +58,15 @@ class ExporterMapping(_Model):
 class Target(_Model):
     """One exporter to scrape."""
 
-    url: str
-    rack: str = ""
-    tray: str = ""
+    url: str = Field(description="Where its metrics are")
+    rack: str = Field("", description="Rack of the node")
+    tray: str = Field("", description="Tray of the node")
 
 
 class PrometheusSettings(_Model):
     """The scraper: targets here or in discovery files, and how a node's name tells its place."""
 
-    name: str = "dcgm"
+    name: str = Field("dcgm", description="Names the source in points and on the health page")
     mapping: str = Field("dcgm-exporter", description="Name of a file in config/prometheus, without .yaml")
     targets: tuple[Target, ...] = ()
     files: tuple[Path, ...] = Field(
@@ -79,8 +79,8 @@ class PrometheusSettings(_Model):
     interval: float = Field(10.0, ge=1, description="Seconds between scrapes")
     timeout: float = Field(5.0, gt=0, description="Seconds")
     at_once: int = Field(32, ge=1, description="Scrapes under way at a time")
-    bearer_token_env: str = ""
-    ca_file: Path | None = None
+    bearer_token_env: str = Field("", description="Environment variable that holds a bearer token")
+    ca_file: Path | None = Field(None, description="Certificates to trust, PEM; the system's where absent")
 
     @field_validator("place")
     @classmethod

@@ -22,16 +22,16 @@ class _Model(BaseModel):
 class Credentials(_Model):
     """How a device knows us. Secrets come from the environment or from files, never from the configuration."""
 
-    version: Literal["1", "2c", "3"] = "2c"
+    version: Literal["1", "2c", "3"] = Field("2c", description="SNMP version")
     community_env: str = Field("", description="Environment variable that holds the community (v1, v2c)")
     community_file: str = Field("", description="File that holds the community")
     user: str = Field("", description="v3: user name")
     auth: AuthProtocol | None = Field(None, description="v3: authentication protocol; none without it")
-    auth_env: str = ""
-    auth_file: str = ""
+    auth_env: str = Field("", description="v3: environment variable that holds the authentication secret")
+    auth_file: str = Field("", description="v3: file that holds it")
     priv: PrivProtocol | None = Field(None, description="v3: privacy protocol; none without it")
-    priv_env: str = ""
-    priv_file: str = ""
+    priv_env: str = Field("", description="v3: environment variable that holds the privacy secret")
+    priv_file: str = Field("", description="v3: file that holds it")
     key_extension: Literal["blumenthal", "reeder"] = Field(
         "blumenthal", description="v3, AES192 and AES256 with a short authentication key: how it is stretched"
     )
@@ -125,8 +125,8 @@ class Polling(_Model):
 class Target(_Model):
     """One device."""
 
-    host: str
-    port: int = Field(161, ge=1, le=65535)
+    host: str = Field(description="Its name or address")
+    port: int = Field(161, ge=1, le=65535, description="Its UDP port")
     object_id: str = Field("", description="Id in the plant; the host where empty")
     name: str = Field("", description="What people call it")
     profile: str = Field("auto", description="Name of a profile in config/devices, or auto")
@@ -135,8 +135,8 @@ class Target(_Model):
     )
     serves: Ids = Field((), description="Ids of what it feeds; a rack PDU's rack")
     associate: str = Field("", description="Id of what it is part of")
-    process_area: tuple[str, ...] = ()
-    phase: Literal["", "A", "B", "C"] = ""
+    process_area: tuple[str, ...] = Field((), description="DSX processArea of its points")
+    phase: Literal["", "A", "B", "C"] = Field("", description="Phase that it hangs on")
     credentials: Credentials | None = None
     polling: Polling | None = None
 
@@ -157,8 +157,8 @@ class TrapSender(Credentials):
 class TrapSettings(_Model):
     """Where notifications are received."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(162, ge=0, le=65535)
+    host: str = Field("127.0.0.1", description="Address to listen on")
+    port: int = Field(162, ge=0, le=65535, description="UDP port; under 1024 needs privileges")
     credentials: list[TrapSender] = Field(
         default_factory=list, description="Communities and v3 users accepted"
     )
