@@ -12,6 +12,7 @@ from domain.dsx import DsxPoint, eng_unit, metadata_payload, metadata_topic, par
 from domain.points import Point, Quality, QualityArray, TimeArray, ValueArray
 from simulator.channels import CHANNELS, Channel, Meters, Thing
 from simulator.factory import Factory
+from simulator.falsify import Falsifier
 from simulator.faults import Effect, Fault
 
 REPUBLISH_MS = 100_000
@@ -58,6 +59,7 @@ class Bms:
             resolution += [1.0 if channel.states else channel.resolution] * len(objects)
             deadband += [channel.deadband] * len(objects)
             noise += [0.0 if channel.states else channel.noise] * len(objects)
+        self.keys = [p.point.key for p in self.points]
         self.resolution = np.array(resolution)
         self.deadband = np.array(deadband)
         self.noise = np.array(noise)
@@ -65,12 +67,7 @@ class Bms:
         self.offset = np.array([p.unit.offset for p in self.points])
         self.decimals = [0 if r >= 1 else round(-np.log10(r) + 0.2) for r in resolution]
         self._rng = np.random.default_rng([factory.seed, 701, factory.start_ms // 1000])
-        self._falsify = _Falsifier(self)
-
-    @property
-    def keys(self) -> list[str]:
-        """Keys of the points, in order."""
-        return [p.point.key for p in self.points]
+        self._falsify = _SensorFaults(self)
 
     def _add(self, channel: Channel, thing: Thing, source: str) -> None:
         key = f"{channel.object_type}/{channel.point_type}/{thing.path}/{channel.tag}"
@@ -140,49 +137,30 @@ class ChangeFilter:
         return tell
 
 
-class _Falsifier:
-    """Applies falsified readings: stuck, drifting, spiking, noisy, swapped, wrong unit, wrong clock."""
+class _SensorFaults:
+    """Applies falsified readings to the points that they are about."""
 
     def __init__(self, bms: Bms) -> None:
         self._bms = bms
+        self._falsifier = Falsifier(np.random.default_rng([bms.factory.seed, 907]))
         self._by_object: dict[tuple[str, str], list[int]] = {}
         for i, p in enumerate(bms.points):
             self._by_object.setdefault((p.point.object_id, p.point.point_type), []).append(i)
-        self._stuck: dict[tuple[int, int], float] = {}
 
     def __call__(self, reading: Reading, falsified: list[tuple[Fault, Effect, float]]) -> None:
+        keys = self._bms.keys if falsified else []
         for fault, effect, amount in falsified:
-            where = [
-                i
-                for i in self._by_object.get((fault.target, effect.point or ""), ())
-                if effect.tag in self._bms.points[i].point.key
-            ]
-            for i in where:
-                self._one(reading, fault, effect, amount, i)
-
-    def _one(self, reading: Reading, fault: Fault, effect: Effect, amount: float, i: int) -> None:
-        value, bms = reading.value, self._bms
-        unit = bms.scale[i]
-        if effect.how == "stuck":
-            value[i] = self._stuck.setdefault((fault.id, i), float(value[i]))
-        elif effect.how in ("drift", "offset"):
-            value[i] += effect.amount / unit * amount
-        elif effect.how == "spike":
-            if bms._rng.random() < 0.08:
-                value[i] += effect.amount / unit * amount * bms._rng.choice((-0.5, 1.0))
-        elif effect.how == "noise":
-            value[i] += effect.amount / unit * amount * bms._rng.standard_normal()
-        elif effect.how == "scale":
-            value[i] *= 1.0 + (effect.amount - 1.0) * min(amount, 1.0)
-        elif effect.how == "swap":
-            key = bms.points[i].point.key.replace(effect.tag, effect.other)
-            j = next((k for k, p in enumerate(bms.points) if p.point.key == key), i)
-            value[i], value[j] = value[j], value[i]
-        elif effect.how == "clock":
-            reading.late[i] = round(effect.amount * 1000)
-        elif effect.how == "missing":
-            value[i] = np.nan
-        elif effect.how == "bad":
-            reading.quality[i] = Quality.BAD
-        elif effect.how == "set":
-            value[i] = effect.amount
+            about = self._by_object.get((fault.target, effect.point or ""), ())
+            where = [i for i in about if effect.tag in keys[i]]
+            if effect.how == "swap":
+                for i in where:
+                    j = keys.index(keys[i].replace(effect.tag, effect.other))
+                    reading.value[[i, j]] = reading.value[[j, i]]
+            elif effect.how == "clock":
+                reading.late[where] = round(effect.amount * 1000)
+            elif effect.how == "bad":
+                reading.quality[where] = Quality.BAD
+            else:
+                for i in where:
+                    unit = float(self._bms.scale[i])
+                    self._falsifier.apply(fault, effect, amount, reading.value, [i], unit)

@@ -207,7 +207,7 @@ class FaultBook:
             "tray": frozenset(),
             "dsx": frozenset(),
         }
-        self._objects = objects(factory.layout, factory.site.id)
+        self.objects = objects(factory.layout, factory.site.id)
         self._next = 1
         self._held: dict[tuple[int, str], ValueArray] = {}
         self._turned = False
@@ -220,14 +220,19 @@ class FaultBook:
             close = difflib.get_close_matches(name, list(self.catalogue), 1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(self.catalogue)}"
             raise InputError(f"no fault {name!r} in the catalogue; {hint}")
-        found = self._objects.get(target)
+        found = self.objects.get(target)
         if found is None or found != kind.object:
-            example = next(o for o, k in self._objects.items() if k == kind.object)
+            example = next(o for o, k in self.objects.items() if k == kind.object)
             raise InputError(
                 f"{name} happens to a {kind.object}, and {target!r} is none; write one such as {example}"
             )
         if not 0.0 < severity <= 2.0:
             raise InputError(f"severity {severity} of {name} is not between 0 and 2")
+        for (
+            effect
+        ) in kind.effects:  # an entry whose knob its object has not is told now, not in the middle of a step
+            if effect.knob is not None:
+                members(self.factory.layout, self.objects, target, self._knob(effect.knob)[1])
         seconds = kind.duration if duration_s is None else duration_s
         end = None if seconds is None else onset + round(seconds * 1000)
         fault = Fault(self._next, kind, target, onset, end, severity, self.factory.seed * 1000 + self._next)
@@ -277,7 +282,7 @@ class FaultBook:
     def _turn(self, fault: Fault, effect: Effect, amount: float) -> None:
         assert effect.knob is not None
         knob, kind, healthy = self._knob(effect.knob)
-        where = members(self.factory.layout, self._objects, fault.target, kind)
+        where = members(self.factory.layout, self.objects, fault.target, kind)
         if effect.side is not None:
             where = where[where % 2 == "AB".index(effect.side)]
         if effect.share < 1.0:
@@ -311,7 +316,7 @@ class FaultBook:
             < per_hour * fault.severity * (now - max(self._last, fault.onset)) / 3.6e6
         )
         if first or again:
-            for gpu in members(self.factory.layout, self._objects, fault.target, "gpu")[:TRAY_GPUS].tolist():
+            for gpu in members(self.factory.layout, self.objects, fault.target, "gpu")[:TRAY_GPUS].tolist():
                 self.factory.xids.append(Xid(gpu, xid, now))
 
 
@@ -378,7 +383,7 @@ def _pods(layout: PlantLayout, target: str, whole: str) -> list[int]:
         return [int(layout.rack_pod[layout.racks.index(target)])]
     if whole == "site":
         return list(range(len(layout.pods)))
-    raise InputError(f"a {whole} such as {target} holds no such objects")
+    raise InputError(f"a {whole} such as {target} has no such knob; see config/simulator/faults.yaml")
 
 
 def draw(

@@ -19,7 +19,7 @@ from domain.tray import GPU_FIELDS, tray_points
 from simulator.bms import Bms, ChangeFilter
 from simulator.factory import Factory
 from simulator.gpus import TRAY_GPUS
-from simulator.nvml_values import gpu_columns
+from simulator.nvml_values import GpuReadings
 
 RECENT_MS = 600_000
 """How long before now a factory must start for `history` to have its last minutes in full."""
@@ -136,6 +136,7 @@ def _recent(
 ) -> Iterator[Batch]:
     change = ChangeFilter(bms)
     gpus = gpu_indexes(factory, registry, tray_source)
+    readings = GpuReadings(factory)
     told: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
     started = factory.time_ms
     rows: list[Batch] = []
@@ -145,7 +146,7 @@ def _recent(
             rows.append(_bus(bms, index, change))
         if since % cadence.gpu == 0:
             slow = since % cadence.gpu_slow == 0
-            rows.append(_gpus(factory, gpus, told, slow))
+            rows.append(_gpus(readings, gpus, told, slow))
         if since % 60 == 59:
             yield Batch.concat(rows)
             rows = []
@@ -164,13 +165,13 @@ def _bus(bms: Bms, index: IntArray, change: ChangeFilter) -> Batch:
 
 
 def _gpus(
-    factory: Factory,
+    readings: GpuReadings,
     index: dict[str, IntArray],
     told: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]],
     slow: bool,
 ) -> Batch:
     points, values = [], []
-    for field, column in gpu_columns(factory).items():
+    for field, column in readings.told().items():
         if field not in FAST_FIELDS and not slow:
             continue
         before = told.get(field)
@@ -178,4 +179,4 @@ def _gpus(
         told[field] = column
         points.append(index[field][tell])
         values.append(column[tell])
-    return Batch.of(np.concatenate(points), factory.time_ms, np.concatenate(values), Quality.GOOD)
+    return Batch.of(np.concatenate(points), readings.factory.time_ms, np.concatenate(values), Quality.GOOD)

@@ -16,13 +16,33 @@ import numpy as np
 
 from simulator.factory import Factory
 from simulator.gpus import MEMORY_BYTES, TRAY_GPUS
-from simulator.nvml_values import GPU_MEMORY_LIMIT
+from simulator.nvml_values import GPU_MEMORY_LIMIT, GpuReadings
 
 DRIVER, NAME = "580.95.05", "NVIDIA GB300"
 NOT_SUPPORTED, TIMEOUT, GPU_IS_LOST, INVALID_ARGUMENT = 3, 10, 15, 2
 _UNSIGNED_LONG_LONG = 3  # NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
 _UUIDS = uuid.UUID("6c1b0a4e-5b6d-5d3c-9d58-0d2f6f1f4a11")
 _MODULE = 1
+_ALL_LINKS = 0xFFFF_FFFF
+_PCIE_TRANSMIT, _PCIE_RECEIVE = (197, 0), (198, 0)
+_FIELDS = {
+    (83, 0): ("GpuEnergy", 1e3),
+    (186, 0): ("GpuPowerInstant", 1e3),
+    (185, 0): ("GpuPowerAverage", 1e3),
+    (186, _MODULE): ("GpuModulePower", 1e3),
+    (82, 0): ("GpuMemoryTemperature", 1.0),
+    (3, 0): ("GpuEccCorrected", 1.0),
+    (4, 0): ("GpuEccUncorrected", 1.0),
+    (143, 0): ("GpuRowsRemapped", 1.0),
+    (144, 0): ("GpuRowRemapPending", 1.0),
+    (94, 0): ("GpuPcieReplay", 1.0),
+    (38, 0): ("GpuNvlinkErrors", 1.0),
+    (138, _ALL_LINKS): ("GpuNvlinkTransmit", 1.0 / 1024),
+    (139, _ALL_LINKS): ("GpuNvlinkReceive", 1.0 / 1024),
+}
+"""Field identifier and scope to the reading behind it, and NVML's unit over the canonical one."""
+_NEVER = ((142, 0), (45, 0), (52, 0), (59, 0))
+"""Error counters that stay at 0 here."""
 
 Table = dict[tuple[int, int], list[int]]
 
@@ -81,6 +101,7 @@ class Driver:
 
     def __init__(self, factory: Factory) -> None:
         self.factory = factory
+        self._readings = GpuReadings(factory)
         self.events: defaultdict[int, deque[int]] = defaultdict(lambda: deque(maxlen=100))
         self._at = -1
         self.timestamp = 0
@@ -100,45 +121,25 @@ class Driver:
             return
         self._at = factory.time_ms
         self.timestamp = factory.time_ms * 1000
-        g = factory.gpus
         while factory.xids:
             event = factory.xids.popleft()
             self.events[event.gpu].append(event.xid)
-        power = _whole(g.power * 1e3)
-        zero = [0] * len(power)
-        sent = _whole(g.nvlink / 1024)
-        self.fields = {
-            (83, 0): _whole(g.energy * 1e3),
-            (186, 0): power,
-            (185, 0): power,
-            (186, _MODULE): _whole(g.power * 1.12e3),
-            (82, 0): _whole(g.memory),
-            (3, 0): _whole(g.counts["gpu_ecc_corrected_rate"]),
-            (4, 0): _whole(g.counts["gpu_ecc_uncorrected_rate"]),
-            (142, 0): zero,
-            (143, 0): _whole(g.rows_remapped()),
-            (144, 0): _whole(g.knobs["gpu_row_remap_pending"] > 0),
-            (94, 0): _whole(g.counts["gpu_pcie_replay_rate"]),
-            (197, 0): _whole(0.6 * g.pcie_bytes),
-            (198, 0): _whole(g.pcie_bytes),
-            (38, 0): _whole(g.counts["gpu_nvlink_error_rate"]),
-            (45, 0): zero,
-            (52, 0): zero,
-            (59, 0): zero,
-            (138, 0xFFFF_FFFF): sent,
-            (139, 0xFFFF_FFFF): sent,
-        }
-        self.lost = frozenset(np.flatnonzero(g.available < 0.5).tolist())
-        self.temperature = _whole(g.die)
-        self.utilization = _whole(g.utilization * 100)
-        self.memory_utilization = _whole(g.memory_utilization * 100)
-        self.clock = _whole(np.round(g.clock / 15e6) * 15)
-        self.reasons = _whole(g.throttle_reasons())
-        self.memory_used = _whole(g.memory_used * MEMORY_BYTES)
+        told = self._readings.columns()
+        self.fields = {key: _whole(told[name] * scale) for key, (name, scale) in _FIELDS.items()}
+        self.fields |= dict.fromkeys(_NEVER, [0] * factory.layout.gpus)
+        self.fields[_PCIE_RECEIVE] = _whole(factory.gpus.pcie_bytes)
+        self.fields[_PCIE_TRANSMIT] = _whole(0.6 * factory.gpus.pcie_bytes)
+        self.lost = frozenset(np.flatnonzero(factory.gpus.available < 0.5).tolist())
+        self.temperature = _whole(told["GpuTemperature"])
+        self.utilization = _whole(told["GpuUtilization"] * 100)
+        self.memory_utilization = _whole(told["GpuMemoryUtilization"] * 100)
+        self.clock = _whole(told["GpuClock"] / 1e6)
+        self.reasons = _whole(told["GpuThrottleReasons"])
+        self.memory_used = _whole(told["GpuMemoryUsed"])
 
 
 def _whole(values: np.ndarray[Any, Any]) -> list[int]:
-    whole: list[int] = np.rint(values).astype(np.int64).tolist()
+    whole: list[int] = np.rint(np.nan_to_num(values)).astype(np.int64).tolist()
     return whole
 
 

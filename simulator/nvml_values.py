@@ -1,4 +1,4 @@
-"""What the tray agents tell of the GPUs, for all of them at once: the columns of a tray message, canonical units."""
+"""What the drivers tell of the GPUs, for all of them at once: the columns of a tray message, canonical units."""
 
 from __future__ import annotations
 
@@ -6,50 +6,93 @@ import numpy as np
 
 from domain.points import ValueArray
 from simulator.factory import Factory
+from simulator.falsify import Falsifier
+from simulator.faults import members
 from simulator.gpus import MEMORY_BYTES
 
 GPU_MEMORY_LIMIT = 95.0
+CLOCK_STEP = 15e6
 
 
-def gpu_columns(factory: Factory) -> dict[str, ValueArray]:
-    """Return point type to values of all GPUs, shape (G,), rounded as NVML rounds them.
+class GpuReadings:
+    """Readings of all GPUs of a factory, as NVML rounds them."""
 
-    A GPU that is lost tells nothing: NaN, but for `GpuAvailable`.
-    """
-    g, model = factory.gpus, factory.plant.model.gpu
-    power = np.round(g.power, 3)
-    columns = {
-        "GpuPower": power,
-        "GpuPowerInstant": power,
-        "GpuPowerAverage": power,
-        "GpuEnergy": np.round(g.energy, 3),
-        "GpuModulePower": np.round(g.power * 1.12, 3),
-        "GpuPowerLimit": np.full_like(power, model.tdp),
-        "GpuPowerLimitDefault": np.full_like(power, model.tdp),
-        "GpuTemperature": np.round(g.die),
-        "GpuMemoryTemperature": np.round(g.memory),
-        "GpuTemperatureLimit": np.full_like(power, model.slowdown),
-        "GpuMemoryTemperatureLimit": np.full_like(power, GPU_MEMORY_LIMIT),
-        "GpuUtilization": np.round(g.utilization, 2),
-        "GpuMemoryUtilization": np.round(g.memory_utilization, 2),
-        "GpuMemoryUsed": np.round(g.memory_used * MEMORY_BYTES / 2**20) * 2.0**20,
-        "GpuMemoryTotal": np.full_like(power, MEMORY_BYTES),
-        "GpuClock": np.round(g.clock / 15e6) * 15e6,
-        "GpuMemoryClock": np.full_like(power, model.memory_clock),
-        "GpuThrottleReasons": g.throttle_reasons(),
-        "GpuEccCorrected": g.counts["gpu_ecc_corrected_rate"].copy(),
-        "GpuEccUncorrected": g.counts["gpu_ecc_uncorrected_rate"].copy(),
-        "GpuRowsRemapped": g.rows_remapped(),
-        "GpuRowRemapPending": (g.knobs["gpu_row_remap_pending"] > 0).astype(float),
-        "GpuPcieReplay": g.counts["gpu_pcie_replay_rate"].copy(),
-        "GpuPcieReceive": np.round(g.pcie / 1e3) * 1e3,
-        "GpuPcieTransmit": np.round(0.6 * g.pcie / 1e3) * 1e3,
-        "GpuNvlinkErrors": g.counts["gpu_nvlink_error_rate"].copy(),
-        "GpuNvlinkReceive": np.round(g.nvlink / 1024) * 1024.0,
-        "GpuNvlinkTransmit": np.round(g.nvlink / 1024) * 1024.0,
-    }
-    lost = g.available < 0.5
-    if lost.any():
-        for column in columns.values():
-            column[lost] = np.nan
-    return columns | {"GpuAvailable": (~lost).astype(float)}
+    def __init__(self, factory: Factory) -> None:
+        self.factory = factory
+        self._falsifier = Falsifier(np.random.default_rng([factory.seed, 907]))
+
+    def told(self) -> dict[str, ValueArray]:
+        """Return point type to values, shape (G,); a GPU that is lost tells nothing: NaN, but for `GpuAvailable`."""
+        columns = self.columns()
+        lost = self.factory.gpus.available < 0.5
+        if lost.any():
+            for column in columns.values():
+                column[lost] = np.nan
+        return columns | {"GpuAvailable": (~lost).astype(float)}
+
+    def columns(self) -> dict[str, ValueArray]:
+        """Return point type to values, shape (G,), of all GPUs, lost or not."""
+        g, model = self.factory.gpus, self.factory.plant.model.gpu
+        columns = {
+            "GpuPowerInstant": g.power.copy(),
+            "GpuPowerAverage": g.power.copy(),
+            "GpuEnergy": g.energy.copy(),
+            "GpuModulePower": g.power * 1.12,
+            "GpuPowerLimit": np.full_like(g.power, model.tdp),
+            "GpuPowerLimitDefault": np.full_like(g.power, model.tdp),
+            "GpuTemperature": g.die.copy(),
+            "GpuMemoryTemperature": g.memory.copy(),
+            "GpuTemperatureLimit": np.full_like(g.power, model.slowdown),
+            "GpuMemoryTemperatureLimit": np.full_like(g.power, GPU_MEMORY_LIMIT),
+            "GpuUtilization": g.utilization.copy(),
+            "GpuMemoryUtilization": g.memory_utilization.copy(),
+            "GpuMemoryUsed": g.memory_used * MEMORY_BYTES,
+            "GpuMemoryTotal": np.full_like(g.power, MEMORY_BYTES),
+            "GpuClock": g.clock.copy(),
+            "GpuMemoryClock": np.full_like(g.power, model.memory_clock),
+            "GpuThrottleReasons": g.throttle_reasons(),
+            "GpuEccCorrected": g.counts["gpu_ecc_corrected_rate"].copy(),
+            "GpuEccUncorrected": g.counts["gpu_ecc_uncorrected_rate"].copy(),
+            "GpuRowsRemapped": g.rows_remapped(),
+            "GpuRowRemapPending": (g.knobs["gpu_row_remap_pending"] > 0).astype(float),
+            "GpuPcieReplay": g.counts["gpu_pcie_replay_rate"].copy(),
+            "GpuPcieReceive": g.pcie.copy(),
+            "GpuPcieTransmit": 0.6 * g.pcie,
+            "GpuNvlinkErrors": g.counts["gpu_nvlink_error_rate"].copy(),
+            "GpuNvlinkReceive": g.nvlink.copy(),
+            "GpuNvlinkTransmit": g.nvlink.copy(),
+        }
+        self._falsify(columns)
+        for field, step in _STEPS.items():
+            column = columns[field]
+            np.divide(column, step, out=column)
+            np.rint(column, out=column)
+            np.multiply(column, step, out=column)
+        # over a second the difference of the energy counter is the power itself
+        return {"GpuPower": columns["GpuPowerInstant"].copy()} | columns
+
+    def _falsify(self, columns: dict[str, ValueArray]) -> None:
+        book = self.factory.faults
+        for fault, effect, amount in book.falsified:
+            if effect.point in columns:
+                where = members(self.factory.layout, book.objects, fault.target, "gpu")
+                self._falsifier.apply(fault, effect, amount, columns[effect.point], where.tolist())
+
+
+_STEPS = {
+    "GpuPowerInstant": 1e-3,
+    "GpuPowerAverage": 1e-3,
+    "GpuEnergy": 1e-3,
+    "GpuModulePower": 1e-3,
+    "GpuTemperature": 1.0,
+    "GpuMemoryTemperature": 1.0,
+    "GpuUtilization": 0.01,
+    "GpuMemoryUtilization": 0.01,
+    "GpuMemoryUsed": 2.0**20,
+    "GpuClock": CLOCK_STEP,
+    "GpuPcieReceive": 1e3,
+    "GpuPcieTransmit": 1e3,
+    "GpuNvlinkReceive": 1024.0,
+    "GpuNvlinkTransmit": 1024.0,
+}
+"""The smallest step in which NVML tells each field."""

@@ -16,7 +16,7 @@ from domain.site import Site
 from simulator.bms import Bms
 from simulator.factory import Factory, Xid
 from simulator.faults import Catalogue, Fault
-from simulator.nvml_values import gpu_columns
+from simulator.nvml_values import GpuReadings
 
 Values = NDArray[np.float32]
 PlannedFault = tuple[str, str, int, float]
@@ -114,6 +114,7 @@ def record(
     factory = Factory(site, seed, start_ms, model, catalogue)
     raised = tuple(factory.raise_fault(name, target, onset, much) for name, target, onset, much in faults)
     bms = Bms(factory)
+    gpu_readings = GpuReadings(factory)
     keys = bms.keys
     chosen = np.array([any(fnmatch.fnmatchcase(k, pattern) for pattern in select) for k in keys])
     where = np.flatnonzero(chosen)
@@ -133,7 +134,7 @@ def record(
         values[row] = (reading.value * bms.scale + bms.offset)[where]
         quality[row] = reading.quality[where]
         if gpus:
-            columns = gpu_columns(factory)
+            columns = gpu_readings.told()
             for field, table in gpus.items():
                 table[row] = columns[field]
         while factory.xids:

@@ -14,7 +14,7 @@ from simulator.control import control_app
 from simulator.dsx import DsxPublisher
 from simulator.mqtt import encode_length, encode_text, publish_packet
 from simulator.nvml import Driver, NVMLError, TrayNvml
-from simulator.nvml_values import gpu_columns
+from simulator.nvml_values import GpuReadings
 from simulator.options import parse
 from simulator.simulation import PlannedFault
 from tests.unit.simulator.factories import NOW, small_factory
@@ -108,7 +108,7 @@ def test_a_tray_swept_by_the_nvml_collector_tells_what_the_factory_has():
         factory.step()
     sweeper.nvml._driver.refresh()
     row = sweeper.sweep(factory.time_ms)
-    columns = gpu_columns(factory)
+    columns = GpuReadings(factory).told()
     for gpu in range(4):
         told = dict(zip(GPU_FIELDS, row[gpu * len(GPU_FIELDS) :], strict=False))
         for field in ("GpuTemperature", "GpuMemoryTemperature", "GpuEnergy", "GpuClock", "GpuMemoryTotal",

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from domain.errors import ConfigurationError
+from domain.errors import ConfigurationError, InputError
 from simulator.bms import Bms
 from simulator.faults import CATALOGUE, Catalogue, draw, members, objects
+from simulator.nvml import Driver
+from simulator.nvml_values import GpuReadings
 from tests.unit.simulator.factories import NOW, SMALL, small_factory
 
 SHIPPED = Catalogue.shipped()
@@ -194,3 +196,32 @@ def test_a_new_fault_is_an_entry_of_the_file(tmp_path):
     factory.raise_fault("warm-setpoint", "P01-CDU2")
     factory.advance_to(NOW + 120_000, 5.0)
     assert factory.conditions.cdu_setpoint_shift.tolist() == [0.0, 2.0]
+
+
+def test_an_entry_whose_object_has_no_such_knob_is_refused_when_it_is_raised(tmp_path):
+    file = tmp_path / "faults.yaml"
+    file.write_text(
+        "faults:\n  - {name: x, title: X, area: gpu, object: gpu, effects: [{knob: rack_blockage, scale: 0.5}]}\n"
+    )
+    factory = small_factory()
+    factory.faults.catalogue = Catalogue.load(file)
+    with pytest.raises(InputError, match="a gpu such as R001-T01-G0 has no such knob"):
+        factory.raise_fault("x", "R001-T01-G0")
+
+
+def test_a_gpus_stuck_sensor_lies_to_nvml_while_the_gpu_goes_its_way():
+    factory = small_factory()
+    factory.advance_to(NOW + 5000)
+    readings, driver = GpuReadings(factory), Driver(factory)
+    factory.raise_fault("gpu-sensor-stuck", "R001-T02-G1")
+    factory.raise_fault("pod-cooling-loss", "P01")
+    factory.step()
+    driver.refresh()
+    before = readings.told()["GpuTemperature"][5]
+    assert driver.temperature[5] == before
+    factory.advance_to(NOW + 60_000)
+    driver.refresh()
+    assert factory.gpus.die[5] > before + 5
+    assert readings.told()["GpuTemperature"][5] == before
+    assert driver.temperature[5] == before
+    assert driver.temperature[4] > driver.temperature[5]
