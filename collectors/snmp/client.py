@@ -215,7 +215,7 @@ class GufoClient:
         self._session = None
 
     async def _ask(self, ask: Callable[[SnmpSession], Awaitable[T]]) -> T:
-        wait = self._timeout
+        wait, cancelled = self._timeout, _cancellations()
         for left in range(self._retries, -1, -1):
             self.traffic.requests += 1
             try:
@@ -255,6 +255,11 @@ class GufoClient:
             else:
                 self._answered = True
                 return answer
+            finally:
+                # asyncio.wait_for, in the codec, drops a cancellation that meets an answer (Python 3.11).
+                if _cancellations() > cancelled:
+                    self._session = None
+                    raise asyncio.CancelledError
         raise AssertionError
 
     async def _open(self, wait: float) -> SnmpSession:
@@ -286,6 +291,11 @@ class GufoClient:
             await self._session.refresh()
             self._refreshed = time.monotonic()
         return self._session
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 async def _address(host: str) -> str:

@@ -87,6 +87,10 @@ class SnmpCollector:
                 self._wake[device.target.id].set()
         return bool(found)
 
+    def forget_lateness(self) -> None:
+        """Begin the statistics of lateness anew."""
+        self._lateness.clear()
+
     def stats(self) -> dict[str, Any]:
         """Return counters for the health page."""
         devices = self.devices.values()

@@ -281,6 +281,17 @@ async def test_sick_devices_do_not_make_the_healthy_late():
             assert run.collector.stats()["lateness_p99_s"] < 1.0
 
 
+async def test_a_busy_collector_stops_at_once():
+    async with agent() as a:
+        for _ in range(3):
+            run = Running([target(a, f"B{i}") for i in range(40)], interval=0.05)
+            async with asyncio.timeout(20):
+                async with run:
+                    await asyncio.sleep(1.5)
+                    began = time.monotonic()
+            assert time.monotonic() - began < 2
+
+
 V3 = {
     "SHA-256 and AES": ("watch SHA-256 authsecret1 AES privsecret1", {"auth": "SHA256", "priv": "AES"}),
     "SHA-512 and AES-256": (
