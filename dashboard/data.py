@@ -148,7 +148,10 @@ class ConsoleData:
             for node in self.plant.envelope
             if node.kind in ("Feed", "UPS")
         ]
-        return sorted(found, key=lambda s: (s.kind != "Feed", -_or(s.power.value / s.limit, -1.0), s.id))
+        # tenths of the limit: rows that are alike must not change places every second
+        return sorted(
+            found, key=lambda s: (s.kind != "Feed", -int(10 * _or(s.power.value / s.limit, 0.0)), s.id)
+        )
 
     def work(self) -> Work:
         """Return the site's token throughput and efficiency."""
@@ -327,10 +330,12 @@ class ConsoleData:
         down = sum(not s for s in states)
         return ("N+1", "N")[down] if down < 2 and len(states) > 1 else f"{down} down"
 
-    def _cooling_rank(self, cdu: CduState) -> tuple[int, bool, bool, float, str]:
+    def _cooling_rank(self, cdu: CduState) -> tuple[int, bool, bool, int, str]:
         works = cdu.running is not False and not math.isnan(cdu.supply.value)
         level = len(_URGENCY) if cdu.severity is None else _URGENCY[cdu.severity]
-        return (level, works, cdu.redundancy in ("N+1", ""), -_or(cdu.supply.value, 1e9), cdu.id)
+        # whole degrees: rows that are alike must not change places every second
+        supply = round(_or(cdu.supply.value, 1e9))
+        return (level, works, cdu.redundancy in ("N+1", ""), -supply, cdu.id)
 
     # --- topology -------------------------------------------------------------------------------------------------
 

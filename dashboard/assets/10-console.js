@@ -150,6 +150,7 @@
       back = 0;
       return;
     }
+    console_.write(document.getElementById('data-age'), ['> ' + console_.duration(age), 'alarm', 'no connection']);
     banner.textContent = 'DISCONNECTED: these figures are ' + console_.duration(age) + ' old. Reconnecting \u2026';
     if (age > 12000 && performance.now() - asked > ASK_MS) ask();
   }

@@ -91,6 +91,20 @@ def test_feeds_come_before_ups_and_the_fullest_ups_first(hall):
     assert [s.id for s in hall.data.supply()] == ["FEED-A", "FEED-B", "UPS-B1", "UPS-A1"]
 
 
+def test_rows_that_are_alike_keep_their_places_from_second_to_second(hall):
+    def small_changes(values):
+        values["CDU/LiquidTemperature/P01-CDU2/Supply"] = 32.3 + hall.now % 2000 / 10_000
+        values["UPS/ActivePower/UPS-B1"] = 1.0e6 + hall.now % 2000 * 10
+
+    hall.plant.change = small_changes
+    orders = set()
+    for _ in range(4):
+        hall.now += 1000
+        hall.tick()
+        orders.add(tuple(x.id for x in (*hall.data.cooling(), *hall.data.supply())))
+    assert len(orders) == 1
+
+
 def test_tokens_per_joule_is_the_rate_over_the_sites_power(hall):
     hall.tick()
     work = hall.data.work()
