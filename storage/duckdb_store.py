@@ -376,6 +376,8 @@ class DuckDBStore(TieredStore):
     def maintain(self, now: int) -> dict[str, int]:
         """Repair and make rollups, seal what is old enough, drop what is past its retention."""
         with self._maintain_lock:
+            keep = self._settings.retention.milliseconds()
+            self._kept_from = {name: now - k for name in TIERS if (k := keep[name]) is not None}
             try:
                 done = {"repaired": self._repair()}
                 done["rolled"] = self._roll_forward(now)

@@ -59,6 +59,8 @@ class TieredStore(TelemetryStore, ABC):
         self._tier_delay = tier_delay
         self._rolled: dict[str, int] = {}
         """Until when each tier is complete; replaced as a whole, never changed."""
+        self._kept_from: dict[str, int] = {}
+        """Since when each tier is kept at all: older rows are not worth making."""
         self._carry: tuple[int, Batch] | None = None
         """Until when the last pass rolled, and the newest reading of each point before that."""
 
@@ -258,7 +260,8 @@ class TieredStore(TelemetryStore, ABC):
         rows: dict[str, Steps] = {}
         for name, step in TIERS.items():
             fresh = fresh if step == MINUTE else combine(fresh, step)
-            done = fresh.take(fresh.start < min(rolled[name], end))
+            since = self._kept_from.get(name, 0)
+            done = fresh.take((fresh.start < min(rolled[name], end)) & (fresh.start >= since))
             rows[name] = self._fuller(name, late.points, done, start, end)
         self._keep_repaired(late, rows)
         if self._carry is not None and end > self._carry[0] - HOUR:
