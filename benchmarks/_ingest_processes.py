@@ -100,6 +100,7 @@ async def hallwatch(port: int, folder: Path) -> None:
         )
         return {
             **delays.report(),
+            "ready": collector.connection.subscribed.is_set(),
             **{name: stats.get(name) for name in names},
             **ingest.counters.as_dict(),
             "violations": stats["violations"],
@@ -121,6 +122,7 @@ def simple(port: int, folder: Path) -> None:
     database.execute("CREATE TABLE reading (point INTEGER, observed BIGINT, value DOUBLE, quality UTINYINT)")
     names: dict[str, int] = {}
     rows: list[tuple[int, int, list[float | None], int]] = []
+    taken: list[tuple[int, int, list[float | None], int]] = []
     delays = Delays()
 
     def on_message(_client: Any, _data: Any, message: Any) -> None:
@@ -136,17 +138,20 @@ def simple(port: int, folder: Path) -> None:
     client.on_connect = lambda c, *_: c.subscribe(
         [("BMS/v1/+/Value/#", 1), ("hallwatch/v1/trays/+/+/sweep", 1)]
     )
+    subscribed = threading.Event()
+    client.on_subscribe = lambda *_: subscribed.set()
     client.connect("127.0.0.1", port)
     client.loop_start()
-    on_lines(lambda: delays.report())
+    on_lines(lambda: delays.report() | {"ready": subscribed.is_set(), "queued": len(rows) + len(taken)})
     while True:
         time.sleep(0.1)
-        taken, rows[:] = rows[:], []
+        taken[:] = rows[:]
+        del rows[: len(taken)]
         if taken:
             lengths = [len(r[2]) for r in taken]
             steps = np.concatenate([np.arange(n) for n in lengths])
             values = np.array([v for r in taken for v in r[2]], np.float64)
-            table = pa.table(
+            readings = pa.table(
                 {
                     "point": (np.repeat([r[0] for r in taken], lengths) + steps).astype(np.int32),
                     "observed": np.repeat([r[1] for r in taken], lengths),
@@ -154,8 +159,9 @@ def simple(port: int, folder: Path) -> None:
                     "quality": np.repeat([r[3] for r in taken], lengths).astype(np.uint8),
                 }
             ).filter(pa.array(~np.isnan(values)))
-            database.execute("INSERT INTO reading SELECT * FROM table")
-            delays.add(table["observed"].to_numpy())
+            database.execute("INSERT INTO reading SELECT * FROM readings")
+            delays.add(readings["observed"].to_numpy())
+            taken.clear()
 
 
 def main() -> None:

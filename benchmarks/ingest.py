@@ -153,7 +153,8 @@ class Receiver:
         )
         self._psutil = psutil.Process(self._process.pid)
         self._log = ""
-        time.sleep(4)
+        while not self.report()["ready"]:
+            time.sleep(0.2)
 
     def __enter__(self) -> Receiver:
         return self
