@@ -57,6 +57,8 @@ class Demo:
         self._port = port
         self._seed = seed
         self._control = ""
+        self.ready = asyncio.Event()
+        """Set when history is laid down and the service begins to serve."""
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -65,7 +67,6 @@ class Demo:
         site = self._write_site(folder)
         # the simulated past ends where the simulator takes over
         start = now_ms() // 1000 * 1000 - RECENT_MS
-        ready = asyncio.Event()
         async with _simulator(folder / "site.yaml", self._seed, start) as ports:
             self._control = f"http://127.0.0.1:{ports['control']}"
             self._write_configuration(folder, site, ports)
@@ -76,7 +77,7 @@ class Demo:
                 self._introduce(system, url)
                 if not (system.latest.observed > 0).any():
                     await self._lay_down_history(system, site, start)
-                ready.set()
+                self.ready.set()
 
             await run_service(
                 configuration, port=self._port, note=f"Demo: {CADENCE}; simulated", ready=prepare

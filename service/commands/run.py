@@ -37,7 +37,8 @@ def demo(
     """Run the simulated factory and the whole service on it, in one go."""
     from service.demo import Demo
 
-    _until_stopped(Demo(data, racks, port, seed).run(), seconds)
+    demonstration = Demo(data, racks, port, seed)
+    _until_stopped(demonstration.run(), seconds, demonstration.ready)
 
 
 def run(
@@ -141,18 +142,31 @@ def _service(config: Path, what: str, seconds: float | None, port: int | None) -
     _until_stopped(run_service(configuration, role, port), seconds)
 
 
-def _until_stopped(work: Coroutine[Any, Any, None], seconds: float | None) -> None:
-    """Run until it ends, a signal comes, or the time is over; the last two are a clean end."""
+def _until_stopped(
+    work: Coroutine[Any, Any, None], seconds: float | None, begun: asyncio.Event | None = None
+) -> None:
+    """Run until it ends, a signal comes, or the time is over; the last two are a clean end.
+
+    With `begun`, the time counts from when it is set: what is set up before does not eat it up.
+    """
 
     async def supervised() -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        if seconds is not None:
-            loop.call_later(seconds, stop.set)
+
+        async def wait() -> None:
+            if begun is not None:
+                await asyncio.wait(
+                    {asyncio.create_task(begun.wait()), asyncio.create_task(stop.wait())},
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), seconds)
+
         task = asyncio.create_task(work)
-        stopped = asyncio.create_task(stop.wait())
+        stopped = asyncio.create_task(wait())
         await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             task.cancel()

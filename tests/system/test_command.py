@@ -1,0 +1,106 @@
+"""The command line as people and scripts meet it: exit codes, clear errors, JSON."""
+
+import json
+
+import pytest
+import typer
+
+from service.cli import COMMANDS, app
+from service.configuration import SHIPPED
+from tests.servers.hallwatch import hallwatch
+
+EXAMPLE = SHIPPED / "examples" / "small-site"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--version"], 0, "hallwatch"),
+        (["nonsense"], 2, "No such command"),
+        (["query"], 2, "Missing argument"),
+        (["check", "-c", "nowhere"], 2, "hallwatch.yaml: does not exist"),
+        (["probe", "snmp", "127.0.0.1:notaport"], 2, "is not a port"),
+        (["probe", "snmp", "127.0.0.1:1", "--timeout", "0.2", "--retries", "0"], 1, "127.0.0.1"),
+        (["replay", "nowhere.csv"], 2, "does not exist"),
+        (["query", "x", "--data", "nowhere"], 2, "no service runs"),
+        (["query", "x", "--since", "yesterday"], 2, "is not a time"),
+        (["query", "x", "--agg", "average"], 2, "min, mean, max"),
+        (["forecast", "--csv", "nowhere.csv", "--time", "t", "--value", "v"], 2, "does not exist"),
+        (["bench", "nonsense"], 2, "there is no benchmark"),
+        (["what-if", "--data", "nowhere"], 2, "no service runs"),
+    ],
+)
+def test_exit_codes_and_messages_tell_what_is_wrong(arguments, code, said):
+    done = hallwatch(*arguments, check=False)
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_example_site_is_fine():
+    assert "4 racks" in hallwatch("check", "-c", EXAMPLE).stdout
+
+
+def test_check_names_file_key_and_remedy(tmp_path):
+    for file in EXAMPLE.glob("*.yaml"):
+        (tmp_path / file.name).write_text(file.read_text())
+    site = (tmp_path / "site.yaml").read_text()
+    (tmp_path / "site.yaml").write_text(site.replace("rack_limit:", "rack_limits:"))
+    done = hallwatch("check", "-c", tmp_path, check=False)
+    assert done.returncode == 2
+    assert "site.yaml:" in done.stderr
+    assert "rack_limits: is not a known key. Did you mean 'rack_limit'?" in done.stderr
+
+
+def test_every_command_and_option_says_what_it_does():
+    silent = []
+    for group, functions in COMMANDS.items():
+        for name, function in functions.items():
+            assert (function.__doc__ or "").strip(), name
+        command = typer.main.get_command(group)
+        for name, one in command.commands.items():
+            for parameter in one.params:
+                told = getattr(parameter, "help", None)
+                if not told and parameter.name not in {"help"}:
+                    silent.append(f"{name} {parameter.name}")
+    assert silent == []
+    assert app.info.name == "hallwatch"
+
+
+def test_people_and_keys_are_made_and_taken_away_by_command(tmp_path):
+    (tmp_path / "password").write_text("a long enough one\n")
+    data = ["--data", tmp_path]
+    hallwatch("user", "add", "ann", "--password-file", tmp_path / "password", *data)
+    assert "ann" in hallwatch("user", "list", *data).stdout
+    assert (
+        hallwatch(
+            "user", "add", "ann", "--password-file", tmp_path / "password", *data, check=False
+        ).returncode
+        == 2
+    )
+    key = hallwatch("apikey", "add", "grid partner", *data).stdout.strip()
+    listed = hallwatch("apikey", "list", *data).stdout
+    assert "grid partner" in listed
+    assert key not in listed
+    prefix = next(line.split()[0] for line in listed.splitlines() if "grid partner" in line)
+    hallwatch("apikey", "revoke", prefix, *data)
+
+
+def test_detect_scores_a_multivariate_series_offline(tmp_path):
+    rows = [
+        f"2026-01-01T00:{i // 60:02d}:{i % 60:02d},{20 + (i % 7) * 0.1:.2f},{5 + (i % 5) * 0.01:.3f}"
+        for i in range(600)
+    ]
+    head = "time,flow,pressure"
+    (tmp_path / "train.csv").write_text("\n".join([head, *rows[:400]]))
+    broken = [r if i < 100 else r.rsplit(",", 2)[0] + ",2.0,9.0" for i, r in enumerate(rows[400:])]
+    (tmp_path / "score.csv").write_text("\n".join([head, *broken]))
+    told = json.loads(
+        hallwatch(
+            "detect", "--train", tmp_path / "train.csv", "--score", tmp_path / "score.csv", "--json"
+        ).stdout
+    )
+    labels = [row["label"] for row in told["rows"]]
+    assert len(labels) == 200
+    assert sum(labels[130:]) > 60
+    assert sum(labels[:90]) < 10
