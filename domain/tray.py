@@ -64,6 +64,12 @@ TRAY_FIELDS: tuple[str, ...] = (
 )
 """Point types of the tray itself, in the order of the message."""
 
+REASONS: Mapping[str, str] = {
+    "unknown_format": "a sweep in a format that this version does not know",
+    "wrong_length": "a sweep whose number of values does not fit its number of GPUs",
+}
+"""Why a tray message is refused, beside the reasons that DSX messages are refused for (`domain.dsx.REASONS`)."""
+
 _STATES: Mapping[str, tuple[tuple[int, str], ...]] = {
     "GpuAvailable": ((0, "Lost"), (1, "Available")),
     "GpuRowRemapPending": ((0, "None"), (1, "Pending")),

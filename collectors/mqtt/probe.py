@@ -9,10 +9,13 @@ from typing import Any
 from collectors.mqtt.connection import Connection, connected
 from collectors.mqtt.decoder import Decoder, Message
 from collectors.mqtt.settings import BrokerSettings, MqttSettings
+from domain import dsx, tray
 from domain.batch import now_ms
-from domain.dsx import METADATA, REASONS, VALUES
+from domain.dsx import METADATA, VALUES
 from domain.points import PointRegistry
 from domain.tray import PRESENCES, SWEEPS
+
+_MEANING = {**dsx.REASONS, **tray.REASONS}
 
 
 def probe(broker: str | BrokerSettings, seconds: float) -> dict[str, Any]:
@@ -77,13 +80,13 @@ def probe(broker: str | BrokerSettings, seconds: float) -> dict[str, Any]:
             {
                 "topic": record["topic"],
                 "reason": record["reason"],
-                "meaning": REASONS.get(record["reason"], ""),
+                "meaning": _MEANING.get(record["reason"], ""),
                 "detail": record["detail"],
             }
             for record in decoder.quarantine.recent
         ]
         + [
-            {"topic": key, "reason": v.reason, "meaning": REASONS.get(v.reason, ""), "detail": v.detail}
+            {"topic": key, "reason": v.reason, "meaning": _MEANING.get(v.reason, ""), "detail": v.detail}
             for key, told in decoder.points.items()
             for v in told.violations
         ],
