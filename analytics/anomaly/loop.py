@@ -13,11 +13,13 @@ from analytics.anomaly import roles as signal_roles
 from analytics.anomaly.episodes import episodes
 from analytics.anomaly.frames import FloatArray, numeric_columns, readings
 from analytics.anomaly.naming import named
+from analytics.anomaly.relations import Relations
 from analytics.anomaly.roles import Role
 from domain.errors import InputError
 
 SCORE_CEILING = 100.0  # keeps a signal that was constant in training from scoring without bound
 SCALE_FLOOR = 0.25  # of the training's standard deviation
+RELATION_MARGIN = 1.5  # the next jump of the load may be larger than those of the training
 CONSTANT_BAND = 0.01  # of the level: the accuracy class of a plain plant instrument
 
 
@@ -56,8 +58,9 @@ class CoolingLoopDetector:
 
     Each signal is averaged over the last rows and compared with a baseline that follows slow drift and
     freezes while the signal is in alarm. The distance is divided by what was usual in training, with a
-    margin that depends on what the signal tells (see `analytics.anomaly.roles`). The score is that of the
-    worst signal. Causal: a row's score uses that row, earlier ones and the training.
+    margin that depends on what the signal tells (see `analytics.anomaly.roles`). A signal that the others foretell
+    (flow follows power in a loop whose load varies) is judged by what they leave unexplained of it. The score is
+    that of the worst signal. Causal: a row's score uses that row, earlier ones and the training.
 
     A missing value neither raises nor clears an alarm: its signal keeps its last smoothed level.
 
@@ -81,6 +84,8 @@ class CoolingLoopDetector:
         Numeric columns of the training without enough readings to judge by.
     roles_ : dict of str to Role
         How each is judged.
+    relations_ : Relations
+        Which signals are foretold by the others, and how.
     limit_ : ndarray, shape (signals,)
         Deviation at which a signal scores 1, in its own unit.
     """
@@ -126,6 +131,10 @@ class CoolingLoopDetector:
         self.roles_ = signal_roles.infer(self.signals_, values, self.window)
         self.roles_ |= signal_roles.given(self.columns_, self.roles or {})
         self.roles_ = {name: self.roles_[name] for name in self.signals_}
+        judged = np.array([role.name != "thermal" for role in self.roles_.values()])
+        self.relations_ = Relations.learn(values, judged)
+        levels = np.abs(np.nanmedian(values, axis=0))
+        values = self.relations_.unexplained(values)
         level = np.nanmean(values, axis=0)
         self.state_ = LoopState(
             recent=np.tile(level, (self.window, 1)),
@@ -133,7 +142,7 @@ class CoolingLoopDetector:
             baseline=level.copy(),
         )
         usual = self._usual_deviation(values)
-        self.limit_ = _limits(usual, values, list(self.roles_.values()))
+        self.limit_ = _limits(usual, values, levels, list(self.roles_.values()))
         return self
 
     def score(self, frame: pd.DataFrame) -> pd.Series:
@@ -174,7 +183,7 @@ class CoolingLoopDetector:
         return pd.DataFrame({"score": score, "anomaly": (score > 1.0).astype(int), "signals": names})
 
     def _run(self, frame: pd.DataFrame, state: LoopState) -> pd.DataFrame:
-        values = readings(frame, self.signals_, self.columns_)
+        values = self.relations_.unexplained(readings(frame, self.signals_, self.columns_))
         out = np.empty_like(values)
         for row, values_now in enumerate(values):
             out[row] = np.abs(state.deviation(values_now)) / self.limit_
@@ -188,7 +197,11 @@ class CoolingLoopDetector:
         for row, values_now in enumerate(values):
             seen[row] = np.abs(self.state_.deviation(values_now))
             self.state_.follow(values_now, everywhere, 1.0 / self.adaptation)
-        return np.asarray(np.quantile(seen[self.window :], self.quantile, axis=0), dtype=float)
+        settled = seen[self.window :]
+        usual = np.quantile(settled, self.quantile, axis=0)
+        # a relation fails for moments, while the load jumps and its followers lag: those are usual too
+        widest = RELATION_MARGIN * settled.max(axis=0)
+        return np.asarray(np.where(self.relations_.related, widest, usual), dtype=float)
 
     def _fitted(self) -> LoopState:
         if not hasattr(self, "state_"):
@@ -203,9 +216,8 @@ class CoolingLoopDetector:
             )
 
 
-def _limits(usual: FloatArray, values: FloatArray, roles: list[Role]) -> FloatArray:
-    """Deviation at which each signal scores 1."""
-    level = np.abs(np.nanmedian(values, axis=0))
+def _limits(usual: FloatArray, values: FloatArray, level: FloatArray, roles: list[Role]) -> FloatArray:
+    """Deviation at which each signal scores 1; `level` is the usual size of its readings."""
     spread = np.nanstd(values, axis=0)
     limit = usual * np.array([role.margin for role in roles])
     limit = np.maximum(limit, SCALE_FLOOR * spread)

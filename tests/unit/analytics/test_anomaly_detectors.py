@@ -265,6 +265,38 @@ def test_slow_drift_of_a_temperature_is_followed_and_raises_no_alarm():
     assert parts["SupplyTemperature"].max() < 0.5
 
 
+def varying_load(rows: int = ROWS) -> pd.DataFrame:
+    """A loop whose flow follows its power over the whole range."""
+    rng = np.random.default_rng(4)
+    power = np.repeat(rng.uniform(30, 120, rows // 50), 50) * 1e3
+    return pd.DataFrame(
+        {
+            "Power": power * rng.normal(1, 0.003, rows),
+            "Flow": 1.2e-3 * power * rng.normal(1, 0.005, rows),
+            "ReturnTemp": 44 + rng.normal(0, 0.1, rows),
+        }
+    )
+
+
+def test_a_flow_that_follows_power_is_judged_by_what_power_leaves_unexplained():
+    train, test = split(varying_load())
+    made = CoolingLoopDetector().fit(train)
+    assert made.relations_.related.tolist() == [True, True, False]
+    assert made.predict(test).sum() == 0
+    test = test.copy()
+    test.loc[test.index[300:450], "Flow"] *= 0.8  # well within the range of the training
+    predicted = made.predict(test)
+    assert predicted.iloc[:300].sum() == 0
+    assert predicted.iloc[310:450].mean() > 0.9
+
+
+def test_signals_that_merely_drift_together_are_not_related():
+    rng = np.random.default_rng(5)
+    ramp = np.linspace(0, 1, ROWS)
+    frame = pd.DataFrame({name: 10 + ramp + rng.normal(0, 0.05, ROWS) for name in ("a", "b", "c")})
+    assert not CoolingLoopDetector().fit(frame.iloc[:TRAIN]).relations_.related.any()
+
+
 def test_the_public_benchmarks_hold_with_the_detectors_as_shipped(testdata):
     from benchmarks.anomaly import public_data
 
