@@ -277,8 +277,9 @@ async def test_sick_devices_do_not_make_the_healthy_late():
                 lambda: all(run.collector.devices[f"G{i}"].polls >= polls[i] + 3 for i in range(68)),
                 patience=40,
             )
-            assert time.monotonic() - began < 3 * 2.0 + 2.5
-            assert run.collector.stats()["lateness_p99_s"] < 1.0
+            # Waiting for the sick would cost at least 4 x 3 s a round.
+            assert time.monotonic() - began < 3 * 2.0 + 5
+            assert run.collector.stats()["lateness_p99_s"] < 2.0
 
 
 async def test_a_busy_collector_stops_at_once():
