@@ -105,12 +105,13 @@ class TrayAgents:
         tray = self.trays[i]
         connection = self._connections[i % CONNECTIONS]
         number = connection.state.connects if connection.state.connected else 0
-        if f"{tray.rack}-{tray.tray}" in self.factory.faults.silent["tray"]:
+        rack = self._rack[i]
+        dark = not self.factory.state.power[rack]
+        if dark or f"{tray.rack}-{tray.tray}" in self.factory.faults.silent["tray"]:
             if self._greeted[i]:
                 self._greeted[i] = 0
                 connection.publish(presence_topic(tray.rack, tray.tray), _OFFLINE, qos=1, retain=True)
             return
-        rack = self._rack[i]
         serving = rack >= self.factory.workload.training
         trays = self.factory.layout.gpus_per_rack // TRAY_GPUS
         sweep = tray.take(

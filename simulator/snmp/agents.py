@@ -133,7 +133,7 @@ class SnmpAgents:
     def respond(self, device: SnmpDevice, data: bytes) -> bytes | None:
         """Return a device's answer to a datagram, or None where it stays silent."""
         self.counts["requests"] += 1
-        if device.object_id in self.factory.faults.silent["snmp"]:
+        if device.object_id in self.factory.faults.silent["snmp"] or self._dark(device):
             self.counts["silent"] += 1
             return None
         kind = self._kinds[device.profile]
@@ -146,6 +146,11 @@ class SnmpAgents:
             return None
         self.counts["refused" if reply is None else "answers"] += 1
         return reply
+
+    def _dark(self, device: SnmpDevice) -> bool:
+        """Whether a rack PDU has lost its supply, and its agent with it."""
+        taps = self.factory.state.tap_live.reshape(-1)
+        return device.profile == "apc-rpdu2" and not taps[self._place[device.object_id]]
 
     def _values(self, kind: DeviceKind) -> list[list[int]]:
         if self._at != self.factory.time_ms:

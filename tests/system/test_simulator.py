@@ -172,6 +172,10 @@ def test_the_process_sweeps_every_tray_through_the_nvml_collector_and_ends_clean
             httpx.post(f"http://127.0.0.1:{where['control']}/faults", json=fault).raise_for_status()
             dead = "hallwatch/v1/trays/R002/T05/presence"
             listener.until(lambda heard: heard[dead][-1]["online"] is False)
+            fault = {"name": "rack-trip", "target": "R001"}
+            httpx.post(f"http://127.0.0.1:{where['control']}/faults", json=fault).raise_for_status()
+            rack = [f"hallwatch/v1/trays/R001/T{t:02d}/presence" for t in range(1, 19)]
+            listener.until(lambda heard: all(heard[t][-1]["online"] is False for t in rack))
             listener.close()
         finally:
             process.send_signal(signal.SIGTERM)

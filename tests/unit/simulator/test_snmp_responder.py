@@ -162,3 +162,13 @@ def test_agents_tell_what_the_factory_does_and_a_dead_one_says_nothing():
     assert agents.respond(agents.devices[1], power) is not None
     assert agents.respond(agents.devices[1], b"junk") is None
     assert agents.stats() == {"requests": 4, "answers": 2, "silent": 1, "malformed": 1}
+
+
+def test_a_pdu_whose_tap_is_open_goes_dark_with_it():
+    factory = small_factory()
+    agents = SnmpAgents(factory, Bms(factory).meters)
+    name = request(ber.GET, ["1.3.6.1.2.1.1.5.0"])
+    factory.raise_fault("tap-open", "R001-TAP-A")
+    factory.step()
+    assert agents.respond(agents.devices[0], name) is None
+    assert agents.respond(agents.devices[1], name) is not None
