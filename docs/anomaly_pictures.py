@@ -12,12 +12,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import yaml
 
-from analytics.anomaly.incidents import Finding, IncidentBook, Plant
+from analytics.anomaly.incidents import Finding, Grouping, IncidentBook
 from analytics.anomaly.racks import SIGNALS, RackReadings, RackScorer
 from analytics.anomaly.virtual import flow_from_heat
 from domain.plant.conditions import Conditions
 from domain.plant.layout import PlantLayout
-from domain.plant.model import Plant as Physics
+from domain.plant.model import Plant
 from domain.site import Site
 
 ROOT = Path(__file__).parent
@@ -33,7 +33,7 @@ class Scene:
         self.layout = PlantLayout.of(Site.model_validate(site))
         rng = np.random.default_rng(seed)
         racks = len(self.layout.racks)
-        plant, conditions = Physics(self.layout), Conditions.healthy(self.layout)
+        plant, conditions = Plant(self.layout), Conditions.healthy(self.layout)
         level = rng.uniform(0.4, 0.9, 12)
         level[0] = 0.8
         scorer = RackScorer(self.layout.racks, self.layout.rack_pod)
@@ -79,7 +79,7 @@ class Scene:
             for k, r in enumerate(n.racks)
         }
         types = dict.fromkeys(n.racks, "Rack") | dict.fromkeys(n.cdus, "CDU")
-        return Plant(parents, types, frozenset(n.racks))
+        return Grouping(parents, types, frozenset(n.racks))
 
     def of(self, name, racks):
         return np.array([getattr(r, name)[racks] for r in self.readings])

@@ -38,7 +38,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Plant:
+class Grouping:
     """What an incident is grouped along.
 
     Parameters
@@ -102,20 +102,20 @@ class Cause:
     alternatives: tuple[str, ...] = ()
 
 
-def causes(findings: Collection[Finding], plant: Plant) -> list[Cause]:
+def causes(findings: Collection[Finding], grouping: Grouping) -> list[Cause]:
     """Explain all findings by as few causes as likely, the weightiest first."""
     left = {f.object_id: f for f in findings if any(s > 1.0 for s in f.signals.values())}
-    below = plant.served(plant.watched | set(left))
+    below = grouping.served(grouping.watched | set(left))
     found: list[Cause] = []
     while left:
-        roots = {cause for member in left for cause in plant.upstream(member)}
-        weighed = {root: _weigh(root, below[root], left, plant) for root in roots}
+        roots = {cause for member in left for cause in grouping.upstream(member)}
+        weighed = {root: _weigh(root, below[root], left, grouping) for root in roots}
         best = max(sorted(roots), key=lambda r: weighed[r][0])
         weight, members = weighed[best]
         others = sorted(
             (r for r in roots - {best} if weighed[r][0] > weight - 1.0), key=lambda r: -weighed[r][0]
         )
-        fault, _ = diagnose(plant.types.get(best, ""), _strongest(members, left))
+        fault, _ = diagnose(grouping.types.get(best, ""), _strongest(members, left))
         found.append(
             Cause(
                 best,
@@ -130,23 +130,25 @@ def causes(findings: Collection[Finding], plant: Plant) -> list[Cause]:
     return sorted(found, key=lambda c: -c.weight)
 
 
-def _weigh(root: str, below: set[str], left: Mapping[str, Finding], plant: Plant) -> tuple[float, set[str]]:
+def _weigh(
+    root: str, below: set[str], left: Mapping[str, Finding], grouping: Grouping
+) -> tuple[float, set[str]]:
     """Log likelihood ratio of a root against chance, and the findings that it explains."""
     weight, members = PRIOR, set()
     for member in below:
         expected = SEEN if member == root else SEEN_BELOW
         if member in left:
             own = member == root
-            fits = own or _can_reach(plant.types.get(root, ""), left[member])
+            fits = own or _can_reach(grouping.types.get(root, ""), left[member])
             if fits:
                 weight += math.log(expected / FALSE)
                 members.add(member)
-        elif member in plant.watched:
+        elif member in grouping.watched:
             weight += math.log((1.0 - expected) / (1.0 - FALSE))
     if not members:
         return -math.inf, members
     # between a root and what serves it the signature decides
-    _, fit = diagnose(plant.types.get(root, ""), _strongest(members, left))
+    _, fit = diagnose(grouping.types.get(root, ""), _strongest(members, left))
     return weight + fit, members
 
 
@@ -196,7 +198,7 @@ class IncidentBook:
 
     Parameters
     ----------
-    plant
+    grouping
         What incidents are grouped along.
     patience
         Time that a finding must have lasted before it counts, ms: the slower symptoms of a fault need a moment.
@@ -204,7 +206,7 @@ class IncidentBook:
         Time without findings after which an incident is closed, ms.
     """
 
-    plant: Plant
+    grouping: Grouping
     patience: int = 60_000
     quiet: int = 600_000
     open: list[Incident] = field(default_factory=list)
@@ -216,7 +218,7 @@ class IncidentBook:
         self.since = {f.object_id: self.since.get(f.object_id, now) for f in findings}
         lasting = [f for f in findings if now - self.since[f.object_id] >= self.patience]
         opened = []
-        for cause in causes(lasting, self.plant):
+        for cause in causes(lasting, self.grouping):
             known = self._same(cause)
             if known is None and not self._ripe(cause, now):
                 continue

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analytics.anomaly.incidents import Finding, IncidentBook, Plant
+from analytics.anomaly.incidents import Finding, Grouping, IncidentBook
 from analytics.anomaly.racks import SIGNALS, RackReadings, RackScorer
 from domain.plant.layout import PlantLayout
 from tests.unit.analytics.anomaly_factory import FAULTY, STEP, Factory, run, site_layout
@@ -16,13 +16,13 @@ def layout() -> PlantLayout:
     return site_layout()
 
 
-def grouping(layout: PlantLayout) -> Plant:
+def grouping(layout: PlantLayout) -> Grouping:
     parents = {
         rack: [c for c, p in zip(layout.cdus, layout.cdu_pod, strict=True) if p == layout.rack_pod[n]]
         for n, rack in enumerate(layout.racks)
     }
     types = dict.fromkeys(layout.racks, "Rack") | dict.fromkeys(layout.cdus, "CDU")
-    return Plant(parents, types, frozenset(layout.racks))
+    return Grouping(parents, types, frozenset(layout.racks))
 
 
 def diagnosed(layout: PlantLayout, break_plant=None, break_sensor=None) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analytics.anomaly.incidents import Finding, IncidentBook, Plant, causes
+from analytics.anomaly.incidents import Finding, Grouping, IncidentBook, causes
 from analytics.anomaly.racks import SIGNALS
 from analytics.anomaly.signatures import SIGNATURES, diagnose
 
@@ -10,7 +10,7 @@ PODS = 3
 MINUTE = 60_000
 
 
-def factory() -> Plant:
+def factory() -> Grouping:
     parents, types = {}, {}
     for pod in range(PODS):
         cdus = [f"CDU-{pod}-{n}" for n in "12"]
@@ -21,7 +21,7 @@ def factory() -> Plant:
         types |= dict.fromkeys(cdus, "CDU") | dict.fromkeys(busways, "PowerMeter")
         parents |= {busway: [f"UPS-{busway[-1]}"] for busway in busways}
     types |= {"UPS-A": "UPS", "UPS-B": "UPS"}
-    return Plant(parents, types, frozenset(types))
+    return Grouping(parents, types, frozenset(types))
 
 
 def racks(pod: int, signals: dict[str, float]) -> list[Finding]:
@@ -128,5 +128,5 @@ def test_what_no_known_fault_explains_is_told_later_but_it_is_told():
 
 
 def test_a_loop_in_the_topology_ends_the_walk():
-    plant = Plant({"A": ["B"], "B": ["A"]}, {"A": "Rack", "B": "CDU"}, frozenset({"A", "B"}))
+    plant = Grouping({"A": ["B"], "B": ["A"]}, {"A": "Rack", "B": "CDU"}, frozenset({"A", "B"}))
     assert causes([Finding("A", {"coolant flow": 2.0, "coolant rise": 2.0})], plant)[0].root == "A"
