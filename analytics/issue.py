@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import structlog
@@ -29,21 +30,24 @@ log = structlog.get_logger(__name__)
 
 INTERVAL_MINUTES = QUARTER_MS // 60_000
 DAY_MS = 86_400_000
+DRIFT_FORECASTS = 24
+DRIFT_COVERAGE = 0.75
+"""Where the 90 % interval held less than this over the last day, the model is fitted anew."""
 NODE_STEPS = 24
 """Quarter hours ahead for which the nodes below the site are foretold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """What a child process needs to make one forecast: plain arrays, no connections.
+    """What a child process needs to make one forecast: plain arrays and a folder, no connections.
 
     `start` UTC ms and `power` W of the history's quarter hours (shape (n,), NaN where missing), the number of quarter
     hours to foretell, the physical bounds in W, and the site's country and time zone for the calendar. `nodes` holds
-    the same quarter hours of the nodes below the site, `parts` what each node is made of.
+    the same quarter hours of the nodes below the site, `parts` what each node is made of. `shelf` is the models'
+    folder; a model older than `refit_ms` is fitted anew, at once where `refit` is set.
     """
 
     site: str
-
     start: TimeArray
     power: ValueArray
     horizon: int
@@ -51,12 +55,16 @@ class Task:
     installed: float
     country: str
     timezone: str
+    shelf: Path
+    now: int
+    refit_ms: int = 86_400_000
+    refit: bool = False
     nodes: Mapping[str, ValueArray] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class Made:
     """Quantiles, shape (horizon, len(QUANTILES)), what made them, and how good it is; `nodes` the same, shorter."""
 
     values: ValueArray
@@ -65,30 +73,14 @@ class Answer:
     nodes: Mapping[str, ValueArray] = field(default_factory=dict)
 
 
-def fit_and_predict(task: Task) -> Answer:
-    """Fit the product's forecaster on a history and predict; runs in a child process."""
-    # only there: what these libraries weigh, the service need not carry
-    import pandas as pd
+def _make_forecast(task: Task) -> Made:
+    # imported only in the child: what these libraries weigh, the service need not carry
+    from analytics.fitting import make_forecast
 
-    from analytics.forecast import PowerForecaster
-    from analytics.nodes import node_forecasts
-
-    index = pd.to_datetime(task.start, unit="ms", utc=True).tz_convert(task.timezone)
-    history = pd.Series(task.power, index=index).asfreq(f"{INTERVAL_MINUTES}min")
-    model = PowerForecaster(lower=task.idle, upper=task.installed, country=task.country or None)
-    model.fit(history)
-    frame = model.predict(task.horizon, list(QUANTILES))
-    quality = "good"
-    missing = float(history.isna().mean())
-    if len(history) < 7 * 96:
-        quality = f"short history ({len(history) / 96:.1f} days)"
-    elif missing > 0.1:
-        quality = f"{missing:.0%} of the history is missing"
-    nodes = node_forecasts(task.nodes, task.parts, {task.site: frame.to_numpy()}, NODE_STEPS)
-    return Answer(frame.to_numpy(), "PowerForecaster", quality, nodes)
+    return make_forecast(task)
 
 
-def seasonal_naive(task: Task) -> Answer:
+def seasonal_naive(task: Task) -> Made:
     """Repeat the last day, with the quantiles of that rule's own errors: what answers when fitting fails."""
     known = ~np.isnan(task.power)
     if not known.any():
@@ -100,7 +92,7 @@ def seasonal_naive(task: Task) -> Answer:
     errors = power[day:] - power[:-day] if len(power) > day + 8 else power - power.mean()
     spread = np.quantile(errors, QUANTILES) - np.median(errors)
     values = np.clip(point[:, None] + spread[None, :], task.idle, task.installed)
-    return Answer(values, "seasonal naive", "simple model")
+    return Made(values, "seasonal naive", "simple model")
 
 
 class ForecastIssuer:
@@ -117,11 +109,13 @@ class ForecastIssuer:
         plant: PlantView,
         records: Records,
         sink: Sink,
+        shelf: Path,
         clock: Callable[[], int] = now_ms,
         history_ready: asyncio.Event | None = None,
     ) -> None:
         self._settings = settings
         self._sink = sink
+        self._shelf = shelf
         self._history_ready = history_ready
         self._plant = plant
         self._records = records
@@ -213,9 +207,34 @@ class ForecastIssuer:
             site.installed,
             site.country,
             site.timezone,
+            self._shelf,
+            self._clock(),
+            int(self._settings.refit_hours * 3_600_000),
+            self._drifted(cutoff),
             nodes,
             parts,
         )
+
+    def _drifted(self, cutoff: int) -> bool:
+        """Return whether the last day's forecasts missed so often that the model should be fitted anew.
+
+        Looked at are the first quarter hours of each issued forecast: of a calibrated one 90 % lie within its outer
+        quantiles.
+        """
+        site = self._plant.site.id
+        past = self._records.forecasts(site, "ActivePower", cutoff - DAY_MS, cutoff)
+        if len(past) < DRIFT_FORECASTS:
+            return False
+        actual = self._plant.power_history(site, cutoff - DAY_MS, cutoff, QUARTER_MS)
+        power = dict(zip(actual.start.tolist(), actual.values[0].tolist(), strict=True))
+        hits = [
+            bool(row[0] <= power[int(t)] <= row[-1])
+            for forecast in past
+            for t, row in zip(forecast.start[:4], forecast.values[:4], strict=True)
+            if not math.isnan(power.get(int(t), math.nan))
+        ]
+        self.counters["coverage_of_90"] = sum(hits) / len(hits) if hits else math.nan
+        return len(hits) >= 4 * DRIFT_FORECASTS and self.counters["coverage_of_90"] < DRIFT_COVERAGE
 
     def _nodes(self, start: int, end: int) -> tuple[dict[str, ValueArray], dict[str, tuple[str, ...]]]:
         """Return the quarter hours of every node that is measured, and which nodes are made of which."""
@@ -238,21 +257,21 @@ class ForecastIssuer:
         }
         return histories, parts
 
-    async def _answer(self, task: Task) -> Answer:
+    async def _answer(self, task: Task) -> Made:
         try:
             return await self._in_child(task)
         except Exception as error:
             self.counters["by_simple_model"] += 1
             log.exception("fit failed, the simple model answers")
             simple = await asyncio.to_thread(seasonal_naive, task)
-            return Answer(simple.values, simple.model, f"{simple.quality}: {type(error).__name__}: {error}")
+            return Made(simple.values, simple.model, f"{simple.quality}: {type(error).__name__}: {error}")
 
-    async def _in_child(self, task: Task) -> Answer:
+    async def _in_child(self, task: Task) -> Made:
         # a fresh process each time: what a fit allocates goes back to the system, and a crash stays there
         pool = ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
         try:
             return await asyncio.wait_for(
-                asyncio.get_running_loop().run_in_executor(pool, fit_and_predict, task),
+                asyncio.get_running_loop().run_in_executor(pool, _make_forecast, task),
                 self._settings.timeout_seconds,
             )
         except BaseException:
@@ -263,7 +282,7 @@ class ForecastIssuer:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _forecast(
-        self, node: EnvelopeNode, values: ValueArray, answer: Answer, cutoff: int, issued: int
+        self, node: EnvelopeNode, values: ValueArray, answer: Made, cutoff: int, issued: int
     ) -> Forecast:
         start = cutoff + QUARTER_MS * np.arange(len(values), dtype=np.int64)
         limit = np.array([node.limit_at(int(t)) for t in start])

@@ -43,6 +43,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "forecast": offline.forecast,
         "backtest": offline.backtest,
         "detect": offline.detect,
+        "models": data.models,
         "what-if": whatif.what_if,
         "bench": run.bench,
     },

@@ -121,6 +121,7 @@ class System:
                 self.plant,
                 self.records,
                 self.ingest.accept,
+                configuration.data / "models",
                 history_ready=self.ingest.maintained,
             )
             self.live = LiveAnalytics(settings.analytics, self.plant, self.ingest.accept)

@@ -204,6 +204,37 @@ def restore(
     as_json(asdict(put_back(file, storage_settings(config, folder), replace)))
 
 
+def models(
+    rollback: Annotated[
+        bool, typer.Option(help="Take the newest model away; the one before it answers")
+    ] = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """List the forecast models that are kept, with their training window and how they were judged."""
+    from analytics.shelf import ModelShelf
+
+    shelf = ModelShelf(_folder(config, data) / "models")
+    if rollback:
+        shelf.rollback()
+    verdict = {True: "promoted", False: "no better than the baselines", None: "not judged yet"}
+    as_table(
+        ["fitted", "from", "to", "missing", "verdict", "to seasonal naive", "to persistence"],
+        [
+            [
+                datetime.fromtimestamp(c.fitted / 1000, UTC).isoformat(timespec="minutes"),
+                c.first[:16],
+                c.last[:16],
+                f"{c.missing_share:.0%}",
+                verdict[c.proven],
+                "-" if c.to_seasonal_naive is None else f"{c.to_seasonal_naive:.2f}",
+                "-" if c.to_persistence is None else f"{c.to_persistence:.2f}",
+            ]
+            for c in shelf.cards()
+        ],
+    )
+
+
 def _job(job: str, config: Path | None, data: Path | None, **arguments: Any) -> dict[str, Any]:
     """Do work on the store, in the running service where there is one; prints and returns what it says."""
     service = find(_folder(config, data))

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from analytics.issue import Answer, ForecastIssuer, seasonal_naive
+from analytics.issue import ForecastIssuer, Made, seasonal_naive
 from analytics.settings import AnalyticsSettings
+from analytics.shelf import ModelCard, ModelShelf
 from domain.batch import Batch
 from domain.configuration import validated
 from domain.envelope import QUARTER_MS
+from domain.errors import InputError
 from domain.points import Point, PointRegistry
 from domain.site import Site
 from storage.ingest import Ingest
@@ -46,7 +48,9 @@ async def issuer(tmp_path):
     store.maintain(NOW)
     plant = PlantView(SITE, registry, ingest.latest, store)
     records = Records(f"sqlite:///{tmp_path / 'records.sqlite'}")
-    yield ForecastIssuer(AnalyticsSettings(), plant, records, ingest.accept, clock=lambda: NOW)
+    yield ForecastIssuer(
+        AnalyticsSettings(), plant, records, ingest.accept, tmp_path / "models", clock=lambda: NOW
+    )
     await ingest.close()
     store.close()
     records.close()
@@ -58,7 +62,7 @@ async def test_a_forecast_is_issued_kept_and_bounded_by_physics(issuer):
     assert (forecast.values >= SITE.idle).all()
     assert (forecast.values <= SITE.installed).all()
     assert forecast.start[0] == NOW - NOW % QUARTER_MS
-    assert forecast.model == "PowerForecaster"
+    assert forecast.model.startswith("PowerForecaster")
     assert "short history" in forecast.quality
     assert forecast.quantile(0.5).mean() == pytest.approx(175e3, rel=0.05)
     kept = issuer._records.latest_forecast("lab", "ActivePower")
@@ -90,5 +94,40 @@ def test_the_simple_model_repeats_the_last_day_around_gaps(issuer):
     task = issuer._task(NOW - NOW % QUARTER_MS)
     task.power[-50:-40] = np.nan
     answer = seasonal_naive(task)
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, Made)
     assert not np.isnan(answer.values).any()
+
+
+async def test_the_model_is_kept_and_answers_again_without_a_new_fit(issuer, tmp_path):
+    first = await issuer.issue()
+    shelf = ModelShelf(tmp_path / "models")
+    card = shelf.cards()[0]
+    assert card.fitted == NOW
+    second = await issuer.issue()
+    assert [c.fitted for c in shelf.cards()] == [NOW]
+    assert second.model == first.model
+    assert second.values == pytest.approx(first.values, rel=0.05)
+
+
+async def test_a_damaged_model_is_no_reason_not_to_forecast(issuer, tmp_path):
+    await issuer.issue()
+    shelf = ModelShelf(tmp_path / "models")
+    shelf.path(shelf.cards()[0]).write_bytes(b"not a model")
+    forecast = await issuer.issue()
+    assert forecast.model.startswith("PowerForecaster")
+
+
+def test_the_shelf_keeps_a_few_models_and_goes_back(tmp_path):
+    shelf = ModelShelf(tmp_path)
+    for fitted in range(1, 9):
+        card = ModelCard(fitted, "", "", 0.0, "1", 0.8, 0.5)
+        tmp_path.mkdir(exist_ok=True)
+        shelf.path(card).write_bytes(b"model")
+        shelf.put(card)
+    assert [c.fitted for c in shelf.cards()] == [8, 7, 6, 5, 4]
+    assert shelf.rollback().fitted == 7
+    assert shelf.cards()[0].proven
+    for _ in range(3):
+        shelf.rollback()
+    with pytest.raises(InputError, match="no older model"):
+        shelf.rollback()
