@@ -28,11 +28,12 @@ SHARPNESS = 30.0
 HALF_LIFE = 0.5
 """After this share of the calibration span an error counts half."""
 
-SHIFT_SHARE = 0.5
+SHIFT_SHARE = 0.3
 """Share of the conformal shift that is applied."""
 
-STRETCH = 1.08
-"""Widening of the spread around the median: the future drifts further than the record did."""
+STRETCH_DAYS = 5.0
+"""The spread is widened around the median by this many days over the days of history: what was learnt from a few
+weeks has not seen much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,13 @@ class Combination:
         Each row sums to 1.
     shift : array, shape (buckets, levels)
         Added to the combined quantiles, in units of the scaled target.
+    stretch : float
+        Factor of the spread around the median.
     """
 
     weights: Floats
     shift: Floats
+    stretch: float
 
     def apply(self, forecasts: Floats, leads: Ints, day: int) -> Floats:
         """Combine member quantiles of shape (members, leads, levels) into (leads, levels), ascending."""
@@ -82,7 +86,7 @@ class Combination:
         mixed = np.einsum("lm,mlq->lq", self.weights[bucket], forecasts)
         shifted: Floats = np.sort(mixed + self.shift[bucket], axis=1)
         median = shifted[:, [MEDIAN]]
-        stretched: Floats = median + STRETCH * (shifted - median)
+        stretched: Floats = median + self.stretch * (shifted - median)
         return stretched
 
 
@@ -101,7 +105,7 @@ def _weighted_quantiles(errors: Floats, weights: Floats) -> Floats:
     return np.array([np.interp(level, place[:, j], ascending[:, j]) for j, level in enumerate(LEVELS)])
 
 
-def combine(record: Record, leads: Ints, day: int, prior: Floats) -> Combination:
+def combine(record: Record, leads: Ints, day: int, prior: Floats, history_days: float) -> Combination:
     """Weights and shifts from a record.
 
     Parameters
@@ -113,13 +117,16 @@ def combine(record: Record, leads: Ints, day: int, prior: Floats) -> Combination
         Steps in a day.
     prior : array, shape (members,)
         Weights where the record says nothing.
+    history_days : float
+        Length of the history that was learnt from.
     """
+    stretch = 1.0 + STRETCH_DAYS / history_days
     buckets = len(BUCKET_DAYS) - 1
     count = len(record.origins)
     weights = np.tile(prior / prior.sum(), (buckets, 1))
     shift = np.zeros((buckets, len(LEVELS)))
     if not count:
-        return Combination(weights, shift)
+        return Combination(weights, shift, stretch)
     recency = 0.5 ** (np.arange(count)[::-1] / count / HALF_LIFE)
     loss = pinball(record.actual[None], record.forecasts).mean(axis=-1)
     bucket = bucket_of(leads, day)
@@ -140,4 +147,4 @@ def combine(record: Record, leads: Ints, day: int, prior: Floats) -> Combination
         mixed = np.einsum("m,mnlq->nlq", weights[k], record.forecasts[:, :, within])
         errors = actual[known][:, None] - mixed[known]
         shift[k] = SHIFT_SHARE * _weighted_quantiles(errors, row_weight)
-    return Combination(weights, shift)
+    return Combination(weights, shift, stretch)

@@ -252,7 +252,7 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
         if len(new_origins):
             newest = self._recorded(design, self.members_, new_origins)
             self.record_ = self.record_.followed_by(newest, CALIBRATION_ORIGINS)
-        self.combination_ = combine(self.record_, self.leads_, design.day, PRIOR)
+        self.combination_ = self._combined(self.record_)
         return self
 
     def _check_bounds(self) -> None:
@@ -315,7 +315,7 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
                     np.zeros((0, len(self.leads_))),
                     np.zeros((len(MEMBERS), 0, len(self.leads_), len(LEVELS))),
                 )
-            self.combination_ = combine(self.record_, self.leads_, day, PRIOR)
+            self.combination_ = self._combined(self.record_)
         index = series.index
         self.provenance_ = Provenance(
             first=index[0],
@@ -326,6 +326,10 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
             implausible=self.implausible_,
             method="early" if self.members_ is None else "combination",
         )
+
+    def _combined(self, record: Record) -> Combination:
+        day = self.series_.steps_per_day
+        return combine(record, self.leads_, day, PRIOR, history_days=self.trained_ / day)
 
     def _measured_origins(self, first: int, end: int) -> Ints:
         """Origins from ``first`` up to ``end`` whose newest value was measured."""
