@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from analytics.evaluation import backtest
+from analytics.exchange import NODE_STEPS, Made, Task
 from analytics.forecast import PowerForecaster
 from analytics.forecast.persistence import load, save
-from analytics.issue import NODE_STEPS, Made, Task
 from analytics.nodes import node_forecasts
 from analytics.shelf import ModelCard, ModelShelf
 from domain.errors import HallwatchError

@@ -6,14 +6,14 @@ import asyncio
 import math
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import structlog
 
+from analytics.exchange import NODE_STEPS, Made, Task
 from analytics.excursions import exceedance
 from analytics.points import worked_out
 from analytics.settings import AnalyticsSettings
@@ -21,7 +21,7 @@ from domain.batch import Batch, Sink, now_ms
 from domain.envelope import QUARTER_MS, EnvelopeNode, quarter_start
 from domain.errors import ForecastError
 from domain.forecast import QUANTILES, Forecast
-from domain.points import TimeArray, ValueArray
+from domain.points import ValueArray
 from storage.plant import PlantView
 from storage.records import Records
 from storage.telemetry import Aggregate
@@ -33,44 +33,6 @@ DAY_MS = 86_400_000
 DRIFT_FORECASTS = 24
 DRIFT_COVERAGE = 0.75
 """Where the 90 % interval held less than this over the last day, the model is fitted anew."""
-NODE_STEPS = 24
-"""Quarter hours ahead for which the nodes below the site are foretold."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Task:
-    """What a child process needs to make one forecast: plain arrays and a folder, no connections.
-
-    `start` UTC ms and `power` W of the history's quarter hours (shape (n,), NaN where missing), the number of quarter
-    hours to foretell, the physical bounds in W, and the site's country and time zone for the calendar. `nodes` holds
-    the same quarter hours of the nodes below the site, `parts` what each node is made of. `shelf` is the models'
-    folder; a model older than `refit_ms` is fitted anew, at once where `refit` is set.
-    """
-
-    site: str
-    start: TimeArray
-    power: ValueArray
-    horizon: int
-    idle: float
-    installed: float
-    country: str
-    timezone: str
-    shelf: Path
-    now: int
-    refit_ms: int = 86_400_000
-    refit: bool = False
-    nodes: Mapping[str, ValueArray] = field(default_factory=dict)
-    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Made:
-    """Quantiles, shape (horizon, len(QUANTILES)), what made them, and how good it is; `nodes` the same, shorter."""
-
-    values: ValueArray
-    model: str
-    quality: str
-    nodes: Mapping[str, ValueArray] = field(default_factory=dict)
 
 
 def _make_forecast(task: Task) -> Made:

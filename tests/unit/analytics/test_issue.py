@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from analytics.issue import ForecastIssuer, Made, seasonal_naive
+from analytics.exchange import Made
+from analytics.issue import ForecastIssuer, seasonal_naive
 from analytics.settings import AnalyticsSettings
 from analytics.shelf import ModelCard, ModelShelf
 from domain.batch import Batch

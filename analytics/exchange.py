@@ -1,0 +1,48 @@
+"""What the service hands to the process that fits the forecast model, and what comes back: plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from domain.points import TimeArray, ValueArray
+
+NODE_STEPS = 24
+"""Quarter hours ahead for which the nodes below the site are foretold."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What a child process needs to make one forecast: plain arrays and a folder, no connections.
+
+    `start` UTC ms and `power` W of the history's quarter hours (shape (n,), NaN where missing), the number of quarter
+    hours to foretell, the physical bounds in W, and the site's country and time zone for the calendar. `nodes` holds
+    the same quarter hours of the nodes below the site, `parts` what each node is made of. `shelf` is the models'
+    folder; a model older than `refit_ms` is fitted anew, at once where `refit` is set.
+    """
+
+    site: str
+    start: TimeArray
+    power: ValueArray
+    horizon: int
+    idle: float
+    installed: float
+    country: str
+    timezone: str
+    shelf: Path
+    now: int
+    refit_ms: int = 86_400_000
+    refit: bool = False
+    nodes: Mapping[str, ValueArray] = field(default_factory=dict)
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """Quantiles, shape (horizon, len(QUANTILES)), what made them, and how good it is; `nodes` the same, shorter."""
+
+    values: ValueArray
+    model: str
+    quality: str
+    nodes: Mapping[str, ValueArray] = field(default_factory=dict)
