@@ -113,7 +113,7 @@ def questions(plant: Plant, now: int) -> list[Question]:
     ]  # fmt: skip
 
 
-def lay_down(file: Path, plant: Plant, now: int) -> dict[str, int]:
+def lay_down(file: Path, plant: Plant, now: int, raw_hours: float) -> dict[str, int]:
     """Write the history with SQL, sorted run by run; return the rows of each table."""
     settings = StorageSettings(path=file.parent)
     store = DuckDBStore(file, settings)
@@ -127,7 +127,7 @@ def lay_down(file: Path, plant: Plant, now: int) -> dict[str, int]:
     rng = np.random.default_rng(0)
     base = 1000.0 + np.arange(n) % 97 * 10
     index = np.arange(n, dtype=np.int32)
-    for tier, kept in KEPT.items():
+    for tier, kept in {**KEPT, "raw": int(raw_hours * HOUR)}.items():
         step = PERIOD if tier == "raw" else TIERS[tier]
         span = RAW_SPAN if tier == "raw" else SPANS[tier]
         name = "raw" if tier == "raw" else f"tier_{tier}"
@@ -246,12 +246,12 @@ def figure(value: float, unit: str, reference: float | None = None) -> dict[str,
     }
 
 
-def ask_duckdb(scale: float, times: int, folder: Path) -> dict[str, Any]:
+def ask_duckdb(scale: float, raw_hours: float, times: int, folder: Path) -> dict[str, Any]:
     plant = Plant(scale)
     now = now_ms() // QUARTER * QUARTER
     file = folder / "telemetry.duckdb"
     began = time.perf_counter()
-    rows = lay_down(file, plant, now)
+    rows = lay_down(file, plant, now, raw_hours)
     laid = time.perf_counter() - began
     size = file.stat().st_size
     store = DuckDBStore(file, StorageSettings(path=folder))
@@ -344,6 +344,7 @@ def main() -> None:
     parser.add_argument(
         "--scale", type=float, default=1.0, help="share of the points (default 1: about 28,000)"
     )
+    parser.add_argument("--raw-hours", type=float, default=48, help="raw readings laid down (default 48)")
     parser.add_argument("--times", type=int, default=20, help="how often each question is asked")
     parser.add_argument("--influxdb", action="store_true", help="ask a real InfluxDB too")
     parser.add_argument(
@@ -352,7 +353,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     try:
-        figures = ask_duckdb(options.scale, options.times, folder)
+        figures = ask_duckdb(options.scale, options.raw_hours, options.times, folder)
         if options.influxdb:
             figures |= ask_influxdb(options.times, folder)
     finally:

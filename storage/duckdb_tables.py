@@ -184,7 +184,7 @@ def points_condition(con: duckdb.DuckDBPyConnection, points: NDArray[np.int32], 
     low, high = int(points.min()), int(points.max())
     if len(points) == high - low + 1:
         return f"point BETWEEN {low} AND {high}" if low > 0 or high < known - 1 else "true"
-    if len(points) <= 400:
+    if len(points) <= 8:  # a join with more is two to three times as fast as a list
         return f"point IN ({', '.join(map(str, points.tolist()))})"
     con.register("wanted", {"point": points})
     return f"point BETWEEN {low} AND {high} AND point IN (SELECT point FROM wanted)"
