@@ -113,11 +113,14 @@ class Demo:
             }
             for i, device in enumerate(devices(site))
         ]
+        broker = {"url": f"mqtt://127.0.0.1:{ports['mqtt']}"}
+        if ports["broker"] == "amqtt":
+            broker["protocol"] = "3.1.1"  # it knows no more, and asking for more first costs seconds
         settings = {
             "site": "site.yaml",
             "alerts": "alerts.yaml",
             "data": "..",
-            "mqtt": [{"name": "bms", "broker": {"url": f"mqtt://127.0.0.1:{ports['mqtt']}"}}],
+            "mqtt": [{"name": "bms", "broker": broker}],
             "snmp": {"polling": {"interval": 10}, "targets": targets},
             "web": {"host": "127.0.0.1", "port": self._port},
         }
@@ -161,7 +164,11 @@ Ctrl-C stops everything; the next start continues on the same data.
         factory = Factory(site, self._seed, start)
         steps = history(factory, system.registry, now_ms() // 1000 * 1000)
         rows = 0
-        while (batch := await asyncio.to_thread(next, steps, None)) is not None:
+        coming = asyncio.create_task(asyncio.to_thread(next, steps, None))
+        while (batch := await coming) is not None:
+            coming = asyncio.create_task(
+                asyncio.to_thread(next, steps, None)
+            )  # made while this one is written
             rows += len(batch)
             await system.ingest.accept(batch)
         typer.echo(

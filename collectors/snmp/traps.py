@@ -67,6 +67,10 @@ class TrapReceiver:
             receiver.close(engine)
             engine.close_dispatcher()
 
+    def stats(self) -> dict[str, Any]:
+        """Return counters for the health page."""
+        return {"port": self.port, "received": self.received, "of unknown hosts": self.unknown}
+
     async def _bound(self, transport: Any) -> None:
         try:
             await transport._lport
