@@ -163,7 +163,8 @@ class Design:
         base = origins[None, :, None] - (behind + np.arange(count)[:, None, None]) * period
         known = base >= 1
         base = np.maximum(base, 1)
-        return np.where(known, self.values[base + leads] - self._level[base], np.nan)
+        then = np.minimum(base + leads, len(self.values) - 1)
+        return np.where(known, self.values[then] - self._level[base], np.nan)
 
     def rows(self, origins: Ints, leads: Ints) -> Rows:
         """Design rows of all pairs of the given origins (from 1) and leads (from 0)."""

@@ -280,6 +280,11 @@ def test_a_week_can_be_planned_beyond_the_trained_horizon(fitted: PowerForecaste
     assert_sound(PowerForecaster(horizon="7D").fit(month).predict(168, QUANTILES), 168)
 
 
+def test_the_horizon_may_be_longer_than_the_history() -> None:
+    for days in (0.2, 4, 15):
+        assert_sound(PowerForecaster().fit(hall_power(days)).predict(500, QUANTILES), 500)
+
+
 def test_past_covariates_may_have_gaps_and_strange_columns(month: pd.Series) -> None:
     covariates = pd.DataFrame(
         {"constant": 1.0, "empty": np.nan, "noise": np.sin(np.arange(len(month)))}, index=month.index
