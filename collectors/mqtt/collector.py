@@ -16,7 +16,7 @@ import structlog
 from collectors.mqtt.connection import Connection
 from collectors.mqtt.decoder import Decoder, Message
 from collectors.mqtt.settings import MqttSettings
-from domain.batch import Sink, now_ms
+from domain.batch import Batch, Sink, now_ms
 from domain.dsx import METADATA, VALUES
 from domain.errors import HallwatchError
 from domain.points import PointRegistry
@@ -39,6 +39,8 @@ _COUNTED = (
     *("units_changed", "points_changed", "sweeps", "sweeps_skipped", "sweeps_late", "sweeps_repeated"),
 )
 """What `stats` counts, zero until it happens."""
+_BATCHES_UNDER_WAY = 3
+"""Batches that the sink may have at a time: while it writes one, the next is decoded."""
 _LEAVE_S = 5.0
 """How long a collector that leaves its group may take to finish."""
 _TICK_S = 5.0
@@ -68,6 +70,8 @@ class MqttCollector:
         self._running = False
         self._arrived = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._places = asyncio.Semaphore(_BATCHES_UNDER_WAY)
+        self._storing = 0
         self._held_back = 0
         self._sink_failures = 0
         share = f"$share/{settings.share}/" if settings.share else ""
@@ -80,6 +84,9 @@ class MqttCollector:
         """Collect until cancelled."""
         self._loop = asyncio.get_running_loop()
         self._arrived = asyncio.Event()
+        self._arrived.set()  # a run that was cancelled may have left messages
+        self._signalled = True
+        self._places = asyncio.Semaphore(_BATCHES_UNDER_WAY)
         self._running = True
         self.connection.start()
         try:
@@ -107,24 +114,27 @@ class MqttCollector:
                     self._room.wait(1.0)
 
     async def _hand_over(self) -> None:
+        async with asyncio.TaskGroup() as stores:
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                await asyncio.sleep(self.settings.batch_ms / 1000)
+                # Before the queue is emptied: a message that comes meanwhile signals again.
+                self._signalled = False
+                while self._messages:
+                    await self._places.acquire()
+                    messages, batch = self._decoded()
+                    stores.create_task(self._store(messages, batch)).add_done_callback(
+                        lambda _: self._places.release()
+                    )
+
+    def _decoded(self) -> tuple[list[Message], Batch]:
+        """Take the next messages off the queue and decode them."""
         take = self._messages.popleft
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            await asyncio.sleep(self.settings.batch_ms / 1000)
-            self._signalled = (
-                False  # before the list is emptied: a message that comes meanwhile signals again
-            )
-            while self._messages:
-                count = min(len(self._messages), self.settings.batch_messages)
-                messages = [take() for _ in range(count)]
-                with self._room:
-                    self._room.notify_all()
-                try:
-                    await self._store(messages)
-                except asyncio.CancelledError:
-                    self._messages.extendleft(reversed(messages))  # stored twice is better than never
-                    raise
+        messages = [take() for _ in range(min(len(self._messages), self.settings.batch_messages))]
+        with self._room:
+            self._room.notify_all()
+        return messages, self.decoder.decode(messages, now_ms())
 
     async def _leave_group(self) -> None:
         """Let the others take all from now on, and finish what the broker has given already."""
@@ -133,25 +143,33 @@ class MqttCollector:
             async with asyncio.timeout(_LEAVE_S):
                 await asyncio.sleep(self.settings.batch_ms / 1000)
                 while self._messages:
-                    await self._store([self._messages.popleft() for _ in range(len(self._messages))])
+                    await self._store(*self._decoded())
         except TimeoutError:
             log.warning(
                 "left the group with messages unacknowledged; they wait at the broker for this collector"
             )
 
-    async def _store(self, messages: list[Message]) -> None:
-        batch = self.decoder.decode(messages, now_ms())
-        while len(batch):
-            try:
-                await self._sink(batch)
-                break
-            except HallwatchError as error:
-                # Not acknowledged: kept here, and the broker is held back, until the sink takes it.
-                self._sink_failures += 1
-                log.error("batch not accepted, trying again", error=str(error), rows=len(batch))
-                await asyncio.sleep(1.0)
+    async def _store(self, messages: list[Message], batch: Batch) -> None:
+        self._storing += 1
+        try:
+            while len(batch):
+                try:
+                    await self._sink(batch)
+                    break
+                except HallwatchError as error:
+                    # Not acknowledged: kept here, and the broker is held back, until the sink takes it.
+                    self._sink_failures += 1
+                    log.error("batch not accepted, trying again", error=str(error), rows=len(batch))
+                    await asyncio.sleep(1.0)
+        except asyncio.CancelledError:
+            self._messages.extendleft(reversed(messages))  # stored twice is better than never
+            raise
+        finally:
+            self._storing -= 1
         self.decoder.parked.save()
         self.connection.acknowledge(mid for _, _, mid in messages if mid)
+        if not self._storing:
+            self.decoder.parked.tidy()
 
     async def _watch_heartbeats(self) -> None:
         while True:

@@ -58,11 +58,14 @@ class Parked:
         return messages
 
     def save(self) -> None:
-        """Make what was added durable; forget the file once nothing waits (call after released values are stored)."""
+        """Make what was added durable."""
         if self._file and self._unsaved:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._unsaved = False
+
+    def tidy(self) -> None:
+        """Empty the file where nothing waits any more; call it once released values are stored."""
         if self._file and not self._count:
             self._file.truncate(0)
             self._file.close()
