@@ -1,8 +1,8 @@
 """A paho client that reads the many small messages of a plant in bulk.
 
-paho reads each packet in three or more calls of ``recv`` and builds objects, locks and log lines around it: about
-30 us a message, against 1 to 3 us here (`benchmarks/receive.py`). Here the socket is read in large pieces and whole PUBLISH packets (QoS 0 and 1) are cut from them; every
-other packet, and a PUBLISH that does not fit the simple form, is left to paho.
+paho reads each packet in three or more calls of ``recv`` and builds objects, locks and log lines around it: about 30 us a
+message, against 1 to 3 us here (`benchmarks/receive.py`). Here the socket is read in large pieces, and whole PUBLISH packets
+(QoS 0 and 1) are cut from them; every other packet, and a PUBLISH that does not fit the simple form, is left to paho.
 """
 
 from __future__ import annotations
