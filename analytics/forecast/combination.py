@@ -35,6 +35,10 @@ STRETCH_DAYS = 5.0
 """The spread is widened around the median by this many days over the days of history: what was learnt from a few
 weeks has not seen much."""
 
+STRETCH_NEAR, STRETCH_FAR = 0.9, 1.1
+"""Factors of the spread at once and two days ahead, in between with the square root of the lead: the trial models,
+fitted on less, err more than the others nearby, and farther ahead the future drifts more than the record did."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -73,7 +77,7 @@ class Combination:
     shift : array, shape (buckets, levels)
         Added to the combined quantiles, in units of the scaled target.
     stretch : float
-        Factor of the spread around the median.
+        Factor of the spread around the median, one for all leads.
     """
 
     weights: Floats
@@ -86,7 +90,9 @@ class Combination:
         mixed = np.einsum("lm,mlq->lq", self.weights[bucket], forecasts)
         shifted: Floats = np.sort(mixed + self.shift[bucket], axis=1)
         median = shifted[:, [MEDIAN]]
-        stretched: Floats = median + self.stretch * (shifted - median)
+        ahead = np.sqrt(np.minimum((leads + 0.5) / (2 * day), 1.0))
+        stretch = self.stretch * (STRETCH_NEAR + (STRETCH_FAR - STRETCH_NEAR) * ahead)
+        stretched: Floats = median + stretch[:, None] * (shifted - median)
         return stretched
 
 
