@@ -140,11 +140,13 @@ def lay_down(file: Path, plant: Plant, now: int, raw_hours: float) -> dict[str, 
             times = np.arange(first, last, step)
 
             def noise(size: float, times: TimeArray = times) -> ValueArray:
-                made: ValueArray = np.rint(rng.random(n * len(times), dtype=np.float32) * 10 * size) / 10
+                tenths = np.rint(rng.random(n * len(times), dtype=np.float32) * 10 * size)
+                made: ValueArray = tenths.astype(np.float64) / 10
                 return made
 
             daily = 50 * np.sin(times / 1.37e7)
-            value = np.rint((base[:, None] + daily[None, :]).ravel() * 10) / 10 + noise(20)
+            level = (base[:, None] + daily[None, :]).ravel() + noise(20)
+            value = _tenths(level)  # as devices tell them
             run: dict[str, Any] = {
                 "point": np.repeat(index, len(times)),
                 columns_time(columns): np.tile(times, n),
@@ -153,7 +155,8 @@ def lay_down(file: Path, plant: Plant, now: int, raw_hours: float) -> dict[str, 
                 run |= {"value": value, "quality": np.ones(len(value), np.uint8)}
             else:
                 mean = value + rng.random(len(value))
-                run |= {"minimum": value - noise(9), "maximum": value + noise(9), "mean": mean, "last": value}
+                run |= {"minimum": _tenths(value - noise(9)), "maximum": _tenths(value + noise(9))}
+                run |= {"mean": mean, "last": value}
                 run |= {"weighted": mean, "held": np.full(len(value), step, np.int32)}
                 run |= {"count": np.full(len(value), step // PERIOD, np.int32)}
             table = f"{name}_{first // span}"
@@ -170,6 +173,10 @@ def lay_down(file: Path, plant: Plant, now: int, raw_hours: float) -> dict[str, 
     con.execute("CHECKPOINT")
     con.close()
     return rows
+
+
+def _tenths(value: ValueArray) -> ValueArray:
+    return np.rint(value * 10) / 10
 
 
 def columns_time(columns: Mapping[str, str]) -> str:
