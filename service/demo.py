@@ -10,8 +10,9 @@ import secrets
 import shutil
 import sys
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import typer
@@ -21,14 +22,14 @@ from domain.batch import now_ms
 from domain.errors import HallwatchError
 from domain.site import Site
 from service import logs
-from service.application import run_service
 from service.configuration import SHIPPED, load
-from service.settings import MAIN_FILE, read_configuration
-from service.system import System
 from simulator.factory import Factory
 from simulator.history import RECENT_MS, history
 from simulator.sizing import first_racks
 from simulator.snmp.agents import devices
+
+if TYPE_CHECKING:
+    from service.system import System
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +68,12 @@ class Demo:
         site = self._write_site(folder)
         # the simulated past ends where the simulator takes over
         start = now_ms() // 1000 * 1000 - RECENT_MS
-        async with _simulator(folder / "site.yaml", self._seed, start) as ports:
+        async with _simulator(folder / "site.yaml", self._seed, start) as told:
+            # a second's worth of libraries, loaded while the factory starts in its own process
+            from service.application import run_service
+            from service.settings import read_configuration
+
+            ports = await told()
             self._control = f"http://127.0.0.1:{ports['control']}"
             self._write_configuration(folder, site, ports)
             configuration = read_configuration(folder, self._data)
@@ -124,7 +130,7 @@ class Demo:
             "snmp": {"polling": {"interval": 10}, "targets": targets},
             "web": {"host": "127.0.0.1", "port": self._port},
         }
-        (folder / MAIN_FILE).write_text(
+        (folder / "hallwatch.yaml").write_text(
             "# Written by `hallwatch demo` at each start: the ports are those of the simulated devices.\n"
             + yaml.safe_dump(settings, sort_keys=False),
             encoding="utf-8",
@@ -177,8 +183,10 @@ Ctrl-C stops everything; the next start continues on the same data.
 
 
 @contextlib.asynccontextmanager
-async def _simulator(site: Path, seed: int, start: int) -> Any:
-    """Run the simulated factory in a process of its own; gives the ports that it took."""
+async def _simulator(
+    site: Path, seed: int, start: int
+) -> AsyncIterator[Callable[[], Awaitable[dict[str, Any]]]]:
+    """Run the simulated factory in a process of its own; gives a way to wait for the ports that it took."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -187,12 +195,17 @@ async def _simulator(site: Path, seed: int, start: int) -> Any:
         *("--mqtt-port", "0", "--snmp-base-port", "0", "--control-port", "0"),
         stdout=asyncio.subprocess.PIPE,
     )
-    try:
+
+    async def told() -> dict[str, Any]:
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), 60)
         if not line:
             raise HallwatchError("the simulated factory did not start; its messages are above")
-        yield json.loads(line)
+        ports: dict[str, Any] = json.loads(line)
+        return ports
+
+    try:
+        yield told
     finally:
         if process.returncode is None:
             process.terminate()

@@ -140,12 +140,7 @@ class System:
             if settings.devices is not None:
                 profiles = {**profiles, **load_profiles(self.configuration.folder / settings.devices)}
             sink = self.ingest.accept if settings.publish is None else self._republished(settings.publish)
-            snmp = SnmpCollector(settings.snmp, self.registry, sink, profiles=profiles)
-            self.collectors["snmp"] = snmp
-            if settings.snmp.traps is not None:
-                from collectors.snmp.traps import TrapReceiver  # pysnmp takes a second to load
-
-                self.collectors["snmp traps"] = TrapReceiver(settings.snmp.traps, snmp.poll_soon)
+            self.collectors["snmp"] = SnmpCollector(settings.snmp, self.registry, sink, profiles=profiles)
         for scraper in settings.prometheus:
             mapping = load(SHIPPED / "prometheus" / f"{scraper.mapping}.yaml", ExporterMapping)
             self.collectors[f"prometheus {scraper.name}"] = PrometheusCollector(

@@ -17,7 +17,7 @@ from domain.points import IntArray, ValueArray
 
 HEARTBEAT = "HeartbeatTimestampBms"
 ANSWERS = ("DeviceUp", "TrayOnline")
-"""Points by which a collector or a broker tells that a device does not answer (0)."""
+"""Points by which a collector or a broker tells that a device does not answer as it should (anything but 1)."""
 
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
@@ -102,7 +102,8 @@ class StaleSourceRule:
         rows, points = watched.answers
         refused = np.zeros(len(watched.names), bool)
         if len(rows):
-            refused[rows[view.values(points) == 0]] = True
+            answer = view.values(points)
+            refused[rows[~np.isnan(answer) & (answer != 1)]] = True
         return refused
 
     def _source(

@@ -8,7 +8,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -16,10 +16,12 @@ from collectors.snmp.client import GufoClient, SnmpClient
 from collectors.snmp.device import PolledDevice
 from collectors.snmp.profiles import Profile, shipped_profiles
 from collectors.snmp.settings import Polling, SnmpSettings, Target
-from collectors.snmp.traps import TrapReceiver
 from domain.batch import Batch, Sink
 from domain.errors import HallwatchError
 from domain.points import PointRegistry
+
+if TYPE_CHECKING:
+    from collectors.snmp.traps import TrapReceiver
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +68,11 @@ class SnmpCollector:
         self._lateness: deque[float] = deque(maxlen=2000)
         self._wake: dict[str, asyncio.Event] = {}
         self._rejected = 0
-        self.traps = None if settings.traps is None else TrapReceiver(settings.traps, self.poll_soon)
+        self.traps: TrapReceiver | None = None
+        if settings.traps is not None:
+            from collectors.snmp.traps import TrapReceiver  # pysnmp takes a second to load
+
+            self.traps = TrapReceiver(settings.traps, self.poll_soon)
         self.devices: dict[str, PolledDevice] = {t.id: self._device(t) for t in settings.targets}
 
     async def run(self) -> None:
