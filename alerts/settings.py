@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from alerts.rules.settings import AnyRule, Duration, Strict
 from domain.alert import Severity
-from domain.errors import ConfigurationError, Problem
 
 
 class Route(Strict):
@@ -101,33 +98,3 @@ class AlertSettings(Strict):
                     f"routes name unknown channels: {', '.join(missing)}; add them under 'channels'"
                 )
         return self
-
-
-def secret(env: str, file: str, key: str) -> str:
-    """Return a secret from the environment variable or the file that the configuration names; empty if neither.
-
-    Raises
-    ------
-    ConfigurationError
-        If what it names is not there.
-    """
-    if env:
-        value = os.environ.get(env)
-        if value is None:
-            raise ConfigurationError(
-                Problem("alerts.yaml", f"{key}_env", f"environment variable {env} is not set", "Set it.")
-            )
-        return value
-    if file:
-        try:
-            return Path(file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigurationError(
-                Problem(
-                    "alerts.yaml",
-                    f"{key}_file",
-                    f"{file} cannot be read ({error.strerror})",
-                    "Make it readable.",
-                )
-            ) from error
-    return ""

@@ -10,9 +10,10 @@ from email.utils import format_datetime
 import aiosmtplib
 
 from alerts.notify.message import Notification, body, subject
-from alerts.settings import Smtp, secret
+from alerts.settings import Smtp
 from domain.alert import Severity
 from domain.errors import NotificationError
+from domain.secret import read_secret
 from storage.alert_records import Event
 
 
@@ -27,7 +28,7 @@ class SmtpNotifier:
 
     def __init__(self, settings: Smtp) -> None:
         self._settings = settings
-        self._password = secret(settings.password_env, settings.password_file, "password")
+        self._password = read_secret(settings.password_env, settings.password_file, "alerts.yaml", "password")
         self._tls: ssl.SSLContext | None = None
         if settings.security != "none":
             self._tls = ssl.create_default_context(cafile=settings.ca_file or None)

@@ -17,8 +17,9 @@ import httpx
 import orjson
 
 from alerts.notify.message import Notification, payload
-from alerts.settings import Webhook, secret
+from alerts.settings import Webhook
 from domain.errors import ConfigurationError, NotificationError, Problem
+from domain.secret import read_secret
 
 _TRY_AGAIN = frozenset({408, 425, 429})
 """Client errors that pass by themselves; every other 4xx needs somebody to change something."""
@@ -35,7 +36,7 @@ class WebhookNotifier:
 
     def __init__(self, settings: Webhook) -> None:
         self._settings = settings
-        self._key = _key(secret(settings.secret_env, settings.secret_file, "secret"))
+        self._key = _key(read_secret(settings.secret_env, settings.secret_file, "alerts.yaml", "secret"))
         self._tls = ssl.create_default_context(cafile=settings.ca_file or None)
 
     async def send(self, notification: Notification) -> str:

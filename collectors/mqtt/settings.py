@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from domain.errors import ConfigurationError, Problem
+from domain.secret import read_secret
 
 
 class _Model(BaseModel):
@@ -72,19 +71,8 @@ class BrokerSettings(_Model):
         user = self.username or unquote(parts.username or "")
         if not user:
             return None
-        if self.password_env:
-            if self.password_env not in os.environ:
-                raise ConfigurationError(
-                    Problem("mqtt", "broker.password_env", f"${self.password_env} is not set", "Export it")
-                )
-            return user, os.environ[self.password_env]
-        if self.password_file:
-            try:
-                return user, self.password_file.read_text().strip()
-            except OSError as error:
-                raise ConfigurationError(
-                    Problem("mqtt", "broker.password_file", str(error), "Make the file readable")
-                ) from error
+        if self.password_env or self.password_file:
+            return user, read_secret(self.password_env, self.password_file, "mqtt", "broker.password")
         return user, unquote(parts.password or "")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from collectors.prometheus.settings import ExporterMapping, PrometheusSettings, 
 from domain.batch import Batch, Sink, now_ms
 from domain.errors import ConfigurationError, HallwatchError, Problem, SourceProtocolError
 from domain.points import Point, PointRegistry
+from domain.secret import read_secret
 from domain.tray import tray_points
 
 log = structlog.get_logger(__name__)
@@ -55,7 +55,7 @@ class PrometheusCollector:
     async def run(self) -> None:
         """Scrape all targets every `interval`, until cancelled."""
         places = asyncio.Semaphore(self.settings.at_once)
-        token = os.environ.get(self.settings.bearer_token_env or "-", "")
+        token = read_secret(self.settings.bearer_token_env, None, "prometheus", "bearer_token")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         tls = ssl.create_default_context(cafile=self.settings.ca_file and str(self.settings.ca_file))
         async with httpx.AsyncClient(timeout=self.settings.timeout, headers=headers, verify=tls) as client:

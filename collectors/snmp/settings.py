@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from domain.errors import ConfigurationError, Problem
+from domain.secret import read_secret
 from domain.site import Ids
 
 AuthProtocol = Literal["MD5", "SHA", "SHA224", "SHA256", "SHA384", "SHA512"]
@@ -58,12 +56,12 @@ class Credentials(_Model):
         """
         return Secrets(
             version=self.version,
-            community=_secret("community", self.community_env, self.community_file) or "public",
+            community=read_secret(self.community_env, self.community_file, "snmp", "community") or "public",
             user=self.user,
             auth=self.auth,
-            auth_key=_secret("auth", self.auth_env, self.auth_file),
+            auth_key=read_secret(self.auth_env, self.auth_file, "snmp", "auth"),
             priv=self.priv,
-            priv_key=_secret("priv", self.priv_env, self.priv_file),
+            priv_key=read_secret(self.priv_env, self.priv_file, "snmp", "priv"),
             key_extension=self.key_extension,
         )
 
@@ -79,23 +77,6 @@ class Secrets(_Model):
     priv: PrivProtocol | None = None
     priv_key: str = Field("", repr=False)
     key_extension: Literal["blumenthal", "reeder"] = "blumenthal"
-
-
-def _secret(what: str, variable: str, file: str) -> str:
-    if variable:
-        if variable not in os.environ:
-            raise ConfigurationError(
-                Problem("snmp", f"{what}_env", f"the environment has no {variable}", f"Set {variable}")
-            )
-        return os.environ[variable]
-    if file:
-        try:
-            return Path(file).read_text("utf-8").strip()
-        except OSError as error:
-            raise ConfigurationError(
-                Problem("snmp", f"{what}_file", f"cannot be read: {error}", "Check path and permissions")
-            ) from error
-    return ""
 
 
 class Polling(_Model):
