@@ -6,7 +6,8 @@ import pytest
 import typer
 
 from service.cli import COMMANDS, app
-from service.configuration import SHIPPED
+from service.configuration import SHIPPED, load
+from service.settings import AGENT_FILE, AgentFile
 from tests.servers.hallwatch import hallwatch
 
 EXAMPLE = SHIPPED / "examples" / "small-site"
@@ -104,3 +105,7 @@ def test_detect_scores_a_multivariate_series_offline(tmp_path):
     assert len(labels) == 200
     assert sum(labels[130:]) > 60
     assert sum(labels[:90]) < 10
+
+
+def test_the_example_tray_is_a_valid_agent_file():
+    assert load(SHIPPED / "examples" / "tray" / AGENT_FILE, AgentFile).rack == "R001"
