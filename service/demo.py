@@ -119,7 +119,7 @@ class Demo:
             }
             for i, device in enumerate(devices(site))
         ]
-        broker = {"url": f"mqtt://127.0.0.1:{ports['mqtt']}", "client_id": "hallwatch-demo"}
+        broker = {"url": f"mqtt://127.0.0.1:{ports['mqtt']}"}
         if ports["broker"] == "amqtt":
             broker["protocol"] = "3.1.1"  # it knows no more, and asking for more first costs seconds
         settings = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -134,6 +135,13 @@ class System:
             name = f"mqtt {mqtt.name}"
             if mqtt.data is None:
                 mqtt = mqtt.model_copy(update={"data": self.configuration.data / "mqtt" / mqtt.name})
+            if not mqtt.broker.client_id:
+                # a lasting session: the broker keeps what comes while this process is away
+                node = f"-{platform.node()}" if mqtt.share else ""
+                session = f"hallwatch-{self.site.id}-{mqtt.name}{node}"
+                mqtt = mqtt.model_copy(
+                    update={"broker": mqtt.broker.model_copy(update={"client_id": session})}
+                )
             self.collectors[name] = MqttCollector(mqtt, self.registry, self.ingest.accept)
         if settings.snmp is not None:
             profiles = shipped_profiles()
@@ -232,7 +240,12 @@ class System:
         }
         if Role.SERVE in self.role:
             report["forecast"] = self.issuer.counters
-            report["analytics"] = {**self.live.counters, "reasons": self.live.reasons}
+            report["analytics"] = {
+                **self.live.counters,
+                "reasons": self.live.reasons,
+                "incidents": self.live.incidents,
+                "instruments": self.live.instruments,
+            }
             report["alerts"] = self.engine.stats()
             report["partners"] = self.partner_calls.stats()
         return report

@@ -19,7 +19,10 @@ class BrokerSettings(_Model):
     """How to reach an MQTT broker."""
 
     url: str = Field("mqtt://127.0.0.1:1883", description="mqtt://host:port, or mqtts:// with TLS")
-    client_id: str = Field("", description="Stable id, so that the broker keeps messages while this is away")
+    client_id: str = Field(
+        "",
+        description="Stable id, so that the broker keeps messages while this is away; the site's and source's names where empty",
+    )
     username: str = Field("", description="Login name; none for an anonymous connection")
     password_env: str = Field("", description="Environment variable that holds the password")
     password_file: Path | None = Field(None, description="File that holds the password")
