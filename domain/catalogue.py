@@ -282,6 +282,8 @@ _OURS = (
     _ours("SweepsSpooled", "count", "Sweeps that wait in the tray agent's spool"),
     _ours("SweepsDropped", "count", "Sweeps that the tray agent's full spool dropped", counter=True),
     # what Hallwatch works out itself
+    _ours("IncidentClass", STATE, "Fault at the root of an open incident"),
+    _ours("SensorVerdict", STATE, "Verdict on an instrument"),
     _ours("AnomalyScore", "1", "How unusual an object behaves; above 1 is anomalous"),
     _ours(
         "TemperatureBreachProbability", "1", "Probability that a rack passes a temperature limit in an hour"

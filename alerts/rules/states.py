@@ -59,6 +59,8 @@ class StateRule:
         text = f"{point.object_id}: {point.state_label(value)} ({what})"
         if point.object_name and point.object_name != point.object_id:
             text += f", {point.object_name}"
+        if point.process_area:
+            text += f", {' '.join(point.process_area)}"
         normal = min((float(n) for n in self._normal(point)), default=np.nan)
         return condition(self.settings, point.object_id, text, value, normal, "", observed)
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from analytics.anomaly.signatures import diagnose
+from domain.topology import Topology
 
 SEEN, SEEN_BELOW, FALSE = 0.95, 0.85, 0.01
 """Probability that an object is anomalous if it is faulty, if what serves it is, and if nothing is."""
@@ -54,6 +55,28 @@ class Grouping:
     parents: Mapping[str, Collection[str]]
     types: Mapping[str, str]
     watched: frozenset[str]
+
+    @classmethod
+    def of(cls, topology: Topology) -> Grouping:
+        """Take from a topology the two paths along which faults spread: CDU to rack, and feed, UPS, busway to tap.
+
+        A tap's fault does not show at its rack, which has another one; so the paths don't meet there.
+        """
+        types = {name: thing.type for name, thing in topology.objects.items()}
+        racks = {name for name, kind in types.items() if kind == "Rack"}
+        watched = racks | {name for name, kind in types.items() if kind == "CDU"}
+        parents: dict[str, list[str]] = {}
+        for rack in racks:
+            above = topology.served_by(rack)
+            parents[rack] = [name for name in above if types[name] == "CDU"]
+            waiting = [name for name in above if types[name] == "PowerMeter"]
+            watched.update(waiting)
+            while waiting:
+                name = waiting.pop()
+                if name not in parents:
+                    parents[name] = topology.served_by(name)
+                    waiting += parents[name]
+        return cls(parents, types, frozenset(watched))
 
     def upstream(self, object_id: str) -> set[str]:
         """Return the object itself and all that it hangs on."""
@@ -105,6 +128,8 @@ class Cause:
 def causes(findings: Collection[Finding], grouping: Grouping) -> list[Cause]:
     """Explain all findings by as few causes as likely, the weightiest first."""
     left = {f.object_id: f for f in findings if any(s > 1.0 for s in f.signals.values())}
+    if not left:
+        return []
     below = grouping.served(grouping.watched | set(left))
     found: list[Cause] = []
     while left:

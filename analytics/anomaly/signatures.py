@@ -49,7 +49,7 @@ SIGNATURES = (
     _of("power meter", "Rack", "heat balance", "coolant flow"),
     _of("supply temperature sensor", "Rack", "supply temperature", "heat balance, coolant rise, GPU temperature"),
     _of("differential pressure sensor", "Rack", "differential pressure"),
-    _of("cold plate", "Rack, GPU", "GPU temperature"),
+    _of("cold plate", "Rack, Tray, GPU", "GPU temperature"),
     _of("pump", "CDU", "pump head", "pod differential pressure, load sharing, coolant flow, coolant rise"),
     _of("filter", "CDU", "filter", "pump head, pod differential pressure, load sharing"),
     _of("heat exchanger, primary valve or setpoint", "CDU", "facility water", "CDU heat balance, pod supply temperature, GPU temperature, coolant flow, coolant rise, heat balance"),
@@ -57,10 +57,29 @@ SIGNATURES = (
     # where a CDU tells nothing itself, its racks do
     _of("pump", "CDU", "pod differential pressure", "coolant flow, coolant rise, GPU temperature, pod supply temperature"),
     _of("heat exchanger, primary valve or setpoint", "CDU", "pod supply temperature", "GPU temperature, coolant flow, coolant rise, heat balance"),
+    _of("supply lost or sagging", "PowerMeter, UPS, Feed", "supply voltage", "voltage, power factor, phase imbalance, tap share"),
+    _of("open breaker or loose joint", "PowerMeter", "voltage", "tap share"),
+    _of("meter", "PowerMeter", "tap share"),
     _of("power factor", "PowerMeter, Tap, UPS", "power factor"),
     _of("phase imbalance", "PowerMeter, Tap", "phase imbalance"),
     _of("meter", "PowerMeter, Feed, UPS, Tap", "meter sum"),
 )  # fmt: skip
+
+FAULTS = (
+    "rack valve or blockage", "flow sensor", "return temperature sensor", "power meter", "supply temperature sensor",
+    "differential pressure sensor", "cold plate", "pump", "filter", "heat exchanger, primary valve or setpoint",
+    "flow or temperature sensor", "supply lost or sagging", "open breaker or loose joint", "meter", "power factor",
+    "phase imbalance", "unknown",
+)  # fmt: skip
+"""Every class of fault; its place is the number under which it is stored, so new ones go to the end."""
+
+INSTRUMENTS = frozenset(
+    {
+        "flow sensor", "return temperature sensor", "power meter", "supply temperature sensor",
+        "differential pressure sensor", "flow or temperature sensor", "meter",
+    }
+)  # fmt: skip
+"""Faults of what measures, not of the plant: a matter for maintenance, nobody is paged."""
 
 
 def diagnose(object_type: str, signals: Mapping[str, float]) -> tuple[str, float]:

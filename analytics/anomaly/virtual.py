@@ -74,3 +74,24 @@ def from_peers(values: ValueArray, group: IntArray, groups: int) -> ValueArray:
 def from_children(children: ValueArray, group: IntArray, parents: int) -> ValueArray:
     """Return each parent meter's reading as the sum of its children; NaN where a child is missing."""
     return np.bincount(group, weights=children, minlength=parents).astype(float)
+
+
+def coolant_heat(
+    power: ValueArray, flow: ValueArray, rack_pod: IntArray, cdu_pod: IntArray, liquid_share: float = 0.95
+) -> ValueArray:
+    """Return the heat that each CDU takes from its pod's racks, divided among the units by their flow, W.
+
+    Parameters
+    ----------
+    power
+        Of the racks, W, shape (racks,). A missing one leaves its pod unknown.
+    flow
+        Of the CDUs, shape (cdus,); NaN counts as none.
+    rack_pod, cdu_pod
+        Index of each one's pod.
+    """
+    pods = int(max(rack_pod.max(initial=-1), cdu_pod.max(initial=-1))) + 1
+    heat = liquid_share * np.bincount(rack_pod, weights=power, minlength=pods)
+    known = np.nan_to_num(flow)
+    total = np.bincount(cdu_pod, weights=known, minlength=pods)
+    return heat[cdu_pod] * known / np.maximum(total, 1e-9)[cdu_pod]

@@ -1,0 +1,96 @@
+"""Which instruments misbehave, all the time: the last ten minutes of each, judged every other minute.
+
+Told here: stuck, spiking, noisy, silent, wrong unit, swapped. Whether one that is merely off tells the truth is asked by
+the scorers' residuals, and answered by the diagnosis of an incident ("flow sensor"): several instruments share one balance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from analytics.anomaly.sensors import SensorHabits, Verdict, classify, swapped
+from domain.points import ValueArray
+
+ROWS = 60
+"""Readings that are judged together: ten minutes at 10 s."""
+LEARN_ROWS = 30
+"""Readings from which noise and resolution are learnt before anything is judged."""
+FINE = 0.1
+"""Noise below four times this share of the tolerance is no fault."""
+CONFIRM = 2
+"""Verdicts in a row before one is told."""
+TOLD = (Verdict.STUCK, Verdict.SPIKING, Verdict.NOISY, Verdict.SILENT, Verdict.WRONG_UNIT, Verdict.SWAPPED)
+
+
+class InstrumentWatch:
+    """Judges instruments of one kind of object.
+
+    Parameters
+    ----------
+    names
+        (object id, point type) of each instrument, in the order of the columns.
+    tolerance
+        How far an instrument may stray from what its neighbours tell before it is suspected, in its unit, shape (instruments,).
+    pairs
+        Columns that could be exchanged, such as supply and return of one CDU.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[tuple[str, str]],
+        tolerance: ValueArray,
+        pairs: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self.names = tuple(names)
+        self.tolerance = tolerance
+        self.pairs = tuple(pairs)
+        self.verdict = np.zeros(len(self.names), np.int8)
+        self._values = np.full((ROWS, len(self.names)), np.nan)
+        self._expected = np.full((ROWS, len(self.names)), np.nan)
+        self._rows = 0
+        self._habits: SensorHabits | None = None
+        self._suspected = np.zeros(len(self.names), np.int8)
+        self._times = np.zeros(len(self.names), np.int16)
+        self._known = np.zeros(len(self.names), bool)
+
+    def take(self, values: ValueArray, expected: ValueArray) -> None:
+        """Remember one moment: readings and what they should be by the others, shape (instruments,) each, NaN where missing."""
+        self._values[:-1] = self._values[1:]
+        self._expected[:-1] = self._expected[1:]
+        self._values[-1], self._expected[-1] = values, expected
+        self._rows += 1
+
+    def judge(self) -> dict[tuple[str, str], Verdict]:
+        """Return the instruments that misbehave."""
+        rows = min(self._rows, ROWS)
+        if rows < LEARN_ROWS or not self.names:
+            return {}
+        values, expected = self._values[-rows:], self._expected[-rows:]
+        # one that was never heard is not there; silent is what was heard and is no more
+        heard = np.isfinite(values).any(axis=0)
+        if self._habits is None:
+            habits = SensorHabits.learn(values - np.nan_to_num(expected), self.tolerance)
+            # noise well within the tolerance is nobody's business
+            self._habits = replace(habits, resolution=np.maximum(habits.resolution, FINE * self.tolerance))
+        self._known |= heard
+        found = classify(values, expected, self._habits)
+        found = np.where(_spiking_or_noisy(found) & ~self._alone(values, expected), Verdict.GOOD, found)
+        found = np.where(swapped(values, expected, self.pairs, self.tolerance), Verdict.SWAPPED, found)
+        found = np.where(np.isin(found, TOLD) & self._known, found, Verdict.GOOD).astype(np.int8)
+        self._times = np.where(found == self._suspected, self._times + 1, 1).astype(np.int16)
+        self._suspected = found
+        self.verdict = np.where(self._times >= CONFIRM, found, self.verdict)
+        return {self.names[i]: Verdict(int(self.verdict[i])) for i in np.flatnonzero(self.verdict)}
+
+    def _alone(self, values: ValueArray, expected: ValueArray) -> np.ndarray:
+        """Whether what is wild in a reading is wild in its difference from the expected one too: else the plant moved."""
+        assert self._habits is not None
+        rest = classify(values - np.nan_to_num(expected), np.zeros_like(values), self._habits)
+        return _spiking_or_noisy(rest)
+
+
+def _spiking_or_noisy(verdict: np.ndarray) -> np.ndarray:
+    return np.asarray(np.isin(verdict, (Verdict.SPIKING, Verdict.NOISY)))

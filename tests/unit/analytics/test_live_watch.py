@@ -1,0 +1,95 @@
+"""The watch as the service runs it: readings in the latest values, what was found as readings of our own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from analytics.live import LiveAnalytics
+from analytics.settings import AnalyticsSettings
+from domain.batch import Batch
+from domain.points import PointRegistry
+from domain.site import Site
+from simulator.bms import Bms
+from simulator.factory import Factory
+from storage.latest import LatestValues
+from storage.open import open_store
+from storage.plant import PlantView
+from storage.settings import StorageSettings
+
+START = 1_780_000_000_000
+STEP_S = 10
+
+
+class Watched:
+    """A simulated factory, seen by the service's analytics."""
+
+    def __init__(self, folder: Path) -> None:
+        site = Site.model_validate(
+            yaml.safe_load((Path(__file__).parents[3] / "config" / "site.yaml").read_text())
+        )
+        self.factory = Factory(site, 5, START)
+        self.bms = Bms(self.factory)
+        self.registry = PointRegistry()
+        self.index = np.array([self.registry.register(p.point) for p in self.bms.points], np.int32)
+        self.latest = LatestValues(self.registry)
+        store = open_store(StorageSettings(path=folder), self.registry)
+        plant = PlantView(site, self.registry, self.latest, store)
+        self.live = LiveAnalytics(AnalyticsSettings(), plant, self._sink, lambda: self.factory.time_ms)
+
+    async def _sink(self, batch: Batch) -> None:
+        self.latest.update(batch)
+
+    def run(self, rounds: int) -> None:
+        for _ in range(rounds):
+            self.factory.step(STEP_S)
+            reading = self.bms.read()
+            value = reading.value * self.bms.scale + self.bms.offset
+            known = np.isfinite(value)
+            now = self.factory.time_ms
+            self.latest.update(Batch.of(self.index[known], now, value[known], reading.quality[known], now))
+            self.latest.update(self.live.look())
+
+    def state(self, object_id: str, point_type: str) -> str:
+        (index,) = self.registry.select(None, point_type, object_id)
+        return self.registry[int(index)].state_label(float(self.latest.value[index]))
+
+
+@pytest.fixture
+def watched(tmp_path):
+    return Watched(tmp_path)
+
+
+def test_a_fault_becomes_one_incident_at_its_root_and_ends_when_it_is_over(watched):
+    watched.run(60)
+    assert watched.live.incidents == []
+    fault = watched.factory.raise_fault("cdu-setpoint-shift", "P03-CDU1", severity=1.0)
+    watched.run(40)
+    (incident,) = watched.live.incidents
+    assert incident["root"] == "P03-CDU1"
+    assert incident["class"] == "heat exchanger, primary valve or setpoint"
+    assert incident["evidence"]
+    assert watched.state("P03-CDU1", "IncidentClass") == incident["class"]
+    watched.factory.faults.clear(fault.id)
+    watched.run(120)
+    assert watched.live.incidents == []
+    assert watched.state("P03-CDU1", "IncidentClass") == "None"
+
+
+def test_a_faulty_instrument_is_a_matter_for_maintenance_and_no_plant_fault(watched):
+    watched.run(80)
+    watched.factory.raise_fault("sensor-noise", "R020", severity=1.0)
+    watched.run(50)
+    assert {"object": "R020", "quantity": "RackLiquidDifferentialPressure", "verdict": "noisy"} in (
+        watched.live.instruments
+    )
+    assert watched.state("R020", "SensorVerdict") == "Noisy"
+    assert all(i["maintenance"] for i in watched.live.incidents)
+
+
+def test_cdus_have_scores_of_their_own(watched):
+    watched.run(40)
+    found = watched.registry.select("CDU", "AnomalyScore")
+    assert len(found) == 24
+    assert (watched.latest.value[found] < 1.0).all()
