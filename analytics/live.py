@@ -1,21 +1,24 @@
 """What is worked out all the time from live readings, and written back as points of our own.
 
-Every few seconds: an anomaly score a rack, where the running quarter hour of each node above the racks will end, the
+Every few seconds: an anomaly score a rack and CDU, the incidents and faulty instruments behind them, where the running quarter hour of each node above the racks will end, the
 tokens that a joule makes. Every minute: the probability that a rack passes a temperature limit within the hour.
 """
 
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import structlog
 
-from analytics.anomaly.racks import RackReadings, RackScorer
+from analytics.anomaly.incidents import Grouping
+from analytics.anomaly.watch import FactoryWatch
 from analytics.excursions import QuarterOutlook, quarter_outlook
+from analytics.found import FoundPoints, as_text
+from analytics.gather import PlantReader, along_rack
 from analytics.points import worked_out
 from analytics.settings import AnalyticsSettings
 from analytics.thermal import RackHistory, temperature_outlook
@@ -56,12 +59,13 @@ class LiveAnalytics:
         self._sink = sink
         self._clock = clock
         site = plant.site
-        pod = {rack: i for i, p in enumerate(site.pods) for rack in p.racks}
-        self._scorer = RackScorer(site.racks, np.array([pod[r] for r in site.racks], np.int32))
+        self.watch = FactoryWatch(site)
+        self._reader = PlantReader(plant)
+        self._found = FoundPoints(plant.registry)
         self._scored = 0
         self._nodes = [node for node in plant.envelope if node.kind != "Rack"]
         self._power: deque[tuple[int, ValueArray]] = deque()
-        self.counters: dict[str, int] = {"rounds": 0, "outlooks": 0, "anomalous_racks": 0}
+        self.counters: dict[str, int] = {"rounds": 0, "outlooks": 0, "anomalous_objects": 0, "incidents": 0}
         self.reasons: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -81,7 +85,7 @@ class LiveAnalytics:
             await asyncio.sleep(due - loop.time())
 
     def look(self) -> Batch:
-        """Score the racks and foretell the running quarter hours; returns the results as readings."""
+        """Score racks and CDUs, diagnose, and foretell the running quarter hours; returns the results as readings."""
         now = self._clock()
         self.counters["rounds"] += 1
         return Batch.concat([self._anomalies(now), self._quarters(now), self._efficiency(now)])
@@ -109,31 +113,45 @@ class LiveAnalytics:
         )
 
     def _anomalies(self, now: int) -> Batch:
-        plant = self._plant
-
-        def racks(point_type: str) -> ValueArray:
-            return plant.values(plant.rack_points(point_type), now - FRESH_MS)
-
-        def gpus(point_type: str) -> ValueArray:
-            return plant.values(plant.gpu_points(point_type), now - FRESH_MS)
-
-        readings = RackReadings(
-            power=racks("RackPower"),
-            supply=racks("RackLiquidSupplyTemperature"),
-            ret=racks("RackLiquidReturnTemperature"),
-            flow=racks("RackLiquidFlow"),
-            dp=racks("RackLiquidDifferentialPressure"),
-            gpu_max=_along_rack(np.nanmax, gpus("GpuTemperature")),
-            gpu_power=_along_rack(np.nanmean, gpus("GpuPower")),
-        )
+        """Watch racks, CDUs, taps, GPUs and instruments; returns scores, incidents and verdicts as readings."""
+        if self._reader.refresh():
+            grouping = Grouping.of(self._plant.topology())
+            self.watch.rewire(self._reader.taps, self._reader.gpu_ids, grouping)
         seconds = (now - self._scored) / 1000 if self._scored else self._settings.rack_interval_seconds
         self._scored = now
-        scores = self._scorer.update(readings, min(seconds, 60.0))
-        known = ~np.isnan(scores.score)
-        anomalous = np.flatnonzero(scores.score > 1)
-        self.counters["anomalous_racks"] = len(anomalous)
-        self.reasons = {plant.site.racks[i]: scores.signals(int(i)) for i in anomalous}
-        return self._readings("Rack", "AnomalyScore", plant.site.racks, scores.score, known, now)
+        for incident in self.watch.update(now, self._reader.read(now), min(seconds, 60.0)):
+            cause = incident.cause
+            log.info("incident", root=cause.root, fault=cause.fault, evidence="; ".join(cause.evidence))
+            self.counters["incidents"] += 1
+        watch, site = self.watch, self._plant.site
+        batches = [
+            self._found.readings(
+                now, watch.book.open, watch.faulty, watch.book.grouping.types, over=watch.settled
+            )
+        ]
+        for kind, ids, scores in (
+            ("Rack", site.racks, watch.rack_scores),
+            ("CDU", site.cdus, watch.cdu_scores),
+        ):
+            if scores is not None:
+                known = ~np.isnan(scores.score)
+                batches.append(self._readings(kind, "AnomalyScore", ids, scores.score, known, now))
+        self.reasons = watch.reasons()
+        self.counters["anomalous_objects"] = len(self.reasons)
+        return Batch.concat(batches)
+
+    @property
+    def incidents(self) -> list[dict[str, Any]]:
+        """The open incidents, ready for JSON."""
+        return [as_text(incident) for incident in list(self.watch.book.open)]
+
+    @property
+    def instruments(self) -> list[dict[str, str]]:
+        """The instruments that misbehave, ready for JSON."""
+        return [
+            {"object": name, "quantity": quantity, "verdict": verdict.name.lower()}
+            for (name, quantity), verdict in list(self.watch.faulty.items())
+        ]
 
     def _quarters(self, now: int) -> Batch:
         if not self._power:
@@ -194,7 +212,7 @@ class LiveAnalytics:
         for i, row in enumerate(points):
             members = [row_of[p] for p in row.tolist() if p in row_of]
             if members:
-                result[i] = _along_rack(np.nanmax, np.stack(members, axis=1))
+                result[i] = along_rack(np.nanmax, np.stack(members, axis=1))
         return result
 
     def _readings(
@@ -211,12 +229,3 @@ class LiveAnalytics:
         index = [register(worked_out(object_type, point_type, name, unit)) for name in objects]
         keep = np.asarray(known, bool)
         return Batch.of(np.array(index, np.int32)[keep], now, value[keep], Quality.GOOD, now)
-
-
-def _along_rack(reduce: Callable[..., ValueArray], table: ValueArray) -> ValueArray:
-    """Reduce over the second axis, NaN where a row has no value."""
-    if table.shape[1] == 0:
-        return np.full(len(table), np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a row without any value: NaN is the answer
-        return reduce(table, axis=1)
