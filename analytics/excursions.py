@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from domain.envelope import QUARTER_MS, quarter_start
 from domain.points import TimeArray, ValueArray
+
+DIP_MS = 150_000
+"""A drop shorter than half of this is not yet a new level."""
+LEAST_ERROR = 0.005
+"""What the rest of a quarter hour may be off at least, as a share of the power (root mean square)."""
 
 
 def exceedance(values: ValueArray, quantiles: tuple[float, ...], limit: ValueArray) -> ValueArray:
@@ -94,9 +100,9 @@ class QuarterOutlook:
 def quarter_outlook(time: TimeArray, power: ValueArray, now: int, limit: float) -> QuarterOutlook:
     """Foretell the running quarter hour from the power of the last hour or so.
 
-    The rest of the quarter is taken to stay at the present level (mean of the last minute); how far that goes wrong
-    is measured on the same history: the spread of the means over windows as long as the rest against the level of the
-    minute before them.
+    The rest of the quarter is taken to stay at the present level: the mean of the last minute, or, where that lies lower,
+    the median of the last two and a half, since most drops are checkpoints and soon over. How far that goes wrong is
+    measured on the same history: the means over windows as long as the rest against the level before them.
 
     Parameters
     ----------
@@ -116,26 +122,44 @@ def quarter_outlook(time: TimeArray, power: ValueArray, now: int, limit: float) 
     if len(power) == 0:
         return QuarterOutlook(start, elapsed, math.nan, math.nan, math.nan, math.nan)
     step = int(np.median(np.diff(time))) if len(time) > 1 else 60_000
-    minute = max(1, 60_000 // step)
+    levels = _levels(power, step)
     this_quarter = power[time >= start]
     used = float(this_quarter.mean()) if len(this_quarter) else float(power[-1])
-    level = float(power[-minute:].mean())
+    level = float(levels[-1])
     rest = max(1, round((start + QUARTER_MS - now) / step))
-    deviation = _persistence_error(power, minute, rest) * (1 - elapsed)
+    # an hour of quiet does not tell of jobs that begin
+    error = math.hypot(_level_error(power, levels, rest), LEAST_ERROR * level)
+    deviation = error * (1 - elapsed)
     expected = used * elapsed + level * (1 - elapsed)
-    breach = NormalDist(limit, deviation).cdf(expected) if deviation > 0 else float(expected > limit)
+    breach = _heavy_tailed((expected - limit) / deviation) if deviation > 0 else float(expected > limit)
     return QuarterOutlook(start, elapsed, used, expected, deviation, breach)
 
 
-def _persistence_error(power: ValueArray, level_steps: int, ahead: int) -> float:
-    """Return the standard deviation of the error of 'the next `ahead` steps average as the last ones did'."""
-    sums = np.concatenate([[0.0], np.cumsum(power)])
-    first = np.arange(level_steps, len(power) - ahead + 1)
-    if len(first) < 3:
+def _heavy_tailed(deviations: float) -> float:
+    """Return the distribution function of Student's t with three degrees of freedom, scaled to unit variance.
+
+    A load that stays for hours and then jumps by megawatts has tails that a normal distribution has not.
+    """
+    return 0.5 + (deviations / (1 + deviations**2) + math.atan(deviations)) / math.pi
+
+
+def _levels(power: ValueArray, step: int) -> ValueArray:
+    """Return the level at the end of each step (ms), W, shape (n,)."""
+    short, long = max(1, 60_000 // step), max(3, DIP_MS // step)
+    before = np.concatenate([np.full(max(short, long) - 1, power[0]), power])
+    mean = sliding_window_view(before, short)[-len(power) :].mean(axis=1)
+    median = np.median(sliding_window_view(before, long)[-len(power) :], axis=1)
+    levels: ValueArray = np.maximum(mean, median)
+    return levels
+
+
+def _level_error(power: ValueArray, levels: ValueArray, ahead: int) -> float:
+    """Return the root mean square error of 'the next `ahead` steps average the level'."""
+    if len(power) < ahead + 3:
         return float(np.std(power)) if len(power) > 2 else 0.02 * float(abs(power[-1]))
-    before = (sums[first] - sums[first - level_steps]) / level_steps
-    after = (sums[first + ahead] - sums[first]) / ahead
-    return float(np.sqrt(np.mean((after - before) ** 2)))
+    sums = np.concatenate([[0.0], np.cumsum(power)])
+    after = (sums[ahead + 1 :] - sums[1:-ahead]) / ahead
+    return float(np.sqrt(np.mean((after - levels[:-ahead]) ** 2)))
 
 
 def time_to_breach(
