@@ -38,10 +38,10 @@ from simulator.nvml_values import GpuReadings
 
 ROOT = Path(__file__).parent.parent
 START = 1_780_000_000_000
-STEP_S = 10.0
-SLOW_STEP_S = 60.0
+STEP_S = 20.0
+SLOW_STEP_S = 120.0
 HEALTHY_STEP_S = 30.0
-BEFORE_S, AFTER_S = 2400.0, 3600.0
+BEFORE_S, AFTER_S = 2400.0, 9000.0
 SEEDS = (901, 902, 903)
 
 ELSEWHERE = {
@@ -321,7 +321,7 @@ def measure(seeds: list[int], days: float, slow_days: float, only: str | None = 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--healthy-days", type=float, default=6.0, help="in all, shared by the seeds")
+    parser.add_argument("--healthy-days", type=float, default=4.0, help="in all, shared by the seeds")
     parser.add_argument("--slow-days", type=float, default=12.0, help="0 leaves slow faults out")
     parser.add_argument("--only", help="one fault of the catalogue")
     options = parser.parse_args()

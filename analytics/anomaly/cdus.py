@@ -15,16 +15,16 @@ import numpy as np
 
 from analytics.anomaly.naming import named
 from analytics.anomaly.plant import sharing
-from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, median
+from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, median, milder
 from domain.errors import InputError
 from domain.plant.cdu import CduModel
 from domain.plant.rack import COOLANT_HEAT
 from domain.points import IntArray, ValueArray
 
 SIGNALS = ("pump head", "filter", "facility water", "load sharing", "CDU heat balance")
-WATER, BALANCE = SIGNALS.index("facility water"), SIGNALS.index("CDU heat balance")
+WATER, SHARING, BALANCE = 2, 3, 4
 
-LEAST_LIMIT = np.array([0.08, 0.25, 0.12, 0.1, 0.08])[:, None]
+LEAST_LIMIT = np.array([0.08, 0.25, 0.2, 0.1, 0.08])[:, None]
 """Residuals below these mean nothing; all are shares or natural logarithms of ratios."""
 IDLE = 0.05
 """Units below this share of the largest flow stand by and are not judged."""
@@ -110,12 +110,15 @@ class CduScorer:
     track: ResidualTrack = field(init=False)
     water: FleetLine = field(init=False)
     load: Lagged | None = field(init=False, default=None)
+    ran: np.ndarray = field(init=False)
+    """Units that have run since the start: one of these that stops is not just standing by."""
 
     def __post_init__(self) -> None:
         if len(self.cdus) != len(self.pods):
             raise InputError(f"{len(self.cdus)} CDUs but {len(self.pods)} pod indices; give one for each CDU")
         self.track = ResidualTrack(LEAST_LIMIT, len(self.cdus), self.smoothing, self.memory)
         self.water = FleetLine(1.2, 0.1)
+        self.ran = np.zeros(len(self.cdus), bool)
 
     def update(self, now: CduReadings, seconds: float = 10.0) -> CduScores:
         """Take in the next readings, `seconds` after the last ones.
@@ -142,6 +145,7 @@ class CduScorer:
     def accept(self, cdu: int) -> None:
         """Take the present state of a unit as usual, after work on it."""
         self.track.accept(cdu)
+        self.ran[cdu] = False
 
     def _follow(self, now: CduReadings, seconds: float) -> None:
         load = np.log(np.maximum(now.rack_heat, 1.0))
@@ -157,16 +161,28 @@ class CduScorer:
         running = flow > IDLE * max(float(flow.max(initial=0.0)), 1.0)
         clean = self.model.loss + self.model.filter_loss
         heat = COOLANT_HEAT * now.flow * (now.ret - now.supply)
+        pods = int(self.pods.max()) + 1
+
+        def of_pod(values: ValueArray) -> ValueArray:
+            total = np.bincount(self.pods, weights=np.where(running, values, 0.0), minlength=pods).astype(
+                float
+            )
+            return total[self.pods]
+
         residual = np.stack(
             [
                 _against_others(now.dp + clean * now.flow**2, now.speed**2, running),
                 _against_others(now.filter_dp, now.flow**2, running),
                 self.water.residual(self.load.now, _log_water(now)),
-                sharing(now.flow, running.astype(float), self.pods, int(self.pods.max()) + 1),
-                np.where(now.rack_heat > 0, heat / np.maximum(now.rack_heat, 1.0) - 1.0, np.nan),
+                # of two units the one that carries less is suspect, the other makes up for it
+                np.minimum(sharing(now.flow, running.astype(float), self.pods, pods), 0.0),
+                # a unit may take over some of its twin's heat; a meter that is wrong shows in the pod's sum too
+                milder(_excess(heat, now.rack_heat), _excess(of_pod(heat), of_pod(now.rack_heat))),
             ]
         )
         residual[:, ~running] = np.nan
+        residual[SHARING, self.ran & np.isfinite(now.flow) & ~running] = -1.0
+        self.ran |= running
         # valves and metal follow the load late
         unsettled = np.abs(self.load.cause - self.load.now)
         slack = np.zeros_like(residual)
@@ -188,6 +204,10 @@ def _against_others(above: ValueArray, below: ValueArray, running: np.ndarray) -
     ratio = np.full(len(above), math.nan)
     ratio[good] = np.log(above[good] / below[good])
     return ratio - median(ratio)
+
+
+def _excess(heat: ValueArray, expected: ValueArray) -> ValueArray:
+    return np.where(expected > 0, heat / np.maximum(expected, 1.0) - 1.0, np.nan)
 
 
 def _log_water(now: CduReadings) -> ValueArray:

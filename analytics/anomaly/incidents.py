@@ -168,7 +168,8 @@ def _weigh(
             if fits:
                 weight += math.log(expected / FALSE)
                 members.add(member)
-        elif member in grouping.watched:
+        elif member in grouping.watched and root not in left:
+            # what tells its own fault needs no witness below: its twin may carry on for it
             weight += math.log((1.0 - expected) / (1.0 - FALSE))
     if not members:
         return -math.inf, members

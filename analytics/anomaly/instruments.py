@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from analytics.anomaly.sensors import SensorHabits, Verdict, classify, swapped
-from domain.points import ValueArray
+from domain.points import IntArray, ValueArray
 
 ROWS = 60
 """Readings that are judged together: ten minutes at 10 s."""
@@ -34,6 +34,8 @@ class InstrumentWatch:
         (object id, point type) of each instrument, in the order of the columns.
     tolerance
         How far an instrument may stray from what its neighbours tell before it is suspected, in its unit, shape (instruments,).
+    group
+        Instruments that the plant moves together, such as flow meters of one pod, have the same number; shape (instruments,).
     pairs
         Columns that could be exchanged, such as supply and return of one CDU.
     """
@@ -42,10 +44,12 @@ class InstrumentWatch:
         self,
         names: Sequence[tuple[str, str]],
         tolerance: ValueArray,
+        group: IntArray,
         pairs: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.names = tuple(names)
         self.tolerance = tolerance
+        self.group = group
         self.pairs = tuple(pairs)
         self.verdict = np.zeros(len(self.names), np.int8)
         self._values = np.full((ROWS, len(self.names)), np.nan)
@@ -77,7 +81,9 @@ class InstrumentWatch:
             self._habits = replace(habits, resolution=np.maximum(habits.resolution, FINE * self.tolerance))
         self._known |= heard
         found = classify(values, expected, self._habits)
-        found = np.where(_spiking_or_noisy(found) & ~self._alone(values, expected), Verdict.GOOD, found)
+        wild = _spiking_or_noisy(found)
+        company = np.bincount(self.group, weights=wild)[self.group] > 1  # then the plant is wild
+        found = np.where(wild & (company | ~self._alone(values, expected)), Verdict.GOOD, found)
         found = np.where(swapped(values, expected, self.pairs, self.tolerance), Verdict.SWAPPED, found)
         found = np.where(np.isin(found, TOLD) & self._known, found, Verdict.GOOD).astype(np.int8)
         self._times = np.where(found == self._suspected, self._times + 1, 1).astype(np.int16)

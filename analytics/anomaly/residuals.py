@@ -167,3 +167,9 @@ def median(values: ValueArray) -> float:
     known = np.sort(values[np.isfinite(values)])
     n = len(known)
     return float(0.5 * (known[(n - 1) // 2] + known[n // 2])) if n else math.nan
+
+
+def milder(one: ValueArray, other: ValueArray) -> ValueArray:
+    """Return what two views of the same deviation agree on: the smaller one, nought where their signs differ."""
+    smaller = np.where(np.abs(one) < np.abs(other), one, other)
+    return np.where(one * other > 0, smaller, np.where(np.isfinite(one * other), 0.0, np.nan))

@@ -50,6 +50,7 @@ SIGNATURES = (
     _of("supply temperature sensor", "Rack", "supply temperature", "heat balance, coolant rise, GPU temperature"),
     _of("differential pressure sensor", "Rack", "differential pressure"),
     _of("cold plate", "Rack, Tray, GPU", "GPU temperature"),
+    _of("stopped", "CDU", "load sharing"),
     _of("pump", "CDU", "pump head", "pod differential pressure, load sharing, coolant flow, coolant rise"),
     _of("filter", "CDU", "filter", "pump head, pod differential pressure, load sharing"),
     _of("heat exchanger, primary valve or setpoint", "CDU", "facility water", "CDU heat balance, pod supply temperature, GPU temperature, coolant flow, coolant rise, heat balance"),
@@ -69,7 +70,7 @@ FAULTS = (
     "rack valve or blockage", "flow sensor", "return temperature sensor", "power meter", "supply temperature sensor",
     "differential pressure sensor", "cold plate", "pump", "filter", "heat exchanger, primary valve or setpoint",
     "flow or temperature sensor", "supply lost or sagging", "open breaker or loose joint", "meter", "power factor",
-    "phase imbalance", "unknown",
+    "phase imbalance", "unknown", "stopped",
 )  # fmt: skip
 """Every class of fault; its place is the number under which it is stored, so new ones go to the end."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from analytics.anomaly.peers import group_median
 from analytics.anomaly.plant import phase_imbalance
-from analytics.anomaly.residuals import ResidualTrack, median
+from analytics.anomaly.residuals import ResidualTrack, median, milder
 from domain.errors import InputError
 from domain.points import IntArray, ValueArray
 
@@ -122,16 +122,7 @@ class TapScorer:
                 (at_busway / usual)[self.busway] - 1.0,
                 now.power_factor - median(now.power_factor),
                 phase_imbalance(now.phases),
-                _milder(now.power / now.rack_power - self.own, now.power / total - self.own),
+                # a wrong rack meter moves the first of all its taps, a wrong tap meter the second of its healthy twin
+                milder(now.power / now.rack_power - self.own, now.power / total - self.own),
             ]
         )
-
-
-def _milder(of_rack: ValueArray, of_taps: ValueArray) -> ValueArray:
-    """Return by how much a tap's share is off, by the rack's meter and by both taps.
-
-    A wrong rack meter moves the first of all its taps, a wrong tap meter moves the second of its healthy twin;
-    neither moves both of the innocent.
-    """
-    milder = np.where(np.abs(of_rack) < np.abs(of_taps), of_rack, of_taps)
-    return np.where(of_rack * of_taps > 0, milder, np.where(np.isfinite(of_rack * of_taps), 0.0, np.nan))

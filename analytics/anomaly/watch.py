@@ -24,7 +24,7 @@ from analytics.anomaly.racks import FLOW, HEAT, RackReadings, RackScorer, RackSc
 from analytics.anomaly.sensors import Verdict
 from analytics.anomaly.taps import TapReadings, TapScorer
 from analytics.anomaly.virtual import from_peers
-from domain.points import ValueArray
+from domain.points import IntArray, ValueArray
 from domain.site import Site
 
 RACK_INSTRUMENTS = {
@@ -109,9 +109,12 @@ class FactoryWatch:
         self.rack_scores: RackScores | None = None
         self.cdu_scores: CduScores | None = None
         self.instruments = (
-            _instruments(site.racks, RACK_INSTRUMENTS),
+            _instruments(site.racks, self.rack_pods, RACK_INSTRUMENTS),
             _instruments(
-                site.cdus, CDU_INSTRUMENTS, swaps=("LiquidTemperature supply", "LiquidTemperature return")
+                site.cdus,
+                self.cdu_pods,
+                CDU_INSTRUMENTS,
+                swaps=("LiquidTemperature supply", "LiquidTemperature return"),
             ),
         )
         self.faulty: dict[tuple[str, str], Verdict] = {}
@@ -257,14 +260,16 @@ class FactoryWatch:
 
 
 def _instruments(
-    objects: Sequence[str], tolerances: dict[str, float], swaps: tuple[str, str] | None = None
+    objects: Sequence[str], pods: IntArray, tolerances: dict[str, float], swaps: tuple[str, str] | None = None
 ) -> InstrumentWatch:
     names = [(name, quantity) for quantity in tolerances for name in objects]
     pairs = []
     if swaps is not None:
         first, second = (list(tolerances).index(s) * len(objects) for s in swaps)
         pairs = [(first + i, second + i) for i in range(len(objects))]
-    return InstrumentWatch(names, np.repeat(list(tolerances.values()), len(objects)), pairs)
+    count = int(pods.max(initial=-1)) + 1
+    group = np.concatenate([pods + i * count for i in range(len(tolerances))])
+    return InstrumentWatch(names, np.repeat(list(tolerances.values()), len(objects)), group, pairs)
 
 
 def _pod_medians(values: ValueArray, pods: np.ndarray, count: int) -> ValueArray:
