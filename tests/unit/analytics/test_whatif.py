@@ -6,8 +6,9 @@ from analytics.whatif import AddedJob, Present, Scenario, WhatIf
 from domain.envelope import QUARTER_MS
 from domain.errors import InputError
 from domain.forecast import QUANTILES, Forecast
-from domain.site import Site
+from domain.site import Site, ThermalLimits
 from service.configuration import SHIPPED, load
+from simulator.factory import Factory
 
 SITE = load(SHIPPED / "site.yaml", Site)
 NOW = 1_790_000_000_000 // QUARTER_MS * QUARTER_MS
@@ -47,6 +48,48 @@ def test_both_cdus_of_a_pod_lost_heat_its_racks_and_no_others_within_minutes():
     assert {h.rack for h in answer.hot} == pod
     assert min(h.seconds for h in answer.hot) < 600
     assert all(h.peak > h.limit for h in answer.hot)
+
+
+def test_the_time_to_a_limit_without_cooling_is_that_of_the_simulator():
+    # under 85 Cel, where the simulator's GPUs begin to throttle: what-if takes the load to stay
+    limits = ThermalLimits(gpu=83.0, coolant_supply=40.0, coolant_return=52.0)
+    site = SITE.model_copy(update={"thermal": limits})
+    factory = Factory(site, 3, NOW)
+    factory.advance_to(NOW + 60_000)
+
+    def temperatures():
+        state, racks = factory.state, len(site.racks)
+        return np.stack([state.supply, state.ret, factory.gpus.die.reshape(racks, -1).max(1)])
+
+    present = Present(factory.state.power.copy(), *temperatures())
+    answer = WhatIf(site).ask(Scenario(lost=("P01-CDU1", "P01-CDU2")), present, None, factory.time_ms)
+    factory.raise_fault("pod-cooling-loss", "P01", duration_s=3600.0)
+    bounds = np.array([40.0, 52.0, 83.0])[:, None]
+    passed = np.full((3, len(site.racks)), np.inf)
+    for second in range(1, 181):
+        factory.step(1.0)
+        passed = np.where((temperatures() > bounds) & np.isinf(passed), second, passed)
+    told = np.full(passed.shape, np.inf)
+    for heat in answer.hot:
+        told[("supply", "return", "gpu").index(heat.quantity), site.racks.index(heat.rack)] = heat.seconds
+    assert (np.isfinite(told) == np.isfinite(passed)).all()
+    pod = np.isfinite(passed).all(axis=0)
+    assert pod.sum() == len(site.pods[0].racks)
+    assert told[:2, pod] == pytest.approx(passed[:2, pod], abs=10)
+    assert told[2, pod] == pytest.approx(passed[2, pod], abs=20)
+
+
+def test_one_lost_cdu_takes_no_rack_of_the_simulator_past_its_limits_either():
+    factory = Factory(SITE, 3, NOW)
+    factory.advance_to(NOW + 60_000)
+    state = factory.state
+    gpu = factory.gpus.die.reshape(len(SITE.racks), -1).max(1)
+    present = Present(state.power.copy(), state.supply.copy(), state.ret.copy(), gpu)
+    assert WHAT_IF.ask(Scenario(lost=("P01-CDU1",)), present, None, NOW).hot == ()
+    factory.raise_fault("cdu-trip", "P01-CDU1")
+    factory.advance_to(factory.time_ms + 600_000, 5.0)
+    assert factory.state.ret.max() < SITE.thermal.coolant_return
+    assert factory.gpus.die.max() < SITE.thermal.gpu
 
 
 def test_a_lost_feed_moves_its_load_to_the_other_and_loads_batteries():
