@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -279,6 +280,7 @@ def measure(seeds: list[int], days: float, slow_days: float, only: str | None = 
                 row, run = one_fault(site, kind, seed)
                 rows.append(row)
                 runs.append(run)
+                print(kind.name, seed, row["delay_s"], row["told"], file=sys.stderr, flush=True)
     slow: list[dict[str, Any]] = []
     if slow_days and only is None:
         slow, run = slow_faults(site, list(kinds_watched(slow=True)), seeds[0], slow_days)

@@ -28,6 +28,8 @@ LEAST_LIMIT = np.array([0.08, 0.25, 0.2, 0.1, 0.08])[:, None]
 """Residuals below these mean nothing; all are shares or natural logarithms of ratios."""
 IDLE = 0.05
 """Units below this share of the largest flow stand by and are not judged."""
+TURNING = 0.1
+"""Pump speed above which a unit runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,8 @@ class CduScorer:
         """Residual and slack of every signal, shape (signals, cdus)."""
         assert self.load is not None
         flow = np.nan_to_num(now.flow)
-        running = flow > IDLE * max(float(flow.max(initial=0.0)), 1.0)
+        # a pump that turns moves coolant, whatever the flow meter says
+        running = (flow > IDLE * max(float(flow.max(initial=0.0)), 1.0)) | (now.speed > TURNING)
         clean = self.model.loss + self.model.filter_loss
         heat = COOLANT_HEAT * now.flow * (now.ret - now.supply)
         pods = int(self.pods.max()) + 1

@@ -88,6 +88,10 @@ class Grouping:
                     waiting.append(parent)
         return seen
 
+    def twins(self, one: str, other: str) -> bool:
+        """Whether both serve the same objects: what ails one CDU of a pod shows at the other, which makes up for it."""
+        return any(one in above and other in above for above in self.parents.values())
+
     def served(self, objects: Iterable[str]) -> dict[str, set[str]]:
         """Return for every possible cause the given objects that hang on it, itself included."""
         below: dict[str, set[str]] = {}
@@ -253,7 +257,7 @@ class IncidentBook:
                 known = Incident(self.count, cause, now, now)
                 self.open.append(known)
                 opened.append(known)
-            elif cause.weight >= known.cause.weight:
+            elif cause.weight >= known.cause.weight + (cause.root != known.cause.root):
                 known.cause = cause  # more is known now than when it was opened
             known.seen = now
             known.members |= cause.members
@@ -267,10 +271,10 @@ class IncidentBook:
         return cause.weight > 0 or now - oldest >= UNEXPLAINED * self.patience
 
     def _same(self, cause: Cause) -> Incident | None:
-        """Find the open incident that this cause belongs to: same root, or most of its members."""
+        """Find the open incident that this cause belongs to: same root, its twin's, or with most of its members."""
         for incident in self.open:
-            if incident.cause.root == cause.root or len(incident.members & cause.members) * 2 > len(
-                cause.members
-            ):
+            shared = len(incident.members & cause.members) * 2 > len(cause.members)
+            same = incident.cause.root == cause.root
+            if same or shared or self.grouping.twins(incident.cause.root, cause.root):
                 return incident
         return None

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from analytics.anomaly.sensors import SensorHabits, Verdict, classify, swapped
+from analytics.anomaly.sensors import SensorHabits, Verdict, classify, spikes, swapped
 from domain.points import IntArray, ValueArray
 
 ROWS = 60
@@ -20,6 +20,8 @@ LEARN_ROWS = 30
 """Readings from which noise and resolution are learnt before anything is judged."""
 FINE = 0.1
 """Noise below four times this share of the tolerance is no fault."""
+SPIKES = 3
+"""Wild readings within the window that make an instrument a spiking one; a single one is soon forgotten."""
 CONFIRM = 2
 """Verdicts in a row before one is told."""
 TOLD = (Verdict.STUCK, Verdict.SPIKING, Verdict.NOISY, Verdict.SILENT, Verdict.WRONG_UNIT, Verdict.SWAPPED)
@@ -94,8 +96,10 @@ class InstrumentWatch:
     def _alone(self, values: ValueArray, expected: ValueArray) -> np.ndarray:
         """Whether what is wild in a reading is wild in its difference from the expected one too: else the plant moved."""
         assert self._habits is not None
-        rest = classify(values - np.nan_to_num(expected), np.zeros_like(values), self._habits)
-        return _spiking_or_noisy(rest)
+        rest = values - np.nan_to_num(expected)
+        often = spikes(rest, self._habits).sum(axis=0) >= SPIKES
+        verdict = classify(rest, np.zeros_like(values), self._habits)
+        return np.asarray(np.where(verdict == Verdict.SPIKING, often, _spiking_or_noisy(verdict)))
 
 
 def _spiking_or_noisy(verdict: np.ndarray) -> np.ndarray:

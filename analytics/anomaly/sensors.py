@@ -266,11 +266,16 @@ def _last_run(values: ValueArray) -> np.ndarray:
     return np.asarray(len(values) - last_change)
 
 
-def _spiking(values: ValueArray, habits: SensorHabits) -> np.ndarray:
+def spikes(values: ValueArray, habits: SensorHabits) -> np.ndarray:
+    """Return which readings stand out from both their neighbours, shape (rows - 2, sensors); parameters as for `classify`."""
     left, right = values[1:-1] - values[:-2], values[1:-1] - values[2:]
     size = np.where(np.sign(left) == np.sign(right), np.minimum(np.abs(left), np.abs(right)), 0.0)
     least = np.maximum(SPIKE_SIZE * habits.noise, 3.0 * habits.resolution)
-    share = (size > np.maximum(least, habits.tolerance)).mean(axis=0)
+    return np.asarray(size > np.maximum(least, habits.tolerance))
+
+
+def _spiking(values: ValueArray, habits: SensorHabits) -> np.ndarray:
+    share = spikes(values, habits).mean(axis=0)
     return np.asarray((share > 0) & (share < SPIKE_SHARE))
 
 

@@ -54,7 +54,8 @@ SIGNATURES = (
     _of("pump", "CDU", "pump head", "pod differential pressure, load sharing, coolant flow, coolant rise"),
     _of("filter", "CDU", "filter", "pump head, pod differential pressure, load sharing"),
     _of("heat exchanger, primary valve or setpoint", "CDU", "facility water", "CDU heat balance, pod supply temperature, GPU temperature, coolant flow, coolant rise, heat balance"),
-    _of("flow or temperature sensor", "CDU", "CDU heat balance", "load sharing"),
+    _of("flow or temperature sensor", "CDU", "CDU heat balance", "load sharing, facility water"),
+    _of("flow or temperature sensor", "CDU", "filter, load sharing", "pump head, CDU heat balance, facility water"),
     # where a CDU tells nothing itself, its racks do
     _of("pump", "CDU", "pod differential pressure", "coolant flow, coolant rise, GPU temperature, pod supply temperature"),
     _of("heat exchanger, primary valve or setpoint", "CDU", "pod supply temperature", "GPU temperature, coolant flow, coolant rise, heat balance"),
