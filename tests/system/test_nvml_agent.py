@@ -98,7 +98,7 @@ class Heard:
         """Whether every sweep up to the newest has come."""
         return set(self.sequence) == set(range(max(self.sequence, default=-1) + 1))
 
-    async def until(self, condition, timeout=40):
+    async def until(self, condition, timeout=90):
         async with asyncio.timeout(timeout):
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

@@ -48,7 +48,7 @@ async def collected(settings, until):
 
     collector = PrometheusCollector(settings, load_mapping(MAPPING), registry, sink)
     running = asyncio.create_task(collector.run())
-    await asyncio.wait_for(enough.wait(), 20)
+    await asyncio.wait_for(enough.wait(), 60)
     running.cancel()
     await asyncio.wait([running])
     told = {registry[int(p)].key: float(v) for b in batches for p, v in zip(b.point, b.value, strict=True)}

@@ -33,6 +33,14 @@ def batch_of(rows) -> Batch:
     return Batch.of(*([r[i] for r in rows] for i in range(4)))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def opened_in_that_hour():
+    """A store begins its rollups in the hour in which it is made: let that be HOUR0, whatever the clock has done since."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("storage.duckdb_store.now_ms", lambda: HOUR0 + MINUTE)
+        yield
+
+
 def new_store(folder, **duckdb) -> DuckDBStore:
     return DuckDBStore(folder / "t.duckdb", StorageSettings(path=folder, duckdb=DuckDBSettings(**duckdb)))
 
