@@ -12,7 +12,7 @@ from analytics.anomaly.cdus import CduReadings
 from analytics.anomaly.racks import RackReadings
 from analytics.anomaly.taps import TapReadings
 from analytics.anomaly.virtual import coolant_heat
-from analytics.anomaly.watch import PlantReadings, Taps
+from analytics.anomaly.watch import PlantReadings, Taps, feeds_of
 from domain.points import IntArray, Point, ValueArray
 from storage.plant import NO_POINT, PlantView
 
@@ -35,6 +35,7 @@ class PlantReader:
         self._version = -1
         self._cdus: dict[str, IntArray] = {}
         self._meters: dict[str, IntArray] = {}
+        self._feeds: IntArray = np.zeros(0, np.int32)
         self.taps = Taps((), (), ())
         self.gpu_ids: list[list[str]] = []
         pod = {name: i for i, p in enumerate(self._site.pods) for name in (*p.racks, *p.cdus)}
@@ -48,7 +49,7 @@ class PlantReader:
             return False
         self._version = version
         of_cdu: dict[str, list[tuple[int, Point]]] = defaultdict(list)
-        of_tap: dict[tuple[str, str], int] = {}
+        meters: dict[tuple[str, str], int] = {}
         racks = set(self._site.racks)
         serves: dict[str, str] = {}
         for i, point in enumerate(self._plant.registry):
@@ -60,12 +61,14 @@ class PlantReader:
                 # a rack's PDUs over SNMP are another view of what its taps carry
                 if len(point.serves) == 1 and point.serves[0] in racks:
                     serves[point.object_id] = point.serves[0]
-                of_tap.setdefault((point.object_id, point.point_type + point.phase), i)
+                meters.setdefault((point.object_id, point.point_type + point.phase), i)
         self._cdus = {
             name: np.array([_pick(of_cdu[cdu], *wanted) for cdu in self._site.cdus], np.int32)
             for name, wanted in _CDU_POINTS.items()
         }
-        self._find_taps(serves, of_tap)
+        self._find_taps(serves, meters)
+        feeds = feeds_of(self._site)
+        self._feeds = np.array([meters.get((feed, "Voltage"), NO_POINT) for feed in feeds], np.int32)
         table = self._plant.gpu_points("GpuTemperature")
         registry = self._plant.registry
         self.gpu_ids = [[registry[i].object_id if i >= 0 else "" for i in row] for row in table.tolist()]
@@ -111,6 +114,7 @@ class PlantReader:
             ),
             temperature,
             gpu_power,
+            values(self._feeds),
         )  # fmt: skip
 
     def _find_taps(self, serves: dict[str, str], points: dict[tuple[str, str], int]) -> None:

@@ -28,7 +28,7 @@ from analytics.anomaly.racks import RackReadings
 from analytics.anomaly.signatures import INSTRUMENTS
 from analytics.anomaly.taps import TapReadings
 from analytics.anomaly.virtual import coolant_heat
-from analytics.anomaly.watch import FactoryWatch, PlantReadings, Taps
+from analytics.anomaly.watch import FactoryWatch, PlantReadings, Taps, feeds_of
 from domain.points import Quality, ValueArray
 from domain.site import Site
 from domain.topology import PlantObject, Topology
@@ -140,6 +140,7 @@ class Plant:
             ),
             temperature,
             gpu_power,
+            of("PowerMeter", "Voltage", feeds_of(self.site)),
         )
 
 

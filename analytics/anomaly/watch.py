@@ -48,6 +48,8 @@ GPU_S = 30.0
 """Between two looks at all GPUs: the dearest part, and cold plates foul slowly."""
 GPU_SMOOTHING = 60.0
 """Time constant over which a GPU's score is averaged, s."""
+LEAST_SAG = 0.05
+"""Share by which a feed's voltage may lie under that of the best feed."""
 TRAY_MEMBERS = 3
 """So many anomalous GPUs of one tray are one finding at the tray."""
 
@@ -62,6 +64,8 @@ class PlantReadings:
         See there.
     gpu_temperature, gpu_power
         Cel and W, shape (racks, GPUs of a rack).
+    feed_voltage
+        Of the site's feeds, V, shape (feeds,).
     """
 
     racks: RackReadings
@@ -69,6 +73,7 @@ class PlantReadings:
     taps: TapReadings
     gpu_temperature: ValueArray
     gpu_power: ValueArray
+    feed_voltage: ValueArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ class FactoryWatch:
         self.cdu_pods = np.array([pod[c] for c in site.cdus], np.int32)
         self.racks = RackScorer(site.racks, self.rack_pods)
         self.cdus = CduScorer(site.cdus, self.cdu_pods)
+        self.feeds = feeds_of(site)
         self.taps = TapScorer((), _indices(()), _indices(()))
         self.gpu_ids: Sequence[Sequence[str]] = ()
         self.rack_scores: RackScores | None = None
@@ -168,7 +174,8 @@ class FactoryWatch:
             self._follow_gpus(readings, self._since_gpus)
             self._since_gpus = 0.0
         self._watch_instruments(now, readings)
-        opened, _ = self.book.update(now, self._findings(taps))
+        findings = [*self._findings(taps), *self._feed_findings(readings.feed_voltage)]
+        opened, _ = self.book.update(now, findings)
         return opened
 
     def _findings(self, taps: ValueArray) -> list[Finding]:
@@ -187,6 +194,14 @@ class FactoryWatch:
                 if any(score > 1.0 for score in scores.values()):
                     found.append(Finding(ids[i], scores))
         return found
+
+    def _feed_findings(self, voltage: ValueArray) -> list[Finding]:
+        """Return the feeds without voltage, which UPSes hide from all that hangs on them for as long as they can."""
+        sag = 1.0 - voltage / max(float(np.fmax.reduce(voltage, initial=0.0)), 1.0)
+        return [
+            Finding(self.feeds[i], {"supply voltage": float(sag[i]) / LEAST_SAG})
+            for i in np.flatnonzero(sag > LEAST_SAG)
+        ]
 
     def _gpu_findings(self, scores: ValueArray) -> tuple[list[Finding], set[str]]:
         """Return findings at GPUs, or at a tray with several of them; and the racks whose hottest GPU they explain."""
@@ -257,6 +272,11 @@ class FactoryWatch:
         mixed = np.bincount(self.rack_pods, weights=r.flow * r.ret, minlength=pods) / np.maximum(total, 1.0)
         supply, pressure = (_pod_medians(v, self.rack_pods, pods) for v in (r.supply, r.dp))
         return np.concatenate([flow, supply[self.cdu_pods], mixed[self.cdu_pods], pressure[self.cdu_pods]])
+
+
+def feeds_of(site: Site) -> tuple[str, ...]:
+    """Return the meters of a site's feeds."""
+    return tuple(node.meter or node.id for node in site.nodes if node.type == "Feed")
 
 
 def _instruments(
