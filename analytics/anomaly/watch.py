@@ -36,7 +36,7 @@ RACK_INSTRUMENTS = {
 """Tolerance of each, canonical unit."""
 CDU_INSTRUMENTS = {
     "LiquidFlow": 60.0,
-    "LiquidTemperature supply": 1.5,
+    "LiquidTemperature supply": 3.0,
     "LiquidTemperature return": 2.5,
     "LiquidDifferentialPressure": 8000.0,
 }
