@@ -191,6 +191,18 @@ def decode(message: Any) -> Sweep:
     return Sweep(*told, values, _events(events, told[3]) if events else ())
 
 
+def tray_keys(rack: str, tray: str, gpu_count: int) -> list[str]:
+    """Return the keys of a tray's points, in the order of `tray_points`."""
+    gpus = [f"{rack}/{tray}/G{gpu}" for gpu in range(gpu_count)]
+    here = f"{rack}/{tray}"
+    return [
+        *(f"GPU/{field}/nvml/{gpu}" for gpu in gpus for field in GPU_FIELDS),
+        *(f"Tray/{field}/nvml/{here}" for field in TRAY_FIELDS),
+        *(f"GPU/GpuXid/nvml/{gpu}" for gpu in gpus),
+        f"Tray/TrayOnline/nvml/{here}",
+    ]
+
+
 def tray_points(rack: str, tray: str, gpu_count: int, node: str = "", source: str = "") -> list[Point]:
     """Return the points of a tray: those of a sweep in the order of its values, then one GpuXid a GPU, then TrayOnline.
 
@@ -198,32 +210,24 @@ def tray_points(rack: str, tray: str, gpu_count: int, node: str = "", source: st
     """
     tray_id = f"{rack}-{tray}"
     source = source or f"tray:{tray_id}"
-
-    def point(object_type: str, point_type: str, object_id: str, key: str, name: str) -> Point:
+    points = []
+    for key in tray_keys(rack, tray, gpu_count):
+        object_type, point_type, _, place = key.split("/", 3)
+        object_id = place.replace("/", "-")
         states = _STATES.get(point_type, ())
-        return Point(
-            f"{object_type}/{point_type}/nvml/{key}",
-            object_type,
-            point_type,
-            object_id,
-            name,
-            "" if states else POINT_TYPES[point_type].unit,
-            states,
-            associate=rack,
-            source=source,
+        points.append(
+            Point(
+                key,
+                object_type,
+                point_type,
+                object_id,
+                (node or tray_id) if object_type == "Tray" else object_id,
+                "" if states else POINT_TYPES[point_type].unit,
+                states,
+                associate=rack,
+                source=source,
+            )
         )
-
-    def gpu_point(point_type: str, gpu: int) -> Point:
-        gpu_id = f"{tray_id}-G{gpu}"
-        return point("GPU", point_type, gpu_id, f"{rack}/{tray}/G{gpu}", gpu_id)
-
-    def tray_point(point_type: str) -> Point:
-        return point("Tray", point_type, tray_id, f"{rack}/{tray}", node or tray_id)
-
-    points = [gpu_point(field, gpu) for gpu in range(gpu_count) for field in GPU_FIELDS]
-    points += [tray_point(field) for field in TRAY_FIELDS]
-    points += [gpu_point("GpuXid", gpu) for gpu in range(gpu_count)]
-    points.append(tray_point("TrayOnline"))
     return points
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from domain.errors import ContractViolation
 from domain.points import IntArray, PointRegistry
-from domain.tray import Sweep, decode, tray_points
+from domain.tray import Sweep, decode, tray_keys, tray_points
 
 _NUMBERS = frozenset((float, int, type(None)))
 _GAPS_KEPT = 1000  # of one tray; the oldest are forgotten
@@ -147,14 +147,25 @@ class Trays:
         return sum(len(tray.missing) for tray in self.known.values())
 
     def _register(self, rack: str, name: str, gpu_count: int, host: str = "") -> Tray:
-        points = tray_points(rack, name, gpu_count, host, source=f"{self._source}:{rack}-{name}")
-        indexes = np.array([self._registry.register(p) for p in points], np.int32)
+        indexes = np.array(self._indexes(rack, name, gpu_count, host), np.int32)
         before = self.known.get((rack, name))
         tray = Tray(rack, name, indexes, gpu_count)
         if before is not None:
             tray.run, tray.last, tray.missing = before.run, before.last, before.missing
         self.known[rack, name] = tray
         return tray
+
+    def _indexes(self, rack: str, name: str, gpu_count: int, host: str) -> list[int]:
+        source = f"{self._source}:{rack}-{name}"
+        found = [self._registry.index(key) for key in tray_keys(rack, name, gpu_count)]
+        # after a restart all trays speak up within seconds: points that are known as they are need not be made again
+        online = found[-1]
+        if None not in found and online is not None:
+            known = self._registry[online]
+            if known.source == source and known.object_name == (host or f"{rack}-{name}"):
+                return [i for i in found if i is not None]
+        points = tray_points(rack, name, gpu_count, host, source=source)
+        return [self._registry.register(point) for point in points]
 
     def _account(self, tray: Tray, told: Sweep) -> None:
         """Compare the sequence number with the last one: next, a gap, a late one, a repetition, a new sequence."""
