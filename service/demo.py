@@ -58,6 +58,7 @@ class Demo:
         self._port = port
         self._seed = seed
         self._control = ""
+        self._upkeep: asyncio.Task[Any] | None = None
         self.ready = asyncio.Event()
         """Set when history is laid down and the service begins to serve."""
 
@@ -170,19 +171,16 @@ Ctrl-C stops everything; the next start continues on the same data.
         factory = Factory(site, self._seed, start)
         steps = history(factory, system.registry, now_ms() // 1000 * 1000)
         rows = 0
-        upkeep: asyncio.Task[Any] | None = None
         coming = asyncio.create_task(asyncio.to_thread(next, steps, None))
         while (batch := await coming) is not None:
             coming = asyncio.create_task(
                 asyncio.to_thread(next, steps, None)
             )  # made while this one is written
             rows += len(batch)
-            if upkeep is None and batch.observed[0] >= start:
+            if self._upkeep is None and batch.observed[0] >= start:
                 # the fortnight is there: its rollups are made while the last minutes are still laid down
-                upkeep = asyncio.create_task(asyncio.to_thread(system.store.maintain, now_ms()))
+                self._upkeep = asyncio.create_task(asyncio.to_thread(system.store.maintain, now_ms()))
             await system.ingest.accept(batch)
-        if upkeep is not None:
-            await upkeep
         typer.echo(
             f"  History: {rows:,} readings of the last 14 days laid down in {time.monotonic() - began:.1f} s"
         )
