@@ -1,0 +1,64 @@
+"""The outlook of the next hour's temperatures on a real store."""
+
+import numpy as np
+import pytest
+
+from analytics.live import OUTLOOK_STEP_MS, LiveAnalytics
+from analytics.settings import AnalyticsSettings
+from domain.batch import Batch
+from domain.catalogue import POINT_TYPES
+from domain.configuration import validated
+from domain.plant.rack import COOLANT_HEAT
+from domain.points import Point, PointRegistry
+from domain.site import Site
+from storage.ingest import Ingest
+from storage.open import open_store
+from storage.plant import PlantView
+from storage.settings import StorageSettings
+
+NOW = 1_790_000_000_000 // OUTLOOK_STEP_MS * OUTLOOK_STEP_MS + 60_000
+SITE = validated(
+    Site,
+    {
+        "id": "lab", "name": "Lab", "timezone": "Asia/Taipei", "country": "TW", "limit": "200 kW",
+        "installed": "300 kW", "idle": "20 kW", "rack_limit": "90 kW",
+        "pods": [{"id": "P1", "racks": "R1..3", "row": 1}],
+    },
+    "site.yaml",
+)  # fmt: skip
+
+
+async def test_the_rack_that_loses_its_flow_is_the_one_that_is_foretold_to_overheat(tmp_path):
+    registry = PointRegistry()
+    settings = StorageSettings(path=tmp_path)
+    store = open_store(settings, registry)
+    ingest = Ingest.open(settings, registry, store)
+    n = 73
+    time = NOW - 60_000 - OUTLOOK_STEP_MS * np.arange(n, dtype=np.int64)[::-1]
+    noise = 0.02 * np.random.default_rng(0).standard_normal((2, 2, n))
+    power, flow = np.full(n, 80e3), np.full(n, 95.0)
+    rise = 0.95 * power / (COOLANT_HEAT * flow)
+    for row, rack in enumerate(("R1", "R2")):
+        told_flow = flow.copy()
+        if rack == "R2":
+            told_flow[-1] = 20.0
+        for point_type, values in (
+            ("RackPower", power),
+            ("RackLiquidFlow", told_flow),
+            ("RackLiquidSupplyTemperature", 32.5 + noise[row, 0]),
+            ("RackLiquidReturnTemperature", 32.5 + rise + noise[row, 1]),
+        ):
+            unit = POINT_TYPES[point_type].unit
+            point = Point(f"Rack/{point_type}/{rack}", "Rack", point_type, rack, unit=unit, source="dsx:x")
+            index = registry.register(point)
+            await ingest.accept(Batch.of(np.full(n, index), time, values, received=NOW))
+    store.maintain(NOW)
+    plant = PlantView(SITE, registry, ingest.latest, store)
+    live = LiveAnalytics(AnalyticsSettings(), plant, ingest.accept, clock=lambda: NOW)
+    told = live.look_ahead()
+    risk = {registry[int(i)].object_id: v for i, v in zip(told.point, told.value, strict=True)}
+    await ingest.close()
+    store.close()
+    assert risk["R1"] == pytest.approx(0.0, abs=0.01)
+    assert risk["R2"] > 0.9
+    assert "R3" not in risk, "a rack that tells nothing has no outlook"
