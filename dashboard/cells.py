@@ -36,7 +36,7 @@ def reading(
 
 def number(r: Reading, scale: float, digits: int, now: int, unit: str = "", mark: str = "") -> Cell:
     """Return the cell of a figure times `scale`, with `digits` after the point and `unit` as it stands."""
-    written = DASH if math.isnan(r.value) else f"{r.value * scale:.{digits}f}{unit}"
+    written = DASH if math.isnan(r.value) else f"{r.value * scale:z.{digits}f}{unit}"
     return _cell(r, written, now, mark)
 
 

@@ -233,8 +233,9 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "object": c.object_id,
         "rack": data.rack_of(c.object_id),
         "summary": c.summary,
-        "value": cells.DASH if math.isnan(c.value) else shown(c.value, c.unit),
-        "limit": cells.DASH if math.isnan(c.limit) else shown(c.limit, c.unit),
+        # a state says all in its sentence
+        "value": cells.DASH if math.isnan(c.value) or not c.unit else shown(c.value, c.unit),
+        "limit": cells.DASH if math.isnan(c.limit) or not c.unit else shown(c.limit, c.unit),
         "opened": a.opened,
         "openedText": cells.clock(a.opened, data.site.zone, "%d %b %H:%M:%S"),
         "cleared": a.cleared_at,
