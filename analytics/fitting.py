@@ -56,7 +56,8 @@ def _model(task: Task, history: pd.Series, shelf: ModelShelf) -> tuple[PowerFore
         try:
             model = load(shelf.path(card))
             newer = history[history.index > model.series_.times(len(model.series_.raw) - 1, 1)[0]]
-            return model.update(newer), card, remark
+            # a restart within the quarter hour brings nothing new, which is no fault of the model
+            return model.update(newer) if len(newer) else model, card, remark
         except HallwatchError:  # of another release, or damaged: the one before it
             shelf.remove(card)
     model, card = _fitted(task, history, shelf)
