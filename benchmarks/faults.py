@@ -1,7 +1,7 @@
 """The fault catalogue against the watch over the whole factory: `python -m benchmarks.faults` prints JSON.
 
 Every fault that the watch is meant to find happens in factories with seeds that were not used in development, one at a
-time; slow faults, which take days, share factories, one to a pod; healthy factories run for days and tell false
+time (about 4 s of one core each); slow faults, which take days, share factories, one to a pod; healthy factories run for days and tell false
 incidents. What alert rules see directly (leaks, silent sources, exceeded limits, GPU errors) is listed, not run.
 """
 
@@ -283,7 +283,9 @@ def measure(seeds: list[int], days: float, slow_days: float, names: list[str]) -
                 row, run = one_fault(site, kind, seed)
                 rows.append(row)
                 runs.append(run)
-                print(kind.name, seed, row["delay_s"], row["told"], file=sys.stderr, flush=True)
+                print(
+                    kind.name, seed, row["target"], row["delay_s"], row["told"], file=sys.stderr, flush=True
+                )
     slow: list[dict[str, Any]] = []
     if slow_days:
         slow, run = slow_faults(site, list(kinds_watched(slow=True)), seeds[0], slow_days)
