@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from analytics.exchange import Made
+from analytics.exchange import Made, Task
+from analytics.fitting import make_forecast
 from analytics.issue import ForecastIssuer, seasonal_naive
 from analytics.settings import AnalyticsSettings
 from analytics.shelf import ModelCard, ModelShelf
@@ -132,3 +133,18 @@ def test_the_shelf_keeps_a_few_models_and_goes_back(tmp_path):
         shelf.rollback()
     with pytest.raises(InputError, match="no older model"):
         shelf.rollback()
+
+
+def test_a_kept_model_answers_where_nothing_newer_has_come(tmp_path):
+    n = 12 * 96
+    start = NOW - NOW % QUARTER_MS - QUARTER_MS * np.arange(n, dtype=np.int64)[::-1]
+    power = 150e3 + 2e4 * np.sin(np.arange(n) * 2 * np.pi / 96) + np.random.default_rng(0).normal(0, 2e3, n)
+    shelf = ModelShelf(tmp_path / "models")
+
+    def issue(now):
+        make_forecast(Task("lab", start, power, 96, 2e4, 3e5, "TW", "Asia/Taipei", tmp_path / "models", now))
+        return [card.fitted for card in shelf.cards()]
+
+    issue(NOW)
+    judged = issue(NOW + 1)
+    assert issue(NOW + 2) == judged
