@@ -8,6 +8,7 @@ its trend where that stands out of the noise, and its errors at the same lead gi
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -299,8 +300,12 @@ def _outlook(
             # either way: that load has risen for hours does not tell that it goes on to
             errors = measured[rows, k + 1 :] - then[rows, : -k - 1, k]
             errors = np.concatenate([errors, -errors], axis=1)
-            own = np.nanquantile(errors, quantiles, axis=1).T
-            shift = OWN * own + (1 - OWN) * np.nanquantile(errors, quantiles)
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore", RuntimeWarning
+                )  # a rack without an error yet: NaN is the answer
+                own = np.nanquantile(errors, quantiles, axis=1).T
+                shift = OWN * own + (1 - OWN) * np.nanquantile(errors, quantiles)
         values[rows, k] = point[rows, k, None] + shift
     for row in rows:
         breach[row] = exceedance(values[row], quantiles, np.full(steps, limit))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from service import running, web
 from service.settings import Configuration
+from service.supervisor import Supervisor
 from service.system import Role, System
 
 log = structlog.get_logger(__name__)
@@ -35,7 +37,7 @@ async def run_service(
     note
         A line for the console's header.
     ready
-        Called with the system and the console's URL before the collectors start.
+        Called with the system and the console's URL once it serves, before the collectors start.
     """
     system = System(configuration, role)
     if Role.SERVE not in role:
@@ -48,10 +50,21 @@ async def run_service(
     service = running.announce(configuration.data, url)
     try:
         app, console = web.build(system, service.token, note)
-        if ready is not None:
-            await ready(system, url)
-        log.info("serving", url=url, site=system.site.id)
-        await system.run({"console": console.run, "web": lambda: web.serve(app, bound)})
+        front = Supervisor({"web": lambda: web.serve(app, bound), "console": console.run})
+        system.supervisor.states.update(front.states)
+        serving = asyncio.create_task(front.run())
+        try:
+            if ready is not None:
+                try:
+                    await ready(system, url)
+                except BaseException:
+                    await system.close()
+                    raise
+            log.info("serving", url=url, site=system.site.id)
+            await system.run()
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
     finally:
         bound.close()
         running.withdraw(configuration.data)

@@ -40,11 +40,6 @@ class Supervisor:
     def __post_init__(self) -> None:
         self.states = {name: PartState(name) for name in self.parts}
 
-    def add(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
-        """Take in one more part, before `run`."""
-        self.parts[name] = part
-        self.states[name] = PartState(name)
-
     async def run(self) -> None:
         """Run all parts; returns when all have ended, or is cancelled."""
         async with asyncio.TaskGroup() as group:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from enum import Flag, auto
@@ -166,10 +166,8 @@ class System:
 
         return sink
 
-    async def run(self, more: Mapping[str, Callable[[], Awaitable[None]]] | None = None) -> None:
-        """Run all parts, and `more` beside them, until cancelled; then write what is pending and close."""
-        for name, part in (more or {}).items():
-            self.supervisor.add(name, part)
+    async def run(self) -> None:
+        """Run all parts until cancelled; then write what is pending and close."""
         try:
             await self.supervisor.run()
         finally:
