@@ -90,8 +90,7 @@ class PointRegistry:
         self._lock = threading.Lock()
         self._points: list[Point] = []
         self._index: dict[str, int] = {}
-        self._version = 0
-        self._changed: list[int] = []  # _changed[i] = version at which point i last changed
+        self._changes: list[int] = []  # index of each point that was added or changed, in that order
         for point in points:
             self.register(point)
 
@@ -107,7 +106,7 @@ class PointRegistry:
     @property
     def version(self) -> int:
         """Grows with every new or changed point."""
-        return self._version
+        return len(self._changes)
 
     def register(self, point: Point) -> int:
         """Return the index of `point`, adding it, or replacing its metadata where the key is known."""
@@ -116,15 +115,15 @@ class PointRegistry:
             return index
         with self._lock:
             index = self._index.get(point.key)
-            self._version += 1
             if index is None:
                 index = len(self._points)
                 self._points.append(point)
-                self._changed.append(self._version)
                 self._index[point.key] = index
-            elif self._points[index] != point:
+            elif self._points[index] == point:
+                return index
+            else:
                 self._points[index] = point
-                self._changed[index] = self._version
+            self._changes.append(index)
             return index
 
     def index(self, key: str) -> int | None:
@@ -134,7 +133,7 @@ class PointRegistry:
     def changed_since(self, version: int) -> list[tuple[int, Point]]:
         """Return (index, point) of all that were added or changed after `version`."""
         with self._lock:
-            return [(i, p) for i, p in enumerate(self._points) if self._changed[i] > version]
+            return [(i, self._points[i]) for i in sorted(set(self._changes[version:]))]
 
     def select(
         self,

@@ -82,7 +82,9 @@ def gpu_indexes(factory: Factory, registry: PointRegistry, source: str) -> dict[
     rows: list[list[int]] = []
     for first in range(0, factory.layout.gpus, TRAY_GPUS):
         rack, tray, _ = factory.gpu_name(first)
-        found = [registry.register(p) for p in tray_points(rack, tray, TRAY_GPUS, source=source)]
+        found = [
+            registry.register(p) for p in tray_points(rack, tray, TRAY_GPUS, source=f"{source}:{rack}-{tray}")
+        ]
         rows += [found[g * fields : (g + 1) * fields] for g in range(TRAY_GPUS)]
     table = np.array(rows, np.int32)
     return {field: table[:, i].copy() for i, field in enumerate(GPU_FIELDS)}

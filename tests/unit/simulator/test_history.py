@@ -44,7 +44,7 @@ def test_keys_are_those_that_collectors_give(laid):
     factory, registry, _ = laid
     bms = Bms(factory)
     assert all(registry.index(key) is not None for key in bms.keys)
-    for point in tray_points("R002", "T07", 4, source="tray"):
+    for point in tray_points("R002", "T07", 4, source="tray:R002-T07"):
         index = registry.index(point.key)
         assert index is not None
         assert registry[index] == point
