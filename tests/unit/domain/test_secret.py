@@ -15,5 +15,5 @@ def test_a_secret_comes_from_the_environment_or_a_file(monkeypatch, tmp_path):
 def test_one_that_is_named_and_not_there_is_an_error_that_says_which(tmp_path):
     with pytest.raises(ConfigurationError, match="password_env: the environment has no HALLWATCH_NONE"):
         read_secret("HALLWATCH_NONE", None, "x.yaml", "password")
-    with pytest.raises(ConfigurationError, match="password_file: .*nowhere cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"password_file: .*nowhere cannot be read"):
         read_secret("", tmp_path / "nowhere", "x.yaml", "password")
