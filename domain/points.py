@@ -131,9 +131,9 @@ class PointRegistry:
         return self._index.get(key)
 
     def changed_since(self, version: int) -> list[tuple[int, Point]]:
-        """Return (index, point) of all that were added or changed after `version`."""
+        """Return (index, point) of all that were added or changed after `version`; of all for one below 0."""
         with self._lock:
-            return [(i, self._points[i]) for i in sorted(set(self._changes[version:]))]
+            return [(i, self._points[i]) for i in sorted(set(self._changes[max(version, 0) :]))]
 
     def select(
         self,

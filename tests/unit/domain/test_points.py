@@ -81,3 +81,9 @@ def test_a_state_tells_its_label_and_an_unnamed_one_its_number():
     point = Point("k", "Rack", "RackLeakDetect", "R1", state_text=((0, "NoLeak"), (1, "Leak")))
     assert point.state_label(1.0) == "Leak"
     assert point.state_label(7.0) == "7"
+
+
+def test_changes_since_before_the_beginning_are_all_points():
+    registry = PointRegistry([rack_power("R001"), rack_power("R002")])
+    assert [i for i, _ in registry.changed_since(-1)] == [i for i, _ in registry.changed_since(0)] == [0, 1]
+    assert registry.changed_since(registry.version) == []
