@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from domain.points import Point
+from collections.abc import Sequence
+
+import numpy as np
+
+from domain.batch import Batch
+from domain.catalogue import POINT_TYPES
+from domain.points import Point, PointRegistry, Quality, ValueArray
 
 SOURCE = "hallwatch:analytics"
 
@@ -18,3 +24,18 @@ def worked_out(object_type: str, point_type: str, object_id: str, unit: str) -> 
         unit=unit,
         source=SOURCE,
     )
+
+
+def results(
+    registry: PointRegistry,
+    object_type: str,
+    point_type: str,
+    objects: Sequence[str],
+    value: ValueArray,
+    now: int,
+) -> Batch:
+    """Return results as readings taken at `now`, UTC ms; `value` has one for each object, NaN where there is none."""
+    unit = POINT_TYPES[point_type].unit
+    index = [registry.register(worked_out(object_type, point_type, name, unit)) for name in objects]
+    known = ~np.isnan(value)
+    return Batch.of(np.array(index, np.int32)[known], now, value[known], Quality.GOOD, now)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from analytics.live import OUTLOOK_STEP_MS, LiveAnalytics
-from analytics.settings import AnalyticsSettings
+from analytics.temperatures import OUTLOOK_STEP_MS, TemperatureWatch
 from domain.batch import Batch
 from domain.catalogue import POINT_TYPES
 from domain.configuration import validated
@@ -54,8 +53,7 @@ async def test_the_rack_that_loses_its_flow_is_the_one_that_is_foretold_to_overh
             await ingest.accept(Batch.of(np.full(n, index), time, values, received=NOW))
     store.maintain(NOW)
     plant = PlantView(SITE, registry, ingest.latest, store)
-    live = LiveAnalytics(AnalyticsSettings(), plant, ingest.accept, clock=lambda: NOW)
-    told = live.look_ahead()
+    told = TemperatureWatch(plant).look(NOW)
     risk = {registry[int(i)].object_id: v for i, v in zip(told.point, told.value, strict=True)}
     await ingest.close()
     store.close()

@@ -1,0 +1,68 @@
+"""Where the running quarter hour of each node above the racks will end, from the last hour's power."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from analytics.excursions import QuarterOutlook, quarter_outlook
+from analytics.points import results
+from domain.batch import Batch
+from domain.points import ValueArray
+from storage.plant import PlantView
+
+FRESH_MS = 60_000
+"""A reading older than this is not used: the outlook would explain the past."""
+HOUR_MS = 3_600_000
+
+
+class QuarterWatch:
+    """Keeps the last hour's power of the nodes, one column per look.
+
+    Parameters
+    ----------
+    plant
+        Where readings come from.
+    step_ms
+        How far apart the looks are; the hour before the first one is read from the store at this step.
+    """
+
+    def __init__(self, plant: PlantView, step_ms: int) -> None:
+        self._plant = plant
+        self._step_ms = step_ms
+        self._nodes = [node for node in plant.envelope if node.kind != "Rack"]
+        self._power: deque[tuple[int, ValueArray]] = deque()
+
+    def look(self, now: int) -> Batch:
+        """Return where each node's running quarter hour will end, and the risk that this is above its limit."""
+        if not self._power:
+            self._seed(now)
+        present = [self._plant.power_now(node.id) for node in self._nodes]
+        fresh = [r.value if r.observed > now - FRESH_MS else np.nan for r in present]
+        self._power.append((now, np.array(fresh)))
+        while self._power[0][0] < now - HOUR_MS:
+            self._power.popleft()
+        time = np.array([t for t, _ in self._power], np.int64)
+        power = np.stack([p for _, p in self._power], axis=1)
+        outlooks: list[QuarterOutlook] = [
+            quarter_outlook(time, power[i], now + 1, node.limit_at(now)) for i, node in enumerate(self._nodes)
+        ]
+        batches = []
+        for point_type, values in (
+            ("QuarterHourPower", [o.expected for o in outlooks]),
+            ("QuarterHourBreachProbability", [o.breach_probability for o in outlooks]),
+        ):
+            for node, value in zip(self._nodes, values, strict=True):
+                found = np.array([value])
+                batches.append(results(self._plant.registry, node.kind, point_type, [node.id], found, now))
+        return Batch.concat(batches)
+
+    def _seed(self, now: int) -> None:
+        """Take the last hour from the store, so that a restart does not make the outlook forget."""
+        step = self._step_ms
+        start = now - HOUR_MS
+        grids = [self._plant.power_history(node.id, start, now, step) for node in self._nodes]
+        for i, moment in enumerate(grids[0].start):
+            if moment < now:
+                self._power.append((int(moment), np.array([g.values[0, i] for g in grids])))
