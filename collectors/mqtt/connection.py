@@ -24,6 +24,7 @@ from domain.errors import ConfigurationError, Problem, SourceError
 log = structlog.get_logger(__name__)
 
 _UNSUPPORTED_VERSION = 0x84
+_NO_SUBSCRIBERS = 0x10
 _ANSWER_S = 2.0  # a broker that has not answered CONNECT by then does not understand it
 _PAUSE_S = 0.004
 # Between reads: small messages gather in the socket, which is then read in one go. Costs this much delay.
@@ -65,8 +66,9 @@ class Connection:
         Left with the broker.
     on_connect
         Called in the network thread at each connect, before anything can be published.
-    on_published
-        Called in the network thread with the message id when the broker has taken a QoS 1 message.
+    on_answered
+        Called in the network thread when the broker has answered a QoS 1 message: its id, and whether the broker took
+        it. A broker of MQTT 5 also tells when nobody has subscribed, and then keeps nothing (MQTT 5.0, 3.4.2.1).
     """
 
     def __init__(
@@ -76,14 +78,14 @@ class Connection:
         subscriptions: Sequence[str] = (),
         will: Will | None = None,
         on_connect: Callable[[], None] | None = None,
-        on_published: Callable[[int], None] | None = None,
+        on_answered: Callable[[int, bool], None] | None = None,
     ) -> None:
         self._settings = settings
         self._take = take or (lambda topic, payload, mid: None)
         self._subscriptions = subscriptions
         self._will = will
         self._on_connect = on_connect
-        self._on_published = on_published
+        self._on_answered = on_answered
         self._client: BulkClient | None = None
         self._number = 0
         self._mqtt5 = settings.protocol != "3.1.1"
@@ -158,9 +160,11 @@ class Connection:
         answered: list[ReasonCode] = []
         client.on_connect = lambda c, _u, _f, reason, _p: self._connected(c, reason, answered)
         client.on_subscribe = lambda *_: self.subscribed.set()
-        if self._on_published is not None:
-            published = self._on_published
-            client.on_publish = lambda _c, _u, mid, *_: published(mid)
+        if self._on_answered is not None:
+            answer = self._on_answered
+            client.on_publish = lambda _c, _u, mid, reason, _p: answer(
+                mid, not (reason.is_failure or reason.value == _NO_SUBSCRIBERS)
+            )
         try:
             client.connect(self._settings.host, self._settings.port, **self._connect_options())
         except (OSError, ValueError) as error:

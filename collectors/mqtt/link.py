@@ -29,14 +29,14 @@ class TrayLink:
         if not settings.client_id:
             settings = settings.model_copy(update={"client_id": f"hallwatch-{rack}-{tray}"})
         self._presence = presence_topic(rack, tray)
-        self._waiting: dict[tuple[int, int], Callable[[], None]] = {}
-        self._early: set[tuple[int, int]] = set()
+        self._waiting: dict[tuple[int, int], Callable[[bool], None]] = {}
+        self._early: dict[tuple[int, int], bool] = {}
         self._lock = threading.Lock()
         self.connection = Connection(
             settings,
             will=Will(self._presence, _OFFLINE),
             on_connect=self._connected,
-            on_published=self._published,
+            on_answered=self._answered,
         )
 
     def start(self) -> None:
@@ -53,18 +53,18 @@ class TrayLink:
         """Which connection stands, from 1; 0 while there is none."""
         return self.connection.state.connects if self.connection.state.connected else 0
 
-    def send(self, topic: str, payload: bytes, retain: bool, taken: Callable[[], None]) -> bool:
-        """Send a message; `taken` is called in the network thread once the broker has it."""
+    def send(self, topic: str, payload: bytes, retain: bool, answered: Callable[[bool], None]) -> bool:
+        """Send a message; `answered` is called in the network thread: whether the broker took it."""
         number = self.number
         mid = self.connection.publish(topic, payload, qos=1, retain=retain) if number else None
         if mid is None:
             return False
         with self._lock:
             if (number, mid) not in self._early:
-                self._waiting[number, mid] = taken
+                self._waiting[number, mid] = answered
                 return True
-            self._early.discard((number, mid))
-        taken()
+            taken = self._early.pop((number, mid))
+        answered(taken)
         return True
 
     def _connected(self) -> None:
@@ -72,11 +72,11 @@ class TrayLink:
             self._waiting.clear()
             self._early.clear()
 
-    def _published(self, mid: int) -> None:
+    def _answered(self, mid: int, taken: bool) -> None:
         key = (self.connection.state.connects, mid)
         with self._lock:
-            taken = self._waiting.pop(key, None)
-            if taken is None:  # the broker was faster than `send`
-                self._early.add(key)
-        if taken is not None:
-            taken()
+            answered = self._waiting.pop(key, None)
+            if answered is None:  # the broker was faster than `send`
+                self._early[key] = taken
+        if answered is not None:
+            answered(taken)

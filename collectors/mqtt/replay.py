@@ -176,7 +176,7 @@ async def _into(to: Into, rows: list[Row], speed: float, start: int) -> tuple[in
 
 async def _onto(settings: BrokerSettings, rows: list[Row], speed: float, start: int) -> None:
     unanswered = _Unanswered()
-    connection = Connection(settings, on_published=unanswered.answered)
+    connection = Connection(settings, on_answered=lambda mid, _taken: unanswered.answered(mid))
     connection.start()
     try:
         await asyncio.to_thread(connected, connection, 15.0)

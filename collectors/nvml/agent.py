@@ -6,6 +6,7 @@ It publishes through a `Link`, so that it knows no MQTT; `collectors.mqtt.link.T
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from itertools import islice
@@ -37,8 +38,12 @@ class Link(Protocol):
     def number(self) -> int:
         """Which connection stands, from 1; 0 while there is none. A message sent on an earlier one may be lost."""
 
-    def send(self, topic: str, payload: bytes, retain: bool, taken: Callable[[], None]) -> bool:
-        """Send a message; `taken` is called, in any thread, once the broker has it. False if it was not sent."""
+    def send(self, topic: str, payload: bytes, retain: bool, answered: Callable[[bool], None]) -> bool:
+        """Send a message; False if it was not sent.
+
+        `answered` is called, in any thread, when the broker has answered: True where it took the message, False where
+        it refused it or has nobody to give it to.
+        """
 
 
 class TraySweeps:
@@ -128,6 +133,8 @@ class TrayAgent:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._late = 0
         self._sent = 0
+        self._refused = 0
+        self._heard = True
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -177,9 +184,10 @@ class TrayAgent:
         if self._greeted != number:
             greeting = self.sweeps.presence(self._host)
             topic = presence_topic(self.settings.rack, self.settings.tray)
-            if self._link.send(topic, greeting, True, lambda: None):
+            if self._link.send(topic, greeting, True, lambda _taken: None):
                 self._greeted = number
-        if not self._send(newest, number):
+        if not self._send(newest, number) or not self._heard:
+            # While nobody listens, each sweep asks again; those that wait stay where they are safe.
             return
         room = max(1, round(self.settings.replay_rate * self.settings.interval))
         for sequence in list(islice(self.spool.waiting(), room + len(self._in_flight))):
@@ -195,19 +203,32 @@ class TrayAgent:
         if message is None:
             return True
         self._in_flight[sequence] = number
-        sent = self._link.send(self.sweeps.topic, message, False, lambda: self._taken_in_thread(sequence))
+        sent = self._link.send(
+            self.sweeps.topic, message, False, lambda taken: self._answered_in_thread(sequence, taken)
+        )
         if not sent:
             del self._in_flight[sequence]
         return sent
 
-    def _taken_in_thread(self, sequence: int) -> None:
+    def _answered_in_thread(self, sequence: int, taken: bool) -> None:
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._taken, sequence)
+            self._loop.call_soon_threadsafe(self._answered, sequence, taken)
 
-    def _taken(self, sequence: int) -> None:
-        self._sent += 1
+    def _answered(self, sequence: int, taken: bool) -> None:
         self._in_flight.pop(sequence, None)
-        self.spool.taken(sequence)
+        if taken != self._heard:
+            self._heard = taken
+            log.log(
+                logging.INFO if taken else logging.WARNING,
+                "the broker takes sweeps again" if taken else "the broker has no subscriber, sweeps wait",
+                topic=self.sweeps.topic,
+                waiting=len(self.spool),
+            )
+        if taken:
+            self._sent += 1
+            self.spool.taken(sequence)
+        else:
+            self._refused += 1
 
     async def _watch_events(self) -> None:
         while True:
@@ -227,6 +248,7 @@ class TrayAgent:
         return {
             "sweeps": self.spool.next_sequence,
             "delivered": self._sent,
+            "refused": self._refused,
             "waiting": len(self.spool),
             "dropped": self.spool.dropped,
             "spool_failures": self.spool.failures,

@@ -104,6 +104,12 @@ class Heard:
                 await asyncio.sleep(0.05)
 
 
+async def until_logged(agent, text, timeout=60):
+    async with asyncio.timeout(timeout):
+        while text not in (agent.folder / "agent.log").read_text():  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
 @contextlib.asynccontextmanager
 async def hearing(url):
     heard = Heard()
@@ -157,6 +163,15 @@ async def test_while_the_broker_is_away_sweeps_wait_and_then_all_come(mosquitto,
             await heard.until(lambda: max(heard.sequence) >= before + 35 and heard.complete)
             assert heard.stats()["sweeps_missing"] == 0
             await heard.until(lambda: heard.latest["R001-T01", "SweepsSpooled"] == 0)
+
+
+async def test_sweeps_wait_for_a_subscriber(mosquitto, library, tmp_path):
+    with Agent(tmp_path / "agent", library, mosquitto.url, replay_rate=200) as agent:
+        await until_logged(agent, "no subscriber")
+        await asyncio.sleep(2)
+        async with hearing(mosquitto.url) as heard:
+            await heard.until(lambda: max(heard.sequence, default=0) >= 25 and heard.complete)
+            assert heard.stats()["sweeps_missing"] == 0
 
 
 async def test_an_agent_killed_while_the_broker_is_away_still_loses_nothing(mosquitto, library, tmp_path):
