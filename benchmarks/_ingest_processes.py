@@ -28,7 +28,7 @@ from domain.batch import Batch, now_ms
 from domain.points import PointRegistry
 from storage.ingest import Ingest
 from storage.open import open_store
-from storage.settings import StorageSettings
+from storage.settings import InfluxSettings, StorageSettings, StoreKind
 
 _EDGES = np.arange(0, 120_001, 10)  # delays, ms
 
@@ -71,9 +71,13 @@ def on_lines(answer: Any) -> None:
     threading.Thread(target=read, daemon=True).start()
 
 
-async def hallwatch(port: int, folder: Path) -> None:
-    """Collector, ingest and the embedded store, as the service runs them."""
+async def hallwatch(port: int, folder: Path, influxdb: str) -> None:
+    """Collector, ingest and store, as the service runs them."""
     settings = StorageSettings(path=folder)
+    if influxdb:
+        settings = StorageSettings(
+            kind=StoreKind.INFLUXDB, path=folder, influxdb=InfluxSettings(url=influxdb, timeout_s=30)
+        )
     registry = PointRegistry()
     store = await asyncio.to_thread(open_store, settings, registry)
     ingest = Ingest.open(settings, registry, store)
@@ -103,6 +107,8 @@ async def hallwatch(port: int, folder: Path) -> None:
             "ready": collector.connection.subscribed.is_set(),
             **{name: stats.get(name) for name in names},
             **ingest.counters.as_dict(),
+            "spool_rows": ingest.spool.rows,
+            "outage_s": collector.connection.state.outage_s,
             "violations": stats["violations"],
         }
 
@@ -169,11 +175,12 @@ def main() -> None:
     parser.add_argument("which", choices=("hallwatch", "simple"))
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--influxdb", default="", help="URL of the server; the embedded store without")
     options = parser.parse_args()
     if options.which == "simple":
         simple(options.port, options.data)
     else:
-        asyncio.run(hallwatch(options.port, options.data))
+        asyncio.run(hallwatch(options.port, options.data, options.influxdb))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import selectors
 import socket
 import struct
 import time
+from collections import deque
 from typing import Any
 
 from domain import dsx
@@ -24,6 +25,8 @@ GPUS = 4
 VARIANTS = 64
 VALUES_IN_SWEEP = GPUS * FIELDS_TOLD + 3
 _LINKS = 4
+_MOST_OPEN = 4000
+_CATCH_UP = 40
 
 
 class Wire:
@@ -66,6 +69,74 @@ class Wire:
         return self.answered // 4
 
 
+class KeptWire(Wire):
+    """A connection of senders that keep what the broker has not acknowledged, as tray agents do, and send it again.
+
+    Everything goes out at QoS 1 whatever is asked for. After an outage it catches up at up to `_CATCH_UP` messages a move.
+    """
+
+    def __init__(self, port: int, name: str) -> None:
+        super().__init__(port, name)
+        self._port, self._name = port, name
+        self._queue: deque[tuple[bytes, bytes, bool]] = deque()
+        self._open: dict[int, tuple[bytes, bytes, bool]] = {}
+        self._answers = b""
+        self._again = 0.0
+        self._away = False
+        self.done = 0
+
+    def publish(self, topic: bytes, payload: bytes, qos: int = 0, retain: bool = False) -> None:
+        self._queue.append((topic, payload, retain))
+
+    @property
+    def acknowledged(self) -> int:
+        return self.done
+
+    def move(self) -> None:
+        if self._away:
+            self._come_back()
+            return
+        for _ in range(min(_CATCH_UP, len(self._queue), _MOST_OPEN - len(self._open))):
+            message = self._queue.popleft()
+            super().publish(message[0], message[1], 1, message[2])
+            self._open[self.mid] = message
+        try:
+            while self.waiting:
+                sent = self.socket.send(self.waiting[:262_144])
+                del self.waiting[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._away = True
+        try:
+            while answer := self.socket.recv(65_536):
+                self._answers += answer
+            self._away = True  # the end of the stream
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._away = True
+        whole = len(self._answers) // 4 * 4
+        for at in range(0, whole, 4):
+            mid = self._answers[at + 2] << 8 | self._answers[at + 3]
+            if self._open.pop(mid, None) is not None:
+                self.done += 1
+        self._answers = self._answers[whole:]
+
+    def _come_back(self) -> None:
+        if time.time() < self._again:
+            return
+        try:
+            Wire.__init__(self, self._port, self._name)
+        except OSError:
+            self._again = time.time() + 0.5
+            return
+        self._queue.extendleft(reversed(self._open.values()))
+        self._open.clear()
+        self._answers = b""
+        self._away = False
+
+
 def _length(n: int) -> bytes:
     out = bytearray()
     while True:
@@ -106,14 +177,16 @@ def meters(count: int) -> list[Point]:
 class Load:
     """Sends the sweeps of `trays` and the values of `points`, each once a second, spread over the second."""
 
-    def __init__(self, port: int, trays: int, points: int, first: int = 0) -> None:
+    def __init__(self, port: int, trays: int, points: int, first: int = 0, kept: bool = False) -> None:
         names = [(f"R{t // 18 + 1:03d}", f"T{t % 18 + 1:02d}") for t in range(trays)]
         self.sweeps = [sweep_topic(*name).encode() for name in names]
         self.points = meters(points)
         self.values = [dsx.value_topic(p.key).encode() for p in self.points]
-        self.links = [Wire(port, f"load-{first}-{n}") for n in range(_LINKS)]
-        self.bms = Wire(port, f"bms-{first}")
+        wire = KeptWire if kept else Wire
+        self.links: list[Wire] = [wire(port, f"load-{first}-{n}") for n in range(_LINKS)]
+        self.bms = wire(port, f"bms-{first}")
         self.variants = sweep_variants()
+        self.kept = kept
         self.run = int(time.time() * 1000)
         self.sequence = [first] * trays
         self.sent_sweeps = self.sent_values = 0
@@ -122,7 +195,7 @@ class Load:
         for point in self.points:
             topic = dsx.metadata_topic(point.key).encode()
             self.bms.publish(topic, json.dumps(dsx.metadata_payload(point, "kW")).encode(), retain=True)
-        while self.bms.waiting:
+        while self.bms.waiting or (self.kept and self.bms.acknowledged < len(self.points)):
             self.bms.move()
             time.sleep(0.01)
 
@@ -183,19 +256,24 @@ class Load:
         for wire in (*self.links, self.bms):
             selector.register(wire.socket, selectors.EVENT_READ)
         end = time.time() + timeout
-        while time.time() < end and (self.bms.waiting or self.acknowledged < self.sent_sweeps):
+        while time.time() < end and (self.bms.waiting or self.acknowledged < self.to_acknowledge):
             self.move()
             selector.select(0.05)
 
     @property
     def acknowledged(self) -> int:
-        return sum(link.acknowledged for link in self.links)
+        return sum(link.acknowledged for link in self.links) + self.kept * self.bms.acknowledged
+
+    @property
+    def to_acknowledge(self) -> int:
+        return self.sent_sweeps + self.kept * (self.sent_values + len(self.points))
 
     def report(self) -> dict[str, Any]:
         return {
             "sweeps": self.sent_sweeps,
             "sweeps_acknowledged": self.acknowledged,
             "dsx_values": self.sent_values,
+            "unacknowledged": self.to_acknowledge - self.acknowledged,
             "values": self.sent_sweeps * VALUES_IN_SWEEP + self.sent_values,
             "cpu_s": time.process_time(),
         }
@@ -209,8 +287,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--at-once", action="store_true")
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument(
+        "--kept", action="store_true", help="all at QoS 1; what is not acknowledged is sent again"
+    )
     options = parser.parse_args()
-    load = Load(options.port, options.trays, options.dsx, options.first)
+    load = Load(options.port, options.trays, options.dsx, options.first, options.kept)
     load.tell_metadata()
     begun = time.time()
     if options.at_once:

@@ -84,12 +84,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         figures["burst_values_per_core_second"] = figure(burst["per_cpu"], "values/s", reference["per_cpu"])
     return {
         "name": "ingest",
-        "machine": {
-            "cpus": os.cpu_count(),
-            "python": platform.python_version(),
-            "system": platform.platform(),
-            "load_average_before": LOAD_BEFORE,
-        },
+        "machine": machine(),
         "figures": figures,
         "violations": steady["violations"],
     }
@@ -97,6 +92,16 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 WARM_S = 6
 LOAD_BEFORE = os.getloadavg()[0]
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    return {
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "load_average_before": LOAD_BEFORE,
+    }
 
 
 def figure(value: float, unit: str, reference: float | None = None) -> dict[str, Any]:
@@ -146,10 +151,10 @@ class Broker:
 class Receiver:
     """One of the receivers of `benchmarks._ingest_processes`, and what it costs."""
 
-    def __init__(self, which: str, port: int, folder: Path) -> None:
+    def __init__(self, which: str, port: int, folder: Path, *more: str) -> None:
         command = [sys.executable, "-m", "benchmarks._ingest_processes", which, "--port", str(port)]
         self._process = subprocess.Popen(
-            [*command, "--data", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*command, "--data", str(folder), *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._psutil = psutil.Process(self._process.pid)
         self._log = ""
@@ -161,6 +166,11 @@ class Receiver:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
+        self._process.wait(30)
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        self._process.kill()
         self._process.wait(30)
 
     def report(self) -> dict[str, Any]:

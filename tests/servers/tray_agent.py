@@ -33,6 +33,7 @@ class TrayAgentProcess:
         self, folder: Path, library: Path, url: str, prefix: Sequence[str] = (), **settings: object
     ) -> None:
         self.folder, self.library, self.prefix = folder, library, prefix
+        self.tray = str(settings.get("tray", "T01"))
         folder.mkdir(parents=True, exist_ok=True)
         told: dict[str, object] = {
             "rack": "R001",
