@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 PAYLOAD_BYTES = 4096
 """How much of a refused message is kept."""
-PER_SECOND = 200
-"""Entries of one reason kept on disk in a second; more are counted only."""
+PER_MINUTE = 300
+"""Entries of one reason kept in a minute: a flood is counted, not copied."""
 
 
 class Quarantine:
@@ -29,26 +29,28 @@ class Quarantine:
     Parameters
     ----------
     folder
-        Holds ``quarantine.jsonl`` and the file before it.
+        Holds ``quarantine.jsonl`` and the file before it; None keeps the newest in memory only.
     max_bytes
         Of both files together; the older half goes first.
     """
 
-    def __init__(self, folder: Path, max_bytes: int = 64 << 20) -> None:
-        self._folder = folder
-        self._file = folder / "quarantine.jsonl"
-        self._max_bytes = max_bytes
-        self._lock = threading.Lock()
+    def __init__(self, folder: Path | None, max_bytes: int = 64 << 20) -> None:
         self.counts: Counter[str] = Counter()
         """How many were refused since the start, by reason."""
-        self._second = 0
-        self._in_second: Counter[str] = Counter()
-        folder.mkdir(parents=True, exist_ok=True)
+        self.recent: deque[dict[str, Any]] = deque(maxlen=1000)
+        """The newest entries since the start, oldest first."""
+        self._file = folder and folder / "quarantine.jsonl"
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._minute = 0
+        self._in_minute: Counter[str] = Counter()
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
 
     def readings(self, rows: Batch, reason: str, registry: PointRegistry, detail: str = "") -> None:
         """Set readings aside; `reason` is a stable, countable word."""
         keep = self._allowance(reason, len(rows))
-        entries = [
+        self._keep(
             {
                 "reason": reason,
                 "detail": detail,
@@ -64,61 +66,43 @@ class Quarantine:
                 rows.quality[:keep].tolist(),
                 strict=True,
             )
-        ]
-        self._keep(entries)
+        )
 
-    def message(self, source: str, payload: bytes, reason: str, detail: str = "") -> None:
-        """Set a message aside that could not be understood; `source` says where it came from."""
+    def message(self, topic: str, payload: bytes, reason: str, detail: str = "") -> None:
+        """Set a message aside that could not be used; `topic` says where it came from."""
         if self._allowance(reason, 1):
-            text = payload[:PAYLOAD_BYTES].decode("utf-8", "backslashreplace")
-            self._keep(
-                [
-                    {
-                        "reason": reason,
-                        "detail": detail,
-                        "source": source,
-                        "payload": text,
-                        "bytes": len(payload),
-                    }
-                ]
-            )
+            entry = {
+                "reason": reason,
+                "detail": detail[:300],
+                "topic": topic[:500],
+                "payload": payload[:PAYLOAD_BYTES].decode("utf-8", "backslashreplace"),
+                "bytes": len(payload),
+            }
+            self._keep([entry])
 
-    def entries(self, reason: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Return the newest entries, newest first."""
+    def note(self, reason: str, count: int = 1) -> None:
+        """Count something that is wrong with what was used all the same."""
         with self._lock:
-            found: deque[dict[str, Any]] = deque(maxlen=limit)
-            for entry in self._all():
-                if reason is None or entry.get("reason") == reason:
-                    found.append(entry)
-        return list(reversed(found))
-
-    def _all(self) -> Iterator[dict[str, Any]]:
-        for path in (self._file.with_suffix(".1.jsonl"), self._file):
-            if path.exists():
-                with path.open("rb") as lines:
-                    for line in lines:
-                        try:
-                            yield orjson.loads(line)
-                        except orjson.JSONDecodeError:
-                            continue  # the line that a crash cut short
+            self.counts[reason] += count
 
     def _allowance(self, reason: str, n: int) -> int:
         with self._lock:
             self.counts[reason] += n
-            second = int(time.monotonic())
-            if second != self._second:
-                self._second = second
-                self._in_second.clear()
-            keep = max(0, min(n, PER_SECOND - self._in_second[reason]))
-            self._in_second[reason] += keep
+            minute = int(time.monotonic() // 60)
+            if minute != self._minute:
+                self._minute = minute
+                self._in_minute.clear()
+            keep = max(0, min(n, PER_MINUTE - self._in_minute[reason]))
+            self._in_minute[reason] += keep
             return keep
 
-    def _keep(self, entries: list[dict[str, Any]]) -> None:
-        if not entries:
-            return
-        arrived: Mapping[str, Any] = {"received": now_ms()}
-        blob = b"".join(orjson.dumps({**arrived, **e}) + b"\n" for e in entries)
+    def _keep(self, entries: Iterable[dict[str, Any]]) -> None:
+        kept = [{"received": now_ms(), **entry} for entry in entries]
         with self._lock:
+            self.recent.extend(kept)
+            if not kept or self._file is None:
+                return
+            blob = b"".join(orjson.dumps(entry) + b"\n" for entry in kept)
             try:
                 if self._file.exists() and self._file.stat().st_size + len(blob) > self._max_bytes // 2:
                     self._file.replace(self._file.with_suffix(".1.jsonl"))
@@ -126,4 +110,26 @@ class Quarantine:
                     file.write(blob)
             except OSError as e:
                 # a full disk must not stop ingest: they are counted all the same
-                log.error("quarantine %s: %d entries not kept: %s", self._file, len(entries), e)
+                self.counts[f"quarantine_not_written ({e.strerror})"] += len(kept)
+                log.error("quarantine %s: %d entries not kept: %s", self._file, len(kept), e)
+
+
+def read_quarantine(folder: Path, reason: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+    """Return the newest entries kept anywhere under a data folder, newest first."""
+    found = [
+        entry
+        for file in sorted(folder.rglob("quarantine*.jsonl"))
+        for entry in _lines(file)
+        if reason is None or entry.get("reason") == reason
+    ]
+    found.sort(key=lambda entry: entry.get("received", 0))  # stable: within a millisecond as written
+    return found[-limit:][::-1]
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open("rb") as lines:
+        for line in lines:
+            try:
+                yield orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue  # the line that a crash cut short

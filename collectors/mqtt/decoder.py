@@ -10,7 +10,6 @@ import orjson
 
 from collectors.mqtt.heartbeat import HeartbeatWatch, alive_point
 from collectors.mqtt.parked import Parked
-from collectors.mqtt.quarantine import Quarantine
 from collectors.mqtt.settings import MqttSettings
 from collectors.mqtt.trays import Trays
 from domain import dsx, tray
@@ -19,6 +18,7 @@ from domain.dsx import DsxPoint
 from domain.errors import ContractViolation
 from domain.points import PointRegistry, Quality
 from domain.units import Unit
+from storage.quarantine import Quarantine
 
 Message = tuple[bytes, bytes, int]
 """Topic, payload, message id."""
@@ -106,7 +106,7 @@ class Decoder:
         for row in np.flatnonzero(absurd)[:100]:
             point = self._registry[int(batch.point[row])]
             detail = f"observed {batch.observed[row]}, received {batch.received}"
-            self.quarantine.refuse(point.key, str(batch.value[row]).encode(), "absurd_time", detail)
+            self.quarantine.message(point.key, str(batch.value[row]).encode(), "absurd_time", detail)
         self.quarantine.note("absurd_time", int(max(0, absurd.sum() - 100)))
         return batch.take(~absurd)
 
@@ -201,7 +201,7 @@ class Decoder:
     def _refuse(self, topic: bytes, payload: bytes, violation: ContractViolation) -> None:
         self.counts["refused"] += 1
         name = topic.decode("utf-8", "backslashreplace")
-        self.quarantine.refuse(name, payload, violation.reason, violation.detail)
+        self.quarantine.message(name, payload, violation.reason, violation.detail)
 
     def alive_rows(self, now: int) -> Batch | None:
         """Return whether each known BMS lives, as readings of our own."""

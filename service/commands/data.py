@@ -6,19 +6,19 @@ import asyncio
 import csv as csv_format
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from domain.batch import now_ms
 from domain.errors import InputError, StorageError
 from service.commands.output import as_json, as_table
 from service.running import data_folder, find
+from storage.quarantine import read_quarantine
 
 Config = Annotated[Path | None, typer.Option("-c", "--config", metavar="DIR", help="Configuration folder")]
 Data = Annotated[
@@ -310,13 +310,7 @@ def quarantine(
     folder = _folder(config, data)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a data folder; name one with --data")
-    kept = [
-        entry
-        for file in sorted(folder.rglob("quarantine*.jsonl"))
-        for entry in _lines(file)
-        if reason is None or entry.get("reason") == reason
-    ]
-    kept = sorted(kept, key=lambda entry: entry.get("received", 0))[-limit:]
+    kept = read_quarantine(folder, reason, limit)[::-1]
     if json:
         as_json(kept)
         return
@@ -326,17 +320,9 @@ def quarantine(
             [
                 datetime.fromtimestamp(e.get("received", 0) / 1000, UTC).isoformat(timespec="seconds"),
                 e["reason"],
-                e.get("topic") or e.get("point") or e.get("source", ""),
+                e.get("topic") or e.get("point", ""),
                 e.get("detail", ""),
             ]
             for e in kept
         ],
     )
-
-
-def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    with file.open("rb") as lines:
-        for line in lines:
-            # the last line of a process that was killed may be cut short
-            with suppress(orjson.JSONDecodeError):
-                yield orjson.loads(line)

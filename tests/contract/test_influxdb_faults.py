@@ -70,7 +70,7 @@ def test_a_rejected_line_is_quarantined_and_its_neighbours_are_stored(opened, ca
         await ingest.accept(batch)
         assert ingest.counters.stored == 3
         assert ingest.counters.quarantined == 2
-        assert {e["value"] for e in ingest.quarantine.entries()} == {2.0, 4.0}
+        assert {e["value"] for e in ingest.quarantine.recent} == {2.0, 4.0}
         await ingest.close()
 
     asyncio.run(through_ingest())

@@ -104,7 +104,7 @@ async def test_what_cannot_be_believed_is_quarantined_and_its_neighbours_stored(
     await ingest.accept(Batch.of([0, point, 2], [now, now + ahead, now], [7, value, 8]))
     assert everything(store).value.tolist() == [7, 8]
     assert ingest.quarantine.counts == {reason: 1}
-    entry = ingest.quarantine.entries()[0]
+    entry = ingest.quarantine.recent[-1]
     assert entry["reason"] == reason
     assert entry["observed"] == now + ahead
     assert np.isnan(ingest.latest.value[1])
