@@ -24,7 +24,7 @@ from domain.site import Site
 from service import logs
 from service.configuration import SHIPPED, load
 from simulator.factory import Factory
-from simulator.history import RECENT_MS, history
+from simulator.history import RECENT_MS, announced, history
 from simulator.sizing import first_racks
 from simulator.snmp.agents import devices
 
@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 CADENCE = "GPUs every 5 s, racks, meters and CDUs every 2 s, SNMP every 10 s"
 CREDENTIALS_FILE = "demo-credentials.json"
+SCHEDULE = "jobs"
 
 
 class Demo:
@@ -129,6 +130,7 @@ class Demo:
             "data": "..",
             "mqtt": [{"name": "bms", "broker": broker}],
             "snmp": {"polling": {"interval": 10}, "targets": targets},
+            "schedule": [{"name": SCHEDULE, "url": f"{self._control}/jobs"}],
             "web": {"host": "127.0.0.1", "port": self._port},
         }
         (folder / "hallwatch.yaml").write_text(
@@ -170,6 +172,8 @@ Ctrl-C stops everything; the next start continues on the same data.
         began = time.monotonic()
         factory = Factory(site, self._seed, start)
         steps = history(factory, system.registry, now_ms() // 1000 * 1000)
+        past = announced(factory.workload, site.racks, start, SCHEDULE)
+        await asyncio.to_thread(system.records.keep_past_schedule, past)
         rows = 0
         coming = asyncio.create_task(asyncio.to_thread(next, steps, None))
         while (batch := await coming) is not None:

@@ -13,6 +13,7 @@ from analytics.settings import AnalyticsSettings
 from collectors.mqtt.settings import BrokerSettings, MqttSettings, PublisherSettings
 from collectors.nvml.settings import AgentSettings
 from collectors.prometheus.settings import PrometheusSettings
+from collectors.schedule.settings import ScheduleSettings
 from collectors.snmp.settings import SnmpSettings
 from domain.errors import ConfigurationError, Problem
 from domain.site import Site
@@ -62,6 +63,7 @@ class Settings(_Model):
     mqtt: tuple[MqttSettings, ...] = ()
     snmp: SnmpSettings | None = None
     prometheus: tuple[PrometheusSettings, ...] = ()
+    schedule: tuple[ScheduleSettings, ...] = Field((), description="Schedules of jobs and maintenance")
     publish: PublisherSettings | None = Field(None, description="Republish SNMP readings as DSX points")
     analytics: AnalyticsSettings = AnalyticsSettings()
     web: WebSettings = WebSettings()
@@ -71,6 +73,14 @@ class Settings(_Model):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
+
+    @field_validator("schedule")
+    @classmethod
+    def _told_apart(cls, schedules: tuple[ScheduleSettings, ...]) -> tuple[ScheduleSettings, ...]:
+        names = [schedule.name for schedule in schedules]
+        if len(set(names)) < len(names):
+            raise ValueError("two schedules have the same name: give each its own")
+        return schedules
 
 
 class AgentFile(AgentSettings):

@@ -25,6 +25,7 @@ from collectors.mqtt.publisher import DsxPublisher
 from collectors.mqtt.settings import PublisherSettings
 from collectors.prometheus.collector import PrometheusCollector
 from collectors.prometheus.settings import ExporterMapping
+from collectors.schedule.collector import ScheduleCollector
 from collectors.snmp.collector import SnmpCollector
 from collectors.snmp.profiles import load_profiles, shipped_profiles
 from domain.batch import Batch, Sink, now_ms
@@ -153,6 +154,12 @@ class System:
             mapping = load(SHIPPED / "prometheus" / f"{scraper.mapping}.yaml", ExporterMapping)
             self.collectors[f"prometheus {scraper.name}"] = PrometheusCollector(
                 scraper, mapping, self.registry, self.ingest.accept
+            )
+        for schedule in settings.schedule:
+            if schedule.file is not None:
+                schedule = schedule.model_copy(update={"file": self.configuration.folder / schedule.file})
+            self.collectors[f"schedule {schedule.name}"] = ScheduleCollector(
+                schedule, self.site.racks, self.records.keep_schedule
             )
 
     def _republished(self, settings: PublisherSettings) -> Sink:

@@ -75,7 +75,7 @@ def control_app(factory: Factory, stats: Callable[[], dict[str, Any]]) -> FastAP
                 "racks": racks[job.first : job.last],
                 "start": job.start,
                 "planned_end": job.planned_end,
-                "intensity": round(job.intensity, 3),
+                "intensity": job.told_intensity,
             }
             for job in factory.workload.known_jobs(now, now + round(hours * 3.6e6))
         ]

@@ -6,13 +6,14 @@ factory itself, stepped up to now, so that live values go on where history ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from domain.batch import Batch
 from domain.envelope import QUARTER_MS, quarter_start
+from domain.planned import PlannedWork
 from domain.plant.conditions import Conditions
 from domain.points import IntArray, PointRegistry, Quality
 from domain.tray import GPU_FIELDS, tray_points
@@ -20,6 +21,7 @@ from simulator.bms import Bms, ChangeFilter
 from simulator.factory import Factory
 from simulator.gpus import TRAY_GPUS
 from simulator.nvml_values import GpuReadings
+from simulator.workload import HOUR, Workload
 
 RECENT_MS = 600_000
 """How long before now a factory must start for `history` to have its last minutes in full."""
@@ -74,6 +76,27 @@ def history(
     index = np.array([registry.register(p.point) for p in bms.points], np.int32)
     yield from _quarters(factory, bms, index, factory.start_ms, days)
     yield from _recent(factory, bms, index, registry, now_ms, tray_source, cadence or Cadence())
+
+
+def announced(
+    workload: Workload, racks: Sequence[str], now_ms: int, source: str, days: float = 14.0
+) -> list[PlannedWork]:
+    """Return what the scheduler has announced over the past days and still announces, as it was known when."""
+    first = now_ms - round(days * 86_400_000)
+    return [
+        PlannedWork(
+            source,
+            job.name,
+            tuple(racks[job.first : job.last]),
+            job.start,
+            job.planned_end,
+            intensity=job.told_intensity,
+            known_since=job.known_since,
+            until=job.end if job.end <= now_ms else 0,
+        )
+        for job in workload.jobs(first, now_ms + 48 * HOUR)
+        if job.known_since <= now_ms
+    ]
 
 
 def gpu_indexes(factory: Factory, registry: PointRegistry, source: str) -> dict[str, IntArray]:

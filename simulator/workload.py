@@ -66,6 +66,11 @@ class Job:
         """Whether it was known before it began."""
         return self.known_since < self.start
 
+    @property
+    def told_intensity(self) -> float:
+        """The intensity as the scheduler tells it."""
+        return round(self.intensity, 3)
+
     def activity(self, times: TimeArray) -> ValueArray:
         """Return the activity of its GPUs, shape of `times`; 0 outside its life."""
         since = (times - self.start) / 1000.0
@@ -174,12 +179,13 @@ class Workload:
         typical = 5.0 + 9.0 * (last - first) / max(1, self.racks // 3)
         jobs: list[Job] = []
         now, number = float(begin), 0
+        foreseen = 0.0  # since when the starts that follow can be known: a job that fails moves all of them up
         while True:
             start = now + (180.0 + rng.exponential(600.0)) * 1000.0
             planned = start + float(np.clip(rng.lognormal(np.log(typical), 0.7), 0.4, 60.0)) * HOUR
             fails = rng.random() < 0.15
             end = start + (planned - start) * (rng.uniform(0.1, 0.9) if fails else 1.0)
-            end = min(end, begin + WEEK - 60_000.0)
+            planned, end = min(planned, begin + WEEK - 60_000.0), min(end, begin + WEEK - 60_000.0)
             surprise = rng.random() < 0.3
             lead = 0.0 if surprise else rng.uniform(2.0, 36.0) * HOUR
             if start > begin + WEEK - HOUR:
@@ -193,7 +199,7 @@ class Workload:
                     start=int(start),
                     end=int(end),
                     planned_end=int(planned),
-                    known_since=int(start - lead),
+                    known_since=int(min(max(start - lead, foreseen), start)),
                     intensity=float(rng.uniform(0.88, 1.0)),
                     ramp_s=float(rng.uniform(3.0, 15.0)),
                     checkpoint_every_s=float(every),
@@ -203,6 +209,7 @@ class Workload:
                 )
             )
             now, number = end, number + 1
+            foreseen = end if end < planned else foreseen
 
     def _bursts(self, day: int) -> list[tuple[float, float, float]]:
         rng = np.random.default_rng([self.seed, 13, day])

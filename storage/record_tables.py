@@ -1,4 +1,4 @@
-"""Tables of the records that change: alerts, silences, deliveries, issued forecasts, users, API keys, audit.
+"""Tables of the records that change: alerts, silences, deliveries, forecasts, planned work, users, API keys, audit.
 
 Times are UTC, milliseconds. They run unchanged on SQLite and PostgreSQL.
 """
@@ -24,7 +24,7 @@ from sqlalchemy import (
 from domain.alert import AlertState
 
 SCHEMA_VERSION = 1
-"""Grows with every change to these tables."""
+"""Grows with every change to these tables; a table that is new is made where it is absent, and changes nothing."""
 
 metadata = MetaData()
 
@@ -139,6 +139,24 @@ forecasts = Table(
     Column("quality", Text, nullable=False, default="good"),
 )
 Index("forecasts_newest", forecasts.c.object_id, forecasts.c.point_type, forecasts.c.issued)
+
+planned_work = Table(
+    "planned_work",
+    metadata,
+    _id(),
+    _text("source"),
+    _text("name", 400),
+    Column("racks", Text, nullable=False),
+    _time("start"),
+    _time("end"),
+    Column("power", Float(53)),  # null where the schedule does not say
+    Column("intensity", Float(53)),
+    _time("known_since"),
+    _time("until", 0),
+    Column("replaced", Boolean, nullable=False, default=False),
+)
+Index("planned_work_time", planned_work.c.end, planned_work.c.start)
+Index("planned_work_standing", planned_work.c.source, planned_work.c.until)
 
 users = Table(
     "users",

@@ -1,4 +1,4 @@
-"""Records that change: alerts and what became of them, issued forecasts, audit; accounts lie in the same database."""
+"""Records that change: alerts and what became of them, issued forecasts, planned work, audit; accounts lie there too."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from domain.forecast import Forecast
 from storage import record_tables as t
 from storage.alert_records import AlertRecords
 from storage.database import inserted
+from storage.planned_records import PlannedRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class AuditEntry:
     detail: str
 
 
-class Records(AlertRecords):
+class Records(AlertRecords, PlannedRecords):
     """The records of one site. Calls block: on the event loop use ``asyncio.to_thread``.
 
     Parameters

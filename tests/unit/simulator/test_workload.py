@@ -90,3 +90,12 @@ def test_a_factory_of_any_size_has_work(racks):
     assert activity.shape == (168, racks)
     assert (activity.max(0) > 0.5).all()
     assert ((activity >= 0) & (activity <= 1)).all()
+
+
+def test_no_announcement_gives_away_that_a_job_will_fail(workload):
+    by_slot = {}
+    for job in workload.jobs(NOW - 8 * WEEK, NOW):
+        by_slot.setdefault(job.first, []).append(job)
+    for jobs in by_slot.values():
+        for before, after in pairwise(jobs):
+            assert after.known_since >= before.end or after.start > before.planned_end

@@ -1,0 +1,1 @@
+"""Schedules: jobs and maintenance that are known in advance."""
