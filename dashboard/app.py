@@ -22,6 +22,7 @@ from dashboard.data import ConsoleData
 from dashboard.pages import alerts, health, overview, rack
 from dashboard.views import SPANS
 from domain.errors import HallwatchError, StorageError
+from domain.role import Role
 from storage.accounts import Accounts
 
 log = structlog.get_logger(__name__)
@@ -94,7 +95,7 @@ def mount(
     broadcaster = Broadcaster(lambda name: frames.section(data, name), slow=SLOW)
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     inner.add_api_route("/alive", _alive, include_in_schema=False)
-    dash = _build(inner, data, broadcaster, sessions)
+    dash = _build(inner, data, broadcaster, sessions, accounts)
     headers = security_headers(dash.csp_hashes())
     app.include_router(login_router(accounts, sessions, data.site.name))
     app.mount("/", Guard(_OnePage(inner), sessions, headers), name="console")
@@ -137,7 +138,9 @@ class _OnePage:
         await self._app(scope, receive, send)
 
 
-def _build(server: FastAPI, data: ConsoleData, broadcaster: Broadcaster, sessions: Sessions) -> Dash:
+def _build(
+    server: FastAPI, data: ConsoleData, broadcaster: Broadcaster, sessions: Sessions, accounts: Accounts
+) -> Dash:
     app = Dash(
         "hallwatch",
         server=server,  # type: ignore[arg-type]  # Dash's own types know only Flask
@@ -152,10 +155,15 @@ def _build(server: FastAPI, data: ConsoleData, broadcaster: Broadcaster, session
         websocket_inactivity_timeout=0,
         websocket_heartbeat_interval=10_000,
     )
-    app.layout = lambda: frame(data.site.name, data.note, _session().user)
+
+    def layout() -> html.Div:
+        user = accounts.user(_session().user)
+        return frame(data.site.name, data.note, _session().user, user.role if user else Role.VIEWER)
+
+    app.layout = layout
     _register_live(app, data, broadcaster, sessions)
     _register_pages(app, data)
-    _register_acknowledge(app, data, broadcaster)
+    _register_acknowledge(app, data, broadcaster, accounts)
     _register_painting(app)
     return app
 
@@ -240,7 +248,7 @@ def _nothing(path: str) -> html.Div:
     return html.Div([html.H1("Nothing here"), html.P(f"The console has no page {path}.")], className="plain")
 
 
-def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster) -> None:
+def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster, accounts: Accounts) -> None:
     @app.callback(
         Output("acknowledge-answer", "data"),
         Input("acknowledge-request", "data"),
@@ -252,6 +260,9 @@ def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster
             return no_update
         who = _session().user
         try:
+            user = await asyncio.to_thread(accounts.user, who)
+            if user is None or user.role is Role.VIEWER:
+                return {"error": f"{who} may look, but not acknowledge: that takes the role operator"}
             number, note = int(request["id"]), str(request.get("note", ""))[:LONGEST_NOTE].strip()
             await asyncio.to_thread(data.acknowledge, number, who, note)
         except (HallwatchError, KeyError, TypeError, ValueError) as error:

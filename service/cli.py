@@ -10,7 +10,7 @@ import typer
 import domain
 from domain.errors import HallwatchError, InputError
 from service import logs
-from service.commands import data, offline, people, probe, run, whatif
+from service.commands import data, offline, people, probe, run, silences, whatif
 
 app = typer.Typer(
     name="hallwatch",
@@ -25,6 +25,7 @@ probes = typer.Typer(
 )
 users = typer.Typer(help="People who may log in to the console.", no_args_is_help=True)
 stores = typer.Typer(help="The embedded store: backup, restore, check.", no_args_is_help=True)
+silence = typer.Typer(help="Alerts that page nobody for a while.", no_args_is_help=True)
 apikeys = typer.Typer(help="Keys with which partners read the API.", no_args_is_help=True)
 
 COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
@@ -55,6 +56,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "password": people.change_password,
         "remove": people.remove_user,
     },
+    silence: {"add": silences.add, "list": silences.list_, "end": silences.end},
     apikeys: {"add": people.add_key, "list": people.list_keys, "revoke": people.revoke_key},
 }
 for _group, _functions in COMMANDS.items():
@@ -63,6 +65,7 @@ for _group, _functions in COMMANDS.items():
 app.add_typer(probes, name="probe")
 app.add_typer(stores, name="store")
 app.add_typer(users, name="user")
+app.add_typer(silence, name="silence")
 app.add_typer(apikeys, name="apikey")
 
 

@@ -161,7 +161,7 @@ Ctrl-C stops everything; the next start continues on the same data.
             kept = json.loads(path.read_text(encoding="utf-8"))
             return kept["user"], kept["password"], kept["api_key"]
         password = secrets.token_urlsafe(9)
-        system.accounts.add_user("demo", password, "admin")
+        system.accounts.add_user("demo", password)
         key, _ = system.accounts.add_api_key("demo partner")
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:

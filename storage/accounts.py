@@ -16,6 +16,7 @@ from sqlalchemy.engine import Row
 
 from domain.batch import now_ms
 from domain.errors import InputError
+from domain.role import Role
 from storage import record_tables as t
 from storage.records import Records
 
@@ -31,7 +32,7 @@ class User:
 
     id: int
     name: str
-    role: str
+    role: Role
     active: bool
     created: int
     last_login: int
@@ -62,7 +63,7 @@ class Accounts:
 
     # --- people ---------------------------------------------------------------------------------------------
 
-    def add_user(self, name: str, password: str, role: str = "operator") -> User:
+    def add_user(self, name: str, password: str, role: Role = Role.OPERATOR) -> User:
         """Add a person.
 
         Raises
@@ -229,7 +230,7 @@ def _digest(secret: str) -> str:
 
 
 def _user(row: Row[Any]) -> User:
-    return User(row.id, row.name, row.role, row.active, row.created, row.last_login)
+    return User(row.id, row.name, Role(row.role), row.active, row.created, row.last_login)
 
 
 def _api_key(row: Row[Any]) -> ApiKey:

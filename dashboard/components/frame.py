@@ -10,8 +10,8 @@ LIVE = ("header", "alerts", "power", "floor", "cooling", "supply", "work", "rack
 """The sections that are pushed, each into the store ``live-<name>``."""
 
 
-def frame(site_name: str, note: str, user: str) -> html.Div:
-    """Return the whole screen of one viewer; the page goes into ``page``."""
+def frame(site_name: str, note: str, user: str, role: str) -> html.Div:
+    """Return the whole screen of one person; the page goes into ``page``."""
     return html.Div(
         [
             dcc.Location(id="url"),
@@ -27,6 +27,7 @@ def frame(site_name: str, note: str, user: str) -> html.Div:
             html.Main(id="page", tabIndex=-1),
         ],
         id="console",
+        className=role,
     )
 
 

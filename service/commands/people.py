@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from domain.errors import InputError
+from domain.role import Role
 from service.commands.output import as_table
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def _when(ms: int) -> str:
 
 def add_user(
     name: Name,
-    role: Annotated[str, typer.Option(help="operator or admin")] = "operator",
+    role: Annotated[
+        Role, typer.Option(help="viewer looks, operator also acknowledges alerts")
+    ] = Role.OPERATOR,
     password_file: PasswordFile = None,
     config: Config = None,
     data: Data = None,

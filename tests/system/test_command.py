@@ -87,6 +87,21 @@ def test_people_and_keys_are_made_and_taken_away_by_command(tmp_path):
     hallwatch("apikey", "revoke", prefix, *data)
 
 
+def test_a_silence_is_made_listed_and_ended_by_command(tmp_path):
+    data = ["--data", tmp_path]
+    told = hallwatch(
+        "silence", "add", "R01*", "--for", "90min", "--note", "hose", "--who", "ann", *data
+    ).stdout
+    number = told.split(":")[0]
+    assert "R01*" in (listed := hallwatch("silence", "list", *data).stdout)
+    assert "ann" in listed
+    hallwatch("silence", "end", number, *data)
+    assert "R01*" not in hallwatch("silence", "list", *data).stdout
+    again = hallwatch("silence", "end", number, *data, check=False)
+    assert again.returncode == 2
+    assert "there is no silence" in again.stderr
+
+
 def test_detect_scores_a_multivariate_series_offline(tmp_path):
     rows = [
         f"2026-01-01T00:{i // 60:02d}:{i % 60:02d},{20 + (i % 7) * 0.1:.2f},{5 + (i % 5) * 0.01:.3f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 
@@ -12,6 +13,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from dashboard.auth import COOKIE
+from domain.alert import Condition, Severity
+from domain.batch import now_ms
+from domain.role import Role
 from tests.system.console_plant import demo_site
 from tests.system.console_service import PASSWORD, USER, LiveConsole
 
@@ -143,6 +147,37 @@ def test_a_locked_out_person_is_told_so_and_gets_no_more_figures(console, sessio
         assert carls.get("/", headers={"accept": "text/html"}).status_code == 303
         with pytest.raises((ConnectionClosed, TimeoutError)):
             window.receive(1.5)
+
+
+def acknowledge(session: httpx.Client, alert: int) -> dict[str, object]:
+    """Ask as the console's button does; return the answer."""
+    told = {"id": "acknowledge-request", "property": "data", "value": {"id": alert, "note": ""}}
+    answer = session.post(
+        "/_dash-update-component",
+        headers={"sec-fetch-site": "same-origin"},
+        json={
+            "output": "acknowledge-answer.data",
+            "outputs": {"id": "acknowledge-answer", "property": "data"},
+            "inputs": [told],
+            "changedPropIds": ["acknowledge-request.data"],
+            "state": [],
+        },
+    )
+    return answer.json()["response"]["acknowledge-answer"]["data"]
+
+
+def test_who_may_only_look_acknowledges_nothing(console, session):
+    console.accounts.add_user("vera", "another-password", Role.VIEWER)
+    now = now_ms()
+    leak = Condition("leak", "R001", Severity.CRITICAL, "water under the rack", 1.0, math.nan, "1", now)
+    (alert,) = console.records.open_alerts([leak], now)
+    try:
+        with httpx.Client(base_url=console.url) as veras:
+            veras.post("/login", data={"name": "vera", "password": "another-password"})
+            assert "may look, but not acknowledge" in acknowledge(veras, alert.id)["error"]
+        assert "acknowledged by" in acknowledge(session, alert.id)["text"]
+    finally:
+        console.records.clear_alerts([alert.id], now_ms())
 
 
 def test_the_api_is_not_behind_the_consoles_login_and_unknown_addresses_are_not_pages(console, session):
