@@ -59,8 +59,10 @@ SPANS = {"minute": DAY, "quarter": 5 * DAY, "hour": 30 * DAY}
 RAW_SPAN = 6 * HOUR
 REPAIR_HOURS = 24
 """Hours of late data that one pass of repair takes at once."""
-ROLL_ROWS = 8_000_000
+ROLL_ROWS = 2_000_000
 """Raw rows that one pass of rolling up aims at."""
+LOG_LIMIT = 256_000_000
+"""Bytes of write-ahead log at which it is folded into the file although nothing was sealed."""
 
 
 class DuckDBStore(TieredStore):
@@ -111,7 +113,8 @@ class DuckDBStore(TieredStore):
             raise StoreUnavailable(f"{path}: {e}. A DuckDB file has one process at a time") from e
         except duckdb.Error as e:
             raise StorageError(f"{path}: cannot be opened: {e}") from e
-        self._con.execute("SET checkpoint_threshold='64MB'")
+        # upkeep folds the log into the file: left to itself, DuckDB would do so within the commit of a write
+        self._con.execute(f"SET checkpoint_threshold='{4 * LOG_LIMIT}B'")
         self._con.execute("SET preserve_insertion_order=true")
         self._open()
 
@@ -147,11 +150,12 @@ class DuckDBStore(TieredStore):
     def _load_newest(self, con: duckdb.DuckDBPyConnection) -> None:
         """Newest reading of each point: what was newest at the last sealing, and what came since."""
         hot = " UNION ALL ".join(f"SELECT * FROM raw_hot_{h}" for h in self._raw.layout.hot)
-        found = con.execute(
-            "SELECT point, max(observed) AS observed, arg_max(value, observed) AS value, "
-            f"arg_max(quality, observed) AS quality FROM (SELECT * FROM newest UNION ALL {hot}) GROUP BY point"
-        ).fetchnumpy()
-        self._known.update(_batch(found))
+        for rows in ("newest", f"({hot})"):  # in this order: a correction in a hot table is the newer one
+            found = con.execute(
+                "SELECT point, max(observed) AS observed, arg_max(value, observed) AS value, "
+                f"arg_max(quality, observed) AS quality FROM {rows} GROUP BY point"
+            ).fetchnumpy()
+            self._known.update(_batch(found))
 
     # --- points ----------------------------------------------------------------------------------------------
 
@@ -312,7 +316,7 @@ class DuckDBStore(TieredStore):
         def ask(con: duckdb.DuckDBPyConnection) -> Batch:
             where = points_condition(con, wanted, self._points)
             sql = self._raw.select("point, observed, value, quality", start, end, where)
-            return _batch(con.execute(f"SELECT * FROM ({sql}) ORDER BY point, observed").fetchnumpy())
+            return _batch(_fetch(con, f"SELECT * FROM ({sql}) ORDER BY point, observed"))
 
         return self._read(ask)
 
@@ -323,8 +327,7 @@ class DuckDBStore(TieredStore):
         def ask(con: duckdb.DuckDBPyConnection) -> Steps:
             where = points_condition(con, wanted, self._points)
             sql = self._tiers[name].select(", ".join(STEP), start, end, where)
-            found = con.execute(f"SELECT * FROM ({sql}) ORDER BY point, start").fetchnumpy()
-            return Steps(**{c: np.ma.filled(found[c], np.nan) for c in STEP})
+            return Steps(**_fetch(con, f"SELECT * FROM ({sql}) ORDER BY point, start"))
 
         return self._read(ask)
 
@@ -332,9 +335,8 @@ class DuckDBStore(TieredStore):
         self, name: str, points: IntArray, start: int, end: int, step: int, how: Aggregate
     ) -> tuple[IntArray, TimeArray, ValueArray]:
         def ask(con: duckdb.DuckDBPyConnection) -> tuple[IntArray, TimeArray, ValueArray]:
-            found = con.execute(self._cells_sql(con, name, points, start, end, step, how)).fetchnumpy()
-            point, cell = np.asarray(found["point"]), np.asarray(found["cell"])
-            return point, cell, np.ma.filled(found["value"], np.nan)
+            found = _fetch(con, self._cells_sql(con, name, points, start, end, step, how))
+            return found["point"], found["cell"], found["value"]
 
         return self._read(ask)
 
@@ -383,8 +385,8 @@ class DuckDBStore(TieredStore):
                 done["rolled"] = self._roll_forward(now)
                 done["sealed"] = self._seal()
                 done["dropped"] = self._retain(now)
-                if done["sealed"] or done["dropped"]:
-                    self._give_room_back()
+                if done["sealed"] or done["dropped"] or self._log_size() > LOG_LIMIT:
+                    self._fold_log()
             except duckdb.Error as e:
                 _rollback(self._upkeep)
                 raise StoreUnavailable(f"{self.path}: {e}") from e
@@ -452,17 +454,16 @@ class DuckDBStore(TieredStore):
         return sum(self._seal_table(t) for t in tables if t.is_ripe(self._settings.duckdb.seal_rows))
 
     def _seal_table(self, table: PartitionedTable) -> int:
-        with self._write_lock:
-            if table is self._raw:
-                self._keep_newest()
-            if table.hot_rows:
+        if table.hot_rows:
+            with self._write_lock:
                 table.freeze(self._con)
+        if table is self._raw:  # before the frozen rows move to where opening does not look
+            self._keep_newest(self._upkeep)
         return table.seal(self._upkeep)
 
-    def _keep_newest(self) -> None:
+    def _keep_newest(self, con: duckdb.DuckDBPyConnection) -> None:
         """Write down the newest readings, so that opening need not search the sealed partitions."""
         have = np.flatnonzero(self._known.observed > 0).astype(np.int32)
-        con = self._con
         con.execute("BEGIN")
         con.execute("DELETE FROM newest")
         con.register("incoming", _columns(self._known.read(have)))
@@ -470,13 +471,16 @@ class DuckDBStore(TieredStore):
         con.unregister("incoming")
         con.execute("COMMIT")
 
-    def _give_room_back(self) -> None:
-        """Make the room of dropped tables free for what comes; reads go on meanwhile."""
-        with self._write_lock:
-            try:
-                self._upkeep.execute("CHECKPOINT")
-            except duckdb.TransactionException as e:
-                log.debug("no checkpoint now, the next one will do: %s", e)
+    def _fold_log(self) -> None:
+        """Move the write-ahead log into the file, and make the room of dropped tables free; all goes on meanwhile."""
+        try:
+            self._upkeep.execute("CHECKPOINT")
+        except duckdb.TransactionException as e:
+            log.debug("no checkpoint now, the next one will do: %s", e)
+
+    def _log_size(self) -> int:
+        file = self.path.with_name(self.path.name + ".wal")
+        return file.stat().st_size if file.exists() else 0
 
     def _retain(self, now: int) -> int:
         con = self._upkeep
@@ -543,7 +547,7 @@ class DuckDBStore(TieredStore):
     def close(self) -> None:
         """Write what is pending and let go of the file."""
         with self._maintain_lock, self._write_lock:
-            self._keep_newest()
+            self._keep_newest(self._con)
             self._con.close()
 
 
@@ -561,6 +565,15 @@ def _columns(batch: Batch) -> dict[str, np.ndarray[Any, Any]]:
 
 def _batch(found: dict[str, Any]) -> Batch:
     return Batch(found["point"], found["observed"], found["value"], found["quality"], now_ms())
+
+
+def _fetch(con: duckdb.DuckDBPyConnection, sql: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Return an answer's columns by name, NaN where one is missing.
+
+    By way of Arrow: other threads of Python run meanwhile, which they do not while DuckDB makes numpy arrays.
+    """
+    told = con.sql(sql).to_arrow_table()
+    return {name: told.column(name).to_numpy() for name in told.column_names}
 
 
 def _rollback(con: duckdb.DuckDBPyConnection) -> None:

@@ -69,6 +69,8 @@ class InfluxStore(TieredStore):
         Gives the keys of points; indexes are this process's own.
     """
 
+    points_at_once = 1_000_000  # asking for some points costs more than asking for all
+
     def __init__(self, settings: StorageSettings, registry: PointRegistry) -> None:
         super().__init__(int(settings.max_gap_s * 1000), int(settings.tier_delay_s * 1000))
         self._settings = settings

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,8 @@ class Steps:
         if len(filled) == 1:
             return filled[0]
         joined = cls(*(np.concatenate([getattr(p, f.name) for p in filled]) for f in fields_of(cls)))
+        if all(a.point[-1] < b.point[0] for a, b in pairwise(filled)):
+            return joined
         return joined.take(np.lexsort((joined.start, joined.point)))
 
 
@@ -208,14 +211,18 @@ def lay_out(grid: Grid, point: IntArray, start: TimeArray, value: ValueArray) ->
     if not len(point) or not grid.values.size:
         return
     known, place = np.unique(grid.point, return_inverse=True)
-    rows = np.minimum(np.searchsorted(known, point), len(known) - 1)
+    row_of = np.full(max(int(known[-1]), int(point.max())) + 1, -1, np.int32)
+    row_of[known] = np.arange(len(known))
+    rows = row_of[point]
     columns = (start - grid.start[0]) // grid.step
-    fits = (known[rows] == point) & (columns >= 0) & (columns < len(grid.start))
+    fits = (rows >= 0) & (columns >= 0) & (columns < len(grid.start))
+    if not fits.all():
+        rows, columns, value = rows[fits], columns[fits], value[fits]
     if np.array_equal(known, grid.point):
-        grid.values[rows[fits], columns[fits]] = value[fits]
+        grid.values[rows, columns] = value
         return
     values = np.full((len(known), len(grid.start)), np.nan)
-    values[rows[fits], columns[fits]] = value[fits]
+    values[rows, columns] = value
     filled = ~np.isnan(values[place])
     grid.values[filled] = values[place][filled]
 

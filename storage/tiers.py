@@ -54,6 +54,9 @@ class TieredStore(TelemetryStore, ABC):
         How long after its end a minute waits for stragglers, ms.
     """
 
+    points_at_once = 20_000
+    """Points that are rolled up together: a minute of them at 1 Hz is 1.2 million readings."""
+
     def __init__(self, max_gap: int, tier_delay: int) -> None:
         self.max_gap = max_gap
         self._tier_delay = tier_delay
@@ -222,35 +225,52 @@ class TieredStore(TelemetryStore, ABC):
         written = 0
         while (start := self._rolled["minute"]) < target:
             end = self._next_pass(start, target)
-            minutes = Steps.empty() if end is None else self._roll_pass(start, end)
-            end = target if end is None else end
-            rows: dict[str, Steps] = {"minute": minutes}
-            rolled = {"minute": end}
-            for finer, name in (("minute", "quarter"), ("quarter", "hour")):
-                step, since = TIERS[name], self._rolled[name]
-                until = max(since, floor_to(end, step))
-                rows[name] = Steps.empty()
-                if until > since:
-                    # the finer rows of these steps: those written before, and those of this pass
-                    before = self.read_tier(finer, self._all_points(), since, min(until, self._rolled[finer]))
-                    now_made = rows[finer].take(rows[finer].start < until)
-                    rows[name] = combine(Steps.concat([before, now_made]), step)
-                rolled[name] = until
+            until = target if end is None else end
+            rolled = {name: max(self._rolled[name], floor_to(until, step)) for name, step in TIERS.items()}
+            rows, carry = self._roll_pass(start, end, rolled)
             self._keep_rolled(rows, rolled)
             self._rolled = rolled
+            if carry is not None:
+                self._carry = until, carry
             written += sum(len(r) for r in rows.values())
         return written
 
-    def _roll_pass(self, start: int, end: int) -> Steps:
-        """Roll [start, end) up to minutes; what was newest before comes from the pass before where it can."""
-        if self._carry is not None and self._carry[0] == start:
-            readings = _before(self._carry[1], self.read(self._all_points(), start, end))
-        else:
-            readings = self.read(self._all_points(), start - self.max_gap, end)
-        newest = np.append(readings.point[1:] != readings.point[:-1], True)[: len(readings)]
-        carry = readings.take(newest)
-        self._carry = (end, carry.take(carry.observed >= end - self.max_gap))
-        return roll(readings, start, end, MINUTE, self.max_gap)
+    def _roll_pass(
+        self, start: int, end: int | None, rolled: Mapping[str, int]
+    ) -> tuple[dict[str, Steps], Batch | None]:
+        """Return the new rows of each tier, and the newest reading of each point (`end` None: there is none)."""
+        rows: dict[str, list[Steps]] = {name: [] for name in TIERS}
+        newest = []
+        points = self._all_points()
+        # a part of the points at a time: threads that write get their turn, and memory stays bounded
+        for first in range(0, len(points), self.points_at_once):
+            some = points[first : first + self.points_at_once]
+            minutes = Steps.empty()
+            if end is not None:
+                readings = self._readings_of_pass(some, start, end)
+                minutes = roll(readings, start, end, MINUTE, self.max_gap)
+                last = np.append(readings.point[1:] != readings.point[:-1], True)[: len(readings)]
+                newest.append(readings.take(last & (readings.observed >= end - self.max_gap)))
+            made = {"minute": minutes}
+            for finer, name in (("minute", "quarter"), ("quarter", "hour")):
+                since, until = self._rolled[name], rolled[name]
+                made[name] = Steps.empty()
+                if until > since:
+                    # the finer rows of these steps: those written before, and those of this pass
+                    before = self.read_tier(finer, some, since, min(until, self._rolled[finer]))
+                    now_made = made[finer].take(made[finer].start < until)
+                    made[name] = combine(Steps.concat([before, now_made]), TIERS[name])
+            for name, made_rows in made.items():
+                rows[name].append(made_rows)
+        return {n: Steps.concat(r) for n, r in rows.items()}, Batch.concat(newest) if newest else None
+
+    def _readings_of_pass(self, points: IntArray, start: int, end: int) -> Batch:
+        """Read [start, end) and what is carried into it, which the pass before knows where there was one."""
+        if self._carry is None or self._carry[0] != start or not len(points):
+            return self.read(points, start - self.max_gap, end)
+        carried = self._carry[1]
+        low, high = np.searchsorted(carried.point, [points[0], points[-1] + 1])
+        return _before(carried.take(np.arange(low, high, dtype=np.int32)), self.read(points, start, end))
 
     def _repair_hours(self, late: Late) -> int:
         """Roll whole hours of some points up again from their raw readings; return the rows written."""
