@@ -37,6 +37,7 @@ from domain.forecast import Forecast
 from domain.points import PointRegistry, Quality
 from domain.site import PodSite, Site
 from domain.topology import Topology
+from storage.alert_records import Silence
 from storage.latest import LatestValues
 from storage.plant import PlantView, Reading
 from storage.records import Records
@@ -90,6 +91,8 @@ class ConsoleData:
         self._health_due = 0
         self._active: list[Alert] = []
         self._active_due = 0
+        self._silences: list[Silence] = []
+        self._silences_due = 0
 
     # --- the site -------------------------------------------------------------------------------------------------
 
@@ -264,6 +267,13 @@ class ConsoleData:
     def alert_history(self, limit: int = 500) -> list[Alert]:
         """Return the newest alerts of every state, newest first."""
         return self.records.alert_history(limit=limit)
+
+    def silences(self) -> list[Silence]:
+        """Return the silences that hold, or will; looked up anew every few seconds."""
+        now = self.clock()
+        if now >= self._silences_due:
+            self._silences, self._silences_due = self.records.silences(now), now + 2000
+        return self._silences
 
     def acknowledge(self, alert: int, who: str, note: str) -> Alert:
         """Record that `who` has taken an alert.

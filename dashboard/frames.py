@@ -28,7 +28,7 @@ from dashboard.views import (
     SupplyState,
     Work,
 )
-from domain.alert import Alert
+from domain.alert import Alert, AlertState
 from domain.forecast import Forecast
 from domain.site import Site
 from domain.units import shown
@@ -242,7 +242,19 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "who": a.acknowledged_by,
         "acknowledged": a.acknowledged_at,
         "note": a.note,
+        "silence": _silence(a, data),
     }
+
+
+def _silence(a: Alert, data: ConsoleData) -> str:
+    if a.state is AlertState.CLEARED:
+        return ""
+    now = data.clock()
+    found = next((s for s in data.silences() if s.covers(a.condition, now)), None)
+    if found is None:
+        return ""
+    why = f": {found.note}" if found.note else ""
+    return f"silenced until {cells.clock(found.end, data.site.zone, '%d %b %H:%M')} by {found.who}{why}"
 
 
 def power_chart(

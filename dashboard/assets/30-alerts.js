@@ -32,7 +32,7 @@
       since.dataset.since = alert.opened;
       since.textContent = hw.duration(hw.now - alert.opened);
     }
-    set(row.querySelector('.summary'), alert.summary);
+    set(row.querySelector('.summary'), alert.summary + (alert.silence ? ' (' + alert.silence + ')' : ''));
     const against = row.querySelector('.against');
     set(against, alert.value + ' / ' + alert.limit);
     against.title = 'value / limit';

@@ -150,3 +150,13 @@ def test_a_collectors_nested_counters_get_rows_of_their_own(hall):
     assert [r["cells"][0][0] for r in rows] == ["mqtt:bms", "mqtt:bms violations"]
     assert rows[0]["cells"][1][0] == "connected yes \u00b7 messages 12\u2009345"
     assert rows[1]["cells"][1][0] == "no metadata 3"
+
+
+def test_a_silenced_alert_says_until_when_and_by_whom(hall):
+    hall.records.open_alerts(
+        [condition("leak", "R003", Severity.CRITICAL), condition("flow", "R004")], hall.now
+    )
+    hall.records.add_silence("*", "R003", hall.now, hall.now + 3_600_000, "ann", "hose work")
+    told = {row["object"]: row["silence"] for row in frames.section(hall.data, "alerts")["rows"]}
+    assert "by ann: hose work" in told["R003"]
+    assert told["R004"] == ""
