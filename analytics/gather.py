@@ -1,18 +1,22 @@
-"""What the watch over the factory reads, found among the plant's points: racks, CDUs, taps, GPUs."""
+"""What the watch over the factory reads, found among the plant's points: racks, CDUs, taps, UPSes, air handlers, GPUs."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from analytics.anomaly.air import AirReadings
 from analytics.anomaly.cdus import CduReadings
+from analytics.anomaly.gpus import GpuTable
 from analytics.anomaly.racks import RackReadings
 from analytics.anomaly.taps import TapReadings
+from analytics.anomaly.upses import UpsReadings
 from analytics.anomaly.virtual import coolant_heat
-from analytics.anomaly.watch import PlantReadings, Taps, feeds_of
+from analytics.anomaly.watch import Equipment, PlantReadings, Taps, feeds_of
 from domain.points import IntArray, Point, ValueArray
 from storage.plant import NO_POINT, PlantView
 
@@ -33,11 +37,14 @@ class PlantReader:
         self._plant = plant
         self._site = plant.site
         self._version = -1
-        self._cdus: dict[str, IntArray] = {}
+        self.cdus: dict[str, IntArray] = {}
         self._meters: dict[str, IntArray] = {}
         self._feeds: IntArray = np.zeros(0, np.int32)
-        self.taps = Taps((), (), ())
-        self.gpu_ids: list[list[str]] = []
+        self.upses: dict[str, IntArray] = {}
+        self.air: dict[str, IntArray] = {}
+        """Points of CDUs, UPSes and air handlers by quantity, in the order of the site and of `equipment`."""
+        self._water: IntArray = np.zeros(0, np.int32)
+        self.equipment = Equipment(Taps((), (), ()), (), (), (), self._site.id)
         pod = {name: i for i, p in enumerate(self._site.pods) for name in (*p.racks, *p.cdus)}
         self._rack_pod = np.array([pod[r] for r in self._site.racks], np.int32)
         self._cdu_pod = np.array([pod[c] for c in self._site.cdus], np.int32)
@@ -52,26 +59,37 @@ class PlantReader:
         meters: dict[tuple[str, str], int] = {}
         racks = set(self._site.racks)
         serves: dict[str, str] = {}
+        others: dict[str, dict[tuple[str, str], int]] = {"UPS": {}, "CRAH": {}, "Chiller": {}}
         for i, point in enumerate(self._plant.registry):
-            if point.setpoint:
-                continue
             if point.object_type == "CDU":
                 of_cdu[point.object_id].append((i, point))
+            elif point.setpoint:
+                continue
             elif point.object_type == "PowerMeter" and not point.source.startswith("snmp"):
                 # a rack's PDUs over SNMP are another view of what its taps carry
                 if len(point.serves) == 1 and point.serves[0] in racks:
                     serves[point.object_id] = point.serves[0]
                 meters.setdefault((point.object_id, point.point_type + point.phase), i)
-        self._cdus = {
-            name: np.array([_pick(of_cdu[cdu], *wanted) for cdu in self._site.cdus], np.int32)
+            elif point.object_type in others:
+                _note(others[point.object_type], point, i)
+        self.cdus = {
+            name: np.array(
+                [_pick(of_cdu[cdu], *wanted, setpoint=name == "setpoint") for cdu in self._site.cdus],
+                np.int32,
+            )
             for name, wanted in _CDU_POINTS.items()
         }
-        self._find_taps(serves, meters)
+        taps = self._find_taps(serves, meters)
+        upses, self.upses = _columns(others["UPS"], _UPS_POINTS, "ActivePower")
+        air, self.air = _columns(others["CRAH"], _AIR_POINTS, "FanSpeed")
+        chillers, water = _columns(others["Chiller"], ("LiquidTemperature",), "LiquidTemperature")
+        self._water = water["LiquidTemperature"][:1]
         feeds = feeds_of(self._site)
         self._feeds = np.array([meters.get((feed, "Voltage"), NO_POINT) for feed in feeds], np.int32)
         table = self._plant.gpu_points("GpuTemperature")
         registry = self._plant.registry
-        self.gpu_ids = [[registry[i].object_id if i >= 0 else "" for i in row] for row in table.tolist()]
+        gpus = [[registry[i].object_id if i >= 0 else "" for i in row] for row in table.tolist()]
+        self.equipment = Equipment(taps, upses, air, gpus, chillers[0] if chillers else self._site.id)
         return True
 
     def read(self, now: int) -> PlantReadings:
@@ -85,11 +103,12 @@ class PlantReader:
             return values(self._plant.rack_points(point_type))
 
         temperature = values(self._plant.gpu_points("GpuTemperature"))
-        gpu_power = values(self._plant.gpu_points("GpuPower"))
-        if gpu_power.shape != temperature.shape:
-            gpu_power = np.full(temperature.shape, np.nan)
+        gpu = {name: self._of_gpus(name, temperature.shape, fresh) for name in _GPU_POINTS}
         power = racks("RackPower")
-        cdu = {name: values(points) for name, points in self._cdus.items()}
+        upses = {name: values(points) for name, points in self.upses.items()}
+        air = {name: values(points) for name, points in self.air.items()}
+        water = values(self._water)
+        cdu = {name: values(self.cdus[name]) for name in _CDU_POINTS if name not in _WORN_ONLY}
         tap = {name: values(points) for name, points in self._meters.items()}
         place = {rack: i for i, rack in enumerate(self._site.racks)}
         return PlantReadings(
@@ -100,7 +119,9 @@ class PlantReader:
                 racks("RackLiquidFlow"),
                 racks("RackLiquidDifferentialPressure"),
                 along_rack(np.nanmax, temperature),
-                along_rack(np.nanmean, gpu_power),
+                along_rack(np.nanmean, gpu["GpuPower"]),
+                racks("RackControlValvePosition"),
+                racks("RackLeakDetect"),
             ),
             CduReadings(
                 **cdu, rack_heat=coolant_heat(power, cdu["flow"], self._rack_pod, self._cdu_pod)
@@ -110,25 +131,47 @@ class PlantReader:
                 tap["PowerFactor"],
                 tap["Voltage"],
                 np.stack([tap[f"PhaseCurrent{phase}"] for phase in "ABC"], axis=1),
-                power[[place[rack] for rack in self.taps.rack]],
+                power[[place[rack] for rack in self.equipment.taps.rack]],
             ),
-            temperature,
-            gpu_power,
+            UpsReadings(
+                upses["InputPower"], upses["ActivePower"], upses["InputVoltage"], upses["BatteryCharge"],
+                upses["BatteryRuntime"],
+            ),
+            AirReadings(air["FanSpeed"], air["AirFlow"], air["AirDifferentialPressure"]),
+            GpuTable(temperature, *(gpu[name] for name in _GPU_POINTS)),
             values(self._feeds),
+            float(water[0]) if len(water) else math.nan,
+            self._late(now),
         )  # fmt: skip
 
-    def _find_taps(self, serves: dict[str, str], points: dict[tuple[str, str], int]) -> None:
+    def _of_gpus(self, point_type: str, shape: tuple[int, ...], fresh: int) -> ValueArray:
+        """Return a quantity of all GPUs; NaN where not every GPU with a temperature has it."""
+        points = self._plant.gpu_points(point_type)
+        return self._plant.values(points, fresh) if points.shape == shape else np.full(shape, np.nan)
+
+    def _late(self, now: int) -> ValueArray:
+        """Return by how much the times of the racks' newest readings differ from their arrival, s; NaN where none arrives."""
+        points, latest = self._plant.rack_points("RackPower"), self._plant.latest
+        late = np.full(len(points), np.nan)
+        known = points >= 0
+        where = points[known]
+        received = latest.received[where]
+        apart = (received - latest.observed[where]) / 1000.0
+        late[known] = np.where(received >= now - FRESH_MS, apart, np.nan)
+        return late
+
+    def _find_taps(self, serves: dict[str, str], points: dict[tuple[str, str], int]) -> Taps:
         ids = sorted(name for name in serves if (name, "ActivePower") in points)
         topology = self._plant.topology()
 
         def above(tap: str) -> str:
             return next((m for m in topology.served_by(tap) if topology.objects[m].type == "PowerMeter"), "")
 
-        self.taps = Taps(tuple(ids), tuple(serves[t] for t in ids), tuple(above(t) for t in ids))
         self._meters = {
             kind: np.array([points.get((tap, kind), NO_POINT) for tap in ids], np.int32)
             for kind in _TAP_POINTS
         }
+        return Taps(tuple(ids), tuple(serves[t] for t in ids), tuple(above(t) for t in ids))
 
 
 _CDU_POINTS: dict[str, tuple[str, frozenset[str], str]] = {
@@ -139,19 +182,63 @@ _CDU_POINTS: dict[str, tuple[str, frozenset[str], str]] = {
     "supply": ("LiquidTemperature", frozenset({"Secondary", "Supply"}), ""),
     "ret": ("LiquidTemperature", frozenset({"Secondary", "Return"}), ""),
     "primary_flow": ("LiquidFlow", frozenset({"Primary"}), ""),
+    "valve": ("ValvePosition", frozenset({"Primary"}), ""),
+    "setpoint": ("LiquidTemperature", frozenset({"Secondary", "Supply"}), ""),
+    "loop_pressure": ("LiquidPressure", frozenset({"Secondary", "Return"}), ""),
+    "water_in": ("LiquidTemperature", frozenset({"Primary", "Inlet"}), ""),
+    "water_out": ("LiquidTemperature", frozenset({"Primary", "Outlet"}), ""),
 }
+_WORN_ONLY = ("water_in", "water_out")
+"""What only the list of worn parts looks at."""
 """Point type and process area of each reading, and with what another word of the area must begin."""
+_UPS_POINTS = ("InputPower", "ActivePower", "InputVoltage", "BatteryCharge", "BatteryRuntime")
+_AIR_POINTS = ("FanSpeed", "AirFlow", "AirDifferentialPressure")
+_GPU_POINTS = (
+    "GpuMemoryTemperature", "GpuPower", "GpuClock", "GpuUtilization", "GpuAvailable", "GpuEccCorrected", "GpuEccUncorrected",
+    "GpuNvlinkErrors",
+)  # fmt: skip
+"""In the order of `GpuTable`, behind the temperature."""
 _TAP_POINTS = ("ActivePower", "PowerFactor", "Voltage", "PhaseCurrentA", "PhaseCurrentB", "PhaseCurrentC")
 
 
-def _pick(points: Sequence[tuple[int, Point]], point_type: str, area: frozenset[str], more: str) -> int:
+def _note(known: dict[tuple[str, str], int], point: Point, index: int) -> None:
+    """Remember a point by object and type: that of the whole object before that of a phase or a part of it."""
+    if point.object_type == "Chiller" and "Supply" not in point.process_area:
+        return
+    key = (point.object_id, point.point_type)
+    if not point.phase or key not in known:
+        known[key] = index
+
+
+def _columns(
+    known: dict[tuple[str, str], int], point_types: Sequence[str], needed: str
+) -> tuple[tuple[str, ...], dict[str, IntArray]]:
+    """Return the ids of the objects that have a `needed` point, and the points of all of them by type."""
+    ids = tuple(sorted(name for name, kind in known if kind == needed))
+    return ids, {
+        kind: np.array([known.get((name, kind), NO_POINT) for name in ids], np.int32) for kind in point_types
+    }
+
+
+def _pick(
+    points: Sequence[tuple[int, Point]],
+    point_type: str,
+    area: frozenset[str],
+    more: str,
+    setpoint: bool = False,
+) -> int:
     """Return the point of this type with exactly this process area; with `more`, the first numbered part of it."""
     found = []
     for index, point in points:
         words = set(point.process_area)
         rest = words - area
         part = [word for word in rest if more and word.startswith(more)]
-        if point.point_type == point_type and area <= words and (bool(part) if more else not rest):
+        if (
+            point.point_type == point_type
+            and point.setpoint == setpoint
+            and area <= words
+            and (bool(part) if more else not rest)
+        ):
             found.append((sorted(words), index))
     return min(found)[1] if found else NO_POINT
 

@@ -90,7 +90,7 @@ class LiveAnalytics:
         """Watch racks, CDUs, taps, GPUs and instruments; returns scores, incidents and verdicts as readings."""
         if self._reader.refresh():
             grouping = Grouping.of(self._plant.topology())
-            self.watch.rewire(self._reader.taps, self._reader.gpu_ids, grouping)
+            self.watch.rewire(self._reader.equipment, grouping)
         seconds = (now - self._scored) / 1000 if self._scored else self._settings.rack_interval_seconds
         self._scored = now
         for incident in self.watch.update(now, self._reader.read(now), min(seconds, 60.0)):

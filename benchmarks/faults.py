@@ -23,13 +23,17 @@ from typing import Any
 import numpy as np
 import yaml
 
+from analytics.anomaly.air import AirReadings
 from analytics.anomaly.cdus import CduReadings
+from analytics.anomaly.gpus import GpuTable
 from analytics.anomaly.incidents import Grouping
 from analytics.anomaly.racks import RackReadings
 from analytics.anomaly.signatures import INSTRUMENTS
 from analytics.anomaly.taps import TapReadings
+from analytics.anomaly.upses import UpsReadings
 from analytics.anomaly.virtual import coolant_heat
-from analytics.anomaly.watch import FactoryWatch, PlantReadings, Taps, feeds_of
+from analytics.anomaly.watch import Equipment, FactoryWatch, PlantReadings, Taps, feeds_of
+from analytics.gather import FRESH_MS
 from domain.points import Quality, ValueArray
 from domain.site import Site
 from domain.topology import PlantObject, Topology
@@ -37,6 +41,7 @@ from simulator.bms import Bms
 from simulator.factory import Factory
 from simulator.faults import Catalogue, FaultKind, objects
 from simulator.nvml_values import GpuReadings
+from simulator.snmp.devices import cooling_unit, ups
 
 ROOT = Path(__file__).parent.parent
 START = 1_780_000_000_000
@@ -47,19 +52,13 @@ BEFORE_S, AFTER_S = 2400.0, 9000.0
 SEEDS = (901, 902)
 
 ELSEWHERE = {
-    "alert rule on a state": ("leak", "leak-sensor-broken"),
+    "alert rule on a state": ("leak-sensor-broken",),
     "alert rule on silent sources": ("pdu-dead", "ups-agent-dead", "tray-agent-dead", "bms-silent"),
-    "alert rule on limits and forecasts": ("load-surge", "load-ramp-slow", "pod-overload", "chilled-water-warm"),
-    "GPU errors and counters": ("gpu-lost", "gpu-ecc", "nvlink-errors"),
-    "ingest judges clocks": ("sensor-clock",),
-    "not watched yet": (
-        "leak-slow", "crah-trip", "crah-filter", "ups-input-loss", "ups-battery-aging", "ups-losses", "rack-trip",
-        "gpu-clock-stuck", "straggler", "gpu-sensor-drift",
-    ),
+    "alert rule on limits and forecasts": ("load-surge", "load-ramp-slow", "pod-overload"),
 }  # fmt: skip
 """Faults that the watch does not look for, by who sees them."""
 SLOW_S = 6 * 3600.0
-"""A fault with a longer onset is slow."""
+"""A fault with such an onset or a longer one is slow."""
 
 
 class Plant:
@@ -71,10 +70,14 @@ class Plant:
         self.bms = Bms(self.factory)
         self.gpus = GpuReadings(self.factory)
         layout = self.factory.layout
+        self.setpoint: dict[str, int] = {}
         self.where: dict[tuple[str, str, str], dict[str, int]] = {}
         for i, p in enumerate(self.bms.points):
             q = p.point
-            if not q.setpoint:
+            if q.setpoint:
+                if q.point_type == "LiquidTemperature":
+                    self.setpoint[q.object_id] = i
+            else:
                 key = (q.object_type, q.point_type, " ".join(q.process_area) + q.phase)
                 self.where.setdefault(key, {})[q.object_id] = i
         taps = layout.taps()
@@ -83,23 +86,27 @@ class Plant:
             tuple(np.repeat(layout.racks, 2).tolist()),
             tuple(layout.busways[b] for b in layout.tap_busway.ravel()),
         )
-        self.gpu_ids = [
+        self._ups, self._air = ups().values, cooling_unit().values
+        gpus = [
             ["{}-{}-G{}".format(*self.factory.gpu_name(r * layout.gpus_per_rack + g)) for g in range(layout.gpus_per_rack)]
             for r in range(len(layout.racks))
         ]  # fmt: skip
+        self.equipment = Equipment(self.taps, layout.ups, layout.crahs, gpus, "CHW-PLANT")
 
     def topology(self) -> Topology:
         """Return what serves what, GPUs and trays by name only."""
-        gpus = [PlantObject(g, "GPU") for row in self.gpu_ids for g in row]
+        gpus = [PlantObject(g, "GPU") for row in self.equipment.gpus for g in row]
+        air = [PlantObject(name, "CRAH") for name in self.equipment.air_units]
         trays = [PlantObject(name, "Tray") for name in {g.id.rpartition("-")[0] for g in gpus}]
         known = (p.point for p in self.bms.points)
-        return Topology.from_points(known, [*self.site.objects(), *gpus, *trays], self.site.edges())
+        return Topology.from_points(known, [*self.site.objects(), *gpus, *trays, *air], self.site.edges())
 
     def read(self) -> PlantReadings:
         """Return what the instruments tell now."""
         reading = self.bms.read()
         table = reading.value * self.bms.scale + self.bms.offset
         table[reading.quality == Quality.BAD] = np.nan
+        table[np.abs(reading.late) > FRESH_MS] = np.nan  # as the service does
 
         def of(kind: str, point: str, ids: tuple[str, ...], area: str = "") -> ValueArray:
             found = self.where[kind, point, area]
@@ -107,9 +114,9 @@ class Plant:
 
         racks, cdus, taps = self.site.racks, self.site.cdus, self.taps.ids
         shape = (len(racks), self.site.rack_gpus)
-        told = self.gpus.told()
-        temperature = np.asarray(told["GpuTemperature"], float).reshape(shape)
-        gpu_power = np.asarray(told["GpuPower"], float).reshape(shape)
+        told = {name: np.asarray(column, float).reshape(shape) for name, column in self.gpus.told().items()}
+        temperature, gpu_power = told["GpuTemperature"], told["GpuPower"]
+        upses, air = self._ups(self.bms.meters).astype(float), self._air(self.bms.meters).astype(float)
         power = of("Rack", "RackPower", racks)
         flow = of("CDU", "LiquidFlow", cdus, "Secondary")
         return PlantReadings(
@@ -121,6 +128,8 @@ class Plant:
                 of("Rack", "RackLiquidDifferentialPressure", racks),
                 np.fmax.reduce(temperature, axis=1),
                 gpu_power.mean(axis=1),
+                of("Rack", "RackControlValvePosition", racks),
+                of("Rack", "RackLeakDetect", racks),
             ),
             CduReadings(
                 flow,
@@ -131,6 +140,9 @@ class Plant:
                 of("CDU", "LiquidTemperature", cdus, "Secondary Return"),
                 of("CDU", "LiquidFlow", cdus, "Primary"),
                 coolant_heat(power, flow, self.factory.layout.rack_pod, self.factory.layout.cdu_pod),
+                of("CDU", "ValvePosition", cdus, "Primary"),
+                table[[self.setpoint[name] for name in cdus]],
+                of("CDU", "LiquidPressure", cdus, "Secondary Return"),
             ),
             TapReadings(
                 of("PowerMeter", "ActivePower", taps),
@@ -139,9 +151,29 @@ class Plant:
                 np.stack([of("PowerMeter", "PhaseCurrent", taps, p) for p in "ABC"], axis=1),
                 np.repeat(power, 2),
             ),
-            temperature,
-            gpu_power,
+            # columns of the UPS-MIB's and the cooling unit's tables (simulator.snmp.devices), the up-time before them
+            UpsReadings(
+                upses[:, [12, 16, 20]].sum(axis=1),
+                upses[:, [25, 29, 33]].sum(axis=1),
+                upses[:, 10],
+                upses[:, 4] / 100.0,
+                upses[:, 3] * 60.0,
+            ),
+            AirReadings(air[:, 6] / 1000.0, air[:, 5], air[:, 7]),
+            GpuTable(
+                temperature,
+                told["GpuMemoryTemperature"],
+                gpu_power,
+                told["GpuClock"],
+                told["GpuUtilization"],
+                told["GpuAvailable"],
+                told["GpuEccCorrected"],
+                told["GpuEccUncorrected"],
+                told["GpuNvlinkErrors"],
+            ),
             of("PowerMeter", "Voltage", feeds_of(self.site)),
+            float(of("Chiller", "LiquidTemperature", ("CHW-PLANT",), "Supply")[0]),
+            reading.late[[self.where["Rack", "RackPower", ""][name] for name in racks]] / 1000.0,
         )
 
 
@@ -166,7 +198,7 @@ class Run:
 
 def watch(plant: Plant, duration_s: float, step_s: float) -> Run:
     watcher = FactoryWatch(plant.site)
-    watcher.rewire(plant.taps, plant.gpu_ids, Grouping.of(plant.topology()))
+    watcher.rewire(plant.equipment, Grouping.of(plant.topology()))
     run = Run()
     faulty: set[tuple[str, str]] = set()
     for _ in range(int(duration_s / step_s)):
@@ -191,6 +223,7 @@ def related(plant: Plant, target: str) -> set[str]:
     near |= {rack} if rack in plant.site.racks else set()
     pods = [p for p in plant.site.pods if target == p.id or target in p.cdus or rack in p.racks]
     near |= {name for p in pods for name in (*p.racks, *p.cdus)}
+    near |= {"CHW-PLANT"} if target == plant.site.id else set()
     return near | set(topology.downstream(target)) | set(topology.upstream(target))
 
 
@@ -199,6 +232,8 @@ def roots(plant: Plant, target: str) -> set[str]:
     pod = next((p for p in plant.site.pods if p.id == target), None)
     if pod is not None:
         return {target, *pod.cdus}
+    if target == plant.site.id:
+        return {target, "CHW-PLANT"}
     return {target, target.rpartition("-")[0]} if "-G" in target else {target}
 
 
@@ -264,7 +299,7 @@ def healthy(site: Site, seed: int, days: float) -> Run:
 def kinds_watched(slow: bool) -> Iterator[FaultKind]:
     elsewhere = {name for names in ELSEWHERE.values() for name in names}
     for kind in Catalogue.shipped().values():
-        if kind.name not in elsewhere and (kind.onset > SLOW_S) == slow:
+        if kind.name not in elsewhere and (kind.onset >= SLOW_S) == slow:
             yield kind
 
 

@@ -61,6 +61,8 @@ class Scene:
                 dp=state.dp * (1 + 0.005 * rng.normal(size=racks)),
                 gpu_max=np.round(state.coolant + 1.08 * plant.model.gpu.resistance * gpu_power),
                 gpu_power=gpu_power,
+                valve=state.valve.copy(),
+                leak=np.zeros(racks),
             )
             scores = scorer.update(now, STEP)
             found = [

@@ -2,7 +2,8 @@
 
 Each is asked: does its pump give the head that its speed should, does its filter resist more than those of the
 others, does it need more facility water for the same heat (a fouled exchanger, a stuck valve, another setpoint),
-does it carry its share of its pod's flow, and does the heat that it moves equal that of the racks.
+does it carry its share of its pod's flow, does the heat that it moves equal that of the racks, does its valve move when the
+load does, does it hold its setpoint, and does its loop hold its pressure.
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ import numpy as np
 
 from analytics.anomaly.naming import named
 from analytics.anomaly.plant import sharing
-from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, median, milder
+from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill, median, milder
 from domain.errors import InputError
 from domain.plant.cdu import CduModel
 from domain.plant.rack import COOLANT_HEAT
 from domain.points import IntArray, ValueArray
 
-SIGNALS = ("pump head", "filter", "facility water", "load sharing", "CDU heat balance")
-WATER, SHARING, BALANCE = 2, 3, 4
+SIGNALS = (
+    "pump head", "filter", "facility water", "load sharing", "CDU heat balance", "valve standstill", "supply control",
+    "loop pressure",
+)  # fmt: skip
+WATER, SHARING, BALANCE, STILL, CONTROL, LOOP = range(2, len(SIGNALS))
 
-LEAST_LIMIT = np.array([0.08, 0.25, 0.2, 0.1, 0.08])[:, None]
-"""Residuals below these mean nothing; all are shares or natural logarithms of ratios."""
+LEAST_LIMIT = np.array([0.08, 0.25, 0.2, 0.1, 0.08, 0.08, 1.2, 0.015])[:, None]
+"""Residuals below these mean nothing; shares or natural logarithms of ratios, but for the supply control: K."""
+VALVE_STEP = 0.0025
+"""A valve whose position changes by less has not moved."""
 IDLE = 0.05
 """Units below this share of the largest flow stand by and are not judged."""
 TURNING = 0.1
@@ -48,6 +54,12 @@ class CduReadings:
     rack_heat
         Heat that the racks of its pod give to the coolant, W, as the racks' meters tell, and divided among the
         units by their flow.
+    valve
+        Position of the facility water's valve, 0 to 1.
+    setpoint
+        Supply temperature that the unit is told to hold, Cel.
+    loop_pressure
+        Static pressure of its loop at the pump's inlet, Pa.
     """
 
     flow: ValueArray
@@ -58,6 +70,9 @@ class CduReadings:
     ret: ValueArray
     primary_flow: ValueArray
     rack_heat: ValueArray
+    valve: ValueArray
+    setpoint: ValueArray
+    loop_pressure: ValueArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +129,9 @@ class CduScorer:
     load: Lagged | None = field(init=False, default=None)
     ran: np.ndarray = field(init=False)
     """Units that have run since the start: one of these that stops is not just standing by."""
+    valve: Standstill = field(init=False)
+    filled: ValueArray = field(init=False)
+    """Loop pressure of each unit when it was first read, Pa: loops are filled as people please."""
 
     def __post_init__(self) -> None:
         if len(self.cdus) != len(self.pods):
@@ -121,6 +139,8 @@ class CduScorer:
         self.track = ResidualTrack(LEAST_LIMIT, len(self.cdus), self.smoothing, self.memory)
         self.water = FleetLine(1.2, 0.1)
         self.ran = np.zeros(len(self.cdus), bool)
+        self.valve = Standstill(len(self.cdus), VALVE_STEP)
+        self.filled = np.full(len(self.cdus), np.nan)
 
     def update(self, now: CduReadings, seconds: float = 10.0) -> CduScores:
         """Take in the next readings, `seconds` after the last ones.
@@ -148,6 +168,7 @@ class CduScorer:
         """Take the present state of a unit as usual, after work on it."""
         self.track.accept(cdu)
         self.ran[cdu] = False
+        self.filled[cdu] = np.nan
 
     def _follow(self, now: CduReadings, seconds: float) -> None:
         load = np.log(np.maximum(now.rack_heat, 1.0))
@@ -181,6 +202,12 @@ class CduScorer:
                 np.minimum(sharing(now.flow, running.astype(float), self.pods, pods), 0.0),
                 # a unit may take over some of its twin's heat; a meter that is wrong shows in the pod's sum too
                 milder(_excess(heat, now.rack_heat), _excess(of_pod(heat), of_pod(now.rack_heat))),
+                # the load itself, not what lags behind it: a valve that has followed has nothing left to do
+                self.valve.update(
+                    now.valve, self.water.prior * np.log(np.maximum(of_pod(now.rack_heat), 1.0))
+                ),
+                now.supply - now.setpoint,
+                self._pressure_lost(now.loop_pressure),
             ]
         )
         residual[:, ~running] = np.nan
@@ -191,7 +218,16 @@ class CduScorer:
         slack = np.zeros_like(residual)
         slack[WATER] = self.water.slope * unsettled
         slack[BALANCE] = unsettled
+        slack[CONTROL] = np.nan_to_num(now.ret - now.supply) * unsettled
         return residual, slack
+
+    def _pressure_lost(self, pressure: ValueArray) -> ValueArray:
+        """Return the logarithm of each loop's pressure over its own first one, against the other loops."""
+        self.filled = np.where(
+            np.isfinite(self.filled), self.filled, np.where(pressure > 0, pressure, np.nan)
+        )
+        change = np.log(np.maximum(pressure, 1.0) / self.filled)
+        return np.asarray(change - median(change))
 
     def _learn(self, now: CduReadings, seconds: float) -> None:
         """Let the line of facility water follow the units that are well and settled."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from analytics.anomaly.signatures import diagnose
+from analytics.anomaly.signatures import INSTRUMENTS, diagnose
 from domain.topology import Topology
 
 SEEN, SEEN_BELOW, FALSE = 0.95, 0.85, 0.01
@@ -55,6 +55,7 @@ class Grouping:
     parents: Mapping[str, Collection[str]]
     types: Mapping[str, str]
     watched: frozenset[str]
+    _above: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, topology: Topology) -> Grouping:
@@ -78,15 +79,21 @@ class Grouping:
                     waiting += parents[name]
         return cls(parents, types, frozenset(watched))
 
-    def upstream(self, object_id: str) -> set[str]:
+    def upstream(self, object_id: str) -> frozenset[str]:
         """Return the object itself and all that it hangs on."""
+        known = self._above.get(object_id)
+        if known is None:
+            known = self._above[object_id] = self._climb(object_id)
+        return known
+
+    def _climb(self, object_id: str) -> frozenset[str]:
         seen, waiting = {object_id}, [object_id]
         while waiting:
             for parent in self.parents.get(waiting.pop(), ()):
                 if parent not in seen:
                     seen.add(parent)
                     waiting.append(parent)
-        return seen
+        return frozenset(seen)
 
     def twins(self, one: str, other: str) -> bool:
         """Whether both serve the same objects: what ails one CDU of a pod shows at the other, which makes up for it."""
@@ -156,7 +163,18 @@ def causes(findings: Collection[Finding], grouping: Grouping) -> list[Cause]:
             )
         )
         left = {o: f for o, f in left.items() if o not in members}
-    return sorted(found, key=lambda c: -c.weight)
+    return sorted(_instruments_first(found, grouping), key=lambda c: -c.weight)
+
+
+def _instruments_first(found: list[Cause], grouping: Grouping) -> list[Cause]:
+    """Let a lying instrument answer for what its twin seems to have: what two share is told apart by their meters."""
+    liars = [c for c in found if c.fault in INSTRUMENTS]
+    kept = []
+    for cause in found:
+        liar = next((c for c in liars if c is not cause and grouping.twins(c.root, cause.root)), None)
+        if liar is None or cause.fault in INSTRUMENTS:
+            kept.append(cause)
+    return kept
 
 
 def _weigh(

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from analytics.anomaly.peers import group_median
 from analytics.anomaly.sensors import SensorHabits, Verdict, classify, spikes, swapped
 from domain.points import IntArray, ValueArray
 
@@ -22,6 +23,12 @@ FINE = 0.1
 """Noise below four times this share of the tolerance is no fault."""
 SPIKES = 3
 """Wild readings within the window that make an instrument a spiking one; a single one is soon forgotten."""
+STILL_ROWS = 120
+"""Equal readings in a row that make an instrument a stuck one although nothing says that the quantity moved."""
+STILL_TIMES = 3
+"""So many times longer than it ever stood still before."""
+SILENT_ROWS = 18
+"""Missing readings in a row that make an instrument a silent one."""
 CONFIRM = 2
 """Verdicts in a row before one is told."""
 TOLD = (Verdict.STUCK, Verdict.SPIKING, Verdict.NOISY, Verdict.SILENT, Verdict.WRONG_UNIT, Verdict.SWAPPED)
@@ -61,9 +68,14 @@ class InstrumentWatch:
         self._suspected = np.zeros(len(self.names), np.int8)
         self._times = np.zeros(len(self.names), np.int16)
         self._known = np.zeros(len(self.names), bool)
+        self._run = np.zeros(len(self.names), np.int32)
+        self._longest = np.zeros(len(self.names), np.int32)
 
     def take(self, values: ValueArray, expected: ValueArray) -> None:
         """Remember one moment: readings and what they should be by the others, shape (instruments,) each, NaN where missing."""
+        same = values == self._values[-1]
+        self._longest = np.where(same, self._longest, np.maximum(self._longest, self._run))
+        self._run = np.where(same, self._run + 1, 0).astype(np.int32)
         self._values[:-1] = self._values[1:]
         self._expected[:-1] = self._expected[1:]
         self._values[-1], self._expected[-1] = values, expected
@@ -86,12 +98,21 @@ class InstrumentWatch:
         wild = _spiking_or_noisy(found)
         company = np.bincount(self.group, weights=wild)[self.group] > 1  # then the plant is wild
         found = np.where(wild & (company | ~self._alone(values, expected)), Verdict.GOOD, found)
+        found = np.where(self._still(), Verdict.STUCK, found)
+        silent = ~np.isfinite(self._values[-min(rows, SILENT_ROWS) :]).any(axis=0)
+        found = np.where(silent, Verdict.SILENT, found)
         found = np.where(swapped(values, expected, self.pairs, self.tolerance), Verdict.SWAPPED, found)
         found = np.where(np.isin(found, TOLD) & self._known, found, Verdict.GOOD).astype(np.int8)
         self._times = np.where(found == self._suspected, self._times + 1, 1).astype(np.int16)
         self._suspected = found
         self.verdict = np.where(self._times >= CONFIRM, found, self.verdict)
         return {self.names[i]: Verdict(int(self.verdict[i])) for i in np.flatnonzero(self.verdict)}
+
+    def _still(self) -> np.ndarray:
+        """Whether each reading stands still for far longer than ever, and than its fellows do now."""
+        fellows = group_median(self._run.astype(float), self.group, int(self.group.max(initial=-1)) + 1)
+        least = np.maximum(STILL_ROWS, STILL_TIMES * np.maximum(self._longest, fellows[self.group]))
+        return np.asarray(self._run >= least)
 
     def _alone(self, values: ValueArray, expected: ValueArray) -> np.ndarray:
         """Whether what is wild in a reading is wild in its difference from the expected one too: else the plant moved."""

@@ -2,7 +2,8 @@
 
 Each rack is asked: does its coolant carry away what it draws, do its flow and its coolant's rise follow its power
 as those of the others do, are its pressure and its supply temperature those of its pod, and its pod's those of the other pods,
-are its GPUs as warm as those of other racks at the same power and coolant.
+are its GPUs as warm as those of other racks at the same power and coolant, does its valve let through what it should at its
+position and does it move when the load does, has it lost its power, does it leak.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from analytics.anomaly.naming import named
 from analytics.anomaly.peers import group_median
-from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, median
+from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill, median
 from domain.errors import InputError
 from domain.plant.gpu import GpuModel
 from domain.plant.rack import COOLANT_HEAT, RackModel
@@ -30,11 +31,24 @@ SIGNALS = (
     "pod differential pressure",
     "pod supply temperature",
     "GPU temperature",
+    "coolant path",
+    "valve standstill",
+    "power lost",
+    "leak",
 )
-HEAT, FLOW, RISE, PRESSURE, SUPPLY, POD_PRESSURE, POD_SUPPLY, GPU = range(len(SIGNALS))
+(
+    HEAT, FLOW, RISE, PRESSURE, SUPPLY, POD_PRESSURE, POD_SUPPLY, GPU, PATH, STILL, LOST, LEAK,
+) = range(len(SIGNALS))  # fmt: skip
 
-LEAST_LIMIT = np.array([2.0, 0.08, 2.5, 0.08, 0.7, 0.08, 1.0, 4.0])[:, None]
-"""Residuals below these mean nothing (K, ln, K, ln, K, ln, K, K): accuracy of plain plant instruments."""
+LEAST_LIMIT = np.array([2.0, 0.08, 2.5, 0.08, 0.7, 0.08, 1.0, 4.0, 0.12, 0.02, 0.5, 0.5])[:, None]
+"""Residuals below these mean nothing (K, ln, K, ln, K, ln, K, K, ln, share of the stroke, yes or no twice): accuracy of plain
+plant instruments, and a dead band that a plain valve may have."""
+VALVE_STEP = 0.0025
+"""A valve whose position changes by less has not moved."""
+VALVE_ENDS = (0.06, 0.97)
+"""Positions beyond which a valve cannot go further and need not move."""
+OFF = 0.02
+"""A rack below this share of the largest rack's power is off."""
 HOTTEST_RISE = 40.0
 """A coolant temperature rise, K, beyond which the model of a rack's return no longer holds."""
 
@@ -55,6 +69,10 @@ class RackReadings:
         Differential pressure, Pa.
     gpu_max, gpu_power
         Temperature of the hottest GPU, Cel, and mean power of a GPU, W.
+    valve
+        Position of the control valve, 0 to 1.
+    leak
+        1 where the leak detector tells a leak.
     """
 
     power: ValueArray
@@ -64,6 +82,8 @@ class RackReadings:
     dp: ValueArray
     gpu_max: ValueArray
     gpu_power: ValueArray
+    valve: ValueArray
+    leak: ValueArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +143,9 @@ class RackScorer:
     load: Lagged = field(init=False)
     die: Lagged = field(init=False)
     pod_load: Lagged = field(init=False)
+    valve: Standstill = field(init=False)
+    ran: np.ndarray = field(init=False)
+    """Racks that have drawn power since the start: one of these that draws none has lost it."""
 
     def __post_init__(self) -> None:
         if len(self.racks) != len(self.pods):
@@ -134,7 +157,10 @@ class RackScorer:
             FLOW: FleetLine(1.0, 0.2),
             RISE: FleetLine(0.0, 0.2),
             GPU: FleetLine(self.gpu.resistance, 200.0),
+            PATH: FleetLine(math.log(self.rack.rangeability), 0.15),
         }
+        self.valve = Standstill(len(self.racks), VALVE_STEP)
+        self.ran = np.zeros(len(self.racks), bool)
         self.track = ResidualTrack(LEAST_LIMIT, len(self.racks), self.smoothing, self.memory)
 
     def update(self, now: RackReadings, seconds: float = 10.0) -> RackScores:
@@ -157,6 +183,7 @@ class RackScorer:
     def accept(self, rack: int) -> None:
         """Take the present state of a rack as usual, after work on it."""
         self.track.accept(rack)
+        self.ran[rack] = False
 
     def _follow(self, now: RackReadings, seconds: float) -> None:
         """Bring what lags behind the power up to date."""
@@ -177,7 +204,8 @@ class RackScorer:
     def _residuals(self, now: RackReadings) -> tuple[ValueArray, ValueArray]:
         """Residual and slack of every signal, shape (signals, racks)."""
         assert self.rise is not None
-        off = now.power < 0.02 * np.fmax.reduce(now.power)  # a rack that is switched off is not judged
+        off = now.power < OFF * np.fmax.reduce(now.power)  # a rack that is switched off is not judged
+        self.ran |= now.power > 2 * OFF * np.fmax.reduce(now.power)
         pressure = np.log(np.maximum(now.dp, 1.0))
         pods = len(self.pod_load.now)
         pod_supply, pod_pressure = (
@@ -189,6 +217,8 @@ class RackScorer:
         for signal, x, y, lagged in self._lines_of(now):
             residual[signal] = self.lines[signal].residual(x, y)
             slack[signal] = lagged.slack * (1.0 if signal == RISE else abs(self.lines[signal].slope))
+        x, y = _path(now, self.rack.stagnant)
+        residual[PATH] = self.lines[PATH].residual(x, y)
         residual[PRESSURE] = pressure - pod_pressure[self.pods]
         residual[SUPPLY] = now.supply - pod_supply[self.pods]
         residual[POD_PRESSURE] = (pod_pressure - median(pod_pressure))[self.pods]
@@ -197,8 +227,21 @@ class RackScorer:
         unsettled = np.abs(self.pod_load.cause - self.pod_load.now)
         slack[POD_SUPPLY] = median(now.ret - now.supply) * unsettled[self.pods]
         residual[HEAT, np.maximum(self.rise.now, self.rise.cause) > HOTTEST_RISE] = np.nan
+        residual[STILL] = self._standstill(now)
         residual[:, off] = np.nan
+        residual[LOST] = np.where(np.isfinite(now.power), off & self.ran, np.nan)
+        residual[LEAK] = now.leak
         return residual, slack
+
+    def _standstill(self, now: RackReadings) -> ValueArray:
+        """Return how far each valve should have moved since it last did, as a share of its stroke."""
+        assert self.rise is not None
+        # the load itself, not what lags behind it: a valve that has followed has nothing left to do
+        still = self.valve.update(now.valve, self.load.cause) / self.lines[PATH].prior
+        low, high = VALVE_ENDS
+        return np.where(
+            (now.valve > low) & (now.valve < high), still, np.where(np.isfinite(still), 0.0, np.nan)
+        )
 
     def _lines_of(self, now: RackReadings) -> list[tuple[int, ValueArray, ValueArray, Lagged]]:
         """Signal, cause, effect and lag of every question that is answered by a line through the fleet."""
@@ -218,6 +261,7 @@ class RackScorer:
             line = self.lines[signal]
             steady = lagged.slack * max(abs(line.slope), 1e-3) < 0.5 * LEAST_LIMIT[signal]
             line.learn(x, y, keep, self.track.calm[signal] & steady)
+        self.lines[PATH].learn(*_path(now, self.rack.stagnant), keep, self.track.calm[PATH])
 
     def _check(self, now: RackReadings) -> None:
         for name in RackReadings.__slots__:
@@ -226,3 +270,9 @@ class RackScorer:
                 raise InputError(
                     f"{name} has shape {shape}; it must hold one value for each of {len(self.racks)} racks"
                 )
+
+
+def _path(now: RackReadings, stagnant: float) -> tuple[ValueArray, ValueArray]:
+    """Return valve position, and the logarithm of flow over the root of the pressure: what the path lets through."""
+    conductance = np.log(np.maximum(now.flow, stagnant)) - 0.5 * np.log(np.maximum(now.dp, 1.0))
+    return now.valve, conductance

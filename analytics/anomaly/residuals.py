@@ -88,7 +88,7 @@ class FleetLine:
 class ResidualTrack:
     """Residuals of many objects over time, each against what is usual for it.
 
-    A residual is smoothed, freed of the object's own offset, and divided by the larger of `least` and `MARGIN`
+    Of three residuals the middle one counts; it is smoothed, freed of the object's own offset, and divided by the larger of `least` and `MARGIN`
     times its usual size. Offset and usual size follow only while nothing is wrong: a fault must not become
     usual. What is missing stays as it was.
 
@@ -110,6 +110,8 @@ class ResidualTrack:
     offset: ValueArray = field(init=False)
     usual: ValueArray = field(init=False)
     smooth: ValueArray = field(init=False)
+    last: ValueArray = field(init=False)
+    """The two residuals before this one, shape (2, signals, objects)."""
     seen: np.ndarray = field(init=False)
     calm: np.ndarray = field(init=False)
     """Where nothing was wrong at the last update, shape (signals, objects)."""
@@ -118,6 +120,7 @@ class ResidualTrack:
         shape = (len(self.least), self.size)
         self.offset, self.smooth = np.zeros(shape), np.zeros(shape)
         self.seen, self.calm = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        self.last = np.full((2, *shape), np.nan)
         self.usual = np.repeat(self.least / MARGIN, self.size, axis=1)
 
     def update(self, residual: ValueArray, slack: ValueArray | float, seconds: float) -> ValueArray:
@@ -133,7 +136,7 @@ class ResidualTrack:
             Since the last moment.
         """
         residual = np.sign(residual) * np.maximum(np.abs(residual) - slack, 0.0)
-        deviation = residual - self.offset
+        deviation = self._middle(residual) - self.offset
         known = np.isfinite(deviation)
         self.seen |= known
         limit = np.maximum(self.least, MARGIN * self.usual)
@@ -144,6 +147,12 @@ class ResidualTrack:
         self._learn(deviation, seconds)
         score[~self.seen] = np.nan
         return score
+
+    def _middle(self, residual: ValueArray) -> ValueArray:
+        """Return the middle one of this residual and the two before it: a single wild reading is none."""
+        one, two = (np.where(np.isfinite(past), past, residual) for past in self.last)
+        self.last = np.stack([self.last[1], residual])
+        return np.maximum(np.minimum(one, two), np.minimum(np.maximum(one, two), residual))
 
     def accept(self, member: int) -> None:
         """Take the present state of an object as usual, after work on it."""
@@ -160,6 +169,37 @@ class ResidualTrack:
         self.offset = np.where(self.calm, bounded, self.offset)
         self.usual += np.where(self.calm, slow * (np.abs(self.smooth) - self.usual), 0.0)
         self.age += seconds
+
+
+@dataclass(slots=True)
+class Standstill:
+    """How far things should have moved since they last did: what sticks stands still while what it follows moves.
+
+    Parameters
+    ----------
+    size
+        Number of things.
+    step
+        A reading that changes by this much has moved.
+    """
+
+    size: int
+    step: float
+    held: ValueArray = field(init=False)
+    low: ValueArray = field(init=False)
+    high: ValueArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.held, self.low, self.high = (np.full(self.size, np.nan) for _ in range(3))
+
+    def update(self, reading: ValueArray, wanted: ValueArray) -> ValueArray:
+        """Take in one moment, shapes (size,); return the range of `wanted` since the last movement, NaN where unknown."""
+        known = np.isfinite(reading) & np.isfinite(wanted)
+        moved = known & ~(np.abs(reading - self.held) < self.step)
+        self.held = np.where(moved, reading, self.held)
+        self.low = np.where(moved, wanted, np.where(known, np.fmin(self.low, wanted), self.low))
+        self.high = np.where(moved, wanted, np.where(known, np.fmax(self.high, wanted), self.high))
+        return np.where(known, self.high - self.low, np.nan)
 
 
 def median(values: ValueArray) -> float:

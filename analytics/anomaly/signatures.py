@@ -42,19 +42,38 @@ def _of(fault: str, types: str, moves: str, may: str = "") -> Signature:
 
 SIGNATURES = (
     # physics still holds: the coolant carries the heat, only less of it flows
-    _of("rack valve or blockage", "Rack", "coolant flow", "coolant rise, GPU temperature, differential pressure"),
+    _of("rack valve or blockage", "Rack", "coolant flow", "coolant rise, GPU temperature, differential pressure, coolant path, valve standstill"),
+    _of("rack valve or blockage", "Rack", "coolant path", "coolant flow, coolant rise, GPU temperature"),
+    _of("rack valve or blockage", "Rack", "valve standstill", "coolant flow, coolant rise, GPU temperature"),
+    _of("leak", "Rack", "leak", "coolant flow, coolant rise, differential pressure"),
+    _of("switched off", "Rack", "power lost", "coolant flow, coolant rise, heat balance, GPU temperature"),
     # physics is broken: no such flow could carry this heat, or no such rise
-    _of("flow sensor", "Rack", "heat balance, coolant flow"),
+    _of("flow sensor", "Rack", "heat balance, coolant flow", "coolant path"),
     _of("return temperature sensor", "Rack", "heat balance, coolant rise", "GPU temperature"),
     _of("power meter", "Rack", "heat balance", "coolant flow"),
     _of("supply temperature sensor", "Rack", "supply temperature", "heat balance, coolant rise, GPU temperature"),
-    _of("differential pressure sensor", "Rack", "differential pressure"),
+    _of("differential pressure sensor", "Rack", "differential pressure", "coolant path"),
     _of("cold plate", "Rack, Tray, GPU", "GPU temperature"),
+    _of("clock or power cap", "GPU", "GPU clock", "GPU work"),
+    _of("uneven work", "Rack, Tray, GPU", "GPU work"),
+    _of("GPU memory", "GPU", "memory errors", "GPU work, GPU clock"),
+    _of("NVLink", "GPU", "NVLink errors", "GPU work, GPU clock"),
+    _of("GPU lost", "GPU", "GPU lost"),
     _of("stopped", "CDU", "load sharing"),
     _of("pump", "CDU", "pump head", "pod differential pressure, load sharing, coolant flow, coolant rise"),
     _of("filter", "CDU", "filter", "pump head, pod differential pressure, load sharing"),
-    _of("heat exchanger, primary valve or setpoint", "CDU", "facility water", "CDU heat balance, pod supply temperature, GPU temperature, coolant flow, coolant rise, heat balance"),
+    _of("heat exchanger, primary valve or setpoint", "CDU", "facility water", "supply control, valve standstill, CDU heat balance, pod supply temperature, GPU temperature, coolant flow, coolant rise, heat balance"),
+    _of("heat exchanger, primary valve or setpoint", "CDU", "supply control", "facility water, valve standstill, pod supply temperature"),
+    _of("heat exchanger, primary valve or setpoint", "CDU", "valve standstill", "facility water, supply control, pod supply temperature"),
+    _of("leak", "CDU", "loop pressure"),
+    _of("facility water", "Chiller, Site", "facility water temperature"),
+    _of("air handler stopped", "CRAH", "air handler stopped"),
+    _of("fan or air filter", "CRAH", "air flow", "air filter"),
+    _of("fan or air filter", "CRAH", "air filter", "air flow"),
+    _of("UPS losses", "UPS", "UPS losses"),
+    _of("UPS battery", "UPS", "battery capacity"),
     _of("flow or temperature sensor", "CDU", "CDU heat balance", "load sharing, facility water"),
+    _of("flow or temperature sensor", "CDU", "CDU heat balance, supply control", "load sharing, facility water, pod supply temperature, supply temperature"),
     _of("flow or temperature sensor", "CDU", "filter, load sharing", "pump head, CDU heat balance, facility water"),
     # where a CDU tells nothing itself, its racks do
     _of("pump", "CDU", "pod differential pressure", "coolant flow, coolant rise, GPU temperature, pod supply temperature"),
@@ -71,9 +90,22 @@ FAULTS = (
     "rack valve or blockage", "flow sensor", "return temperature sensor", "power meter", "supply temperature sensor",
     "differential pressure sensor", "cold plate", "pump", "filter", "heat exchanger, primary valve or setpoint",
     "flow or temperature sensor", "supply lost or sagging", "open breaker or loose joint", "meter", "power factor",
-    "phase imbalance", "unknown", "stopped",
+    "phase imbalance", "unknown", "stopped", "leak", "switched off", "clock or power cap", "uneven work", "GPU memory", "NVLink",
+    "GPU lost", "facility water", "air handler stopped", "fan or air filter", "UPS losses", "UPS battery",
 )  # fmt: skip
 """Every class of fault; its place is the number under which it is stored, so new ones go to the end."""
+
+RESTS_ON = {
+    "RackLiquidFlow": ("coolant flow", "coolant path", "heat balance"),
+    "RackLiquidReturnTemperature": ("heat balance", "coolant rise", "GPU temperature"),
+    "RackLiquidSupplyTemperature": ("supply temperature", "heat balance", "coolant rise", "GPU temperature"),
+    "RackLiquidDifferentialPressure": ("differential pressure", "coolant path"),
+    "LiquidFlow": ("pump head", "filter", "facility water", "load sharing", "CDU heat balance"),
+    "LiquidTemperature supply": ("supply control", "CDU heat balance"),
+    "LiquidTemperature return": ("CDU heat balance",),
+    "LiquidDifferentialPressure": ("pump head",),
+}
+"""Signals that say nothing of the plant while an instrument of the same object is known to misbehave."""
 
 INSTRUMENTS = frozenset(
     {

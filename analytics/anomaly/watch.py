@@ -1,4 +1,4 @@
-"""The whole factory watched together: racks, CDUs, taps, GPUs and instruments, and the incidents that they are in.
+"""The whole factory watched together: racks, CDUs, taps, UPSes, air, GPUs and instruments, and the incidents they are in.
 
 Pure: readings come in as arrays, what was found goes out. The service feeds it every few seconds, the benchmark with
 weeks of a simulated factory.
@@ -12,17 +12,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analytics.anomaly import air as air_signals
 from analytics.anomaly import cdus as cdu_signals
 from analytics.anomaly import racks as rack_signals
 from analytics.anomaly import taps as tap_signals
+from analytics.anomaly import upses as ups_signals
+from analytics.anomaly.air import AirReadings, AirScorer
 from analytics.anomaly.cdus import CduReadings, CduScorer, CduScores
+from analytics.anomaly.gpus import GpuTable, GpuWatch
 from analytics.anomaly.incidents import Finding, Grouping, Incident, IncidentBook
 from analytics.anomaly.instruments import InstrumentWatch
 from analytics.anomaly.peers import group_median
-from analytics.anomaly.plant import gpu_scores
 from analytics.anomaly.racks import FLOW, HEAT, RackReadings, RackScorer, RackScores
+from analytics.anomaly.residuals import ResidualTrack
 from analytics.anomaly.sensors import Verdict
+from analytics.anomaly.signatures import RESTS_ON
 from analytics.anomaly.taps import TapReadings, TapScorer
+from analytics.anomaly.upses import UpsReadings, UpsScorer
 from analytics.anomaly.virtual import from_peers
 from domain.points import IntArray, ValueArray
 from domain.site import Site
@@ -46,12 +52,14 @@ SETTLED_S = 600.0
 """Time after the warm-up within which whatever was wrong at the start is found."""
 GPU_S = 30.0
 """Between two looks at all GPUs: the dearest part, and cold plates foul slowly."""
-GPU_SMOOTHING = 60.0
-"""Time constant over which a GPU's score is averaged, s."""
 LEAST_SAG = 0.05
 """Share by which a feed's voltage may lie under that of the best feed."""
-TRAY_MEMBERS = 3
-"""So many anomalous GPUs of one tray are one finding at the tray."""
+WARMER_WATER = 2.5
+"""How far the facility water may be from what is usual, K; it follows the weather within the day."""
+LATE_S = 180.0
+"""Readings that carry a time so far from that of their arrival have a wrong clock."""
+LATE_ROUNDS = 30
+"""Rounds in a row: a backlog after an outage is late too, once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +70,25 @@ class PlantReadings:
     ----------
     racks, cdus, taps
         See there.
-    gpu_temperature, gpu_power
-        Cel and W, shape (racks, GPUs of a rack).
+    upses, air, gpus
+        See there.
     feed_voltage
         Of the site's feeds, V, shape (feeds,).
+    water
+        Facility water supply temperature, Cel.
+    late
+        By how much the time that each rack's readings carry differs from that of their arrival, s, shape (racks,).
     """
 
     racks: RackReadings
     cdus: CduReadings
     taps: TapReadings
-    gpu_temperature: ValueArray
-    gpu_power: ValueArray
+    upses: UpsReadings
+    air: AirReadings
+    gpus: GpuTable
     feed_voltage: ValueArray
+    water: float
+    late: ValueArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +106,29 @@ class Taps:
     ids: tuple[str, ...]
     rack: tuple[str, ...]
     busway: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a site has beside racks and CDUs, in the order of the readings.
+
+    Parameters
+    ----------
+    taps
+        Of the racks.
+    upses, air_units
+        Their ids.
+    gpus
+        Ids of the GPUs by rack.
+    chiller
+        What the facility water comes from; the site where nothing is known of it.
+    """
+
+    taps: Taps
+    upses: tuple[str, ...]
+    air_units: tuple[str, ...]
+    gpus: Sequence[Sequence[str]]
+    chiller: str
 
 
 class FactoryWatch:
@@ -111,7 +149,13 @@ class FactoryWatch:
         self.cdus = CduScorer(site.cdus, self.cdu_pods)
         self.feeds = feeds_of(site)
         self.taps = TapScorer((), _indices(()), _indices(()))
-        self.gpu_ids: Sequence[Sequence[str]] = ()
+        self.upses = UpsScorer(())
+        self.air = AirScorer(())
+        self.water = ResidualTrack(np.array([[WARMER_WATER]]), 1, 60.0, 6 * 3600.0)
+        self.gpus = GpuWatch((len(site.racks), 0))
+        self.gpu_ids: list[list[str]] = []
+        self._rack_taps: dict[str, np.ndarray] = {}
+        self.chiller = site.id
         self.rack_scores: RackScores | None = None
         self.cdu_scores: CduScores | None = None
         self.instruments = (
@@ -125,9 +169,10 @@ class FactoryWatch:
         )
         self.faulty: dict[tuple[str, str], Verdict] = {}
         self.book = IncidentBook(Grouping({}, {}, frozenset()))
-        self._gpu_scores = np.zeros((0, 0))
         self._since_gpus = 0.0
         self._judged = -math.inf
+        self._usual_water = math.nan
+        self._late = np.zeros(len(site.racks), np.int16)
 
     @property
     def warm(self) -> bool:
@@ -147,14 +192,25 @@ class FactoryWatch:
                 found |= {ids[i]: scores.signals(int(i)) for i in np.flatnonzero(scores.score > 1.0)}
         return found
 
-    def rewire(self, taps: Taps, gpu_ids: Sequence[Sequence[str]], grouping: Grouping) -> None:
-        """Take over what is known of the plant: its taps and GPUs, in the order of the readings, and who serves whom.
+    def rewire(self, equipment: Equipment, grouping: Grouping) -> None:
+        """Take over what is known of the plant beside racks and CDUs, and who serves whom.
 
-        Taps that are not those known so far are learnt anew.
+        Taps, UPSes, air handlers and GPUs that are not those known so far are learnt anew.
         """
+        taps = equipment.taps
         if taps.ids != tuple(self.taps.taps):
             self.taps = TapScorer(taps.ids, _indices(taps.rack), _indices(taps.busway))
-        self.gpu_ids = gpu_ids
+        if equipment.upses != tuple(self.upses.upses):
+            self.upses = UpsScorer(equipment.upses)
+        if equipment.air_units != tuple(self.air.units):
+            self.air = AirScorer(equipment.air_units)
+        ids = [list(row) for row in equipment.gpus]
+        if ids != self.gpu_ids:
+            self.gpus = GpuWatch((len(ids), max((len(row) for row in ids), default=0)))
+            self._since_gpus = 0.0
+        self.gpu_ids = ids
+        self.chiller = equipment.chiller
+        self._rack_taps = {rack: np.array([t == rack for t in taps.rack]) for rack in set(taps.rack)}
         self.book.grouping = grouping
 
     def update(self, now: int, readings: PlantReadings, seconds: float) -> list[Incident]:
@@ -168,32 +224,65 @@ class FactoryWatch:
         self.rack_scores = self.racks.update(readings.racks, seconds)
         if self.site.cdus:
             self.cdu_scores = self.cdus.update(readings.cdus, seconds)
-        taps = self.taps.update(readings.taps, seconds)
-        self._since_gpus += seconds
-        if self._since_gpus >= GPU_S or not self._gpu_scores.size:
-            self._follow_gpus(readings, self._since_gpus)
-            self._since_gpus = 0.0
+        tables = (
+            (self.site.racks, self.rack_scores.contributions, rack_signals.SIGNALS),
+            (
+                self.site.cdus,
+                np.zeros((0, 0)) if self.cdu_scores is None else self.cdu_scores.contributions,
+                cdu_signals.SIGNALS,
+            ),
+            (tuple(self.taps.taps), self.taps.update(readings.taps, seconds), tap_signals.SIGNALS),
+            (tuple(self.upses.upses), self.upses.update(readings.upses, seconds), ups_signals.SIGNALS),
+            (tuple(self.air.units), self.air.update(readings.air, seconds), air_signals.SIGNALS),
+        )
+        self._follow_gpus(readings, seconds)
         self._watch_instruments(now, readings)
-        findings = [*self._findings(taps), *self._feed_findings(readings.feed_voltage)]
+        findings = [
+            *self._findings(tables),
+            *self._feed_findings(readings.feed_voltage),
+            *self._water_findings(readings.water, seconds),
+        ]
         opened, _ = self.book.update(now, findings)
         return opened
 
-    def _findings(self, taps: ValueArray) -> list[Finding]:
-        assert self.rack_scores is not None
-        of_cdus = np.zeros((0, 0)) if self.cdu_scores is None else self.cdu_scores.contributions
-        found, explained = self._gpu_findings(self._gpu_scores if self.warm else np.zeros((0, 0)))
-        for ids, table, signals in (
-            (self.site.racks, self.rack_scores.contributions, rack_signals.SIGNALS),
-            (self.site.cdus, of_cdus, cdu_signals.SIGNALS),
-            (tuple(self.taps.taps), taps, tap_signals.SIGNALS),
-        ):
-            for i in np.flatnonzero((table > 1.0).any(axis=1)):
+    def _findings(self, tables: Sequence[tuple[Sequence[str], ValueArray, Sequence[str]]]) -> list[Finding]:
+        found: list[Finding] = []
+        explained: set[str] = set()
+        if self.warm and self.gpus.shape[1]:
+            found, explained = self.gpus.findings(self.gpu_ids, self.site.racks)
+        dead = self._without_supply(tables[2][1])
+        mistrusted: dict[str, list[str]] = {}
+        for name, quantity in self.faulty:
+            mistrusted.setdefault(name, []).append(quantity)
+        for ids, table, signals in tables:
+            for i in np.flatnonzero((table > 1.0).any(axis=1)).tolist():
                 scores = dict(zip(signals, table[i].tolist(), strict=True))
                 if ids[i] in explained:
                     scores.pop("GPU temperature", None)
+                if ids[i] in dead:
+                    scores.pop("power lost", None)
+                for quantity in mistrusted.get(ids[i], ()):
+                    for signal in RESTS_ON.get(quantity, ()):
+                        scores.pop(signal, None)
                 if any(score > 1.0 for score in scores.values()):
                     found.append(Finding(ids[i], scores))
         return found
+
+    def _without_supply(self, taps: ValueArray) -> set[str]:
+        """Return the racks of which every tap lacks its supply: their power was not lost there."""
+        down = taps[:, tap_signals.SIGNALS.index("supply voltage")] > 1.0 if len(taps) else np.zeros(0, bool)
+        return {rack for rack, mine in self._rack_taps.items() if down[mine].all()} if down.any() else set()
+
+    def _water_findings(self, water: float, seconds: float) -> list[Finding]:
+        """Return a finding at the chilled-water plant where the facility water is not as warm as usual."""
+        if math.isnan(self._usual_water):
+            self._usual_water = water
+        score = float(self.water.update(np.array([[water - self._usual_water]]), 0.0, seconds)[0, 0])
+        return (
+            [Finding(self.chiller, {"facility water temperature": score})]
+            if self.warm and score > 1.0
+            else []
+        )
 
     def _feed_findings(self, voltage: ValueArray) -> list[Finding]:
         """Return the feeds without voltage, which UPSes hide from all that hangs on them for as long as they can."""
@@ -203,34 +292,13 @@ class FactoryWatch:
             for i in np.flatnonzero(sag > LEAST_SAG)
         ]
 
-    def _gpu_findings(self, scores: ValueArray) -> tuple[list[Finding], set[str]]:
-        """Return findings at GPUs, or at a tray with several of them; and the racks whose hottest GPU they explain."""
-        trays: dict[str, list[tuple[str, float]]] = {}
-        racks = set()
-        for row, column in np.argwhere(scores > 1.0).tolist():
-            gpu = self.gpu_ids[row][column]
-            trays.setdefault(gpu.rpartition("-")[0], []).append((gpu, float(scores[row, column])))
-            racks.add(self.site.racks[row])
-        found = []
-        for tray, members in trays.items():
-            whole = [(tray, max(score for _, score in members))]
-            listed = whole if len(members) >= TRAY_MEMBERS else members
-            found += [Finding(name, {"GPU temperature": score}) for name, score in listed]
-        return found, racks
-
     def _follow_gpus(self, readings: PlantReadings, seconds: float) -> None:
-        """Bring up to date how far each GPU is from its neighbours at its power, shape (racks, GPUs of a rack)."""
-        temperature = readings.gpu_temperature
-        racks, width = temperature.shape
-        if self._gpu_scores.shape != temperature.shape:
-            self._gpu_scores = np.zeros(temperature.shape)
-        if width:
+        """Look at the GPUs where it is time again."""
+        self._since_gpus += seconds
+        if self._since_gpus >= GPU_S and readings.gpus.temperature.shape == self.gpus.shape:
             coolant = 0.5 * (readings.racks.supply + readings.racks.ret)
-            rack = np.repeat(np.arange(racks, dtype=np.int32), width)
-            now = gpu_scores(temperature.ravel(), readings.gpu_power.ravel(), coolant, rack, racks)
-            step = np.minimum(now.reshape(temperature.shape), 4.0) - self._gpu_scores
-            gain = -math.expm1(-seconds / GPU_SMOOTHING)
-            self._gpu_scores += np.where(np.isfinite(step), gain * step, 0.0)
+            self.gpus.update(readings.gpus, coolant, self._since_gpus)
+            self._since_gpus = 0.0
 
     def _watch_instruments(self, now: int, readings: PlantReadings) -> None:
         r, c = readings.racks, readings.cdus
@@ -248,9 +316,12 @@ class FactoryWatch:
             ),
         )
         cdus.take(np.concatenate([c.flow, c.supply, c.ret, c.dp]), self._expected_of_cdus(readings))
+        self._late = np.where(np.abs(readings.late) > LATE_S, self._late + 1, 0).astype(np.int16)
         if now - self._judged >= JUDGE_S * 1000 and self.warm:
             self._judged = now
-            self.faulty = racks.judge() | cdus.judge()
+            late = np.flatnonzero(self._late >= LATE_ROUNDS).tolist()
+            clocks = {(self.site.racks[i], "clock"): Verdict.WRONG_CLOCK for i in late}
+            self.faulty = racks.judge() | cdus.judge() | clocks | self.gpus.faulty(self.gpu_ids)
 
     def _expected_flow(self) -> ValueArray:
         line = self.racks.lines[FLOW]

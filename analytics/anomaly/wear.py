@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
 
 from domain.errors import InputError
 from domain.points import ValueArray
@@ -95,8 +94,8 @@ def time_to_limit(
     # draws of the line: slope, and level at the centre of the data, are independent
     freedom = max(effective - 2.0, 1.0)
     rng = np.random.default_rng(0)
-    slopes = slope + math.sqrt(variance / spread) * student.rvs(freedom, size=DRAWS, random_state=rng)
-    centres = level.mean() + math.sqrt(variance / n) * student.rvs(freedom, size=DRAWS, random_state=rng)
+    slopes = slope + math.sqrt(variance / spread) * rng.standard_t(freedom, DRAWS)
+    centres = level.mean() + math.sqrt(variance / n) * rng.standard_t(freedom, DRAWS)
     levels = centres - slopes * x.mean()
     direction = 1.0 if rising else -1.0
     if direction * (float(now) - limit) >= 0:

@@ -15,10 +15,15 @@ STEP = 10.0
 FAULTY = 5
 
 
-def site_layout() -> PlantLayout:
+def shipped_site() -> Site:
     """The demo's 96 racks."""
     site = Path(__file__).parents[3] / "config" / "site.yaml"
-    return PlantLayout.of(Site.model_validate(yaml.safe_load(site.read_text())))
+    return Site.model_validate(yaml.safe_load(site.read_text()))
+
+
+def site_layout() -> PlantLayout:
+    """Their layout."""
+    return PlantLayout.of(shipped_site())
 
 
 class Factory:
@@ -53,6 +58,8 @@ class Factory:
             dp=s.dp * self._noisy(4, 0.01),
             gpu_max=np.round(hottest + self._near(5, 0.3)),
             gpu_power=gpu_power,
+            valve=s.valve.copy(),
+            leak=np.zeros(self.racks),
         )
 
     def _near(self, signal: int, size: float) -> np.ndarray:

@@ -51,6 +51,9 @@ class CduFactory:
             ret=s.cdu_return + 0.05 * self.rng.normal(0, 1, len(n.cdus)),
             primary_flow=s.primary_flow * self._about(4, 0.01),
             rack_heat=heat[n.cdu_pod] * s.cdu_flow / total[n.cdu_pod],
+            valve=s.primary_valve.copy(),
+            setpoint=np.full(len(n.cdus), self.plant.model.cdu.setpoint) + self.conditions.cdu_setpoint_shift,
+            loop_pressure=235e3 * self._about(5, 0.001),
         )
 
     def _about(self, signal: int, size: float) -> np.ndarray:
