@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from analytics.bookings import Bookings
 from domain.points import TimeArray, ValueArray
 
 NODE_STEPS = 24
@@ -18,8 +19,9 @@ class Task:
 
     `start` UTC ms and `power` W of the history's quarter hours (shape (n,), NaN where missing), the number of quarter
     hours to foretell, the physical bounds in W, and the site's country and time zone for the calendar. `nodes` holds
-    the same quarter hours of the nodes below the site, `parts` what each node is made of. `shelf` is the models'
-    folder; a model older than `refit_ms` is fitted anew, at once where `refit` is set.
+    the same quarter hours of the nodes below the site, `parts` what each node is made of, `below` the racks under each. `bookings`
+    is planned work as it was announced until now. `shelf` is the models' folder; a model older than `refit_ms` is fitted
+    anew, at once where `refit` is set. `jobs` processes fit series at a time.
     """
 
     site: str
@@ -36,6 +38,9 @@ class Task:
     refit: bool = False
     nodes: Mapping[str, ValueArray] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    below: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bookings: Bookings | None = None
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

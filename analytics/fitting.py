@@ -2,50 +2,64 @@
 
 A fresh model is fitted once in a while; in between the last one takes in what has been measured since and forecasts
 again. A candidate replaces it only where it beats seasonal naive and persistence in a backtest on the same history.
+Where work is planned, a second candidate takes the plans into account, and the better of the two is kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 
-from analytics.evaluation import backtest
+from analytics.evaluation import Backtest, backtest
 from analytics.exchange import NODE_STEPS, Made, Task
 from analytics.forecast import PowerForecaster
 from analytics.forecast.persistence import load, save
 from analytics.nodes import node_forecasts
+from analytics.scheduled import RackPast, ScheduledForecaster, Split, booked_nodes
 from analytics.shelf import ModelCard, ModelShelf
-from domain.errors import HallwatchError
+from domain.errors import ForecastError, HallwatchError
 from domain.forecast import QUANTILES
 
 JUDGE_ORIGINS = 4
 JUDGE_DAYS = 10
 """A history shorter than this cannot judge a model; it answers all the same, and says so."""
 
+Forecaster = PowerForecaster | ScheduledForecaster
+
 
 def make_forecast(task: Task) -> Made:
     """Return the site's forecast and that of its nodes."""
     index = pd.to_datetime(task.start, unit="ms", utc=True).tz_convert(task.timezone)
     history = pd.Series(task.power, index=index).asfreq("15min")
-    model, card, remark = _model(task, history, ModelShelf(task.shelf))
+    past = RackPast.of(task.bookings, task.start, task.nodes)
+    model, card, remark = _model(task, history, past, ModelShelf(task.shelf))
     values = model.predict(task.horizon, list(QUANTILES)).to_numpy()
-    nodes = node_forecasts(task.nodes, task.parts, {task.site: values}, NODE_STEPS)
-    return Made(
-        values, f"PowerForecaster {card.version}, fitted {_day(card)}", _quality(history, card, remark), nodes
-    )
+    booked = booked_nodes(task.nodes, task.below, past, NODE_STEPS) if past else {}
+    nodes = node_forecasts(task.nodes, task.parts, {task.site: values}, NODE_STEPS, booked, task.jobs)
+    name = f"PowerForecaster {card.version}{' with planned work' if card.aside else ''}, fitted {_day(card)}"
+    return Made(values, name, _quality(history, card, remark), nodes)
 
 
-def _model(task: Task, history: pd.Series, shelf: ModelShelf) -> tuple[PowerForecaster, ModelCard, str]:
+def _model(
+    task: Task, history: pd.Series, past: RackPast | None, shelf: ModelShelf
+) -> tuple[Forecaster, ModelCard, str]:
     """Return the model that answers, ready to predict from the end of the history, and a remark on it."""
     cards = shelf.cards()
     kept = cards[0] if cards else None
     due = kept is None or task.refit or task.now - kept.fitted >= task.refit_ms
     remark = ""
-    if due or kept is None or (kept.proven is None and len(history) >= JUDGE_DAYS * 96):
+    if (
+        due
+        or kept is None
+        or _outdated(kept, past)
+        or (kept.proven is None and len(history) >= JUDGE_DAYS * 96)
+    ):
         try:
-            return _candidate(task, history, shelf, kept)
+            return _candidate(task, history, past, shelf, kept)
         except _NotBetterError as error:
             remark = str(error)
         except HallwatchError as error:
@@ -54,36 +68,53 @@ def _model(task: Task, history: pd.Series, shelf: ModelShelf) -> tuple[PowerFore
                 raise
     for card in cards:
         try:
-            model = load(shelf.path(card))
-            newer = history[history.index > model.series_.times(len(model.series_.raw) - 1, 1)[0]]
-            # a restart within the quarter hour brings nothing new, which is no fault of the model
-            return model.update(newer) if len(newer) else model, card, remark
+            return _resumed(task, history, past, shelf, card), card, remark
         except HallwatchError:  # of another release, or damaged: the one before it
             shelf.remove(card)
-    model, card = _fitted(task, history, shelf)
+    model, card = _fitted(task, history, past, shelf)
     return model, card, remark
 
 
+def _outdated(card: ModelCard, past: RackPast | None) -> bool:
+    """Return whether plans take racks now that the model does not leave to them, or none at all."""
+    return bool(card.aside) and (past is None or not set(past.aside) <= set(card.aside))
+
+
+def _resumed(
+    task: Task, history: pd.Series, past: RackPast | None, shelf: ModelShelf, card: ModelCard
+) -> Forecaster:
+    """Return a kept model that has taken in what has been measured since."""
+    model = load(shelf.path(card))
+    if card.aside:
+        if past is None or not set(card.aside) <= set(past.bookings.racks):
+            raise ForecastError("the model leaves racks to plans that are not there")
+        return _scheduled(task, past).resume(model, Split(card.aside, card.follows), history)
+    newer = history[history.index > model.series_.times(len(model.series_.raw) - 1, 1)[0]]
+    # a restart within the quarter hour brings nothing new, which is no fault of the model
+    return model.update(newer) if len(newer) else model
+
+
 def _candidate(
-    task: Task, history: pd.Series, shelf: ModelShelf, kept: ModelCard | None
-) -> tuple[PowerForecaster, ModelCard, str]:
+    task: Task, history: pd.Series, past: RackPast | None, shelf: ModelShelf, kept: ModelCard | None
+) -> tuple[Forecaster, ModelCard, str]:
     """Fit a model, judge it where the history suffices, and put it on the shelf unless a kept one is better."""
-    model, card = _fitted(task, history, shelf)
     if kept is None or len(history) < JUDGE_DAYS * 96:
         # the first answer must not wait for a verdict; it is judged the next time
+        model, card = _fitted(task, history, past, shelf)
         return model, card, ""
-    verdict = backtest(
-        history,
-        96,
-        origins=JUDGE_ORIGINS,
-        make=lambda: PowerForecaster(lower=task.idle, upper=task.installed, country=task.country or None),
+    kinds = [None] if past is None else [None, past]
+    verdicts: list[Backtest] = Parallel(n_jobs=min(task.jobs, len(kinds)))(
+        delayed(_verdict)(task, history, kind) for kind in kinds
     )
+    best = min(range(len(kinds)), key=lambda i: verdicts[i].model.pinball)
+    verdict = verdicts[best]
+    model, card = _fitted(task, history, kinds[best], shelf)
     card = replace(
         card,
         to_seasonal_naive=verdict.model.pinball / max(verdict.seasonal_naive.pinball, 1e-9),
         to_persistence=verdict.model.pinball / max(verdict.persistence.pinball, 1e-9),
     )
-    if not card.proven and kept.proven:
+    if not card.proven and kept.proven and not _outdated(kept, past):
         shelf.remove(card)
         raise _NotBetterError(
             f"a model fitted {_day(card)} was not promoted: {card.to_seasonal_naive:.2f} of seasonal naive"
@@ -92,15 +123,45 @@ def _candidate(
     return model, card, ""
 
 
-def _fitted(task: Task, history: pd.Series, shelf: ModelShelf) -> tuple[PowerForecaster, ModelCard]:
-    model = PowerForecaster(lower=task.idle, upper=task.installed, country=task.country or None)
-    model.fit(history)
-    source = model.provenance_
-    card = ModelCard(task.now, str(source.first), str(source.last), source.missing_share, source.version)
+def _verdict(task: Task, history: pd.Series, past: RackPast | None) -> Backtest:
+    make: Callable[[], Forecaster] = (
+        (lambda: _plain(task)) if past is None else (lambda: _scheduled(task, past))
+    )
+    return backtest(history, 96, origins=JUDGE_ORIGINS, make=make)
+
+
+def _fitted(
+    task: Task, history: pd.Series, past: RackPast | None, shelf: ModelShelf
+) -> tuple[Forecaster, ModelCard]:
+    model: Forecaster
+    if past is None:
+        model = inner = _plain(task).fit(history)
+        split = Split((), 0.0)
+    else:
+        model = _scheduled(task, past).fit(history)
+        inner, split = model.model, model.split
+    source = inner.provenance_
+    card = ModelCard(
+        task.now,
+        str(source.first),
+        str(source.last),
+        source.missing_share,
+        source.version,
+        aside=split.aside,
+        follows=split.follows,
+    )
     task.shelf.mkdir(parents=True, exist_ok=True)
-    save(model, shelf.path(card))
+    save(inner, shelf.path(card))
     shelf.put(card)
     return model, card
+
+
+def _plain(task: Task) -> PowerForecaster:
+    return PowerForecaster(lower=task.idle, upper=task.installed, country=task.country or None)
+
+
+def _scheduled(task: Task, past: RackPast) -> ScheduledForecaster:
+    return ScheduledForecaster(past, task.idle, task.installed, task.country or None)
 
 
 def _quality(history: pd.Series, card: ModelCard, remark: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import multiprocessing
+import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
+from analytics.bookings import Bookings
 from analytics.exchange import NODE_STEPS, Made, Task
 from analytics.excursions import exceedance
 from analytics.points import worked_out
@@ -159,7 +161,8 @@ class ForecastIssuer:
             return None
         horizon = self._settings.horizon_hours * 4
         first = known[0]
-        nodes, parts = self._nodes(int(grid.start[first]), cutoff)
+        start = int(grid.start[first])
+        nodes, parts = self._nodes(start, cutoff)
         return Task(
             site.id,
             grid.start[first:],
@@ -175,7 +178,25 @@ class ForecastIssuer:
             self._drifted(cutoff),
             nodes,
             parts,
+            {node.id: self._racks_below(node) for node in self._plant.envelope if node.id != site.id},
+            self._bookings(start, cutoff, horizon),
+            self._settings.processes or max(1, (os.cpu_count() or 1) // 2),
         )
+
+    def _bookings(self, start: int, cutoff: int, horizon: int) -> Bookings | None:
+        """Return planned work as it had been announced by the cutoff; None where no schedule tells any."""
+        self._records.forget_schedule(cutoff - self._settings.history_days * DAY_MS)
+        works = self._records.planned_work(start, cutoff + horizon * QUARTER_MS)
+        bookings = Bookings.of(works, self._plant.site.racks).as_known(cutoff)
+        self.counters["planned_works"] = len(bookings.standing())
+        return bookings if len(bookings) else None
+
+    def _racks_below(self, node: EnvelopeNode) -> tuple[str, ...]:
+        if node.kind == "Rack":
+            return (node.id,)
+        nodes = self._plant.envelope.nodes
+        below = (self._racks_below(nodes[child]) for child in node.children if child in nodes)
+        return tuple(dict.fromkeys(rack for racks in below for rack in racks))
 
     def _drifted(self, cutoff: int) -> bool:
         """Return whether the last day's forecasts missed so often that the model should be fitted anew.

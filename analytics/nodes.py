@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from joblib import Parallel, delayed
 
 from analytics.forecast.coherence import reconcile
 from analytics.forecast.early import early_quantiles
@@ -19,6 +20,8 @@ from domain.points import ValueArray
 
 STEPS_PER_DAY = 96
 REST = " (rest)"
+MANY = 2000
+"""Nodes from which on starting processes takes less time than it saves."""
 ISSUED = np.searchsorted(LEVELS, np.array(QUANTILES) - 1e-9)
 """Columns of the issued quantiles among the models' levels."""
 
@@ -28,6 +31,8 @@ def node_forecasts(
     parts: Mapping[str, Sequence[str]],
     whole: Mapping[str, ValueArray],
     steps: int,
+    given: Mapping[str, ValueArray] | None = None,
+    jobs: int = 1,
 ) -> dict[str, ValueArray]:
     """Foretell every node's power.
 
@@ -41,6 +46,10 @@ def node_forecasts(
         Forecasts that are known already (the site's), shape (at least `steps`, quantiles).
     steps
         How many quarter hours ahead.
+    given
+        Better forecasts of some nodes (of racks that follow plans); they may still move so that parts add up.
+    jobs
+        Processes; more than one pays from `MANY` nodes on.
 
     Returns
     -------
@@ -48,11 +57,12 @@ def node_forecasts(
     """
     series = {name: _filled(values) for name, values in histories.items()}
     told = {name: values[:steps] for name, values in whole.items()}
-    told |= {
-        name: _early(values, steps)
-        for name, values in series.items()
-        if len(values) >= 4 and name not in told
-    }
+    told |= {name: values for name, values in (given or {}).items() if name in series and name not in told}
+    asked = [name for name, values in series.items() if len(values) >= 4 and name not in told]
+    found = Parallel(n_jobs=jobs if len(asked) >= MANY else 1)(
+        delayed(_early)(series[name], steps) for name in asked
+    )
+    told |= dict(zip(asked, found, strict=True))
     tree: dict[str, list[str]] = {}
     for name, members in parts.items():
         if name not in told or not members or any(m not in told for m in members):

@@ -19,6 +19,11 @@ class AnalyticsSettings(BaseModel):
     timeout_seconds: float = Field(
         240, gt=0, description="After this a fit is given up and a simple model answers"
     )
+    processes: int = Field(
+        0,
+        ge=0,
+        description="Processes that fit forecast models at a time; 0: half as many as there are cores",
+    )
     rack_interval_seconds: float = Field(10, gt=0, description="Between two looks at all racks")
     outlook_interval_seconds: float = Field(
         60, gt=0, description="Between two looks an hour ahead at temperatures"

@@ -32,6 +32,8 @@ class ModelCard:
     to_seasonal_naive, to_persistence
         Pinball loss over that of the baselines in the backtest that judged it, below 1 is better; None before it
         was judged.
+    aside, follows
+        Booked racks that the model leaves to the plans, and what follows their power, W per W; see `analytics.scheduled`.
     """
 
     fitted: int
@@ -41,6 +43,8 @@ class ModelCard:
     version: str
     to_seasonal_naive: float | None = None
     to_persistence: float | None = None
+    aside: tuple[str, ...] = ()
+    follows: float = 0.0
 
     @property
     def proven(self) -> bool | None:
@@ -61,7 +65,8 @@ class ModelShelf:
         found = []
         for file in sorted(self._folder.glob("*.json"), reverse=True):
             try:
-                card = ModelCard(**json.loads(file.read_text(encoding="utf-8")))
+                told = json.loads(file.read_text(encoding="utf-8"))
+                card = ModelCard(**told | {"aside": tuple(told.get("aside", ()))})
             except (OSError, ValueError, TypeError):
                 continue
             if self.path(card).exists():

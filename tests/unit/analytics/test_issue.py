@@ -12,6 +12,7 @@ from domain.batch import Batch
 from domain.configuration import validated
 from domain.envelope import QUARTER_MS
 from domain.errors import InputError
+from domain.planned import PlannedWork
 from domain.points import Point, PointRegistry
 from domain.site import Site
 from storage.ingest import Ingest
@@ -148,3 +149,20 @@ def test_a_kept_model_answers_where_nothing_newer_has_come(tmp_path):
     issue(NOW)
     judged = issue(NOW + 1)
     assert issue(NOW + 2) == judged
+
+
+async def test_planned_work_reaches_the_forecast(issuer):
+    hour = 4 * QUARTER_MS
+    cutoff = NOW - NOW % QUARTER_MS
+    past = [
+        PlannedWork("jobs", f"j{i}", ("R1",), at - 3 * hour, at, known_since=at - 9 * hour, until=at)
+        for i, at in enumerate(range(cutoff - 60 * hour, cutoff - 10 * hour, 4 * hour))
+    ]
+    off = PlannedWork("m", "R1 off", ("R1",), cutoff + hour, cutoff + 3 * hour, power=0.0, known_since=1)
+    issuer._records.keep_past_schedule([*past, off])
+    forecast = await issuer.issue()
+    assert "with planned work" in forecast.model
+    assert issuer.counters["planned_works"] == 1
+    assert issuer.nodes["R1"].quantile(0.5)[5:11].max() < 1e3
+    median = forecast.quantile(0.5)
+    assert median[:3].mean() - median[5:11].mean() > 60e3
