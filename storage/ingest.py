@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 LARGE_COMMIT = 200_000
 """Rows at which a commit is made without waiting for more, and after which the next one begins."""
+DRAIN_S = 0.3
+"""How long a part of the spool may take to store: live commits wait for no more than that."""
+FEWEST_DRAINED = 5_000
+"""Rows of the first part after an outage, when the store's pace is not known."""
 
 
 @dataclass(slots=True)
@@ -96,6 +100,7 @@ class Ingest:
         self._away_until = 0.0
         self._pending: list[tuple[Batch, asyncio.Future[None]]] = []
         self._pending_rows = 0
+        self._drain_rows = FEWEST_DRAINED
         self._room: asyncio.Event = asyncio.Event()
         self._room.set()
         self._committer: asyncio.Task[None] | None = None
@@ -279,9 +284,10 @@ class Ingest:
         """Move the oldest part of the spool into the store; return whether it went."""
         if time.monotonic() < self._away_until:
             return False
-        taken, rows = self.spool.peek()
+        taken, rows = self.spool.peek(self._drain_rows)
         if rows is None:
             return False
+        begun = time.monotonic()
         try:
             before = self.counters.stored, self.counters.duplicate
             self._store_rows(rows)
@@ -295,6 +301,8 @@ class Ingest:
             self._leave_alone(e)
             return False
         self._came_back()
+        pace = len(rows) / max(time.monotonic() - begun, 1e-3)
+        self._drain_rows = int(min(max(pace * DRAIN_S, FEWEST_DRAINED), LARGE_COMMIT))
         self.spool.done(taken)
         self.counters.drained += len(rows)
         self.latest.update(rows)

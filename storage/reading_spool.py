@@ -48,7 +48,7 @@ class ReadingSpool:
         self._line_of: dict[int, int] = {}
         self._written_version = -1
         self._lines = np.empty(0, np.int32)
-        self.rows = sum(_rows(r) for _, r in self._spool.peek(1 << 62)) if len(self._spool) else 0
+        self.rows = sum(_rows(record) for record in self._spool.waiting())
 
     def __len__(self) -> int:
         return len(self._spool)
@@ -75,7 +75,7 @@ class ReadingSpool:
                 self._spool.append(_encode(batch, lines, part))
             self.rows += len(batch)
 
-    def peek(self, max_rows: int = 200_000) -> tuple[list[tuple[Place, bytes]], Batch | None]:
+    def peek(self, max_rows: int) -> tuple[list[tuple[Place, bytes]], Batch | None]:
         """Return the oldest records, to be given to `done`, and their readings; None where nothing waits."""
         taken = self._spool.peek(max_rows * ROW_BYTES)
         if not taken:

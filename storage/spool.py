@@ -117,6 +117,12 @@ class Spool:
                     break
             return taken
 
+    def waiting(self) -> Iterator[bytes]:
+        """Yield every record that waits, oldest first, one at a time: there may be gigabytes of them."""
+        with self._lock:
+            for _, record in self._scan(self._read_from):
+                yield record
+
     def done(self, taken: Sequence[tuple[Place, bytes]]) -> None:
         """Forget records that `peek` gave, from the first on; they have arrived elsewhere."""
         if not taken:

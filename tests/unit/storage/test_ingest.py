@@ -1,6 +1,7 @@
 """Ingest: what `accept` promises."""
 
 import asyncio
+import time
 import logging
 
 import numpy as np
@@ -157,7 +158,7 @@ async def test_while_the_store_is_away_readings_are_durable_in_the_spool(
     assert ingest.counters.spooled == 2
     assert ingest.store_away
     # as another process would find them after a kill -9
-    _, found = ReadingSpool(tmp_path / "spool", registry, 1 << 24).peek()
+    _, found = ReadingSpool(tmp_path / "spool", registry, 1 << 24).peek(1_000_000)
     assert found is not None
     assert found.value.tolist() == [5, 6]
     assert ingest.latest.value[1] == 5
@@ -201,6 +202,29 @@ async def test_live_readings_are_not_starved_by_a_large_spool(make_ingest, store
     await ingest.close()
 
 
+async def test_a_slow_store_gets_the_spool_in_small_parts(make_ingest, store, monkeypatch):
+    ingest = make_ingest(spool_bytes=1 << 26)
+    store.away = True
+    now, write, parts = now_ms(), store.write, []
+    for i in range(60):
+        await ingest.accept(
+            Batch.of(np.zeros(1000, np.int32), now + i * 1000 + np.arange(1000), np.ones(1000))
+        )
+
+    def slow(batch):
+        parts.append(len(batch))
+        time.sleep(len(batch) / 20_000)
+        return write(batch)
+
+    monkeypatch.setattr(store, "write", slow)
+    store.away = False
+    run = asyncio.create_task(ingest.run())
+    await until(lambda: ingest.counters.drained == 60_000)
+    run.cancel()
+    assert max(parts) <= 7000, "a live commit would wait for much longer than DRAIN_S"
+    await ingest.close()
+
+
 async def test_a_spool_of_an_earlier_run_is_drained_under_the_new_indexes(
     make_ingest, store, tmp_path, registry
 ):
@@ -212,7 +236,7 @@ async def test_a_spool_of_an_earlier_run_is_drained_under_the_new_indexes(
     store.away = False
     other = PointRegistry([Point("New/First/x", "New", "First", "x")])
     spool = ReadingSpool(tmp_path / "spool", other, 1 << 24)
-    _, found = spool.peek()
+    _, found = spool.peek(1_000_000)
     assert found is not None
     assert other[int(found.point[0])] == registry[7]
 
