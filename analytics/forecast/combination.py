@@ -3,8 +3,8 @@
 Weights: softmax of each member's recent pinball loss relative to the best one's, per bucket of leads (the
 exponentially weighted average of Vovk 1990, with older losses forgotten). Correction: the conformal shift of
 each quantile, that is the same quantile of its recent errors per bucket (Romano et al. 2019, Conformalized
-Quantile Regression, here for every level), taken in part because errors of few origins are noisy. Then all is
-widened by a little.
+Quantile Regression, here for every level relative to the median), taken in part because errors of few origins
+are noisy. Then all is widened by a little.
 """
 
 from __future__ import annotations
@@ -152,5 +152,7 @@ def combine(record: Record, leads: Ints, day: int, prior: Floats, history_days: 
         weights[k] = weight / weight.sum()
         mixed = np.einsum("m,mnlq->nlq", weights[k], record.forecasts[:, :, within])
         errors = actual[known][:, None] - mixed[known]
-        shift[k] = SHIFT_SHARE * _weighted_quantiles(errors, row_weight)
+        wanted = _weighted_quantiles(errors, row_weight)
+        # The median stays: what it was off by lately is mostly the chance of few origins.
+        shift[k] = SHIFT_SHARE * (wanted - wanted[MEDIAN])
     return Combination(weights, shift, stretch)

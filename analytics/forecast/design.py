@@ -42,6 +42,7 @@ class Rows:
         The newest value, relative to ``level``, divided by ``scale``.
     outside : int
         How many of the last columns of ``features`` come from covariates known up to the origin only.
+    origins : int array, shape (origins,)
     """
 
     features: NDArray[np.float32]
@@ -51,6 +52,7 @@ class Rows:
     scale: Floats
     last: Floats
     outside: int
+    origins: Ints
 
 
 def trailing_mean(values: Floats, width: int) -> Floats:
@@ -132,6 +134,7 @@ class Design:
         self._spread = spread if spread > 1e-9 * max(1.0, float(np.abs(measure).max())) else 1.0
         self._calm = self._hours_since_jump()
         self._past_means = [trailing_mean(column, day) for column in self.past.T]
+        self._two_hours = trailing_mean(values, 2 * hour)
 
     def _hours_since_jump(self) -> Floats:
         """Logarithm of the hours since the series last changed its state, at positions 0..n."""
@@ -147,6 +150,45 @@ class Design:
         """Scale of the targets: larger where the last week was lively, never far below the whole's."""
         scale: Floats = np.sqrt(0.5 * self._std_week[origins] ** 2 + 0.5 * self._spread**2)
         return scale
+
+    def standing(self, origins: Ints) -> tuple[Floats, Floats, Floats]:
+        """Level, scale and last value (relative to the level, in scales) at each origin."""
+        level, scale = self._level[origins], self.scale_at(origins)
+        return level, scale, (self.values[origins - 1] - level) / scale
+
+    def looks(self, origins: Ints) -> Floats:
+        """Describe what a moment looks like, for finding others like it: shape (origins, looks).
+
+        The last value and means, the course of the last day, the hour, the days off around it and how lively
+        the series is, weighted by how much they matter; their squared differences add up to a distance.
+        """
+        level, scale, last = self.standing(origins)
+
+        def relative(x: Floats) -> Floats:
+            return (x - level) / scale
+
+        course = [self._two_hours[np.maximum(origins - k * 2 * self.hour, 0)] for k in range(12)]
+        hour = 2 * np.pi * self.calendar[origins, 0] / 24
+        off = [
+            self.calendar[np.minimum(origins + ahead, len(self.calendar) - 1), 2]
+            for ahead in (0, self.day // 2, self.day + self.day // 2)
+        ]
+        columns = [
+            1.5 * last,
+            *(relative(mean[origins]) for mean in self._means),
+            *(0.5 * relative(mean[origins]) for mean in self._slow_means),
+            *(0.9 * relative(mean) for mean in course),
+            3.0 * np.cos(hour),
+            3.0 * np.sin(hour),
+            0.7 * off[0],
+            off[1],
+            0.7 * off[2],
+            self._std[origins] / scale,
+            0.15 * level / self._spread,
+            0.15 * self.values[origins - 1] / self._spread,
+            0.4 * self._calm[origins],
+        ]
+        return np.stack(columns, axis=1)
 
     def _lags(self, at: Ints, origins: Ints, period: int, count: int) -> Floats:
         """Find the ``count`` newest known values whole periods before ``at``; NaN where there is none.
@@ -241,6 +283,7 @@ class Design:
             scale=scale,
             last=(last - level) / scale,
             outside=len(outside),
+            origins=origins,
         )
 
     def _target(self, at: Ints, level: Floats, scale: Floats) -> Floats:

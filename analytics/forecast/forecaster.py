@@ -34,7 +34,7 @@ from domain.forecast import QUANTILES
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-VERSION = "1"
+VERSION = "2"
 """Of the method: changes whenever the same history would give another forecast."""
 
 CALIBRATION_SHARE = 0.15
@@ -76,7 +76,7 @@ class Provenance:
 class PowerForecaster(BaseEstimator):  # type: ignore[misc]
     """Probabilistic forecasts of a regular series, from the first hour of history on.
 
-    Ridge regressions and quantile forests share one direct multi-horizon design. They are
+    Ridge regressions, quantile forests and analog days share one direct multi-horizon design. They are
     combined per lead time by their recent pinball loss, and every quantile is corrected by its recent errors.
 
     Parameters
@@ -208,7 +208,9 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
         else:
             design = self._design(horizon, future)
             rows = design.rows(np.array([count]), leads)
-            scaled = self.combination_.apply(self.members_.quantiles(rows, leads)[:, 0], leads, design.day)
+            scaled = self.combination_.apply(
+                self.members_.quantiles(design, rows, leads)[:, 0], leads, design.day
+            )
             values = scaled * rows.scale[0] + rows.level[0]
         values = at_levels(values, LEVELS, wanted)
         if self.lower is not None or self.upper is not None:
@@ -338,7 +340,7 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
 
     def _recorded(self, design: Design, members: Members, origins: Ints) -> Record:
         rows = design.rows(origins, self.leads_)
-        return Record(origins, rows.target, members.quantiles(rows, self.leads_))
+        return Record(origins, rows.target, members.quantiles(design, rows, self.leads_))
 
     def _observed(self, design: Design, record: Record) -> Record:
         """Fill in what has come since the record was made."""

@@ -59,3 +59,23 @@ def pinball(actual: Floats, forecast: Floats, levels: Floats = LEVELS) -> Floats
     """Pinball loss, the proper score of a quantile: shape (..., len(levels)); NaN where ``actual`` is."""
     error = actual[..., None] - forecast
     return np.maximum(levels * error, (levels - 1) * error)
+
+
+def weighted_quantiles(values: Floats, weights: Floats) -> Floats:
+    """Quantiles at ``LEVELS`` of each row of values, each value with its weight.
+
+    Parameters
+    ----------
+    values, weights : arrays, shape (n, k)
+        Weights above 0.
+
+    Returns
+    -------
+    array, shape (n, levels)
+    """
+    order = np.argsort(values, axis=1)
+    ascending = np.take_along_axis(values, order, axis=1)
+    weight = np.take_along_axis(weights, order, axis=1)
+    total = np.cumsum(weight, axis=1)
+    place = (total - 0.5 * weight) / total[:, -1:]
+    return np.stack([np.interp(LEVELS, x, y) for x, y in zip(place, ascending, strict=True)])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.forecast.analogs import analog_quantiles
 from analytics.forecast.design import Design, Rows
 from analytics.forecast.forest import QuantileForest, fit_forest
 from analytics.forecast.levels import LEVELS
@@ -42,10 +43,10 @@ FORESTS = (
     ForestKind("plain", "day", outside=False),
 )
 
-MEMBERS = ("linear", *(kind.name for kind in FORESTS))
+MEMBERS = ("linear", *(kind.name for kind in FORESTS), "analog")
 """In the order of the weights."""
 
-PRIOR: Floats = np.array([0.5, 1.0, 0.5, 1.0])
+PRIOR: Floats = np.array([0.5, 1.0, 1.0, 1.0, 1.0])
 """Weights of the members before anything is known of how they do."""
 
 
@@ -72,7 +73,7 @@ TRIAL = Effort(rows=25_000, trees=12)
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """All fitted members.
+    """All fitted members; analog days need no fit.
 
     Attributes
     ----------
@@ -87,7 +88,7 @@ class Members:
     forests: dict[str, QuantileForest]
     last_target: int
 
-    def quantiles(self, rows: Rows, leads: Ints) -> Floats:
+    def quantiles(self, design: Design, rows: Rows, leads: Ints) -> Floats:
         """Quantiles of the scaled target, shape (members, origins, leads, levels)."""
         within = np.minimum(leads, self.linear.leads[-1])
         point = self.linear.point(rows.linear, within)
@@ -95,6 +96,7 @@ class Members:
         for kind in FORESTS:
             values = self.forests[kind.name].quantiles(tree_features(rows, point, kind))
             by_member.append(values.reshape(*point.shape, len(LEVELS)) + anchor(rows, kind)[:, None, None])
+        by_member.append(analog_quantiles(design, rows.origins, leads))
         return np.stack(by_member)
 
 
