@@ -1,8 +1,8 @@
 """Ingest: what `accept` promises."""
 
 import asyncio
-import time
 import logging
+import time
 
 import numpy as np
 import pytest
