@@ -2,7 +2,9 @@
 
 One sweep is what 1,728 tray agents send in a second: a batch of 100 values each. It goes through ingest (many small
 batches, group commit), and as one batch straight into each store. The references are a DuckDB insert of the same
-columns as an Arrow table, and an influxdb-client write of lines prepared beforehand, in the same run.
+columns as an Arrow table, and an influxdb-client write of lines prepared beforehand, in the same run. Then the same rate
+for `--latency-s` seconds with rollups, sealing and reads: how long the longest write and read took (reference of a read: the
+same while nothing is written; of the longest write: while no upkeep ran). About `--latency-s` and two minutes in all.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from benchmarks._write_latency import measure_latency
 from domain.batch import Batch, now_ms
 from domain.points import Point, PointRegistry
 from storage.duckdb_store import DuckDBStore
@@ -203,7 +206,8 @@ def figure(value: float, unit: str, reference: float | None = None) -> dict[str,
     }
 
 
-def measure(count: int, folder: Path) -> dict[str, Any]:
+def measure(count: int, folder: Path, latency_s: float) -> tuple[dict[str, Any], list[str]]:
+    """Return the figures, and the slowest writes in words."""
     start = now_ms() // HOUR * HOUR
     batches = sweeps(RATE, count, start)
     values = RATE * (count - 1)
@@ -224,17 +228,23 @@ def measure(count: int, folder: Path) -> dict[str, Any]:
         "bytes_per_value": figure(size, "B", 21.0),
         "values": figure(values, "1"),
     }
+    slowest: list[str] = []
+    if latency_s > 0:
+        told = measure_latency(_sub(folder, "latency"), registry_of(RATE), latency_s)
+        slowest = told.pop("slowest_writes")
+        figures |= {name: figure(*three) for name, three in told.items()}
     try:
         client, store = influxdb(folder, sweeps(20_000, 6, start))
     except (ImportError, FileNotFoundError) as e:
         print(
             f"InfluxDB left out, it needs a checkout and the programs influxd and nginx: {e}", file=sys.stderr
         )
-        return figures
-    return figures | {
+        return figures, slowest
+    figures |= {
         "influxdb_values_per_s": figure(20_000 / store[0], "1/s", 20_000 / client[0]),
         "influxdb_core_share": figure(store[1] / 20_000 * RATE, "1", client[1] / 20_000 * RATE),
     }
+    return figures, slowest
 
 
 def _sub(folder: Path, name: str) -> Path:
@@ -245,14 +255,18 @@ def _sub(folder: Path, name: str) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="hallwatch bench store", description=__doc__)
     parser.add_argument("--sweeps", type=int, default=31, help="sweeps of 172,800 values (default 31)")
+    parser.add_argument(
+        "--latency-s", type=float, default=180, help="seconds of the latency part (default 180; 0: none)"
+    )
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     try:
-        figures = measure(options.sweeps, folder)
+        figures, slowest = measure(options.sweeps, folder, options.latency_s)
     finally:
         shutil.rmtree(folder)
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "duckdb": duckdb.__version__}
-    json.dump({"name": "store", "machine": machine, "figures": figures}, sys.stdout, indent=1)
+    told = {"name": "store", "machine": machine, "figures": figures, "slowest_writes": slowest}
+    json.dump(told, sys.stdout, indent=1)
     print()
 
 

@@ -99,6 +99,8 @@ class DuckDBStore(TieredStore):
         self._points = 0
         self._mark = 0  # sequence of the newest mark for repair
         self._repaired_marks = ""
+        self.upkeep_step = ""
+        """What `maintain` does at this moment, in words; empty while it does not run."""
         path.parent.mkdir(parents=True, exist_ok=True)
         duck = self._settings.duckdb
         config: dict[str, Any] = {
@@ -381,15 +383,22 @@ class DuckDBStore(TieredStore):
             keep = self._settings.retention.milliseconds()
             self._kept_from = {name: now - k for name in TIERS if (k := keep[name]) is not None}
             try:
+                self.upkeep_step = "repairing"
                 done = {"repaired": self._repair()}
+                self.upkeep_step = "rolling up"
                 done["rolled"] = self._roll_forward(now)
+                self.upkeep_step = "sealing"
                 done["sealed"] = self._seal()
+                self.upkeep_step = "dropping"
                 done["dropped"] = self._retain(now)
                 if done["sealed"] or done["dropped"] or self._log_size() > LOG_LIMIT:
+                    self.upkeep_step = "folding the log"
                     self._fold_log()
             except duckdb.Error as e:
                 _rollback(self._upkeep)
                 raise StoreUnavailable(f"{self.path}: {e}") from e
+            finally:
+                self.upkeep_step = ""
             return done
 
     def _all_points(self) -> IntArray:
