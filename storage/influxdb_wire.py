@@ -166,11 +166,11 @@ class InfluxWire:
         except httpx.HTTPError as e:
             raise StoreUnavailable(f"{self._settings.url}: {e or type(e).__name__}") from e
         if answer.status_code == 400:
-            raise StorageError(f"{self._settings.url}: {answer.text[:300]}")
+            raise StorageError(f"{self._settings.url}: {_said(answer.text, answer.reason_phrase)}")
         if answer.status_code == 404 and b"not found" in answer.content:
             return b"{}"  # 2.x and 3.x: no such database yet
         if answer.status_code >= 300:
-            raise StoreUnavailable(f"{self._settings.url}: {answer.status_code}: {answer.text[:200]}")
+            raise StoreUnavailable(f"{self._settings.url}: {answer.status_code}: {_said(answer.text, answer.reason_phrase)}")
         return answer.content
 
     def ping(self) -> str:
@@ -247,8 +247,13 @@ class InfluxWire:
 
 
 def _reason(e: ApiException) -> str:
+    return _said(str(e.body or ""), str(e.reason))
+
+
+def _said(body: str, otherwise: str) -> str:
+    """Return what an answer says is wrong: its JSON error, or its text; a proxy's HTML page says nothing."""
     try:
-        told = orjson.loads(e.body or b"{}")
-        return str(told.get("error") or told.get("message") or e.reason)
-    except orjson.JSONDecodeError:
-        return str(e.body or e.reason)[:300]
+        told = orjson.loads(body or "{}")
+        return str(told.get("error") or told.get("message") or otherwise)
+    except (orjson.JSONDecodeError, AttributeError):
+        return otherwise if body.lstrip().startswith("<") else body[:300]
