@@ -55,7 +55,7 @@ class LiveAnalytics:
         self._found = FoundPoints(plant.registry)
         self._scored = 0
         self._quarters = QuarterWatch(plant, int(settings.rack_interval_seconds * 1000))
-        self._temperatures = TemperatureWatch(plant)
+        self.temperatures = TemperatureWatch(plant)
         self.counters: dict[str, int] = {"rounds": 0, "outlooks": 0, "anomalous_objects": 0, "incidents": 0}
         self.reasons: dict[str, str] = {}
 
@@ -84,7 +84,7 @@ class LiveAnalytics:
     def look_ahead(self) -> Batch:
         """Foretell the racks' temperatures; returns the probability of passing a limit within the hour."""
         self.counters["outlooks"] += 1
-        return self._temperatures.look(self._clock())
+        return self.temperatures.look(self._clock())
 
     def _anomalies(self, now: int) -> Batch:
         """Watch racks, CDUs, taps, GPUs and instruments; returns scores, incidents and verdicts as readings."""

@@ -21,9 +21,11 @@ from domain.plant.layout import PlantLayout
 from domain.plant.model import Plant, PlantModel, PlantState
 from domain.points import ValueArray
 from domain.site import Site
+from storage.plant import PlantView
 
 STEP_S = 5.0
 HORIZON_S = 3600.0
+QUANTITIES = ("supply", "return", "gpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,21 @@ class Present:
     supply: ValueArray
     ret: ValueArray
     gpu: ValueArray
+
+    @classmethod
+    def of(cls, plant: PlantView, newest_before: int = 0) -> Present:
+        """Return what a plant tells now; values observed before a time (UTC ms) count as missing."""
+
+        def rack(point_type: str) -> ValueArray:
+            return plant.values(plant.rack_points(point_type), newest_before)
+
+        gpus = plant.values(plant.gpu_points("GpuTemperature"), newest_before)
+        return cls(
+            power=rack("RackPower"),
+            supply=rack("RackLiquidSupplyTemperature"),
+            ret=rack("RackLiquidReturnTemperature"),
+            gpu=np.fmax.reduce(gpus, axis=1, initial=np.nan) if gpus.shape[1] else np.full(len(gpus), np.nan),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +244,61 @@ class WhatIf:
                 loaded[np.argsort(loaded, kind="stable")[: job.racks]] = full
         return loaded
 
+    def time_to_limit(
+        self, present: Present, lost: Sequence[str] = (), without_flow: bool = False
+    ) -> ValueArray:
+        """Return how long each rack stays within its temperature limits, s, shape (racks,); infinite: beyond the hour.
+
+        Parameters
+        ----------
+        present
+            What is measured now; the load is taken to stay.
+        lost
+            Ids of units that fail now.
+        without_flow
+            Whether the coolant of every rack stops now.
+        """
+        conditions = self._conditions(lost)
+        if without_flow:
+            conditions.rack_isolated[:] = 1.0
+        power = np.nan_to_num(present.power, nan=0.0)
+        state = self._plant.settle(power, Conditions.healthy(self._plant.layout))
+        _, first = self._hour(state, power, conditions, present, to_first=True)
+        shortest: ValueArray = np.where(np.isnan(present.power), np.nan, first.min(axis=0))
+        return shortest
+
     def _heat(
         self, state: PlantState, loaded: ValueArray, conditions: Conditions, present: Present
     ) -> tuple[RackHeat, ...]:
-        """Step the plant through the hour and list the racks that leave a limit, soonest first."""
-        plant, limits = self._plant, self.site.thermal
-        names = ("supply", "return", "gpu")
-        bounds = np.array([limits.coolant_supply, limits.coolant_return, limits.gpu])[:, None]
+        """List the racks that leave a limit within the hour, soonest first."""
+        peak, first = self._hour(state, loaded, conditions, present)
+        bounds = self._bounds()
+        found = [
+            RackHeat(
+                self.site.racks[r], QUANTITIES[q], float(peak[q, r]), float(bounds[q]), float(first[q, r])
+            )
+            for q, r in zip(*np.nonzero(np.isfinite(first)), strict=True)
+        ]
+        return tuple(sorted(found, key=lambda h: (h.seconds, -h.peak)))
+
+    def _bounds(self) -> ValueArray:
+        limits = self.site.thermal
+        return np.array([limits.coolant_supply, limits.coolant_return, limits.gpu])
+
+    def _hour(
+        self,
+        state: PlantState,
+        loaded: ValueArray,
+        conditions: Conditions,
+        present: Present,
+        to_first: bool = False,
+    ) -> tuple[ValueArray, ValueArray]:
+        """Step the plant through the hour; returns peaks (Cel) and when limits are passed (s), shape (quantities, racks).
+
+        With `to_first` only until every rack has passed one of its limits.
+        """
+        plant = self._plant
+        bounds = self._bounds()[:, None]
         resistance = plant.model.gpu.resistance
         gpus = max(1, plant.layout.gpus_per_rack)
 
@@ -246,17 +311,14 @@ class WhatIf:
         peak = start + offset
         first = np.full(peak.shape, np.inf)
         model = plant.settle(state.power, Conditions.healthy(plant.layout))
-        steps = int(HORIZON_S / STEP_S)
-        for i in range(1, steps + 1):
+        for i in range(1, int(HORIZON_S / STEP_S) + 1):
             plant.step(model, loaded, conditions, STEP_S)
             here = looked_at(model) + offset
             first = np.where((here > bounds) & np.isinf(first), i * STEP_S, first)
             peak = np.maximum(peak, here)
-        found = [
-            RackHeat(self.site.racks[r], names[q], float(peak[q, r]), float(bounds[q, 0]), float(first[q, r]))
-            for q, r in zip(*np.nonzero(np.isfinite(first)), strict=True)
-        ]
-        return tuple(sorted(found, key=lambda h: (h.seconds, -h.peak)))
+            if to_first and np.isfinite(first).any(axis=0).all():
+                break
+        return peak, first
 
     def _nodes(self, before: PlantState, after: PlantState, limit: float | None) -> tuple[NodeLoad, ...]:
         layout = self._plant.layout

@@ -284,6 +284,10 @@ _OURS = (
     # what Hallwatch works out itself
     _ours("IncidentClass", STATE, "Fault at the root of an open incident"),
     _ours("SensorVerdict", STATE, "Verdict on an instrument"),
+    _ours(
+        "AsMeasured", ANY, "What an instrument says that is not trusted; its own point carries an estimate"
+    ),
+    _ours("TimeToLimit", "s", "Time until a part that wears reaches its limit"),
     _ours("AnomalyScore", "1", "How unusual an object behaves; above 1 is anomalous"),
     _ours(
         "TemperatureBreachProbability", "1", "Probability that a rack passes a temperature limit in an hour"
@@ -296,6 +300,28 @@ _OURS = (
     _ours("QuarterHourPower", "W", "Expected average power of the running quarter hour at its end"),
     _ours(
         "QuarterHourBreachProbability", "1", "Probability that the running quarter hour ends above the limit"
+    ),
+    _ours("ExpectedSupplyTemperature", "Cel", "Highest coolant supply temperature expected within the hour"),
+    _ours("ExpectedReturnTemperature", "Cel", "Highest coolant return temperature expected within the hour"),
+    _ours(
+        "ExpectedGpuTemperature",
+        "Cel",
+        "Highest temperature expected of a rack's hottest GPU within the hour",
+    ),
+    _ours(
+        "ExpectedApproach",
+        "K",
+        "Largest approach of a CDU expected within the hour: supply over facility water",
+    ),
+    _ours(
+        "TimeToLimitWithoutFlow",
+        "s",
+        "Time until a rack passes a temperature limit if its coolant stops now; 3600: an hour or more",
+    ),
+    _ours(
+        "TimeToLimitOnTrip",
+        "s",
+        "Time until a rack of the pod passes a temperature limit if this CDU trips now; 3600: an hour or more",
     ),
     # workload
     _ours("TokenRate", "token/s", "Tokens generated in a second"),

@@ -127,6 +127,8 @@ class System:
                 history_ready=self.ingest.maintained,
             )
             self.live = LiveAnalytics(settings.analytics, self.plant, self.ingest.accept)
+            # power and temperature are foretold from the same load
+            self.live.temperatures.foretold = lambda: self.issuer.nodes
             parts |= {"alerts": self.engine.run, "forecast": self.issuer.run, "analytics": self.live.run}
         self.supervisor = Supervisor(parts)
 
@@ -219,17 +221,7 @@ class System:
         InputError
             If the scenario names what the site does not have.
         """
-        plant = self.plant
-        gpus = plant.values(plant.gpu_points("GpuTemperature"))
-        hottest = (
-            np.fmax.reduce(gpus, axis=1, initial=np.nan) if gpus.shape[1] else np.full(len(gpus), np.nan)
-        )
-        present = Present(
-            power=plant.values(plant.rack_points("RackPower")),
-            supply=plant.values(plant.rack_points("RackLiquidSupplyTemperature")),
-            ret=plant.values(plant.rack_points("RackLiquidReturnTemperature")),
-            gpu=hottest,
-        )
+        present = Present.of(self.plant)
         forecast = self.records.latest_forecast(self.site.id, "ActivePower")
         return WhatIf(self.site).ask(scenario, present, forecast, now_ms())
 
