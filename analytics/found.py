@@ -10,6 +10,7 @@ import numpy as np
 from analytics.anomaly.incidents import Incident
 from analytics.anomaly.sensors import Verdict
 from analytics.anomaly.signatures import FAULTS, INSTRUMENTS
+from analytics.anomaly.wear import WornPart
 from analytics.points import SOURCE
 from domain.batch import Batch
 from domain.points import Point, PointRegistry, Quality
@@ -29,7 +30,7 @@ class FoundPoints:
 
     def __init__(self, registry: PointRegistry) -> None:
         self._registry = registry
-        self._told: dict[int, int] = {}
+        self._told: dict[int, float] = {}
         self._at = 0
         self._version = -1
         self._own: list[int] = []
@@ -41,6 +42,7 @@ class FoundPoints:
         faulty: Mapping[tuple[str, str], Verdict],
         types: Mapping[str, str],
         over: bool,
+        worn: Sequence[WornPart] = (),
     ) -> Batch:
         """Return what has changed, and everything once a minute.
 
@@ -54,8 +56,10 @@ class FoundPoints:
             Type of each object.
         over
             Whether what is not found (any more) may be told to be over: not before the watch has warmed up.
+        worn
+            Parts that wear: the middle estimate of their time is told.
         """
-        present: dict[int, int] = {}
+        present: dict[int, float] = {}
         for incident in incidents:
             root, fault = incident.cause.root, incident.cause.fault
             kind = types.get(root, "GenericObject")
@@ -66,6 +70,9 @@ class FoundPoints:
         for (object_id, quantity), verdict in faulty.items():
             kind = types.get(object_id, "GenericObject")
             present[self._index(_instrument(kind, object_id, quantity))] = int(verdict)
+        for part in worn:
+            left = part.remaining.middle * 86_400.0
+            present[self._index(_wearing(types, part))] = left
         if over:
             present = dict.fromkeys(self._known(), 0) | present
         repeat = now - self._at >= REPEAT_MS
@@ -106,6 +113,20 @@ def as_text(incident: Incident) -> dict[str, Any]:
         "alternatives": list(cause.alternatives),
         "members": sorted(incident.members),
     }
+
+
+def _wearing(types: Mapping[str, str], part: WornPart) -> Point:
+    kind = types.get(part.object_id, "GPU" if "-G" in part.object_id else "GenericObject")
+    return Point(
+        f"{kind}/TimeToLimit/hallwatch/{part.object_id}/{part.indicator.replace(' ', '-')}",
+        kind,
+        "TimeToLimit",
+        part.object_id,
+        part.object_id,
+        "s",
+        process_area=(part.indicator,),
+        source=SOURCE,
+    )
 
 
 def _incident(object_type: str, object_id: str) -> Point:

@@ -31,10 +31,15 @@ class PlantReader:
     ----------
     plant
         Where readings come from.
+    as_measured
+        Exchanges points that carry estimates for those that carry what the instruments say.
     """
 
-    def __init__(self, plant: PlantView) -> None:
+    def __init__(
+        self, plant: PlantView, as_measured: Callable[[IntArray], IntArray] = lambda points: points
+    ) -> None:
         self._plant = plant
+        self._as_measured = as_measured
         self._site = plant.site
         self._version = -1
         self.cdus: dict[str, IntArray] = {}
@@ -97,7 +102,7 @@ class PlantReader:
         fresh = now - FRESH_MS
 
         def values(points: IntArray) -> ValueArray:
-            return self._plant.values(points, fresh)
+            return self._plant.values(self._as_measured(points), fresh)
 
         def racks(point_type: str) -> ValueArray:
             return values(self._plant.rack_points(point_type))
@@ -144,10 +149,23 @@ class PlantReader:
             self._late(now),
         )  # fmt: skip
 
+    def point_of(self, object_id: str, quantity: str) -> int:
+        """Return the point of an instrument by the name that the watch has for it; `NO_POINT` where there is none."""
+        site = self._site
+        if object_id in site.racks:
+            return int(self._plant.rack_points(quantity)[site.racks.index(object_id)])
+        if object_id in site.cdus:
+            points = self.cdus.get(_CDU_QUANTITIES.get(quantity, ""))
+            return NO_POINT if points is None else int(points[site.cdus.index(object_id)])
+        found = self._plant.registry.select("GPU", quantity, object_id)
+        return int(found[0]) if len(found) else NO_POINT
+
     def _of_gpus(self, point_type: str, shape: tuple[int, ...], fresh: int) -> ValueArray:
         """Return a quantity of all GPUs; NaN where not every GPU with a temperature has it."""
         points = self._plant.gpu_points(point_type)
-        return self._plant.values(points, fresh) if points.shape == shape else np.full(shape, np.nan)
+        if points.shape != shape:
+            return np.full(shape, np.nan)
+        return self._plant.values(self._as_measured(points), fresh)
 
     def _late(self, now: int) -> ValueArray:
         """Return by how much the times of the racks' newest readings differ from their arrival, s; NaN where none arrives."""
@@ -188,6 +206,13 @@ _CDU_POINTS: dict[str, tuple[str, frozenset[str], str]] = {
     "water_in": ("LiquidTemperature", frozenset({"Primary", "Inlet"}), ""),
     "water_out": ("LiquidTemperature", frozenset({"Primary", "Outlet"}), ""),
 }
+_CDU_QUANTITIES = {
+    "LiquidFlow": "flow",
+    "LiquidTemperature supply": "supply",
+    "LiquidTemperature return": "ret",
+    "LiquidDifferentialPressure": "dp",
+}
+"""What the watch calls the instruments of a CDU."""
 _WORN_ONLY = ("water_in", "water_out")
 """What only the list of worn parts looks at."""
 """Point type and process area of each reading, and with what another word of the area must begin."""

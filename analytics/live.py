@@ -7,24 +7,37 @@ tokens that a joule makes. Every minute: the probability that a rack passes a te
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import structlog
 
+from analytics.anomaly import indicators, memory
 from analytics.anomaly.incidents import Grouping
+from analytics.anomaly.sensors import Verdict
 from analytics.anomaly.watch import FactoryWatch
+from analytics.anomaly.wear import WornPart
 from analytics.found import FoundPoints, as_text
 from analytics.gather import PlantReader
 from analytics.points import results
 from analytics.quarters import FRESH_MS, QuarterWatch
 from analytics.settings import AnalyticsSettings
+from analytics.substitutes import Substitutes
 from analytics.temperatures import TemperatureWatch
+from analytics.upkeep import Upkeep
 from domain.batch import Batch, Sink, now_ms
-from storage.plant import PlantView
+from domain.errors import InputError, StorageError
+from storage.plant import NO_POINT, PlantView
 
 log = structlog.get_logger(__name__)
+
+REMEMBER_S = 300.0
+"""How often what was learnt is kept."""
+UPKEEP_DELAY_S = 120.0
+"""After the start the past may still be being made ready."""
 
 
 class LiveAnalytics:
@@ -40,10 +53,20 @@ class LiveAnalytics:
         Where the results go, like any other reading.
     clock
         UTC ms.
+    folder
+        Where what was learnt is kept over a restart; nowhere if not given.
+    substitutes
+        Through which readings come in; told which of them to replace.
     """
 
     def __init__(
-        self, settings: AnalyticsSettings, plant: PlantView, sink: Sink, clock: Callable[[], int] = now_ms
+        self,
+        settings: AnalyticsSettings,
+        plant: PlantView,
+        sink: Sink,
+        clock: Callable[[], int] = now_ms,
+        folder: Path | None = None,
+        substitutes: Substitutes | None = None,
     ) -> None:
         self._settings = settings
         self._plant = plant
@@ -51,26 +74,43 @@ class LiveAnalytics:
         self._clock = clock
         site = plant.site
         self.watch = FactoryWatch(site)
-        self._reader = PlantReader(plant)
+        self._substitutes = substitutes or Substitutes(plant.registry, sink)
+        self._reader = PlantReader(plant, self._substitutes.as_measured)
+        self._upkeep = Upkeep(plant, PlantReader(plant))
+        self._file = None if folder is None else folder / "watch.npz"
+        self._remembers = False
+        self.worn: list[WornPart] = []
+        """Parts that wear, soonest due first."""
         self._found = FoundPoints(plant.registry)
         self._scored = 0
+        self._busy = threading.Lock()
         self._quarters = QuarterWatch(plant, int(settings.rack_interval_seconds * 1000))
         self.temperatures = TemperatureWatch(plant)
         self.counters: dict[str, int] = {"rounds": 0, "outlooks": 0, "anomalous_objects": 0, "incidents": 0}
+        self.counters |= {"estimated_instruments": 0, "worn_parts": 0}
         self.reasons: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Watch until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._every(self._settings.rack_interval_seconds, self.look))
-            group.create_task(self._every(self._settings.outlook_interval_seconds, self.look_ahead))
+        """Watch until cancelled; then keep what was learnt."""
+        settings = self._settings
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._every(settings.rack_interval_seconds, self.look))
+                group.create_task(self._every(settings.outlook_interval_seconds, self.look_ahead))
+                group.create_task(
+                    self._every(settings.upkeep_interval_seconds, self.look_back, UPKEEP_DELAY_S)
+                )
+                group.create_task(self._every(REMEMBER_S, self.remember, REMEMBER_S))
+        finally:
+            self.remember()
 
-    async def _every(self, seconds: float, work: Callable[[], Batch]) -> None:
+    async def _every(self, seconds: float, work: Callable[[], Batch | None], delay: float = 0.0) -> None:
         loop = asyncio.get_running_loop()
+        await asyncio.sleep(delay)
         due = loop.time()
         while True:
             batch = await asyncio.to_thread(work)
-            if len(batch):
+            if batch is not None and len(batch):
                 await self._sink(batch)
             due = max(due + seconds, loop.time())
             await asyncio.sleep(due - loop.time())
@@ -86,22 +126,74 @@ class LiveAnalytics:
         self.counters["outlooks"] += 1
         return self.temperatures.look(self._clock())
 
+    def look_back(self) -> None:
+        """Look through the kept readings for parts that wear."""
+        try:
+            self.worn = self._upkeep.look(self._clock())
+        except StorageError as error:
+            log.warning(
+                "the list of worn parts is that of before: the store does not answer", error=str(error)
+            )
+        self.counters["worn_parts"] = len(self.worn)
+
+    def remember(self) -> None:
+        """Keep what was learnt, for the time after a restart."""
+        if self._file is None or not self.watch.warm:
+            return
+        try:
+            with self._busy:
+                memory.save(self.watch, self._scored, self._file)
+        except OSError as error:
+            log.warning("what was learnt cannot be kept", error=str(error))
+
+    def _recall(self, now: int) -> None:
+        """Go on from what was learnt before a restart, once the plant is known as it was then."""
+        if self._remembers or self._file is None or self.watch.warm or not self._file.exists():
+            return
+        try:
+            age = memory.load(self.watch, now, self._file)
+        except InputError as error:
+            log.info("nothing is taken over from before", reason=str(error))
+            return
+        self._remembers = True
+        log.info("the watch goes on with what it had learnt", age_seconds=age / 1000)
+
+    def _mistrust(self, now: int) -> Batch:
+        """Let readings of instruments that lie be replaced; returns those of the ones that have fallen silent."""
+        if not self._settings.replace_faulty_readings:
+            return Batch.concat([self._substitutes.stand_in(np.zeros(0, np.int32), now)])
+        points = {self._reader.point_of(*key): (key, value) for key, value in self.watch.estimates().items()}
+        points.pop(NO_POINT, None)
+        self._substitutes.mistrust({point: value for point, (_, value) in points.items()})
+        self.counters["estimated_instruments"] = sum(np.isfinite(v) for _, v in points.values())
+        silent = [p for p, (key, _) in points.items() if self.watch.faulty.get(key) is Verdict.SILENT]
+        return self._substitutes.stand_in(np.array(silent, np.int32), now)
+
     def _anomalies(self, now: int) -> Batch:
         """Watch racks, CDUs, taps, GPUs and instruments; returns scores, incidents and verdicts as readings."""
         if self._reader.refresh():
             grouping = Grouping.of(self._plant.topology())
             self.watch.rewire(self._reader.equipment, grouping)
+            self._recall(now)
         seconds = (now - self._scored) / 1000 if self._scored else self._settings.rack_interval_seconds
         self._scored = now
-        for incident in self.watch.update(now, self._reader.read(now), min(seconds, 60.0)):
+        with self._busy:
+            opened = self.watch.update(now, self._reader.read(now), min(seconds, 60.0))
+        for incident in opened:
             cause = incident.cause
             log.info("incident", root=cause.root, fault=cause.fault, evidence="; ".join(cause.evidence))
             self.counters["incidents"] += 1
         watch, site = self.watch, self._plant.site
         batches = [
             self._found.readings(
-                now, watch.book.open, watch.faulty, watch.book.grouping.types, over=watch.settled
-            )
+                now,
+                watch.book.open,
+                watch.faulty,
+                watch.book.grouping.types,
+                over=watch.settled,
+                worn=self.worn,
+            ),
+            self._mistrust(now),
         ]
         for kind, ids, scores in (
             ("Rack", site.racks, watch.rack_scores),
@@ -120,11 +212,22 @@ class LiveAnalytics:
         return [as_text(incident) for incident in list(self.watch.book.open)]
 
     @property
-    def instruments(self) -> list[dict[str, str]]:
-        """The instruments that misbehave, ready for JSON."""
+    def upkeep(self) -> list[dict[str, object]]:
+        """The parts that wear, soonest due first, ready for JSON."""
+        return indicators.as_text(self.worn, indicators.ADVICE)
+
+    @property
+    def instruments(self) -> list[dict[str, str | bool]]:
+        """The instruments that misbehave, ready for JSON; `estimated` where another reading stands in."""
+        estimates = self.watch.estimates() if self._settings.replace_faulty_readings else {}
         return [
-            {"object": name, "quantity": quantity, "verdict": verdict.name.lower()}
-            for (name, quantity), verdict in list(self.watch.faulty.items())
+            {
+                "object": name,
+                "quantity": quantity,
+                "verdict": verdict.name.lower(),
+                "estimated": bool(np.isfinite(estimates.get((name, quantity), np.nan))),
+            }
+            for (name, quantity), verdict in self.watch.mistrusted().items()
         ]
 
     def _efficiency(self, now: int) -> Batch:

@@ -28,3 +28,10 @@ class AnalyticsSettings(BaseModel):
     outlook_interval_seconds: float = Field(
         60, gt=0, description="Between two looks an hour ahead at temperatures"
     )
+    upkeep_interval_seconds: float = Field(
+        3600, gt=0, description="Between two looks through the past for parts that wear"
+    )
+    replace_faulty_readings: bool = Field(
+        True,
+        description="Whether readings of an instrument that lies are replaced by estimates, marked as such",
+    )

@@ -118,4 +118,5 @@ class Upkeep:
 
 
 def _days(values: ValueArray, step: int) -> ValueArray:
-    return np.arange(values.shape[1], dtype=np.float64) * (step / DAY_MS)
+    middles: ValueArray = (np.arange(values.shape[1]) + 0.5) * (step / DAY_MS)
+    return middles

@@ -25,6 +25,7 @@ from dashboard.views import (
     Now,
     PathStep,
     RackState,
+    Rows,
     Series,
     Stats,
     SupplyState,
@@ -57,6 +58,8 @@ class ConsoleData:
         Returns the collectors' counters by collector, for the health page.
     counters
         Returns the ingest's counters.
+    upkeep, instruments
+        Return the parts that wear, soonest due first, and the instruments that misbehave.
     note
         A line for the header, such as the demo's cadence.
     clock
@@ -75,6 +78,8 @@ class ConsoleData:
         counters: Callable[[], Mapping[str, Any]] = dict,
         note: str = "",
         clock: Callable[[], int] = now_ms,
+        upkeep: Callable[[], Rows] = tuple,
+        instruments: Callable[[], Rows] = tuple,
     ) -> None:
         self.site = site
         self.registry = registry
@@ -86,6 +91,8 @@ class ConsoleData:
         self.clock = clock
         self._sources = sources
         self._counters = counters
+        self._upkeep = upkeep
+        self._instruments = instruments
         self._readings = ObjectReadings(registry, latest, clock)
         self._health = StoreHealth("", "", False, "not asked yet")
         self._health_due = 0
@@ -305,6 +312,8 @@ class ConsoleData:
             self.store_health(),
             len(self.registry),
             self.forecast(),
+            self._upkeep(),
+            self._instruments(),
         )
 
     # --- cooling ------------------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ AGE_WARNING_MS, AGE_ALARM_MS = 10_000, 30_000
 MOST_AGES = 200
 """Sources of points that the health page lists, the longest silent first."""
 MARGIN_WARNING = 0.03
+SOON_DAYS = 30.0
+"""Parts that reach their limit within so many days are marked."""
 """Share of the limit that should be left; below it the header turns amber."""
 
 
@@ -420,6 +422,10 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
         "counters": counters,
         "store": [_pair("store", k, v) for k, v in store.items()],
         "forecast": [_pair("forecast", k, v) for k, v in forecast.items()],
+        "upkeep": [_worn_row(row) for row in h.upkeep]
+        or [_nothing("upkeep", "No part that wears has a date within a year")],
+        "instruments": [_instrument_row(row) for row in h.instruments]
+        or [_nothing("instruments", "None misbehaves")],
     }
 
 
@@ -462,6 +468,47 @@ def _source_rows(name: str, stats: Mapping[str, Any]) -> list[Payload]:
 
 def _source_row(row_id: str, name: str, text: str) -> Payload:
     return {"id": row_id, "mark": "", "cells": [[name, "name"], [text, ""]]}
+
+
+def _worn_row(row: Mapping[str, Any]) -> Payload:
+    """Return a line of the maintenance list; days, and a dash where there may be no end."""
+
+    def days(name: str) -> str:
+        value = row[name]
+        return cells.DASH if value is None else "now" if value == 0 else f"{value:.0f} d"
+
+    left = row["days_left"]
+    mark = "warning" if left is not None and left <= SOON_DAYS else ""
+    return {
+        "id": f"upkeep-{row['object']}-{row['what']}".replace(" ", "-"),
+        "mark": mark,
+        "cells": [
+            [row["object"], "name"],
+            [row["what"], ""],
+            [f"{row['now']:.2f}", ""],
+            [f"{row['limit']:.2f}", ""],
+            [days("days_left"), mark],
+            [f"{days('earliest')} to {days('latest')}", ""],
+            [row["advice"], ""],
+        ],
+    }
+
+
+def _instrument_row(row: Mapping[str, Any]) -> Payload:
+    return {
+        "id": f"instrument-{row['object']}-{row['quantity']}".replace(" ", "-"),
+        "mark": "warning",
+        "cells": [
+            [row["object"], "name"],
+            [cells.words(row["quantity"]), ""],
+            [cells.words(row["verdict"]), ""],
+            ["estimate" if row["estimated"] else "nothing", "estimated" if row["estimated"] else "missing"],
+        ],
+    }
+
+
+def _nothing(table: str, text: str) -> Payload:
+    return {"id": f"{table}-none", "mark": "", "cells": [[text, "muted"]]}
 
 
 def _ages_summary(h: Health) -> str:

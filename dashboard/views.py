@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ SPANS: Mapping[str, tuple[int, int]] = {
 """Spans of the history charts: length and step, ms; at most 700 points a trace."""
 
 Stats = Mapping[str, Mapping[str, Any]]
+Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,3 +182,5 @@ class Health:
     store: StoreHealth
     points: int
     forecast: Forecast | None
+    upkeep: Rows = ()
+    instruments: Rows = ()

@@ -85,6 +85,10 @@ def router(system: System, token: str) -> APIRouter:
             media_type="application/json",
         )
 
+    @routes.get("/upkeep")
+    def upkeep() -> Response:
+        return Response(orjson.dumps(system.live.upkeep), media_type="application/json")
+
     @routes.post("/what-if")
     def what_if(question: Question) -> Response:
         try:

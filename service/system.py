@@ -19,6 +19,7 @@ from alerts.notify.build import build_notifiers
 from alerts.view import View
 from analytics.issue import ForecastIssuer
 from analytics.live import LiveAnalytics
+from analytics.substitutes import Substitutes
 from analytics.whatif import Answer, Present, Scenario, WhatIf
 from collectors.mqtt.collector import MqttCollector
 from collectors.mqtt.publisher import DsxPublisher
@@ -99,6 +100,7 @@ class System:
         self.store = open_store(storage, self.registry)
         self.ingest = Ingest.open(storage, self.registry, self.store)
         self.latest = self.ingest.latest
+        self.incoming = Substitutes(self.registry, self.ingest.accept)
         self.records = Records(configuration.records_url)
         self.accounts = Accounts(self.records)
         self.plant = PlantView(self.site, self.registry, self.latest, self.store)
@@ -126,7 +128,13 @@ class System:
                 configuration.data / "models",
                 history_ready=self.ingest.maintained,
             )
-            self.live = LiveAnalytics(settings.analytics, self.plant, self.ingest.accept)
+            self.live = LiveAnalytics(
+                settings.analytics,
+                self.plant,
+                self.ingest.accept,
+                folder=configuration.data,
+                substitutes=self.incoming,
+            )
             # power and temperature are foretold from the same load
             self.live.temperatures.foretold = lambda: self.issuer.nodes
             parts |= {"alerts": self.engine.run, "forecast": self.issuer.run, "analytics": self.live.run}
@@ -145,17 +153,17 @@ class System:
                 mqtt = mqtt.model_copy(
                     update={"broker": mqtt.broker.model_copy(update={"client_id": session})}
                 )
-            self.collectors[name] = MqttCollector(mqtt, self.registry, self.ingest.accept)
+            self.collectors[name] = MqttCollector(mqtt, self.registry, self.incoming.accept)
         if settings.snmp is not None:
             profiles = shipped_profiles()
             if settings.devices is not None:
                 profiles = {**profiles, **load_profiles(self.configuration.folder / settings.devices)}
-            sink = self.ingest.accept if settings.publish is None else self._republished(settings.publish)
+            sink = self.incoming.accept if settings.publish is None else self._republished(settings.publish)
             self.collectors["snmp"] = SnmpCollector(settings.snmp, self.registry, sink, profiles=profiles)
         for scraper in settings.prometheus:
             mapping = load(SHIPPED / "prometheus" / f"{scraper.mapping}.yaml", ExporterMapping)
             self.collectors[f"prometheus {scraper.name}"] = PrometheusCollector(
-                scraper, mapping, self.registry, self.ingest.accept
+                scraper, mapping, self.registry, self.incoming.accept
             )
         for schedule in settings.schedule:
             if schedule.file is not None:
@@ -171,7 +179,7 @@ class System:
 
         async def sink(batch: Batch) -> None:
             publisher.offer(batch)
-            await self.ingest.accept(batch)
+            await self.incoming.accept(batch)
 
         return sink
 
@@ -242,6 +250,8 @@ class System:
                 "reasons": self.live.reasons,
                 "incidents": self.live.incidents,
                 "instruments": self.live.instruments,
+                "upkeep": self.live.upkeep,
+                "replaced_readings": self.incoming.replaced,
             }
             report["alerts"] = self.engine.stats()
             report["partners"] = self.partner_calls.stats()

@@ -42,6 +42,8 @@ def build(system: System, token: str, note: str = "") -> tuple[FastAPI, Console]
         system.plant,
         sources=system.source_stats,
         counters=system.ingest_counters,
+        upkeep=lambda: system.live.upkeep,
+        instruments=lambda: system.live.instruments,
         note=note,
     )
     web = system.configuration.settings.web

@@ -124,6 +124,8 @@ class GpuWatch:
             Mean temperature at the cold plates of each rack, Cel, shape (racks,).
         """
         racks, width = self.shape
+        if not width:
+            return
         rack = np.repeat(np.arange(racks, dtype=np.int32), width)
         heat, power = now.temperature.ravel(), now.power.ravel()
         off = gpu_residual(heat, power, coolant, rack, racks)

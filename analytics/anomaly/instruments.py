@@ -57,6 +57,7 @@ class InstrumentWatch:
         pairs: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.names = tuple(names)
+        self._place = {name: i for i, name in enumerate(self.names)}
         self.tolerance = tolerance
         self.group = group
         self.pairs = tuple(pairs)
@@ -80,6 +81,11 @@ class InstrumentWatch:
         self._expected[:-1] = self._expected[1:]
         self._values[-1], self._expected[-1] = values, expected
         self._rows += 1
+
+    def expected(self, name: tuple[str, str]) -> float:
+        """Return what the others last said that an instrument should read; NaN where they say nothing, or there is no such one."""
+        place = self._place.get(name)
+        return float("nan") if place is None else float(self._expected[-1, place])
 
     def judge(self) -> dict[tuple[str, str], Verdict]:
         """Return the instruments that misbehave."""

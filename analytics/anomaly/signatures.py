@@ -61,7 +61,7 @@ SIGNATURES = (
     _of("GPU lost", "GPU", "GPU lost"),
     _of("stopped", "CDU", "load sharing"),
     _of("pump", "CDU", "pump head", "pod differential pressure, load sharing, coolant flow, coolant rise"),
-    _of("filter", "CDU", "filter", "pump head, pod differential pressure, load sharing"),
+    _of("filter", "CDU", "filter", "pump head, pod differential pressure"),
     _of("heat exchanger, primary valve or setpoint", "CDU", "facility water", "supply control, valve standstill, CDU heat balance, pod supply temperature, GPU temperature, coolant flow, coolant rise, heat balance"),
     _of("heat exchanger, primary valve or setpoint", "CDU", "supply control", "facility water, valve standstill, pod supply temperature"),
     _of("heat exchanger, primary valve or setpoint", "CDU", "valve standstill", "facility water, supply control, pod supply temperature"),
@@ -106,6 +106,15 @@ RESTS_ON = {
     "LiquidDifferentialPressure": ("pump head",),
 }
 """Signals that say nothing of the plant while an instrument of the same object is known to misbehave."""
+
+MEASURES = {
+    "flow sensor": "RackLiquidFlow",
+    "return temperature sensor": "RackLiquidReturnTemperature",
+    "supply temperature sensor": "RackLiquidSupplyTemperature",
+    "differential pressure sensor": "RackLiquidDifferentialPressure",
+}
+"""The instrument that each fault of a rack's instruments is about. Power meters are not among them: limits and bills rest on
+what they read, and an estimate must not stand there."""
 
 INSTRUMENTS = frozenset(
     {

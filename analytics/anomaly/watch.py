@@ -23,10 +23,10 @@ from analytics.anomaly.gpus import GpuTable, GpuWatch
 from analytics.anomaly.incidents import Finding, Grouping, Incident, IncidentBook
 from analytics.anomaly.instruments import InstrumentWatch
 from analytics.anomaly.peers import group_median
-from analytics.anomaly.racks import FLOW, HEAT, RackReadings, RackScorer, RackScores
+from analytics.anomaly.racks import FLOW, HEAT, PRESSURE, SUPPLY, RackReadings, RackScorer, RackScores
 from analytics.anomaly.residuals import ResidualTrack
 from analytics.anomaly.sensors import Verdict
-from analytics.anomaly.signatures import RESTS_ON
+from analytics.anomaly.signatures import MEASURES, RESTS_ON
 from analytics.anomaly.taps import TapReadings, TapScorer
 from analytics.anomaly.upses import UpsReadings, UpsScorer
 from analytics.anomaly.virtual import from_peers
@@ -184,6 +184,30 @@ class FactoryWatch:
         """Whether all that is wrong would have been found by now, so that what is not found is over."""
         return self.racks.track.age > self.racks.warm_up + SETTLED_S
 
+    def mistrusted(self) -> dict[tuple[str, str], Verdict]:
+        """Return the instruments that misbehave, and those that an incident has found to lie."""
+        liars = [i.cause for i in list(self.book.open) if i.cause.fault in MEASURES]
+        return {(c.root, MEASURES[c.fault]): Verdict.DRIFTING for c in liars} | self.faulty
+
+    def estimates(self) -> dict[tuple[str, str], float]:
+        """Return the virtual reading of every instrument that is not trusted, NaN where nothing tells what it should be."""
+        found = {}
+        for key, verdict in self.mistrusted().items():
+            if verdict is Verdict.WRONG_CLOCK:
+                continue  # what it reads is right
+            known = [instruments.expected(key) for instruments in self.instruments]
+            known += [self._expected_of_gpu(key)]
+            found[key] = next((value for value in known if math.isfinite(value)), math.nan)
+        return found
+
+    def _expected_of_gpu(self, key: tuple[str, str]) -> float:
+        if key[1] != "GpuTemperature":
+            return math.nan
+        place = next(((r, row.index(key[0])) for r, row in enumerate(self.gpu_ids) if key[0] in row), None)
+        return (
+            math.nan if place is None else float(self.gpus.expected[place[0] * self.gpus.shape[1] + place[1]])
+        )
+
     def reasons(self) -> dict[str, str]:
         """Return the signals behind every rack and CDU that is anomalous now."""
         found: dict[str, str] = {}
@@ -304,14 +328,15 @@ class FactoryWatch:
         r, c = readings.racks, readings.cdus
         racks, cdus = self.instruments
         pods = len(self.site.pods)
+        own = self.racks.track.offset  # by what each rack differs from its peers while all is well
         racks.take(
             np.concatenate([r.flow, r.ret, r.supply, r.dp]),
             np.concatenate(
                 [
-                    self._expected_flow(),
-                    r.supply + self._expected_rise(),
-                    from_peers(r.supply, self.rack_pods, pods),
-                    from_peers(r.dp, self.rack_pods, pods),
+                    self._expected_flow() * np.exp(own[FLOW]),
+                    r.supply + self._expected_rise() + own[HEAT],
+                    from_peers(r.supply, self.rack_pods, pods) + own[SUPPLY],
+                    from_peers(r.dp, self.rack_pods, pods) * np.exp(own[PRESSURE]),
                 ]
             ),
         )

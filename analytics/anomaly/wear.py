@@ -84,7 +84,7 @@ def time_to_limit(
     n = len(day)
     if n < LEAST_DAYS:
         raise InputError(f"readings on {n} days; a trend needs at least {LEAST_DAYS}")
-    today = day[-1]
+    today = float(days[np.isfinite(days) & np.isfinite(values)].max())
     x = day - today
     slope, now = np.polyfit(x, level, 1)
     rest = level - (now + slope * x)
@@ -115,12 +115,12 @@ def ranked(parts: Iterable[WornPart], horizon: float = 365.0) -> list[WornPart]:
 
 
 def _daily(days: ValueArray, values: ValueArray) -> tuple[ValueArray, ValueArray]:
-    """Median of each day with readings, at the middle of the day."""
+    """Median of each day with readings, at the middle of their times."""
     good = np.isfinite(days) & np.isfinite(values)
     number = np.floor(days[good]).astype(int)
     present = np.unique(number)
     medians = np.array([np.median(values[good][number == d]) for d in present])
-    return present + 0.5, medians
+    return np.array([days[good][number == d].mean() for d in present]), medians
 
 
 def _effective_size(rest: ValueArray) -> float:

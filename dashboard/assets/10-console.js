@@ -124,7 +124,7 @@
   }
   console_.on('live-health', (h) => {
     console_.cells(h.cells);
-    for (const table of ['sources', 'ages', 'counters', 'store', 'forecast']) {
+    for (const table of ['sources', 'ages', 'counters', 'store', 'forecast', 'upkeep', 'instruments']) {
       console_.rows('health-' + table, h[table] || []);
     }
   });

@@ -1,4 +1,4 @@
-"""How Hallwatch itself is: sources, ingest, store, forecast."""
+"""How Hallwatch itself is: sources, ingest, store, forecast; and what maintenance has to know."""
 
 from __future__ import annotations
 
@@ -21,6 +21,24 @@ def layout() -> html.Div:
                         ages,
                         area="area-ages",
                         extra=html.Span(id="ages-summary", className="muted"),
+                    ),
+                    panel(
+                        "Parts that wear",
+                        live_table(
+                            "health-upkeep",
+                            ["Part", "What", "Now", "Limit", "Left", "Interval", "Advice"],
+                            "Parts that wear",
+                        ),
+                        area="area-upkeep",
+                    ),
+                    panel(
+                        "Instruments not trusted",
+                        live_table(
+                            "health-instruments",
+                            ["Object", "Quantity", "Verdict", "Shown instead"],
+                            "Instruments not trusted",
+                        ),
+                        area="area-instruments",
                     ),
                 ]
             ),

@@ -8,8 +8,9 @@ import yaml
 
 from analytics.live import LiveAnalytics
 from analytics.settings import AnalyticsSettings
+from analytics.substitutes import Substitutes
 from domain.batch import Batch
-from domain.points import PointRegistry
+from domain.points import PointRegistry, Quality
 from domain.site import Site
 from simulator.bms import Bms
 from simulator.factory import Factory
@@ -36,7 +37,20 @@ class Watched:
         self.latest = LatestValues(self.registry)
         store = open_store(StorageSettings(path=folder), self.registry)
         plant = PlantView(site, self.registry, self.latest, store)
-        self.live = LiveAnalytics(AnalyticsSettings(), plant, self._sink, lambda: self.factory.time_ms)
+        self.plant, self.folder = plant, folder
+        self.substitutes = Substitutes(self.registry, self._sink)
+        self.live = self.started()
+
+    def started(self) -> LiveAnalytics:
+        """Analytics as after a start of the service."""
+        return LiveAnalytics(
+            AnalyticsSettings(),
+            self.plant,
+            self._sink,
+            lambda: self.factory.time_ms,
+            folder=self.folder / "watch",
+            substitutes=self.substitutes,
+        )
 
     async def _sink(self, batch: Batch) -> None:
         self.latest.update(batch)
@@ -48,7 +62,8 @@ class Watched:
             value = reading.value * self.bms.scale + self.bms.offset
             known = np.isfinite(value)
             now = self.factory.time_ms
-            self.latest.update(Batch.of(self.index[known], now, value[known], reading.quality[known], now))
+            batch = Batch.of(self.index[known], now, value[known], reading.quality[known], now)
+            self.latest.update(self.substitutes.apply(batch))
             self.latest.update(self.live.look())
 
     def state(self, object_id: str, point_type: str) -> str:
@@ -81,9 +96,8 @@ def test_a_faulty_instrument_is_a_matter_for_maintenance_and_no_plant_fault(watc
     watched.run(80)
     watched.factory.raise_fault("sensor-noise", "R020", severity=1.0)
     watched.run(50)
-    assert {"object": "R020", "quantity": "RackLiquidDifferentialPressure", "verdict": "noisy"} in (
-        watched.live.instruments
-    )
+    noisy = {"object": "R020", "quantity": "RackLiquidDifferentialPressure", "verdict": "noisy"}
+    assert noisy | {"estimated": True} in watched.live.instruments
     assert watched.state("R020", "SensorVerdict") == "Noisy"
     assert all(i["maintenance"] for i in watched.live.incidents)
 
@@ -93,3 +107,34 @@ def test_cdus_have_scores_of_their_own(watched):
     found = watched.registry.select("CDU", "AnomalyScore")
     assert len(found) == 24
     assert (watched.latest.value[found] < 1.0).all()
+
+
+def test_a_lying_instrument_is_replaced_by_what_the_others_tell_until_it_is_well(watched):
+    watched.run(80)
+    fault = watched.factory.raise_fault("sensor-spikes", "R020", severity=1.0)
+    watched.run(90)
+    (flow,) = watched.registry.select("Rack", "RackLiquidFlow", "R020")
+    (own,) = watched.registry.select("Rack", "AsMeasured", "R020")
+    assert watched.latest.quality[flow] == Quality.ESTIMATED
+    truth = watched.factory.state.flow[19]
+    assert watched.latest.value[flow] == pytest.approx(truth, rel=0.05)
+    assert watched.latest.observed[own] == watched.factory.time_ms
+    watched.factory.faults.clear(fault.id)
+    watched.run(150)
+    assert watched.latest.quality[flow] == Quality.GOOD
+    assert watched.live.instruments == []
+
+
+def test_a_restart_forgets_neither_what_is_usual_nor_what_is_wrong(watched):
+    watched.run(60)
+    watched.factory.raise_fault("cdu-setpoint-shift", "P03-CDU1", severity=1.0)
+    watched.run(40)
+    before = watched.live.incidents
+    watched.live.remember()
+    watched.live = watched.started()
+    watched.run(1)
+    assert watched.live.watch.warm
+    watched.run(10)
+    assert [(i["number"], i["root"], i["since"]) for i in watched.live.incidents] == [
+        (i["number"], i["root"], i["since"]) for i in before
+    ]
