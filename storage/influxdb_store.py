@@ -33,7 +33,7 @@ from storage.influxdb_lines import (
 )
 from storage.influxdb_wire import InfluxWire
 from storage.points_json import point_from_json
-from storage.settings import HOUR, MINUTE, StorageSettings
+from storage.settings import HOUR, MINUTE, QUARTER, StorageSettings
 from storage.steps import Steps, ceil_to, combine, floor_to, roll
 from storage.telemetry import Aggregate, StoreHealth, WriteReport
 from storage.tiers import TIERS, Late, TieredStore
@@ -54,6 +54,8 @@ FIELD = {
     Aggregate.COUNT: "count",
     Aggregate.TIME_WEIGHTED: "weighted",
 }
+COMBINED = {Aggregate.MIN: "min", Aggregate.MAX: "max", Aggregate.LAST: "last", Aggregate.COUNT: "sum"}
+"""What the server itself can make of several rows of a tier."""
 PROGRESS_S = 10.0
 """How often a process that does not roll up itself looks how far the tiers are complete."""
 
@@ -105,8 +107,8 @@ class InfluxStore(TieredStore):
         self._load_progress()
 
     def _load_progress(self) -> None:
-        for _, _, columns, rows in self._wire.query("SELECT * FROM hallwatch_progress", META):
-            told = dict(zip(columns, rows[0], strict=True))
+        for series in self._wire.query("SELECT * FROM hallwatch_progress", META):
+            told = dict(zip(series.columns, series.rows[0], strict=True))
             self._rolled = {name: int(told[name]) for name in TIERS}
             self._late_until = int(told["late"])
         self._progress_at = time.monotonic()
@@ -132,11 +134,11 @@ class InfluxStore(TieredStore):
         """Return the kept points, in the order in which they were first registered."""
         self._get_ready()
         found: list[tuple[int, str, Point]] = []
-        for _, key, columns, rows in self._wire.query(
+        for series in self._wire.query(
             'SELECT definition, "index" FROM hallwatch_point GROUP BY "key"', META
         ):
-            told = dict(zip(columns, rows[0], strict=True))
-            found.append((int(told["index"]), key, point_from_json(told["definition"])))
+            told = dict(zip(series.columns, series.rows[0], strict=True))
+            found.append((int(told["index"]), series.key, point_from_json(told["definition"])))
         return [p for _, _, p in sorted(found, key=lambda f: f[:2])]
 
     def _line_prefixes(self) -> list[str]:
@@ -257,15 +259,15 @@ class InfluxStore(TieredStore):
         self._get_ready()
         wanted = np.unique(points)
         asked = set(wanted.tolist())
-        series = []
+        found = []
         statements = self._statements(what, wanted, time_range, rest)
         for first in range(0, len(statements), 8):
-            for _, key, _, rows in self._wire.query("; ".join(statements[first : first + 8]), policy):
-                index = self._registry.index(key)
+            for series in self._wire.query("; ".join(statements[first : first + 8]), policy):
+                index = self._registry.index(series.key)
                 if index is not None and index in asked:
-                    series.append((index, rows))
-        series.sort(key=lambda s: s[0])
-        return columns_of(series, width)
+                    found.append((index, series.rows))
+        found.sort(key=lambda s: s[0])
+        return columns_of(found, width)
 
     def latest(self, points: IntArray) -> Batch:
         """Return the newest reading of each point that has one within the raw retention."""
@@ -304,12 +306,29 @@ class InfluxStore(TieredStore):
     def _tier_cells(
         self, name: str, points: IntArray, start: int, end: int, step: int, how: Aggregate
     ) -> tuple[IntArray, TimeArray, ValueArray]:
+        field, rest = identifier(FIELD[how]), ""
         if step != TIERS[name]:
-            return super()._tier_cells(name, points, start, end, step, how)
-        # one field instead of seven
-        index, columns = self._ask(name, identifier(FIELD[how]), 2, points, _between(start, end))
+            if how not in COMBINED:  # a mean of several rows needs their weights
+                return super()._tier_cells(name, points, start, end, step, how)
+            field, rest = f"{COMBINED[how]}({field})", f", time({step}ms) fill(none)"
+        # one field instead of seven, and of several rows their aggregate
+        index, columns = self._ask(name, field, 2, points, _between(start, end), rest)
         value = np.where(columns[1] > 0, columns[1], np.nan) if how is Aggregate.COUNT else columns[1]
         return index, columns[0].astype(np.int64), value
+
+    def _span(self, points: IntArray, start: int, end: int, inner: int, how: Aggregate) -> Steps:
+        limit = min(self._rolled["quarter" if inner == QUARTER else "minute"], end)
+        if how not in (Aggregate.MIN, Aggregate.MAX) or limit <= start:
+            return super()._span(points, start, end, inner, how)
+        tier = "quarter" if inner == QUARTER else "minute"
+        what = f"{COMBINED[how]}({identifier(FIELD[how])})"
+        index, columns = self._ask(tier, what, 2, points, _between(start, limit))
+        none = np.full(len(index), np.nan)
+        one = np.ones(len(index), np.int32)
+        least, most = (columns[1], none) if how is Aggregate.MIN else (none, columns[1])
+        start_of = np.full(len(index), start, np.int64)
+        whole = Steps(index, start_of, least, most, none, none, none, 0 * one, one)
+        return Steps.concat([whole, super()._span(points, limit, end, inner, how)])
 
     def _whole_steps(self, start: int, end: int, step: int, max_gap: int | None) -> tuple[str | None, int]:
         if time.monotonic() - self._progress_at > PROGRESS_S and not self._maintain_lock.locked():
@@ -351,13 +370,14 @@ class InfluxStore(TieredStore):
             "SELECT first, last FROM hallwatch_late "
             f'WHERE time > {max(seen_until - LATE_MARGIN, self._raw_from())}ms GROUP BY "key", "writer"'
         )
-        for _, key, _, rows in self._wire.query(question):
-            index = self._registry.index(key)
-            for arrived, first, last in rows:
-                done.add((key, arrived))
-                seen_until = max(seen_until, int(arrived))
-                if index is not None and (key, arrived) not in self._repaired:
-                    by_hours[int(first), int(last)].add(index)
+        for series in self._wire.query(question):
+            index = self._registry.index(series.key)
+            for row in series.rows:
+                arrived, first, last = map(int, row)
+                done.add((series.key, arrived))
+                seen_until = max(seen_until, arrived)
+                if index is not None and (series.key, arrived) not in self._repaired:
+                    by_hours[first, last].add(index)
         written = 0
         for (first, last), points in sorted(by_hours.items()):
             written += self._repair_hours(Late(np.array(sorted(points), np.int32), first, last))
