@@ -118,5 +118,4 @@ class Upkeep:
 
 
 def _days(values: ValueArray, step: int) -> ValueArray:
-    middles: ValueArray = (np.arange(values.shape[1]) + 0.5) * (step / DAY_MS)
-    return middles
+    return np.asarray((np.arange(values.shape[1]) + 0.5) * (step / DAY_MS), np.float64)

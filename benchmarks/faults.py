@@ -15,41 +15,28 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from analytics.anomaly.air import AirReadings
-from analytics.anomaly.cdus import CduReadings
-from analytics.anomaly.gpus import GpuTable
+from analytics.anomaly import memory
 from analytics.anomaly.incidents import Grouping
-from analytics.anomaly.racks import RackReadings
 from analytics.anomaly.signatures import INSTRUMENTS
-from analytics.anomaly.taps import TapReadings
-from analytics.anomaly.upses import UpsReadings
-from analytics.anomaly.virtual import coolant_heat
-from analytics.anomaly.watch import Equipment, FactoryWatch, PlantReadings, Taps, feeds_of
-from analytics.gather import FRESH_MS
-from domain.points import Quality, ValueArray
+from analytics.anomaly.watch import FactoryWatch, PlantReadings
+from benchmarks._watched_plant import START, Plant, shipped_site
+from domain.points import ValueArray
 from domain.site import Site
-from domain.topology import PlantObject, Topology
-from simulator.bms import Bms
-from simulator.factory import Factory
 from simulator.faults import Catalogue, FaultKind, objects
-from simulator.nvml_values import GpuReadings
-from simulator.snmp.devices import cooling_unit, ups
 
-ROOT = Path(__file__).parent.parent
-START = 1_780_000_000_000
 STEP_S = 20.0
 SLOW_STEP_S = 240.0
 HEALTHY_STEP_S = 30.0
 BEFORE_S, AFTER_S = 2400.0, 9000.0
 SEEDS = (901, 902)
+SOON_MS = 1_800_000
+"""Within this time of its first mark a sensor's fault must be known as one."""
 
 ELSEWHERE = {
     "alert rule on a state": ("leak-sensor-broken",),
@@ -61,122 +48,6 @@ SLOW_S = 6 * 3600.0
 """A fault with such an onset or a longer one is slow."""
 
 
-class Plant:
-    """A simulated factory, read the way the service reads it."""
-
-    def __init__(self, site: Site, seed: int) -> None:
-        self.site = site
-        self.factory = Factory(site, seed, START)
-        self.bms = Bms(self.factory)
-        self.gpus = GpuReadings(self.factory)
-        layout = self.factory.layout
-        self.setpoint: dict[str, int] = {}
-        self.where: dict[tuple[str, str, str], dict[str, int]] = {}
-        for i, p in enumerate(self.bms.points):
-            q = p.point
-            if q.setpoint:
-                if q.point_type == "LiquidTemperature":
-                    self.setpoint[q.object_id] = i
-            else:
-                key = (q.object_type, q.point_type, " ".join(q.process_area) + q.phase)
-                self.where.setdefault(key, {})[q.object_id] = i
-        taps = layout.taps()
-        self.taps = Taps(
-            tuple(taps),
-            tuple(np.repeat(layout.racks, 2).tolist()),
-            tuple(layout.busways[b] for b in layout.tap_busway.ravel()),
-        )
-        self._ups, self._air = ups().values, cooling_unit().values
-        gpus = [
-            ["{}-{}-G{}".format(*self.factory.gpu_name(r * layout.gpus_per_rack + g)) for g in range(layout.gpus_per_rack)]
-            for r in range(len(layout.racks))
-        ]  # fmt: skip
-        self.equipment = Equipment(self.taps, layout.ups, layout.crahs, gpus, "CHW-PLANT")
-
-    def topology(self) -> Topology:
-        """Return what serves what, GPUs and trays by name only."""
-        gpus = [PlantObject(g, "GPU") for row in self.equipment.gpus for g in row]
-        air = [PlantObject(name, "CRAH") for name in self.equipment.air_units]
-        trays = [PlantObject(name, "Tray") for name in {g.id.rpartition("-")[0] for g in gpus}]
-        known = (p.point for p in self.bms.points)
-        return Topology.from_points(known, [*self.site.objects(), *gpus, *trays, *air], self.site.edges())
-
-    def read(self) -> PlantReadings:
-        """Return what the instruments tell now."""
-        reading = self.bms.read()
-        table = reading.value * self.bms.scale + self.bms.offset
-        table[reading.quality == Quality.BAD] = np.nan
-        table[np.abs(reading.late) > FRESH_MS] = np.nan  # as the service does
-
-        def of(kind: str, point: str, ids: tuple[str, ...], area: str = "") -> ValueArray:
-            found = self.where[kind, point, area]
-            return np.asarray(table[[found[i] for i in ids]])
-
-        racks, cdus, taps = self.site.racks, self.site.cdus, self.taps.ids
-        shape = (len(racks), self.site.rack_gpus)
-        told = {name: np.asarray(column, float).reshape(shape) for name, column in self.gpus.told().items()}
-        temperature, gpu_power = told["GpuTemperature"], told["GpuPower"]
-        upses, air = self._ups(self.bms.meters).astype(float), self._air(self.bms.meters).astype(float)
-        power = of("Rack", "RackPower", racks)
-        flow = of("CDU", "LiquidFlow", cdus, "Secondary")
-        return PlantReadings(
-            RackReadings(
-                power,
-                of("Rack", "RackLiquidSupplyTemperature", racks),
-                of("Rack", "RackLiquidReturnTemperature", racks),
-                of("Rack", "RackLiquidFlow", racks),
-                of("Rack", "RackLiquidDifferentialPressure", racks),
-                np.fmax.reduce(temperature, axis=1),
-                gpu_power.mean(axis=1),
-                of("Rack", "RackControlValvePosition", racks),
-                of("Rack", "RackLeakDetect", racks),
-            ),
-            CduReadings(
-                flow,
-                of("CDU", "LiquidDifferentialPressure", cdus, "Secondary"),
-                of("CDU", "PumpSpeed", cdus, "Secondary Pump1"),
-                of("CDU", "LiquidDifferentialPressure", cdus, "Secondary Filter1"),
-                of("CDU", "LiquidTemperature", cdus, "Secondary Supply"),
-                of("CDU", "LiquidTemperature", cdus, "Secondary Return"),
-                of("CDU", "LiquidFlow", cdus, "Primary"),
-                coolant_heat(power, flow, self.factory.layout.rack_pod, self.factory.layout.cdu_pod),
-                of("CDU", "ValvePosition", cdus, "Primary"),
-                table[[self.setpoint[name] for name in cdus]],
-                of("CDU", "LiquidPressure", cdus, "Secondary Return"),
-            ),
-            TapReadings(
-                of("PowerMeter", "ActivePower", taps),
-                of("PowerMeter", "PowerFactor", taps),
-                of("PowerMeter", "Voltage", taps),
-                np.stack([of("PowerMeter", "PhaseCurrent", taps, p) for p in "ABC"], axis=1),
-                np.repeat(power, 2),
-            ),
-            # columns of the UPS-MIB's and the cooling unit's tables (simulator.snmp.devices), the up-time before them
-            UpsReadings(
-                upses[:, [12, 16, 20]].sum(axis=1),
-                upses[:, [25, 29, 33]].sum(axis=1),
-                upses[:, 10],
-                upses[:, 4] / 100.0,
-                upses[:, 3] * 60.0,
-            ),
-            AirReadings(air[:, 6] / 1000.0, air[:, 5], air[:, 7]),
-            GpuTable(
-                temperature,
-                told["GpuMemoryTemperature"],
-                gpu_power,
-                told["GpuClock"],
-                told["GpuUtilization"],
-                told["GpuAvailable"],
-                told["GpuEccCorrected"],
-                told["GpuEccUncorrected"],
-                told["GpuNvlinkErrors"],
-            ),
-            of("PowerMeter", "Voltage", feeds_of(self.site)),
-            float(of("Chiller", "LiquidTemperature", ("CHW-PLANT",), "Supply")[0]),
-            reading.late[[self.where["Rack", "RackPower", ""][name] for name in racks]] / 1000.0,
-        )
-
-
 @dataclass
 class Found:
     """One thing that was told: an incident, or an instrument that misbehaves."""
@@ -185,6 +56,7 @@ class Found:
     root: str
     fault: str
     sensor: bool
+    evidence: str = ""
 
 
 @dataclass
@@ -196,7 +68,13 @@ class Run:
     seconds: float = 0.0
 
 
-def watch(plant: Plant, duration_s: float, step_s: float) -> Run:
+def watch(
+    plant: Plant,
+    duration_s: float,
+    step_s: float,
+    look: Callable[[PlantReadings], None] = lambda readings: None,
+) -> Run:
+    """Let a watch follow a plant; `look` sees every round's readings too."""
     watcher = FactoryWatch(plant.site)
     watcher.rewire(plant.equipment, Grouping.of(plant.topology()))
     run = Run()
@@ -208,7 +86,10 @@ def watch(plant: Plant, duration_s: float, step_s: float) -> Run:
         opened = watcher.update(now, readings, step_s)
         run.seconds += time.process_time() - begun
         run.rounds += 1
-        run.found += [Found(now, i.cause.root, i.cause.fault, i.cause.fault in INSTRUMENTS) for i in opened]
+        look(readings)
+        for cause in (i.cause for i in opened):
+            evidence = "; ".join(cause.evidence)
+            run.found.append(Found(now, cause.root, cause.fault, cause.fault in INSTRUMENTS, evidence))
         for key in watcher.faulty.keys() - faulty:
             run.found.append(Found(now, key[0], f"{key[1]} {watcher.faulty[key].name.lower()}", True))
         faulty = set(watcher.faulty)
@@ -237,8 +118,11 @@ def roots(plant: Plant, target: str) -> set[str]:
     return {target, target.rpartition("-")[0]} if "-G" in target else {target}
 
 
-def judge(plant: Plant, run: Run, kind: FaultKind, target: str, onset: int) -> dict[str, Any]:
-    near, right = related(plant, target), roots(plant, target)
+def judge(
+    plant: Plant, run: Run, kind: FaultKind, target: str, onset: int, near: set[str] | None = None
+) -> dict[str, Any]:
+    """Return what became of a fault; `near` are the objects at which it may rightly be told, if not all `related` ones."""
+    near, right = near or related(plant, target), roots(plant, target)
     hits = [f for f in run.found if f.time >= onset and f.root in near]
     first = hits[0] if hits else None
     return {
@@ -252,6 +136,8 @@ def judge(plant: Plant, run: Run, kind: FaultKind, target: str, onset: int) -> d
         "root_right": first is not None and first.root in right,
         "told": [f"{f.root}: {f.fault}" for f in hits[:4]],
         "as_sensor": first is not None and first.sensor,
+        "as_sensor_soon": first is not None
+        and any(f.sensor for f in hits if f.time <= first.time + SOON_MS and f.root in right),
         "false": len([f for f in run.found if (f.time < onset or f.root not in near) and not f.sensor]),
     }
 
@@ -277,19 +163,31 @@ def slow_faults(
     known = objects(plant.factory.layout, site.id)
     onset = START + 6 * 3_600_000
     raised = []
-    for kind, at in zip(kinds, pods, strict=False):
-        pod = site.pods[int(at)]
-        names = {*pod.cdus, *pod.racks}
-        candidates = [
-            name
-            for name, k in known.items()
-            if k == kind.object and (name in names or name.partition("-")[0] in names)
-        ]
-        target = str(rng.choice(candidates))
+    for kind, at in zip(kinds, pods, strict=True):
+        target = str(
+            rng.choice([n for n, k in known.items() if k == kind.object and n in of_pod(plant, int(at))])
+        )
         plant.factory.raise_fault(kind.name, target, onset, float(rng.uniform(*kind.severity)))
-        raised.append((kind, target))
+        near = {target, target.rpartition("-")[0], target.partition("-")[0]}
+        raised.append((kind, target, near | roots(plant, target)))
     run = watch(plant, days * 86400, SLOW_STEP_S)
-    return [judge(plant, run, kind, target, onset) for kind, target in raised], run
+    rows = [judge(plant, run, kind, target, onset, near) for kind, target, near in raised]
+    right = {name for _, _, near in raised for name in near}
+    for row in rows:  # what is told at none of them is false, once for the whole factory
+        row["false"] = 0
+    run.found = [f for f in run.found if f.root not in right or f.time < onset]
+    return rows, run
+
+
+def of_pod(plant: Plant, pod: int) -> set[str]:
+    """Return all objects of a pod: racks and what is in them, CDUs, air handlers, and a UPS of its own number."""
+    layout, site = plant.factory.layout, plant.site.pods[pod]
+    heads = {site.id, *site.cdus, *site.racks}
+    air = {unit for unit, of in zip(layout.crahs, layout.crah_pod.tolist(), strict=True) if of == pod}
+    own = {
+        name for name in objects(layout, plant.site.id) if name.partition("-")[0] in heads or name in heads
+    }
+    return own | air | {layout.ups[pod % len(layout.ups)]}
 
 
 def healthy(site: Site, seed: int, days: float) -> Run:
@@ -303,13 +201,72 @@ def kinds_watched(slow: bool) -> Iterator[FaultKind]:
             yield kind
 
 
+def confusion(rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Return how often faults of instruments and of the plant were told as which, at first and within half an hour."""
+    table = {}
+    for kind, of in (("instrument", "sensor"), ("plant", "")):
+        mine = [r for r in rows if (r["area"] == "sensor") == (of == "sensor")]
+        table[kind] = {
+            "run": len(mine),
+            "first told as instrument": sum(r["as_sensor"] for r in mine),
+            "first told as plant": sum(r["found"] and not r["as_sensor"] for r in mine),
+            "told as instrument within half an hour": sum(r["as_sensor_soon"] for r in mine),
+            "not found": sum(not r["found"] for r in mine),
+        }
+    return table
+
+
+def cost(site: Site, rounds: int = 180) -> dict[str, Any]:
+    """Return what a round over the whole factory costs, against a z-score of every reading that it looks at."""
+    plant, watcher = Plant(site, 1), FactoryWatch(site)
+    watcher.rewire(plant.equipment, Grouping.of(plant.topology()))
+    mean: list[ValueArray] = []
+    spread: list[ValueArray] = []
+    spent = {"watch": 0.0, "z": 0.0}
+    for _ in range(rounds):
+        plant.factory.step(10.0)
+        readings = plant.read()
+        begun = time.process_time()
+        watcher.update(plant.factory.time_ms, readings, 10.0)
+        spent["watch"] += time.process_time() - begun
+        tables = [
+            np.ravel(getattr(part, name))
+            for part in (
+                readings.racks,
+                readings.cdus,
+                readings.taps,
+                readings.upses,
+                readings.air,
+                readings.gpus,
+            )
+            for name in type(part).__slots__
+        ]
+        begun = time.process_time()
+        if not mean:
+            mean, spread = [np.nan_to_num(t) for t in tables], [np.ones(len(t)) for t in tables]
+        for i, table in enumerate(tables):
+            off = np.where(np.isfinite(table), table - mean[i], 0.0)
+            np.abs(off) / np.sqrt(spread[i])
+            mean[i] = mean[i] + 0.001 * off
+            spread[i] = 0.999 * spread[i] + 0.001 * off**2
+        spent["z"] += time.process_time() - begun
+    ms = {name: 1000 * seconds / rounds for name, seconds in spent.items()}
+    held = sum(array.nbytes for _, array in memory.arrays(watcher))
+    return {
+        "watch_ms": figure(ms["watch"], "ms a round")
+        | {"reference": round(ms["z"], 3), "ratio": round(ms["watch"] / ms["z"], 2)},
+        "watch_core_share": figure(ms["watch"] / 10_000, "of a core, a round every 10 s"),
+        "watch_memory": figure(held / 2**20, "MiB of arrays"),
+    }
+
+
 def figure(value: float, unit: str) -> dict[str, Any]:
     known = None if math.isnan(value) else round(value, 4)
     return {"value": known, "unit": unit, "reference": None, "ratio": None}
 
 
 def measure(seeds: list[int], days: float, slow_days: float, names: list[str]) -> dict[str, Any]:
-    site = Site.model_validate(yaml.safe_load((ROOT / "config" / "site.yaml").read_text()))
+    site = shipped_site()
     begun = time.process_time()
     rows, runs, quiet = [], [], []
     for kind in kinds_watched(slow=False):
@@ -322,8 +279,11 @@ def measure(seeds: list[int], days: float, slow_days: float, names: list[str]) -
                     kind.name, seed, row["target"], row["delay_s"], row["told"], file=sys.stderr, flush=True
                 )
     slow: list[dict[str, Any]] = []
-    if slow_days:
-        slow, run = slow_faults(site, list(kinds_watched(slow=True)), seeds[0], slow_days)
+    slow_false: list[Found] = []
+    for seed in seeds if slow_days else ():
+        found, run = slow_faults(site, list(kinds_watched(slow=True)), seed, slow_days)
+        slow += found
+        slow_false += run.found
         runs.append(run)
     if days:
         quiet = [healthy(site, seed + 1000, days / len(seeds)) for seed in seeds]
@@ -346,8 +306,9 @@ def measure(seeds: list[int], days: float, slow_days: float, names: list[str]) -
         "false_instruments_a_week": figure(len([f for f in false if f.sensor]) / weeks, "1/week"),
         "round_ms": figure(1000 * sum(r.seconds for r in runs) / max(sum(r.rounds for r in runs), 1), "ms"),
         "core_share": figure(0.1 * sum(r.seconds for r in runs) / max(sum(r.rounds for r in runs), 1), "of a core, a round every 10 s"),
+        "slow_false": figure(len([f for f in slow_false if not f.sensor]), f"in {len(seeds)} factories of {slow_days:g} days"),
         "cpu_seconds": figure(time.process_time() - begun, "s"),
-    }  # fmt: skip
+    } | cost(site)  # fmt: skip
     return {
         "name": "faults",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
@@ -355,16 +316,19 @@ def measure(seeds: list[int], days: float, slow_days: float, names: list[str]) -
         "seeds": seeds,
         "healthy_days": days,
         "elsewhere": ELSEWHERE,
+        "confusion": confusion(all_rows),
         "faults": all_rows,
-        "false": [f"{f.root}: {f.fault}" for f in false],
+        "false": [f"{f.root}: {f.fault} ({f.evidence})" for f in [*false, *slow_false]],
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--healthy-days", type=float, default=3.0, help="in all, shared by the seeds")
-    parser.add_argument("--slow-days", type=float, default=12.0, help="0 leaves slow faults out")
+    parser.add_argument("--healthy-days", type=float, default=14.0, help="in all, shared by the seeds")
+    parser.add_argument(
+        "--slow-days", type=float, default=14.0, help="of each seed; 0 leaves slow faults out"
+    )
     parser.add_argument("--only", nargs="*", default=[], help="of the fast faults only these")
     options = parser.parse_args()
     print(json.dumps(measure(options.seeds, options.healthy_days, options.slow_days, options.only), indent=2))

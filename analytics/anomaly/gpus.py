@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from analytics.anomaly.incidents import Finding
-from analytics.anomaly.peers import group_median, peer_spread
-from analytics.anomaly.plant import gpu_residual, scored
+from analytics.anomaly.peers import row_median
+from analytics.anomaly.plant import gpu_residual, gpu_scores
 from analytics.anomaly.residuals import Standstill
 from analytics.anomaly.sensors import Verdict
 from domain.points import ValueArray
@@ -123,29 +123,29 @@ class GpuWatch:
         coolant
             Mean temperature at the cold plates of each rack, Cel, shape (racks,).
         """
-        racks, width = self.shape
+        width = self.shape[1]
         if not width:
             return
-        rack = np.repeat(np.arange(racks, dtype=np.int32), width)
-        heat, power = now.temperature.ravel(), now.power.ravel()
-        off = gpu_residual(heat, power, coolant, rack, racks)
-        span = self.still.update(heat, heat - off)
-        self.expected = heat - off
+        off = gpu_residual(now.temperature, now.power, coolant)
+        heat = now.temperature.ravel()
+        self.expected = (now.temperature - off).ravel()
+        span = self.still.update(heat, self.expected)
         self.run = np.where(heat == self.heat, self.run + 1, 0).astype(np.int32)
         self.heat = heat
-        fellows = np.sort(self.run.reshape(self.shape), axis=1)[:, int(0.9 * width)][rack]
-        still = self.run >= np.maximum(STILL_LOOKS, STILL_TIMES * fellows)
+        fellows = np.sort(self.run.reshape(self.shape), axis=1)[:, int(0.9 * width)]
+        still = self.run >= np.maximum(STILL_LOOKS, STILL_TIMES * np.repeat(fellows, width))
         self.stuck = np.where((span > STUCK) | still, self.stuck + 1, 0).astype(np.int16)
-        hot = scored(off, HOTTER, peer_spread(off, rack, racks)[rack])
-        memory = np.abs(_over(now.memory_temperature.ravel() - heat, rack, racks)) / MEMORY_HOTTER
-        usual = group_median(power, rack, racks)
+        rise = now.memory_temperature - now.temperature
+        memory = np.abs(rise - row_median(rise)[:, None]) / MEMORY_HOTTER
+        usual = row_median(now.power)
         idle = usual < BUSY * float(np.fmax.reduce(usual, initial=0.0))
         with np.errstate(divide="ignore", invalid="ignore"):
-            work = -np.log(np.maximum(power, 1.0) / usual[rack]) / LESS_WORK
-            working = np.where(now.utilization.ravel() > 0.3, now.clock.ravel(), np.nan)
-            slow = (1.0 - working / group_median(working, rack, racks)[rack]) / SLOWER
-        work[idle[rack]] = np.nan
-        found = np.stack([hot, memory, np.maximum(work, 0.0), np.maximum(slow, 0.0)])
+            work = -np.log(np.maximum(now.power, 1.0) / usual[:, None]) / LESS_WORK
+            working = np.where(now.utilization > 0.3, now.clock, np.nan)
+            slow = (1.0 - working / row_median(working)[:, None]) / SLOWER
+        work[idle] = np.nan
+        each = (gpu_scores(off, HOTTER), memory, np.maximum(work, 0.0), np.maximum(slow, 0.0))
+        found = np.stack([table.ravel() for table in each])
         step = np.minimum(found, WORST) - self.score[:ECC]
         self.score[:ECC] += np.where(np.isfinite(step), -np.expm1(-seconds / SMOOTHING) * step, 0.0)
         self._count(now, seconds)
@@ -203,11 +203,6 @@ class GpuWatch:
         for i in np.flatnonzero(self.score[MEMORY] > 1.0).tolist():
             found[gpu_ids[i // width][i % width], "GpuMemoryTemperature"] = Verdict.DRIFTING
         return found
-
-
-def _over(rise: ValueArray, rack: np.ndarray, racks: int) -> ValueArray:
-    rest: ValueArray = rise - group_median(rise, rack, racks)[rack]
-    return rest
 
 
 def _together(whole: str, members: Sequence[Finding]) -> Finding:

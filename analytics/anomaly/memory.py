@@ -69,7 +69,7 @@ def save(watch: FactoryWatch, now: int, file: Path) -> None:
     OSError
         If the folder cannot be written.
     """
-    arrays = dict(_walk(watch, ""))
+    kept = dict(arrays(watch))
     header = {
         "version": VERSION,
         "plant": _plant(watch),
@@ -79,9 +79,9 @@ def save(watch: FactoryWatch, now: int, file: Path) -> None:
         "incidents": [_incident(i) for i in watch.book.open],
         "faulty": [[*key, int(verdict)] for key, verdict in watch.faulty.items()],
     }
-    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    kept["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy takes names for flags
+    np.savez_compressed(buffer, **kept)  # type: ignore[arg-type]  # numpy takes names for flags
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".unfinished")
     unfinished.write_bytes(buffer.getvalue())
@@ -98,22 +98,27 @@ def load(watch: FactoryWatch, now: int, file: Path) -> int:
     """
     try:
         with np.load(file, allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in kept.files}
-        header = json.loads(arrays.pop("header").tobytes())
+            found = {name: kept[name] for name in kept.files}
+        header = json.loads(found.pop("header").tobytes())
         age = now - int(header["saved"])
         if header["version"] != VERSION or header["plant"] != _plant(watch):
             raise InputError(f"{file} is of another version or another plant; the watch learns anew")
         if not 0 <= age <= OLDEST_MS:
             raise InputError(f"{file} is {age / 86_400_000:.1f} days old; the watch learns anew")
-        _check(watch, "", arrays)
+        _check(watch, "", found)
         incidents = [_restored(i) for i in header["incidents"]]
         faulty = {(name, quantity): Verdict(number) for name, quantity, number in header["faulty"]}
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} cannot be used ({error}); the watch learns anew") from error
-    _restore(watch, "", arrays, present=age <= PRESENT_MS)
+    _restore(watch, "", found, present=age <= PRESENT_MS)
     watch.book.count, watch.book.since = int(header["count"]), dict(header["since"])
     watch.book.open, watch.faulty = incidents, faulty
     return age
+
+
+def arrays(watch: FactoryWatch) -> Iterator[tuple[str, np.ndarray]]:
+    """Return everything that is kept of a watch, by name."""
+    return _walk(watch, "")
 
 
 def _plant(watch: FactoryWatch) -> str:

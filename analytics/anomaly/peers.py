@@ -37,6 +37,22 @@ def group_median(values: ValueArray, group: IntArray, groups: int) -> ValueArray
     return np.where(size > 0, 0.5 * (ordered[low] + ordered[high]), np.nan)
 
 
+def row_median(table: ValueArray) -> ValueArray:
+    """Return the median of each row's known values, NaN for a row without one: groups of one size, several times faster.
+
+    Parameters
+    ----------
+    table
+        Shape (groups, members), NaN where missing.
+    """
+    ordered = np.sort(table, axis=1)  # NaN goes to the end
+    known = np.isfinite(table).sum(axis=1)
+    rows = np.arange(len(table))
+    low, high = np.maximum(known - 1, 0) // 2, np.minimum(known // 2, max(table.shape[1] - 1, 0))
+    middle: ValueArray = 0.5 * (ordered[rows, low] + ordered[rows, high])
+    return np.where(known > 0, middle, np.nan)
+
+
 def peer_residual(values: ValueArray, group: IntArray, groups: int) -> ValueArray:
     """Return each value minus the median of its group; parameters as for `group_median`."""
     return values - group_median(values, group, groups)[group]

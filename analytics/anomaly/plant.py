@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analytics.anomaly.peers import group_median, peer_spread
+from analytics.anomaly.peers import ROBUST_DEVIATION, row_median
 from domain.plant.rack import COOLANT_HEAT
 from domain.points import IntArray, ValueArray
 
@@ -33,9 +33,7 @@ def scored(residual: ValueArray, least: float, spread: ValueArray | float = 0.0)
     return np.abs(residual) / np.maximum(least, DEVIATIONS * np.asarray(spread))
 
 
-def gpu_residual(
-    temperature: ValueArray, power: ValueArray, coolant: ValueArray, rack: IntArray, racks: int
-) -> ValueArray:
+def gpu_residual(temperature: ValueArray, power: ValueArray, coolant: ValueArray) -> ValueArray:
     """Return how much warmer each GPU is than the others of its rack would be at its power and coolant, K.
 
     The rack's thermal resistance is the median of (temperature - coolant) / power over its GPUs; a GPU that
@@ -44,27 +42,21 @@ def gpu_residual(
     Parameters
     ----------
     temperature, power
-        Cel and W, shape (gpus,).
+        Cel and W, shape (racks, GPUs of a rack).
     coolant
         Mean coolant temperature at the cold plates of each rack, Cel, shape (racks,).
-    rack
-        Index of each GPU's rack, shape (gpus,).
-    racks
-        Number of racks.
     """
-    rise = temperature - coolant[rack]
-    usual_power = group_median(power, rack, racks)[rack]
-    drawn = np.maximum(power, usual_power / 3.0)
-    resistance = group_median(rise / np.maximum(drawn, 1.0), rack, racks)
-    return rise - resistance[rack] * power
+    rise = temperature - coolant[:, None]
+    drawn = np.maximum(power, row_median(power)[:, None] / 3.0)
+    resistance = row_median(rise / np.maximum(drawn, 1.0))
+    residual: ValueArray = rise - resistance[:, None] * power
+    return residual
 
 
-def gpu_scores(
-    temperature: ValueArray, power: ValueArray, coolant: ValueArray, rack: IntArray, racks: int
-) -> ValueArray:
-    """Score every GPU against the others of its rack, shape (gpus,); parameters as for `gpu_residual`."""
-    residual = gpu_residual(temperature, power, coolant, rack, racks)
-    return scored(residual, 6.0, peer_spread(residual, rack, racks)[rack])
+def gpu_scores(residual: ValueArray, least: float = 6.0) -> ValueArray:
+    """Score every GPU by its residual against the spread of its rack, shape (racks, GPUs of a rack)."""
+    spread = ROBUST_DEVIATION * row_median(np.abs(residual - row_median(residual)[:, None]))
+    return scored(residual, least, spread[:, None])
 
 
 def heat_balance(

@@ -8,10 +8,12 @@ import pytest
 from analytics.anomaly.incidents import Grouping
 from analytics.anomaly.memory import load, save
 from analytics.anomaly.watch import FactoryWatch
-from benchmarks.faults import STEP_S, Plant
+from benchmarks._watched_plant import Plant
 from domain.errors import InputError
 from domain.site import Site
 from tests.unit.analytics.anomaly_factory import shipped_site
+
+STEP_S = 20.0
 
 
 @pytest.fixture(scope="module")

@@ -45,9 +45,16 @@ def test_a_badly_mounted_gpu_stands_out_among_the_72_of_its_rack_and_no_other_do
     temperature, power, coolant = gpus()
     hot = RACK.searchsorted(40) + 11
     temperature[hot] += 0.5 * 0.028 * power[hot]
-    score = plant.gpu_scores(temperature, power, coolant, RACK, RACKS)
+    score = scores(temperature, power, coolant)
     assert score[hot] > 1
     assert (np.delete(score, hot) < 1).all()
+
+
+def scores(temperature: np.ndarray, power: np.ndarray, coolant: np.ndarray) -> np.ndarray:
+    shape = (RACKS, -1)
+    return plant.gpu_scores(
+        plant.gpu_residual(temperature.reshape(shape), power.reshape(shape), coolant)
+    ).ravel()
 
 
 def test_gpus_of_a_busy_and_of_an_idle_job_in_one_rack_are_all_healthy():
@@ -55,13 +62,13 @@ def test_gpus_of_a_busy_and_of_an_idle_job_in_one_rack_are_all_healthy():
     idle = np.arange(10)
     power[idle] = 180.0
     temperature[idle] = coolant[0] + 0.028 * 180.0
-    assert (plant.gpu_scores(temperature, power, coolant, RACK, RACKS) < 1).all()
+    assert (scores(temperature, power, coolant) < 1).all()
 
 
 def test_a_gpu_without_a_reading_has_no_score_and_does_not_disturb_the_others():
     temperature, power, coolant = gpus()
     temperature[5] = np.nan
-    score = plant.gpu_scores(temperature, power, coolant, RACK, RACKS)
+    score = scores(temperature, power, coolant)
     assert np.isnan(score[5])
     assert np.isfinite(np.delete(score, 5)).all()
 

@@ -1,0 +1,153 @@
+"""A simulated factory, read the way the service reads it: what the benchmarks of faults and of wear watch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from analytics.anomaly.air import AirReadings
+from analytics.anomaly.cdus import CduReadings
+from analytics.anomaly.gpus import GpuTable
+from analytics.anomaly.racks import RackReadings
+from analytics.anomaly.taps import TapReadings
+from analytics.anomaly.upses import UpsReadings
+from analytics.anomaly.virtual import coolant_heat
+from analytics.anomaly.watch import Equipment, PlantReadings, Taps, feeds_of
+from analytics.gather import FRESH_MS
+from domain.points import Quality, ValueArray
+from domain.site import Site
+from domain.topology import PlantObject, Topology
+from simulator.bms import Bms
+from simulator.factory import Factory
+from simulator.faults import Catalogue
+from simulator.nvml_values import GpuReadings
+from simulator.snmp.devices import cooling_unit, ups
+
+ROOT = Path(__file__).parent.parent
+START = 1_780_000_000_000
+
+
+def shipped_site() -> Site:
+    """Return the demo's site: 96 racks, 6,912 GPUs."""
+    return Site.model_validate(yaml.safe_load((ROOT / "config" / "site.yaml").read_text()))
+
+
+class Plant:
+    """A simulated factory, read the way the service reads it."""
+
+    def __init__(self, site: Site, seed: int, catalogue: Catalogue | None = None) -> None:
+        self.site = site
+        self.factory = Factory(site, seed, START, catalogue=catalogue)
+        self.bms = Bms(self.factory)
+        self.gpus = GpuReadings(self.factory)
+        layout = self.factory.layout
+        self.setpoint: dict[str, int] = {}
+        self._rows: dict[tuple[str, str, str], np.ndarray] = {}
+        self.where: dict[tuple[str, str, str], dict[str, int]] = {}
+        for i, p in enumerate(self.bms.points):
+            q = p.point
+            if q.setpoint:
+                if q.point_type == "LiquidTemperature":
+                    self.setpoint[q.object_id] = i
+            else:
+                key = (q.object_type, q.point_type, " ".join(q.process_area) + q.phase)
+                self.where.setdefault(key, {})[q.object_id] = i
+        taps = layout.taps()
+        self.taps = Taps(
+            tuple(taps),
+            tuple(np.repeat(layout.racks, 2).tolist()),
+            tuple(layout.busways[b] for b in layout.tap_busway.ravel()),
+        )
+        self._ups, self._air = ups().values, cooling_unit().values
+        gpus = [
+            ["{}-{}-G{}".format(*self.factory.gpu_name(r * layout.gpus_per_rack + g)) for g in range(layout.gpus_per_rack)]
+            for r in range(len(layout.racks))
+        ]  # fmt: skip
+        self.equipment = Equipment(self.taps, layout.ups, layout.crahs, gpus, "CHW-PLANT")
+
+    def topology(self) -> Topology:
+        """Return what serves what, GPUs and trays by name only."""
+        gpus = [PlantObject(g, "GPU") for row in self.equipment.gpus for g in row]
+        air = [PlantObject(name, "CRAH") for name in self.equipment.air_units]
+        trays = [PlantObject(name, "Tray") for name in {g.id.rpartition("-")[0] for g in gpus}]
+        known = (p.point for p in self.bms.points)
+        return Topology.from_points(known, [*self.site.objects(), *gpus, *trays, *air], self.site.edges())
+
+    def read(self) -> PlantReadings:
+        """Return what the instruments tell now."""
+        reading = self.bms.read()
+        table = reading.value * self.bms.scale + self.bms.offset
+        table[reading.quality == Quality.BAD] = np.nan
+        table[np.abs(reading.late) > FRESH_MS] = np.nan  # as the service does
+
+        def of(kind: str, point: str, ids: tuple[str, ...], area: str = "") -> ValueArray:
+            key = (kind, point, area)
+            if key not in self._rows:
+                self._rows[key] = np.array([self.where[key][i] for i in ids])
+            return np.asarray(table[self._rows[key]])
+
+        racks, cdus, taps = self.site.racks, self.site.cdus, self.taps.ids
+        shape = (len(racks), self.site.rack_gpus)
+        told = {name: np.asarray(column, float).reshape(shape) for name, column in self.gpus.told().items()}
+        temperature, gpu_power = told["GpuTemperature"], told["GpuPower"]
+        upses, air = self._ups(self.bms.meters).astype(float), self._air(self.bms.meters).astype(float)
+        power = of("Rack", "RackPower", racks)
+        flow = of("CDU", "LiquidFlow", cdus, "Secondary")
+        return PlantReadings(
+            RackReadings(
+                power,
+                of("Rack", "RackLiquidSupplyTemperature", racks),
+                of("Rack", "RackLiquidReturnTemperature", racks),
+                of("Rack", "RackLiquidFlow", racks),
+                of("Rack", "RackLiquidDifferentialPressure", racks),
+                np.fmax.reduce(temperature, axis=1),
+                gpu_power.mean(axis=1),
+                of("Rack", "RackControlValvePosition", racks),
+                of("Rack", "RackLeakDetect", racks),
+            ),
+            CduReadings(
+                flow,
+                of("CDU", "LiquidDifferentialPressure", cdus, "Secondary"),
+                of("CDU", "PumpSpeed", cdus, "Secondary Pump1"),
+                of("CDU", "LiquidDifferentialPressure", cdus, "Secondary Filter1"),
+                of("CDU", "LiquidTemperature", cdus, "Secondary Supply"),
+                of("CDU", "LiquidTemperature", cdus, "Secondary Return"),
+                of("CDU", "LiquidFlow", cdus, "Primary"),
+                coolant_heat(power, flow, self.factory.layout.rack_pod, self.factory.layout.cdu_pod),
+                of("CDU", "ValvePosition", cdus, "Primary"),
+                table[[self.setpoint[name] for name in cdus]],
+                of("CDU", "LiquidPressure", cdus, "Secondary Return"),
+            ),
+            TapReadings(
+                of("PowerMeter", "ActivePower", taps),
+                of("PowerMeter", "PowerFactor", taps),
+                of("PowerMeter", "Voltage", taps),
+                np.stack([of("PowerMeter", "PhaseCurrent", taps, p) for p in "ABC"], axis=1),
+                np.repeat(power, 2),
+            ),
+            # columns of the UPS-MIB's and the cooling unit's tables (simulator.snmp.devices), the up-time before them
+            UpsReadings(
+                upses[:, [12, 16, 20]].sum(axis=1),
+                upses[:, [25, 29, 33]].sum(axis=1),
+                upses[:, 10],
+                upses[:, 4] / 100.0,
+                upses[:, 3] * 60.0,
+            ),
+            AirReadings(air[:, 6] / 1000.0, air[:, 5], air[:, 7]),
+            GpuTable(
+                temperature,
+                told["GpuMemoryTemperature"],
+                gpu_power,
+                told["GpuClock"],
+                told["GpuUtilization"],
+                told["GpuAvailable"],
+                told["GpuEccCorrected"],
+                told["GpuEccUncorrected"],
+                told["GpuNvlinkErrors"],
+            ),
+            of("PowerMeter", "Voltage", feeds_of(self.site)),
+            float(of("Chiller", "LiquidTemperature", ("CHW-PLANT",), "Supply")[0]),
+            reading.late[[self.where["Rack", "RackPower", ""][name] for name in racks]] / 1000.0,
+        )
