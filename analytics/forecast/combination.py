@@ -4,7 +4,8 @@ Weights: softmax of each member's recent pinball loss relative to the best one's
 exponentially weighted average of Vovk 1990, with older losses forgotten). Correction: the conformal shift of
 each quantile, that is the same quantile of its recent errors per bucket (Romano et al. 2019, Conformalized
 Quantile Regression, here for every level relative to the median), taken in part because errors of few origins
-are noisy. Then all is widened by a little.
+are noisy. It is told apart by how wide the forecast is: narrow ones (a server at rest) tend to be too narrow, wide
+ones too wide. Then all is widened by a little.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.forecast.levels import LEVELS, MEDIAN, pinball
+from analytics.forecast.levels import INNER_90, LEVELS, MEDIAN, pinball
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,14 +29,21 @@ SHARPNESS = 30.0
 HALF_LIFE = 0.5
 """After this share of the calibration span an error counts half."""
 
-SHIFT_SHARE = 0.3
+SHIFT_SHARE = 0.4
 """Share of the conformal shift that is applied."""
+
+WIDTH_CLASSES = 5
+FEWEST_IN_CLASS = 40
+"""Errors are sorted by the width of their forecast into so many classes, if each gets so many."""
+
+NARROWEST = 1e-9
+"""Width that counts as none, in units of the scaled target."""
 
 STRETCH_DAYS = 5.0
 """The spread is widened around the median by this many days over the days of history: what was learnt from a few
 weeks has not seen much."""
 
-STRETCH_NEAR, STRETCH_FAR = 0.9, 1.1
+STRETCH_NEAR, STRETCH_FAR = 0.95, 1.1
 """Factors of the spread at once and two days ahead, in between with the square root of the lead: the trial models,
 fitted on less, err more than the others nearby, and farther ahead the future drifts more than the record did."""
 
@@ -74,26 +82,45 @@ class Combination:
     ----------
     weights : array, shape (buckets, members)
         Each row sums to 1.
-    shift : array, shape (buckets, levels)
+    shift : array, shape (buckets, classes, levels)
         Added to the combined quantiles, in units of the scaled target.
+    width : array, shape (buckets, classes)
+        Logarithm of the width of the 90 % interval that each shift was learnt at, ascending along a row.
     stretch : float
         Factor of the spread around the median, one for all leads.
     """
 
     weights: Floats
     shift: Floats
+    width: Floats
     stretch: float
 
     def apply(self, forecasts: Floats, leads: Ints, day: int) -> Floats:
         """Combine member quantiles of shape (members, leads, levels) into (leads, levels), ascending."""
         bucket = bucket_of(leads, day)
         mixed = np.einsum("lm,mlq->lq", self.weights[bucket], forecasts)
-        shifted: Floats = np.sort(mixed + self.shift[bucket], axis=1)
+        shifted: Floats = np.sort(mixed + self._shift_for(log_width(mixed), bucket), axis=1)
         median = shifted[:, [MEDIAN]]
         ahead = np.sqrt(np.minimum((leads + 0.5) / (2 * day), 1.0))
         stretch = self.stretch * (STRETCH_NEAR + (STRETCH_FAR - STRETCH_NEAR) * ahead)
         stretched: Floats = median + stretch[:, None] * (shifted - median)
         return stretched
+
+    def _shift_for(self, wide: Floats, bucket: Ints) -> Floats:
+        """Shift between those of the two classes whose widths are nearest; shape (leads, levels)."""
+        width, row = self.width[bucket], np.arange(len(bucket))
+        above = np.clip((width < wide[:, None]).sum(axis=1), 1, WIDTH_CLASSES - 1)
+        low, high = width[row, above - 1], width[row, above]
+        share = np.clip((wide - low) / np.maximum(high - low, NARROWEST), 0.0, 1.0)[:, None]
+        shift: Floats = self.shift[bucket, above - 1] * (1 - share) + self.shift[bucket, above] * share
+        return shift
+
+
+def log_width(quantiles: Floats) -> Floats:
+    """Logarithm of the width of the 90 % interval."""
+    low, high = INNER_90
+    width: Floats = np.log(np.maximum(quantiles[..., high] - quantiles[..., low], NARROWEST))
+    return width
 
 
 def bucket_of(leads: Ints, day: int) -> Ints:
@@ -130,9 +157,10 @@ def combine(record: Record, leads: Ints, day: int, prior: Floats, history_days: 
     buckets = len(BUCKET_DAYS) - 1
     count = len(record.origins)
     weights = np.tile(prior / prior.sum(), (buckets, 1))
-    shift = np.zeros((buckets, len(LEVELS)))
+    shift = np.zeros((buckets, WIDTH_CLASSES, len(LEVELS)))
+    width = np.zeros((buckets, WIDTH_CLASSES))
     if not count:
-        return Combination(weights, shift, stretch)
+        return Combination(weights, shift, width, stretch)
     recency = 0.5 ** (np.arange(count)[::-1] / count / HALF_LIFE)
     loss = pinball(record.actual[None], record.forecasts).mean(axis=-1)
     bucket = bucket_of(leads, day)
@@ -142,7 +170,7 @@ def combine(record: Record, leads: Ints, day: int, prior: Floats, history_days: 
         known = ~np.isnan(actual)
         if known.sum() < 20:
             if k > 0:
-                weights[k], shift[k] = weights[k - 1], shift[k - 1]
+                weights[k], shift[k], width[k] = weights[k - 1], shift[k - 1], width[k - 1]
             continue
         row_weight = np.broadcast_to(recency[:, None], actual.shape)[known]
         member_loss = (loss[:, :, within][:, known] * row_weight).sum(axis=1)
@@ -151,8 +179,20 @@ def combine(record: Record, leads: Ints, day: int, prior: Floats, history_days: 
         weight = prior * np.exp(-SHARPNESS * relative)
         weights[k] = weight / weight.sum()
         mixed = np.einsum("m,mnlq->nlq", weights[k], record.forecasts[:, :, within])
-        errors = actual[known][:, None] - mixed[known]
-        wanted = _weighted_quantiles(errors, row_weight)
+        shift[k], width[k] = _corrections(actual[known], mixed[known], row_weight)
+    return Combination(weights, shift, width, stretch)
+
+
+def _corrections(actual: Floats, forecast: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Shift and width of each class of one bucket, from values of shape (n,) and forecasts (n, levels)."""
+    shift, width = np.empty((WIDTH_CLASSES, len(LEVELS))), np.empty(WIDTH_CLASSES)
+    wide = log_width(forecast)
+    classes = int(np.clip(len(actual) // FEWEST_IN_CLASS, 1, WIDTH_CLASSES))
+    parts = np.array_split(np.argsort(wide, kind="stable"), classes)
+    for j in range(WIDTH_CLASSES):
+        part = parts[j * classes // WIDTH_CLASSES]
+        wanted = _weighted_quantiles(actual[part][:, None] - forecast[part], weight[part])
         # The median stays: what it was off by lately is mostly the chance of few origins.
-        shift[k] = SHIFT_SHARE * (wanted - wanted[MEDIAN])
-    return Combination(weights, shift, stretch)
+        shift[j] = SHIFT_SHARE * (wanted - wanted[MEDIAN])
+        width[j] = np.median(wide[part])
+    return shift, width

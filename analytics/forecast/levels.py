@@ -16,6 +16,8 @@ LEVELS: Floats = np.array([0.01, 0.025, *(round(0.05 * i, 2) for i in range(1, 2
 """Levels inside the models, ascending; tails beyond 5 % are for the probability of a rare breach."""
 
 MEDIAN = int(np.searchsorted(LEVELS, 0.5))
+INNER_90 = (int(np.searchsorted(LEVELS, 0.05)), int(np.searchsorted(LEVELS, 0.95)))
+"""Where the ends of the 90 % interval lie."""
 
 
 def check_levels(quantiles: Sequence[float]) -> Floats:
