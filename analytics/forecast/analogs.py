@@ -27,7 +27,7 @@ UNMEASURED = 1e-6
 """Weight of a value that only fills a gap: it counts where there is nothing else."""
 
 
-def analog_quantiles(design: Design, origins: Ints, leads: Ints) -> Floats:
+def analog_quantiles(design: Design, origins: Ints, leads: Ints, reach: int) -> Floats:
     """Quantiles of the scaled target after the moments most like each origin.
 
     Parameters
@@ -35,7 +35,10 @@ def analog_quantiles(design: Design, origins: Ints, leads: Ints) -> Floats:
     design : Design
     origins : int array, shape (n,)
     leads : int array, shape (l,)
-        From 0, ascending. Those farther than half of the past before an origin repeat the last day that is not.
+        From 0 to below ``reach``, ascending.
+    reach : int
+        Only moments that lie so many steps back count, whichever leads are asked for: the same for all of them.
+        Where less than twice that is known before an origin, far leads repeat the last day that can be told.
 
     Returns
     -------
@@ -53,8 +56,9 @@ def analog_quantiles(design: Design, origins: Ints, leads: Ints) -> Floats:
     carried = np.exp(-(leads + 0.5) / day / FADE_DAYS)
     result = np.empty((len(origins), len(leads), len(LEVELS)))
     for i, origin in enumerate(origins):
-        ahead = _within(leads, int(origin - first) // 2, day)
-        told = int(np.searchsorted(library, origin - ahead.max(), side="left"))
+        told_ahead = max(1, min(reach, int(origin - first) // 2))
+        ahead = _folded(leads, told_ahead, min(day, told_ahead))
+        told = int(np.searchsorted(library, origin - told_ahead, side="right"))
         if not told:
             result[i] = last[i]
             continue
@@ -70,10 +74,7 @@ def analog_quantiles(design: Design, origins: Ints, leads: Ints) -> Floats:
     return result
 
 
-def _within(leads: Ints, room: int, day: int) -> Ints:
-    """Leads, those from ``room`` on folded back by whole days where there is a day."""
-    beyond = leads >= max(room, 1)
-    whole = min(day, max(room, 1))
-    folded = max(room, 1) - whole + (leads - max(room, 1)) % whole
-    ahead: Ints = np.where(beyond, folded, leads)
+def _folded(leads: Ints, end: int, period: int) -> Ints:
+    """Leads, those from ``end`` on moved back by whole periods."""
+    ahead: Ints = np.where(leads < end, leads, end - period + (leads - end) % period)
     return ahead

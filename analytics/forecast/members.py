@@ -96,7 +96,13 @@ class Members:
         for kind in FORESTS:
             values = self.forests[kind.name].quantiles(tree_features(rows, point, kind))
             by_member.append(values.reshape(*point.shape, len(LEVELS)) + anchor(rows, kind)[:, None, None])
-        by_member.append(analog_quantiles(design, rows.origins, leads))
+        reach = int(self.linear.leads[-1]) + 1
+        # What is told of a step must not depend on how far beyond it one asks.
+        parts = [part for part in (leads[leads < reach], leads[leads >= reach]) if len(part)]
+        alike = [
+            analog_quantiles(design, rows.origins, part, max(reach, int(part[-1]) + 1)) for part in parts
+        ]
+        by_member.append(np.concatenate(alike, axis=1))
         return np.stack(by_member)
 
 
