@@ -191,6 +191,25 @@ def booked_paths(
     return BookedPaths(racks, group, drawn, factor)
 
 
+def planned_steps(bookings: Bookings, habits: Habits, now: int, until: int) -> tuple[TimeArray, ValueArray]:
+    """Return the jumps that announced starts and ends bring in [now, until): times (UTC ms) and W, shapes (m,)."""
+    standing = bookings.standing()
+    racks = standing.on.sum(axis=1)
+    usual = float(np.median(habits.levels))
+    level = np.array(
+        [
+            np.nan_to_num(habits.expected(float(p), float(i)), nan=usual)
+            for p, i in zip(standing.power, standing.intensity, strict=True)
+        ]
+    )
+    step = racks * (level - habits.idle)
+    time = np.concatenate([standing.start, standing.end])
+    power = np.concatenate([step, -step])
+    inside = (time >= now) & (time < until)
+    order = np.argsort(time[inside], kind="stable")
+    return time[inside][order], power[inside][order]
+
+
 class _Timeline:
     """One group of racks that work together: its future as covered shares of each step, path by path."""
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from analytics.bookings import Bookings
 from domain.points import TimeArray, ValueArray
 
@@ -45,9 +47,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Made:
-    """Quantiles, shape (horizon, len(QUANTILES)), what made them, and how good it is; `nodes` the same, shorter."""
+    """Quantiles, shape (horizon, len(QUANTILES)), what made them, and how good it is; `nodes` the same, shorter.
+
+    `step_time` (UTC ms) and `step_power` (W) are the jumps of the site's power that planned work brings, shapes (m,).
+    """
 
     values: ValueArray
     model: str
     quality: str
     nodes: Mapping[str, ValueArray] = field(default_factory=dict)
+    step_time: TimeArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    step_power: ValueArray = field(default_factory=lambda: np.zeros(0))

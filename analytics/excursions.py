@@ -189,12 +189,32 @@ def time_to_breach(
     normal = NormalDist()
     threshold = np.array([normal.inv_cdf(min(max(1 - p, 1e-12), 1 - 1e-12)) for p in each])
     threshold = np.where(each <= 0, np.inf, np.where(each >= 1, -np.inf, threshold))
-    rng = np.random.default_rng(seed)
-    score = rng.standard_normal(paths)
-    breached = np.zeros(paths, bool)
-    reached = np.empty(len(values))
-    for i in range(len(values)):
-        breached |= score > threshold[i]
-        reached[i] = breached.mean()
-        score = persistence * score + math.sqrt(1 - persistence**2) * rng.standard_normal(paths)
+    scores = _scores(len(values), persistence, paths, seed)
+    reached: ValueArray = np.logical_or.accumulate(scores > threshold, axis=1).mean(axis=0)
     return reached
+
+
+def likely_paths(
+    values: ValueArray,
+    quantiles: tuple[float, ...],
+    persistence: float = 0.9,
+    paths: int = 1000,
+    seed: int = 0,
+) -> ValueArray:
+    """Draw courses that a forecast quantity may take, shape (paths, n); parameters as for `time_to_breach`.
+
+    Beyond the outermost quantiles a course stays at them.
+    """
+    normal = NormalDist()
+    level = np.array([normal.inv_cdf(q) for q in quantiles])
+    scores = _scores(len(values), persistence, paths, seed)
+    return np.stack([np.interp(scores[:, i], level, row) for i, row in enumerate(values)], axis=1)
+
+
+def _scores(steps: int, persistence: float, paths: int, seed: int) -> ValueArray:
+    """Return normal scores that follow a first-order autoregression, shape (paths, steps)."""
+    noise = np.random.default_rng(seed).standard_normal((steps, paths))
+    fresh = math.sqrt(1 - persistence**2)
+    for i in range(1, steps):
+        noise[i] = persistence * noise[i - 1] + fresh * noise[i]
+    return noise.T

@@ -41,7 +41,8 @@ def make_forecast(task: Task) -> Made:
     booked = booked_nodes(task.nodes, task.below, past, NODE_STEPS) if past else {}
     nodes = node_forecasts(task.nodes, task.parts, {task.site: values}, NODE_STEPS, booked, task.jobs)
     name = f"PowerForecaster {card.version}{' with planned work' if card.aside else ''}, fitted {_day(card)}"
-    return Made(values, name, _quality(history, card, remark), nodes)
+    steps = model.steps(task.horizon) if isinstance(model, ScheduledForecaster) else ()
+    return Made(values, name, _quality(history, card, remark), nodes, *steps)
 
 
 def _model(

@@ -17,9 +17,11 @@ import structlog
 from analytics.bookings import Bookings
 from analytics.exchange import NODE_STEPS, Made, Task
 from analytics.excursions import exceedance
+from analytics.outlook import NodeOutlook, PlannedSteps
 from analytics.points import worked_out
 from analytics.settings import AnalyticsSettings
 from domain.batch import Batch, Sink, now_ms
+from domain.catalogue import POINT_TYPES
 from domain.envelope import QUARTER_MS, EnvelopeNode, quarter_start
 from domain.errors import ForecastError
 from domain.forecast import QUANTILES, Forecast
@@ -88,6 +90,9 @@ class ForecastIssuer:
         self.issued_once = asyncio.Event()
         self.nodes: dict[str, Forecast] = {}
         """The newest forecast of every node of the envelope that has a history."""
+        self.outlooks: dict[str, NodeOutlook] = {}
+        """What each of them means over the coming hours: time to breach, power to shed, ramps."""
+        self.steps = PlannedSteps.none()
 
     async def run(self) -> None:
         """Issue until cancelled; the first time as soon as `history_ready` is set."""
@@ -128,6 +133,10 @@ class ForecastIssuer:
             name: self._forecast(self._plant.envelope[name], values, answer, cutoff, began)
             for name, values in answer.nodes.items()
         } | {site.id: forecast}
+        self.steps = PlannedSteps(answer.step_time, answer.step_power)
+        self.outlooks = await asyncio.to_thread(
+            lambda: {name: NodeOutlook.of(node, NODE_STEPS) for name, node in self.nodes.items()}
+        )
         await asyncio.to_thread(self._records.save_forecast, forecast)
         self.counters["issued"] += 1
         self.counters["last_seconds"] = (self._clock() - began) / 1000
@@ -136,20 +145,39 @@ class ForecastIssuer:
         return forecast
 
     def _risks(self, now: int) -> Batch:
-        """Return the highest breach probability of each node's coming hours as readings.
+        """Return the outlook of each node's coming hours as readings: breach, power to shed, time to breach; and the ramp.
 
-        The site's own is in its issued forecast.
+        The site's own breach probability is in its issued forecast.
         """
+        registry, site = self._plant.registry, self._plant.site
         index, value = [], []
-        for name, forecast in self.nodes.items():
-            node = self._plant.envelope[name]
-            if name == self._plant.site.id:
+        for name, outlook in list(self.outlooks.items()):
+            kind = self._plant.envelope[name].kind
+            if np.isnan(outlook.forecast.limit).all():
                 continue
-            index.append(
-                self._plant.registry.register(worked_out(node.kind, "PowerBreachProbability", name, "1"))
-            )
-            value.append(float(forecast.breach_probability[:NODE_STEPS].max()))
+            within = NODE_STEPS * QUARTER_MS / 1000
+            passed = (now - outlook.forecast.data_cutoff) / 1000
+            readings = {
+                "PowerBreachProbability": float(outlook.forecast.breach_probability.max()),
+                "PowerToShed": float(outlook.shed.max()),
+                "TimeToBreach": max(0.0, min(outlook.seconds_to_breach() - passed, within)),
+            }
+            if name == site.id:
+                del readings["PowerBreachProbability"]
+                readings["ExpectedRamp"] = self._ramp(outlook, now)
+            for point_type, reading in readings.items():
+                index.append(
+                    registry.register(worked_out(kind, point_type, name, POINT_TYPES[point_type].unit))
+                )
+                value.append(reading)
         return Batch.of(index, now, value, received=now)
+
+    def _ramp(self, outlook: NodeOutlook, now: int) -> float:
+        """Return the steepest change expected in the coming hour, W per minute: planned jumps, or the median's course."""
+        ahead = (outlook.forecast.start > now) & (outlook.forecast.start <= now + 4 * QUARTER_MS)
+        course = np.nan_to_num(outlook.ramp[ahead, 1])
+        found = [self.steps.steepest(now, now + 4 * QUARTER_MS), *course.tolist()]
+        return float(max(found, key=abs))
 
     def _task(self, cutoff: int) -> Task | None:
         site = self._plant.site

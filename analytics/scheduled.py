@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from analytics.booked_load import BookedPaths, booked_paths, learn_habits
+from analytics.booked_load import BookedPaths, booked_paths, learn_habits, planned_steps
 from analytics.bookings import Bookings
 from analytics.forecast import PowerForecaster
 from analytics.forecast.early import early_quantiles
@@ -76,8 +76,7 @@ class RackPast:
 
     def paths(self, racks: Sequence[str], steps: int) -> BookedPaths | None:
         """Draw what booked racks will draw; other racks than `racks` are left out of the plans."""
-        wanted = np.array([rack in set(racks) for rack in self.bookings.racks])
-        bookings = self.bookings.on_racks(wanted)
+        bookings = self.bookings.on_racks(np.isin(self.bookings.racks, racks))
         if len(bookings) == 0:
             return None
         return booked_paths(
@@ -153,6 +152,15 @@ class ScheduledForecaster:
         booked = np.zeros((1, horizon)) if paths is None else (1 + self.split.follows) * paths.total()
         values = np.clip(summed(booked, rest.to_numpy(), quantiles), self._lower, self._upper)
         return pd.DataFrame(values, index=rest.index, columns=list(quantiles))
+
+    def steps(self, horizon: int) -> tuple[TimeArray, ValueArray]:
+        """Return the jumps of the whole that plans bring over the quarter hours ahead: times (UTC ms) and W."""
+        past = self._past
+        bookings = past.bookings.on_racks(np.isin(past.bookings.racks, self.split.aside))
+        now = int(past.time[-1]) + QUARTER_MS
+        habits = learn_habits(bookings, past.time, past.power)
+        time, power = planned_steps(bookings, habits, now, now + horizon * QUARTER_MS)
+        return time, (1 + self.split.follows) * power
 
     def _rest(self, history: pd.Series) -> pd.Series:
         past = self._past

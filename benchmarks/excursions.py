@@ -13,6 +13,8 @@ import platform
 import resource
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,17 +24,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analytics.bookings import Bookings
 from analytics.exchange import Task
 from analytics.excursions import exceedance, quarter_outlook
 from analytics.fitting import make_forecast
 from analytics.forecast import PowerForecaster
+from analytics.nodes import node_forecasts
+from analytics.scheduled import RackPast, ScheduledForecaster, booked_nodes
+from analytics.temperatures import foretold_load
 from analytics.thermal import RackHistory, approach_outlook, temperature_outlook
 from domain.envelope import QUARTER_MS
 from domain.forecast import QUANTILES
 from domain.plant.conditions import Conditions
+from domain.points import TimeArray
 from domain.site import Site
 from service.configuration import SHIPPED, load
 from simulator.factory import Factory
+from simulator.history import announced
 from simulator.offline import record
 
 Values = NDArray[np.float64]
@@ -45,8 +53,8 @@ TRAINING_DAYS = 28
 LIMIT_QUANTILE = 0.90
 """The limit is what the training weeks pass in a tenth of their quarter hours, so that breaches happen."""
 LEADS = 24
-ALARMS = (0.1, 0.2, 0.35, 0.5)
-"""Probabilities from which a breach counts as foretold; `config/alerts.yaml` alarms at 0.5."""
+ALARMS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+"""Probabilities from which a breach counts as foretold; `config/alerts.yaml` names the one that alarms."""
 BINS = (0.0, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 SEEDS = (7101, 7102, 7103)
 THERMAL_SEEDS = (7201, 7202)
@@ -66,84 +74,172 @@ def site_power(factory: Factory, start: int, end: int, step: int) -> Values:
     return np.concatenate(found)
 
 
-def breach_forecasts(site: Site, seed: int, days: int) -> tuple[Values, Values, float]:
-    """Forecast the site every quarter hour, fitted anew each day.
+@dataclass(frozen=True, slots=True, eq=False)
+class Weeks:
+    """Some weeks of one factory in quarter hours: site and racks, W, shapes (n,) and (racks, n), and its schedule."""
 
-    Returns the breach probability, shape (origins, LEADS), the measured quarter hours (origins + LEADS,), the limit.
+    time: TimeArray
+    site: Values
+    racks: Values
+    bookings: Bookings
+
+    @classmethod
+    def of(cls, site: Site, seed: int, start: int, days: int) -> Weeks:
+        """Return them as measured, and the announcements with the times from which they were known."""
+        factory = Factory(site, seed, start)
+        end = start + days * DAY_MS
+        sampled = start + QUARTER_MS // 5 * np.arange(days * DAY * 5, dtype=np.int64)
+        racks = np.concatenate(
+            [factory.rack_power(factory.workload.activity(part)) for part in np.array_split(sampled, days)]
+        )
+        return cls(
+            sampled[::5],
+            site_power(factory, start, end, QUARTER_MS // 5).reshape(-1, 5).mean(1),
+            racks.reshape(-1, 5, racks.shape[1]).mean(1).T,
+            Bookings.of(announced(factory.workload, site.racks, end, "jobs", days), site.racks),
+        )
+
+    def past(self, upto: int) -> RackPast:
+        """Return what is known of racks and plans after so many quarter hours."""
+        return RackPast(self.bookings, self.time[:upto], self.racks[:, :upto]).until(
+            int(self.time[upto - 1]) + QUARTER_MS
+        )
+
+    def history(self, zone: str) -> pd.Series:
+        """Return the site's power on the clock of its time zone."""
+        index = pd.to_datetime(self.time, unit="ms", utc=True).tz_convert(zone)
+        return pd.Series(self.site, index=index).asfreq("15min")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Foretold:
+    """Forecasts of one seed.
+
+    Breach probability and median, shape (origins, LEADS), whether the 90 % interval held what came, what came (W, the same
+    shape), and the measured quarter hours from the first origin on, shape (origins + LEADS,), with their limit.
     """
-    factory = Factory(site, seed, START_MS)
-    n = (TRAINING_DAYS + days) * DAY
-    end = START_MS + n * QUARTER_MS
-    power = site_power(factory, START_MS, end, QUARTER_MS // 5).reshape(-1, 5).mean(1)
-    index = pd.date_range(pd.Timestamp(START_MS, unit="ms", tz="UTC"), periods=n, freq="15min")
-    index = index.tz_convert(site.timezone)
-    history = pd.Series(power, index=index)
+
+    probability: Values
+    median: Values
+    held: NDArray[np.bool_]
+    came: Values
+    power: Values
+    limit: float
+
+
+def breach_forecasts(site: Site, weeks: Weeks, schedule: bool) -> Foretold:
+    """Forecast the site every quarter hour, fitted anew each day, with or without what the schedule announced by then."""
+    history, power = weeks.history(site.timezone), weeks.site
     limit = float(np.quantile(power[: TRAINING_DAYS * DAY], LIMIT_QUANTILE))
-    origins = range(TRAINING_DAYS * DAY, n - LEADS)
-    probability = np.zeros((len(origins), LEADS))
-    model = PowerForecaster(lower=site.idle, upper=site.installed, country=site.country)
+    origins = range(TRAINING_DAYS * DAY, len(power) - LEADS)
+    values = np.zeros((len(origins), LEADS, len(QUANTILES)))
+    plain = PowerForecaster(lower=site.idle, upper=site.installed, country=site.country)
+    whole = RackPast(weeks.bookings, weeks.time, weeks.racks)
+    planned = ScheduledForecaster(whole, site.idle, site.installed, site.country)
     for row, origin in enumerate(origins):
-        if row % DAY == 0:
-            model.fit(history[:origin])
+        if schedule:
+            if row % DAY == 0:
+                planned.fit(history[:origin])
+            else:
+                planned.resume(planned.model, planned.split, history[:origin])
+            told = planned.predict(LEADS)
         else:
-            model.update(history[origin - 1 : origin])
-        values = model.predict(LEADS, list(QUANTILES)).to_numpy()
-        probability[row] = exceedance(values, QUANTILES, np.full(LEADS, limit))
-    return probability, power[TRAINING_DAYS * DAY :], limit
+            if row % DAY == 0:
+                plain.fit(history[:origin])
+            else:
+                plain.update(history[origin - 1 : origin])
+            told = plain.predict(LEADS, list(QUANTILES))
+        values[row] = told.to_numpy()
+    came = np.stack([power[origin : origin + LEADS] for origin in origins])
+    probability = np.stack([exceedance(v, QUANTILES, np.full(LEADS, limit)) for v in values])
+    held = (values[..., 0] <= came) & (came <= values[..., -1])
+    median = values[..., QUANTILES.index(0.5)]
+    return Foretold(probability, median, held, came, power[TRAINING_DAYS * DAY :], limit)
 
 
 def breach_figures(site: Site, seeds: Sequence[int], days: int) -> tuple[Result, Result]:
-    """Score the breach probability; returns figures and the reliability table."""
-    foretold: dict[tuple[float, str], list[bool]] = {}
-    all_probability, all_happened, persisted, base = [], [], [], []
-    false_alarms = dict.fromkeys(ALARMS, 0)
-    breaches = 0
+    """Score the breach probability with and without the schedule; returns figures and tables."""
+    found: dict[bool, list[Foretold]] = {True: [], False: []}
     for seed in seeds:
-        probability, power, limit = breach_forecasts(site, seed, days)
-        origins = len(probability)
-        over = power > limit
-        happened = np.stack([over[k : k + origins] for k in range(LEADS)], axis=1)
-        all_probability.append(probability)
-        all_happened.append(happened)
-        before = np.concatenate([[False], over[: origins - 1]])
-        persisted.append(np.repeat(before[:, None], LEADS, axis=1))
-        base.append(over.mean())
-        # a breach begins after an hour below the limit
-        begins = [t for t in range(LEADS, origins) if over[t] and not over[t - 4 : t].any()]
-        breaches += len(begins)
-        for alarm in ALARMS:
-            for t in begins:
-                for name, lead in (
-                    ("end_15min", 0),
-                    ("end_30min", 1),
-                    ("start_15min", 1),
-                    ("start_30min", 2),
-                ):
-                    told = any(probability[t - k, k] >= alarm for k in range(lead, LEADS))
-                    foretold.setdefault((alarm, name), []).append(told)
-            # an alarm for the coming hour, after which none comes for two hours, was false
-            alarmed = probability[:, :4].max(axis=1) >= alarm
-            for t in np.flatnonzero(alarmed & ~np.concatenate([[False], alarmed[:-1]])).tolist():
-                false_alarms[alarm] += int(not over[t : t + 8].any())
-    probability, happened = np.concatenate(all_probability), np.concatenate(all_happened)
-    persistence = np.concatenate(persisted)
+        weeks = Weeks.of(site, seed, START_MS, TRAINING_DAYS + days)
+        for schedule, forecasts in found.items():
+            forecasts.append(breach_forecasts(site, weeks, schedule))
+    figures: Result = {}
+    tables: Result = {}
+    for schedule, forecasts in found.items():
+        suffix = "" if schedule else "_without_schedule"
+        figures |= {name + suffix: f for name, f in _scores(forecasts).items()}
+        figures |= {name + suffix: f for name, f in _alarm_scores(forecasts, days).items()}
+        tables["reliability" + suffix] = _reliability(forecasts)
+    for name in [n for n in figures if n.startswith("mae_") and n + "_without_schedule" in figures]:
+        figures[name] = figure(figures[name]["value"], "W", figures[name + "_without_schedule"]["value"])
+    return figures, tables
+
+
+def _scores(forecasts: Sequence[Foretold]) -> Result:
+    """Brier score beside "as the last quarter hour", mean error of the median, share in the 90 % interval."""
+    probability = np.concatenate([f.probability for f in forecasts])
+    happened = np.concatenate([f.came > f.limit for f in forecasts])
+    before = np.concatenate(
+        [np.concatenate([[False], (f.power > f.limit)[: len(f.came) - 1]]) for f in forecasts]
+    )
+    error = np.abs(np.concatenate([f.median - f.came for f in forecasts]))
+    held = np.concatenate([f.held for f in forecasts])
     figures: Result = {}
     for lead in (1, 2, 4, 8, 24):
-        k = lead - 1
-        figures[f"brier_lead_{lead * 15}min"] = figure(
-            _brier(probability[:, k], happened[:, k]), "1", _brier(persistence[:, k], happened[:, k])
+        k, name = lead - 1, f"lead_{lead * 15}min"
+        figures[f"brier_{name}"] = figure(
+            _brier(probability[:, k], happened[:, k]), "1", _brier(before, happened[:, k])
         )
-    climate = float(np.mean(base))
+        figures[f"mae_{name}"] = figure(float(error[:, k].mean()), "W")
+        figures[f"coverage_90_{name}"] = figure(float(held[:, k].mean()), "1")
+    climate = float(np.mean([(f.power > f.limit).mean() for f in forecasts]))
     figures["brier_all_leads"] = figure(
         _brier(probability, happened), "1", _brier(np.full(probability.shape, climate), happened)
     )
-    weeks = len(seeds) * days / 7
+    return figures
+
+
+def _alarm_scores(forecasts: Sequence[Foretold], days: int) -> Result:
+    """Count breaches foretold, and alarms that were false.
+
+    A breach begins after an hour below the limit. Strict: the forecast issued 15 (30) minutes before its quarter hour began,
+    and no other, gave that very quarter hour the probability. Any: some forecast at least so long before did, up to six hours.
+    The hour: the forecast issued then gave it to that quarter hour or a neighbour.
+    """
+    figures: Result = {}
+    told: dict[tuple[float, str], list[bool]] = {}
+    false_alarms: dict[float, int] = dict.fromkeys(ALARMS, 0)
+    breaches = 0
+    for f in forecasts:
+        p, over = f.probability, f.power > f.limit
+        begins = [t for t in range(LEADS, len(p)) if over[t] and not over[t - 4 : t].any()]
+        breaches += len(begins)
+        for alarm in ALARMS:
+            for t in begins:
+                for name, k in (("15min", 1), ("30min", 2)):
+                    told.setdefault((alarm, f"strict_{name}"), []).append(bool(p[t - k, k] >= alarm))
+                    about = p[t - k, max(k - 1, 0) : k + 2].max()
+                    told.setdefault((alarm, f"neighbours_{name}"), []).append(bool(about >= alarm))
+                    ever = any(p[t - j, j] >= alarm for j in range(k, LEADS))
+                    told.setdefault((alarm, f"any_{name}"), []).append(ever)
+            # an alarm for the coming hour, after which none comes for two hours, was false
+            alarmed = p[:, :4].max(axis=1) >= alarm
+            for t in np.flatnonzero(alarmed & ~np.concatenate([[False], alarmed[:-1]])).tolist():
+                false_alarms[alarm] += int(not over[t : t + 8].any())
     figures["breaches"] = figure(breaches, "count")
-    for (alarm, name), hits in foretold.items():
-        when, ahead = name.split("_")
-        figures[f"foretold_{ahead}_before_its_{when}_at_{alarm:g}"] = figure(float(np.mean(hits)), "1")
+    for (alarm, name), hits in told.items():
+        figures[f"foretold_{name}_at_{alarm:g}"] = figure(float(np.mean(hits)), "1")
     for alarm, count in false_alarms.items():
-        figures[f"false_predictions_per_week_at_{alarm:g}"] = figure(count / weeks, "1/week")
+        figures[f"false_predictions_per_week_at_{alarm:g}"] = figure(
+            count / (len(forecasts) * days / 7), "1/week"
+        )
+    return figures
+
+
+def _reliability(forecasts: Sequence[Foretold]) -> Result:
+    probability = np.concatenate([f.probability for f in forecasts])
+    happened = np.concatenate([f.came > f.limit for f in forecasts])
     table = {}
     for low, high in pairwise(BINS):
         inside = (probability >= low) & ((probability < high) | (high == 1.0))
@@ -153,7 +249,7 @@ def breach_figures(site: Site, seeds: Sequence[int], days: int) -> tuple[Result,
                 "happened": round(float(happened[inside].mean()), 4),
                 "count": int(inside.sum()),
             }
-    return figures, table
+    return table
 
 
 def quarter_figures(site: Site, seeds: Sequence[int], days: int) -> Result:
@@ -202,25 +298,30 @@ def thermal_figures(site: Site, seeds: Sequence[int], days: float = 1.0) -> Resu
     told: dict[tuple[str, int, str], list[Values]] = {}
     for seed in seeds:
         tables, coolant, water = temperatures(site, seed, days)
+        first = START_MS - TRAINING_DAYS * DAY_MS
+        weeks = Weeks.of(site, seed, first, TRAINING_DAYS + int(np.ceil(days)))
         for end in range(72, tables["ret"].shape[1] - 12, 7):
             past = {name: table[:, end - 72 : end] for name, table in tables.items()}
             history = RackHistory(**past)
             ahead = tables["power"][:, end : end + 12]
             now = temperature_outlook(history, 12, 300.0, site.thermal)
+            load = rack_load(weeks, site, past["power"], START_MS + end * 300_000)
+            one_load = temperature_outlook(history, 12, 300.0, site.thermal, load=load)
             load_known = temperature_outlook(history, 12, 300.0, site.thermal, load=ahead)
             approach = approach_outlook(coolant[:, end - 72 : end], water[:, end - 72 : end], 12)
             gap = coolant - water
-            for name, outlook, better, actual in (
-                ("supply", now.supply, load_known.supply, tables["supply"]),
-                ("return", now.ret, load_known.ret, tables["ret"]),
-                ("gpu", now.gpu, load_known.gpu, tables["gpu"]),
-                ("approach", approach, approach, gap),
+            for name, outlook, alone, better, actual in (
+                ("supply", one_load.supply, now.supply, load_known.supply, tables["supply"]),
+                ("return", one_load.ret, now.ret, load_known.ret, tables["ret"]),
+                ("gpu", one_load.gpu, now.gpu, load_known.gpu, tables["gpu"]),
+                ("approach", approach, approach, approach, gap),
             ):
                 for minutes in (15, 60):
                     k = minutes // 5 - 1
                     y, q = actual[:, end + k], outlook.values[:, k]
                     for what, value in (
                         ("model", np.abs(q[:, 2] - y)),
+                        ("load_stays", np.abs(alone.values[:, k, 2] - y)),
                         ("load_known", np.abs(better.values[:, k, 2] - y)),
                         ("persistence", np.abs(actual[:, end - 1] - y)),
                         ("within", (q[:, 0] <= y) & (y <= q[:, -1])),
@@ -236,11 +337,23 @@ def thermal_figures(site: Site, seeds: Sequence[int], days: float = 1.0) -> Resu
             simple = mean(name, minutes, "persistence")
             figures[f"{name}_mae_{minutes}min"] = figure(mean(name, minutes, "model"), "K", simple)
             if name in ("return", "gpu"):
-                figures[f"{name}_mae_{minutes}min_load_known"] = figure(
-                    mean(name, minutes, "load_known"), "K", simple
-                )
+                for what in ("load_stays", "load_known"):
+                    figures[f"{name}_mae_{minutes}min_{what}"] = figure(
+                        mean(name, minutes, what), "K", simple
+                    )
             figures[f"{name}_coverage_90_{minutes}min"] = figure(mean(name, minutes, "within"), "1")
     return figures
+
+
+def rack_load(weeks: Weeks, site: Site, power: Values, now: int) -> Values:
+    """Return the racks' load over the coming hour as the service foretells it, W, shape (racks, 12)."""
+    past = weeks.past(int((now - weeks.time[0]) // QUARTER_MS))
+    histories = dict(zip(site.racks, past.power, strict=True))
+    told = node_forecasts(histories, {}, {}, 8, booked_nodes(histories, {}, past, 8))
+    medians = np.stack([told[rack][:, QUANTILES.index(0.5)] for rack in site.racks])
+    start = int(past.time[-1]) + QUARTER_MS * (1 + np.arange(8, dtype=np.int64))
+    times = now + 300_000 * np.arange(12, dtype=np.int64)
+    return foretold_load(power, medians, start, now, times)
 
 
 def temperatures(site: Site, seed: int, days: float) -> tuple[dict[str, Values], Values, Values]:
@@ -279,27 +392,31 @@ def temperatures(site: Site, seed: int, days: float) -> tuple[dict[str, Values],
 
 
 def cost_figures(site: Site) -> Result:
-    """Seconds of a full fit and of an issue in between: the site with all nodes and racks, temperatures, CDUs."""
-    factory = Factory(site, 1, START_MS)
-    n = 56 * DAY
-    times = START_MS + QUARTER_MS * np.arange(n, dtype=np.int64)
-    racks = factory.rack_power(factory.workload.activity(times))
-    power = site_power(factory, START_MS, START_MS + n * QUARTER_MS, QUARTER_MS)
-    nodes = {name: racks[:, i] for i, name in enumerate(site.racks)}
+    """Seconds of a full fit and of an issue in between: the site with its schedule, racks, temperatures, CDUs."""
+    weeks = Weeks.of(site, 1, START_MS, 56)
+    times, power, racks = weeks.time, weeks.site, weeks.racks.T
     spent: Result = {}
     with TemporaryDirectory() as folder:
 
-        def task(now: int) -> Task:
+        def task(now: int, schedule: bool = True) -> Task:
             known = times + QUARTER_MS <= now
+            nodes = {name: row[known] for name, row in zip(site.racks, weeks.racks, strict=True)}
+            bookings = weeks.bookings.as_known(now) if schedule else None
+            shelf = Path(folder) / str(schedule)
             return Task(
                 site.id, times[known], power[known], 192, site.idle, site.installed, site.country, site.timezone,
-                Path(folder), now, DAY_MS, False, {name: row[known] for name, row in nodes.items()}, {},
+                shelf, now, DAY_MS, False, nodes, {}, {}, bookings,
             )  # fmt: skip
 
         end = int(times[-2]) + QUARTER_MS
-        spent["fit_and_issue_site_and_96_racks"] = figure(seconds(lambda: make_forecast(task(end))), "s")
-        spent["refit_with_judgement"] = figure(seconds(lambda: make_forecast(task(end + 1))), "s")
-        spent["issue_site_and_96_racks"] = figure(seconds(lambda: make_forecast(task(end + QUARTER_MS))), "s")
+        for schedule, suffix in ((False, "_without_schedule"), (True, "")):
+            for name, now in (
+                ("fit_and_issue_site_and_96_racks", end),
+                ("refit_with_judgement", end + 1),
+                ("issue_site_and_96_racks", end + QUARTER_MS),
+            ):
+                one = task(now, schedule)
+                spent[name + suffix] = figure(seconds(partial(make_forecast, one)), "s")
     flat = {name: 30.0 + np.random.default_rng(0).random((96, 72)) for name in ("supply", "ret", "gpu")}
     history = RackHistory(power=racks[-72:].T, flow=1.18e-3 * racks[-72:].T, **flat)
     spent["temperatures_of_96_racks"] = figure(
@@ -337,7 +454,7 @@ def measure(parts: Sequence[str], seeds: Sequence[int] = SEEDS, days: int = 14) 
     if "cost" in parts:  # first, so that the memory is its own
         figures |= cost_figures(site)
     if "breaches" in parts:
-        found, tables["reliability"] = breach_figures(site, seeds, days)
+        found, tables = breach_figures(site, seeds, days)
         figures |= found
     if "quarters" in parts:
         figures |= quarter_figures(site, seeds, days)

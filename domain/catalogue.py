@@ -297,6 +297,21 @@ _OURS = (
         "1",
         "Highest probability of the coming six hours that a node passes its limit",
     ),
+    _ours(
+        "PowerToShed",
+        "W",
+        "Most to shed in the coming six hours so that a node passes its limit with under 1 %",
+    ),
+    _ours(
+        "TimeToBreach",
+        "s",
+        "Time until a node has passed its limit with a probability of one half; 21600: six hours or more",
+    ),
+    _ours(
+        "ExpectedRamp",
+        "W/min",
+        "Steepest change of the site's power expected in the coming hour, planned jobs included; negative: a fall",
+    ),
     _ours("QuarterHourPower", "W", "Expected average power of the running quarter hour at its end"),
     _ours(
         "QuarterHourBreachProbability", "1", "Probability that the running quarter hour ends above the limit"

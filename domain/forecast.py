@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from domain.points import TimeArray, ValueArray
 
@@ -51,6 +51,16 @@ class Forecast:
     breach_probability: ValueArray
     model: str
     quality: str = "good"
+
+    def head(self, intervals: int) -> Forecast:
+        """Return the forecast of the first intervals only."""
+        return replace(
+            self,
+            start=self.start[:intervals],
+            values=self.values[:intervals],
+            limit=self.limit[:intervals],
+            breach_probability=self.breach_probability[:intervals],
+        )
 
     def quantile(self, level: float) -> ValueArray:
         """Return one quantile over all intervals, shape (n,).

@@ -89,6 +89,9 @@ _SPELLINGS: dict[Unit, str] = {
     Unit("token/s"): "token/s tokens/s",
     Unit("token/J"): "token/J tokens/J",
     Unit("token"): "token tokens",
+    Unit("W/min"): "W/min",
+    Unit("W/min", 1e3): "kW/min",
+    Unit("W/min", 1e6): "MW/min",
 }
 
 UNITS: MappingProxyType[str, Unit] = MappingProxyType(
@@ -100,6 +103,7 @@ CANONICAL: frozenset[str] = frozenset(unit.canonical for unit in UNITS.values())
 
 _SHOWN: dict[str, tuple[tuple[float, str], ...]] = {
     "W": ((1e6, "MW"), (1e3, "kW"), (1.0, "W")),
+    "W/min": ((1e6, "MW/min"), (1e3, "kW/min"), (1.0, "W/min")),
     "VA": ((1e6, "MVA"), (1e3, "kVA"), (1.0, "VA")),
     "var": ((1e3, "kvar"), (1.0, "var")),
     "Pa": ((1e3, "kPa"), (1.0, "Pa")),

@@ -10,7 +10,7 @@ import typer
 import domain
 from domain.errors import HallwatchError, InputError
 from service import logs
-from service.commands import data, offline, people, probe, run, silences, whatif
+from service.commands import data, offline, outlook, people, probe, run, silences, whatif
 
 app = typer.Typer(
     name="hallwatch",
@@ -45,6 +45,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "backtest": offline.backtest,
         "detect": offline.detect,
         "models": data.models,
+        "outlook": outlook.outlook,
         "what-if": whatif.what_if,
         "bench": run.bench,
     },

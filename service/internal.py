@@ -97,6 +97,27 @@ def router(system: System, token: str) -> APIRouter:
             raise HTTPException(400, str(error)) from error
         return Response(orjson.dumps(answer.as_dict()), media_type="application/json")
 
+    @routes.get("/outlook")
+    def outlook(node: str = "") -> Response:
+        """Tell when each node may pass its limit, what to shed, and how steeply power will move."""
+        issuer = system.issuer
+        wanted = node or system.site.id
+        if wanted not in issuer.outlooks:
+            known = ", ".join(list(issuer.outlooks)[:10])
+            raise HTTPException(
+                404, f"no forecast of {wanted!r} has been issued; issued are {known or 'none yet'}"
+            )
+        told = issuer.outlooks[wanted].as_dict()
+        told["nodes"] = [
+            {"id": name, "breached_by_end": float(o.breached_by[-1]), "shed": float(o.shed.max())}
+            for name, o in issuer.outlooks.items()
+        ]
+        told["planned_steps"] = [
+            {"time": int(t), "power": float(p)}
+            for t, p in zip(issuer.steps.time, issuer.steps.power, strict=True)
+        ]
+        return Response(orjson.dumps(told), media_type="application/json")
+
     @routes.post("/store/{job}")
     def store_job(job: str, arguments: dict[str, Any]) -> dict[str, Any]:
         jobs = store_jobs.jobs(system.store, system.registry)

@@ -29,6 +29,7 @@ EXAMPLE = SHIPPED / "examples" / "small-site"
         (["forecast", "--csv", "nowhere.csv", "--time", "t", "--value", "v"], 2, "does not exist"),
         (["bench", "nonsense"], 2, "there is no benchmark"),
         (["what-if", "--data", "nowhere"], 2, "no service runs"),
+        (["outlook", "--data", "nowhere"], 2, "no service runs"),
     ],
 )
 def test_exit_codes_and_messages_tell_what_is_wrong(arguments, code, said):

@@ -166,3 +166,17 @@ async def test_planned_work_reaches_the_forecast(issuer):
     assert issuer.nodes["R1"].quantile(0.5)[5:11].max() < 1e3
     median = forecast.quantile(0.5)
     assert median[:3].mean() - median[5:11].mean() > 60e3
+
+
+async def test_each_node_says_when_its_limit_falls_and_what_to_shed(issuer):
+    await issuer.issue()
+    told = issuer._risks(NOW)
+    registry = issuer._plant.registry
+    found = {
+        (registry[int(i)].point_type, registry[int(i)].object_id): v
+        for i, v in zip(told.point, told.value, strict=True)
+    }
+    assert found["PowerToShed", "R2"] > 5e3
+    assert found["TimeToBreach", "R2"] < found["TimeToBreach", "R1"] == 6 * 3600
+    assert ("PowerBreachProbability", "lab") not in found
+    assert abs(found["ExpectedRamp", "lab"]) < 2e3

@@ -1,0 +1,118 @@
+"""What a node's power forecast means for its limit: when it may be passed, what to shed, how steeply power will move."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analytics.excursions import likely_paths, time_to_breach, to_shed
+from domain.forecast import Forecast
+from domain.points import TimeArray, ValueArray
+
+SURELY_NOT = 1e-4
+"""Where no interval is likelier than this to pass the limit, paths are not drawn: there are a hundred racks."""
+RAMP_LEVELS = (0.05, 0.5, 0.95)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlannedSteps:
+    """Jumps of the site's power that planned work brings: times (UTC ms) and sizes (W, negative for a fall), shapes (m,).
+
+    Jobs move in lock-step: each jump is over within about a minute.
+    """
+
+    time: TimeArray
+    power: ValueArray
+
+    @classmethod
+    def none(cls) -> PlannedSteps:
+        """Return no steps."""
+        return cls(np.zeros(0, np.int64), np.zeros(0))
+
+    def steepest(self, start: int, end: int) -> float:
+        """Return the largest change within a minute in [start, end), W per minute, with its sign; 0 where none is planned."""
+        inside = (self.time >= start) & (self.time < end)
+        if not inside.any():
+            return 0.0
+        minutes, where = np.unique(self.time[inside] // 60_000, return_inverse=True)
+        change = np.bincount(where.reshape(-1), self.power[inside], minlength=len(minutes))
+        return float(change[np.argmax(np.abs(change))])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NodeOutlook:
+    """One node, over the intervals of its forecast (n).
+
+    Parameters
+    ----------
+    forecast
+        Its power forecast.
+    breached_by
+        Probability that the limit has been passed by the end of each interval, shape (n,): the distribution of the time
+        to the first breach.
+    shed
+        W to shed in each interval to get under 1 %, shape (n,).
+    ramp
+        5, 50 and 95 % quantiles of the change from one interval to the next, W per minute, shape (n, 3); the first is NaN.
+    """
+
+    forecast: Forecast
+    breached_by: ValueArray
+    shed: ValueArray
+    ramp: ValueArray
+
+    @classmethod
+    def of(cls, forecast: Forecast, steps: int | None = None) -> NodeOutlook:
+        """Work it out from a forecast, for its first `steps` intervals (all, if not given)."""
+        f = forecast if steps is None else forecast.head(steps)
+        n = len(f.start)
+        ramp = np.full((n, len(RAMP_LEVELS)), np.nan)
+        if n > 1:
+            change = np.diff(likely_paths(f.values, f.quantiles), axis=1) / f.interval_minutes
+            ramp[1:] = np.quantile(change, RAMP_LEVELS, axis=0).T
+        risky = np.nan_to_num(f.breach_probability)
+        if n == 0 or risky.max() < SURELY_NOT:
+            return cls(f, risky, np.zeros(n), ramp)
+        return cls(
+            f,
+            time_to_breach(f.values, f.quantiles, f.limit),
+            to_shed(f.values, f.quantiles, f.limit),
+            ramp,
+        )
+
+    def seconds_to_breach(self, probability: float = 0.5) -> float:
+        """Return the time from the forecast's start until the limit has been passed with a probability, s; else infinite."""
+        passed = np.flatnonzero(self.breached_by >= probability)
+        return math.inf if len(passed) == 0 else float((passed[0] + 1) * self.forecast.interval_minutes * 60)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold."""
+        f = self.forecast
+        return {
+            "id": f.object_id,
+            "issued": f.issued,
+            "model": f.model,
+            "quality": f.quality,
+            "interval_minutes": f.interval_minutes,
+            "shed": float(self.shed.max(initial=0.0)),
+            "breached_by_end": float(self.breached_by[-1]) if len(self.breached_by) else 0.0,
+            "intervals": [
+                {
+                    "start": int(f.start[i]),
+                    "expected": float(f.quantile(0.5)[i]),
+                    "limit": _number(f.limit[i]),
+                    "breach_probability": _number(f.breach_probability[i]),
+                    "breached_by": float(self.breached_by[i]),
+                    "shed": float(self.shed[i]),
+                    "ramp": [_number(r) for r in self.ramp[i]],
+                }
+                for i in range(len(f.start))
+            ],
+        }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
