@@ -138,7 +138,7 @@ def lay_down(file: Path, plant: Plant, now: int, raw_hours: float, until: float 
     store.save_points(list(enumerate(plant.registry)))
     store.close()
     rows = dict.fromkeys(("minute", "quarter", "raw"), 0)
-    config = {"memory_limit": "2GB", "temp_directory": str(file.parent / "tmp")}
+    config: dict[str, Any] = {"memory_limit": "2GB", "temp_directory": str(file.parent / "tmp")}
     values = _Values(len(plant.registry))
     with duckdb.connect(str(file), config=config) as con, ThreadPoolExecutor(1) as ahead:
         for tier, kept in {**KEPT, "raw": int(raw_hours * HOUR)}.items():

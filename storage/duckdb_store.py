@@ -354,6 +354,21 @@ class DuckDBStore(TieredStore):
 
         return self._read(ask)
 
+    def _tier_extremes(
+        self, name: str, points: IntArray, start: int, end: int, how: Aggregate
+    ) -> tuple[IntArray, ValueArray]:
+        column, combined = CELL[how]
+
+        def ask(con: duckdb.DuckDBPyConnection) -> tuple[IntArray, ValueArray]:
+            where = points_condition(con, points, self._points)
+            rows = self._tiers[name].select(f"point, {column}", start, end, where)
+            found = _fetch(
+                con, f"SELECT point, {combined} AS value FROM ({rows}) GROUP BY point ORDER BY point"
+            )
+            return found["point"], found["value"]
+
+        return self._read(ask)
+
     def _cells_sql(
         self,
         con: duckdb.DuckDBPyConnection,

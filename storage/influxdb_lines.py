@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from domain.batch import Batch
 from domain.points import IntArray, Point, ValueArray
@@ -78,14 +79,14 @@ def identifier(text: str) -> str:
 
 
 def columns_of(
-    series: Iterable[tuple[int, list[list[Any]]]], width: int
+    series: Iterable[tuple[int, NDArray[np.float64] | list[list[Any]]]], width: int
 ) -> tuple[IntArray, list[ValueArray]]:
     """Return point indexes and the columns of series of rows (time first), in the order given; None is NaN."""
     points: list[np.ndarray[Any, Any]] = []
     parts: list[np.ndarray[Any, Any]] = []
     for index, rows in series:
         points.append(np.full(len(rows), index, np.int32))
-        parts.append(np.array(rows, dtype=np.float64))
+        parts.append(np.asarray(rows, dtype=np.float64))
     if not parts:
         return np.empty(0, np.int32), [np.empty(0)] * width
     return np.concatenate(points), list(np.concatenate(parts).T)

@@ -33,7 +33,7 @@ from storage.influxdb_lines import (
 )
 from storage.influxdb_wire import InfluxWire
 from storage.points_json import point_from_json
-from storage.settings import HOUR, MINUTE, QUARTER, StorageSettings
+from storage.settings import HOUR, MINUTE, StorageSettings
 from storage.steps import Steps, ceil_to, combine, floor_to, roll
 from storage.telemetry import Aggregate, StoreHealth, WriteReport
 from storage.tiers import TIERS, Late, TieredStore
@@ -316,19 +316,12 @@ class InfluxStore(TieredStore):
         value = np.where(columns[1] > 0, columns[1], np.nan) if how is Aggregate.COUNT else columns[1]
         return index, columns[0].astype(np.int64), value
 
-    def _span(self, points: IntArray, start: int, end: int, inner: int, how: Aggregate) -> Steps:
-        limit = min(self._rolled["quarter" if inner == QUARTER else "minute"], end)
-        if how not in (Aggregate.MIN, Aggregate.MAX) or limit <= start:
-            return super()._span(points, start, end, inner, how)
-        tier = "quarter" if inner == QUARTER else "minute"
+    def _tier_extremes(
+        self, name: str, points: IntArray, start: int, end: int, how: Aggregate
+    ) -> tuple[IntArray, ValueArray]:
         what = f"{COMBINED[how]}({identifier(FIELD[how])})"
-        index, columns = self._ask(tier, what, 2, points, _between(start, limit))
-        none = np.full(len(index), np.nan)
-        one = np.ones(len(index), np.int32)
-        least, most = (columns[1], none) if how is Aggregate.MIN else (none, columns[1])
-        start_of = np.full(len(index), start, np.int64)
-        whole = Steps(index, start_of, least, most, none, none, none, 0 * one, one)
-        return Steps.concat([whole, super()._span(points, limit, end, inner, how)])
+        index, columns = self._ask(name, what, 2, points, _between(start, end))
+        return index, columns[1]
 
     def _whole_steps(self, start: int, end: int, step: int, max_gap: int | None) -> tuple[str | None, int]:
         if time.monotonic() - self._progress_at > PROGRESS_S and not self._maintain_lock.locked():
@@ -373,6 +366,8 @@ class InfluxStore(TieredStore):
         for series in self._wire.query(question):
             index = self._registry.index(series.key)
             for row in series.rows:
+                if None in row:
+                    continue  # written while the server answered, field by field: the next pass sees it whole
                 arrived, first, last = map(int, row)
                 done.add((series.key, arrived))
                 seen_until = max(seen_until, arrived)

@@ -20,13 +20,12 @@ from influxdb_client.rest import ApiException
 from influxdb_client.service import write_service
 
 from domain.errors import StorageError, StoreUnavailable
+from storage.influxdb_answer import MESSAGEPACK, Series, series_of
 from storage.influxdb_lines import identifier
 from storage.settings import InfluxSettings
 
 log = logging.getLogger(__name__)
 
-Series = tuple[str, str, list[str], list[list[Any]]]
-"""Measurement, value of the tag ``key``, columns, rows."""
 REFUSES_LINES = {400, 422}
 TOO_LARGE = 413
 
@@ -142,36 +141,37 @@ class InfluxWire:
         StorageError
             If it refuses the question, or cuts the answer short.
         """
-        answer = self._ask(text, {"db": self._settings.database, "rp": policy, "epoch": "ms"})
-        for result in orjson.loads(answer).get("results", []):
-            if "error" in result:
-                raise StorageError(f"{self._settings.url}: {result['error']}")
-            for series in result.get("series", ()):
-                if series.get("partial") or result.get("partial"):
-                    raise StorageError(
-                        f"{self._settings.url}: the answer was cut short; set max-row-limit = 0 on the server"
-                    )
-                yield (
-                    series.get("name", ""),
-                    series.get("tags", {}).get("key", ""),
-                    series["columns"],
-                    series["values"],
-                )
-
-    def _ask(self, text: str, parameters: dict[str, str]) -> bytes:
+        # of the versions that are tried, 1.x; the others are asked for what is sure
+        accept = f"{MESSAGEPACK}, application/json;q=0.5" if self.version.startswith("1.") else ""
+        answer, kind = self._ask(
+            text, {"db": self._settings.database, "rp": policy, "epoch": "ms"}, accept or "application/json"
+        )
         try:
-            answer = self._http.post("/query", params=parameters, data={"q": text})
+            yield from series_of(answer, kind)
+        except StorageError as e:
+            raise StorageError(f"{self._settings.url}: {e}") from e
+
+    def _ask(
+        self, text: str, parameters: dict[str, str], accept: str = "application/json"
+    ) -> tuple[bytes, str]:
+        """Return the body of an answer, and its content type."""
+        # uncompressed: on a site network the time that the server takes to compress is not won back
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        try:
+            answer = self._http.post("/query", params=parameters, data={"q": text}, headers=headers)
             if answer.status_code == httpx.codes.METHOD_NOT_ALLOWED:  # early 3.x asks for GET
-                answer = self._http.get("/query", params={**parameters, "q": text})
+                answer = self._http.get("/query", params={**parameters, "q": text}, headers=headers)
         except httpx.HTTPError as e:
             raise StoreUnavailable(f"{self._settings.url}: {e or type(e).__name__}") from e
         if answer.status_code == 400:
             raise StorageError(f"{self._settings.url}: {_said(answer.text, answer.reason_phrase)}")
         if answer.status_code == 404 and b"not found" in answer.content:
-            return b"{}"  # 2.x and 3.x: no such database yet
+            return b"{}", "application/json"  # 2.x and 3.x: no such database yet
         if answer.status_code >= 300:
-            raise StoreUnavailable(f"{self._settings.url}: {answer.status_code}: {_said(answer.text, answer.reason_phrase)}")
-        return answer.content
+            raise StoreUnavailable(
+                f"{self._settings.url}: {answer.status_code}: {_said(answer.text, answer.reason_phrase)}"
+            )
+        return answer.content, answer.headers.get("Content-Type", "")
 
     def ping(self) -> str:
         """Return the server's version, such as ``1.6.7``; remembered in `version`.
@@ -221,7 +221,7 @@ class InfluxWire:
             )
             statements.append(f"ALTER RETENTION POLICY {name} ON {database} DURATION {duration}")
         for statement in statements:
-            for result in orjson.loads(self._ask(statement, {})).get("results", []):
+            for result in orjson.loads(self._ask(statement, {})[0]).get("results", []):
                 if "error" in result and "already exists" not in result["error"]:
                     log.warning("InfluxDB: %s: %s", statement, result["error"])
 

@@ -92,6 +92,12 @@ class TieredStore(TelemetryStore, ABC):
         """Take rollups over from another store (rows ordered by point and start); return the rows written."""
 
     @abstractmethod
+    def _tier_extremes(
+        self, name: str, points: IntArray, start: int, end: int, how: Aggregate
+    ) -> tuple[IntArray, ValueArray]:
+        """Return each point that has rows in [start, end), in order, and its lowest or highest value there."""
+
+    @abstractmethod
     def _all_points(self) -> IntArray:
         """Return every point that may have readings."""
 
@@ -179,10 +185,23 @@ class TieredStore(TelemetryStore, ABC):
         first, last = ceil_to(start, inner), floor_to(end, inner)
         parts = [
             self._roll_raw(points, start, first, inner, self.max_gap),
-            self._steps_of(points, first, last, inner, None),
+            self._span(points, first, last, inner, how),
             self._roll_raw(points, last, end, inner, self.max_gap),
         ]
         return top_of(Steps.concat(parts), start, how, n)
+
+    def _span(self, points: IntArray, start: int, end: int, inner: int, how: Aggregate) -> Steps:
+        """Return rows that, combined into one a point, tell the aggregate of [start, end), aligned to `inner`."""
+        name = "quarter" if inner == QUARTER else "minute"
+        limit = floor_to(min(self._rolled[name], end), inner)
+        if how not in (Aggregate.MIN, Aggregate.MAX) or limit <= start or not len(points):
+            return self._steps_of(points, start, end, inner, None)
+        point, value = self._tier_extremes(name, np.unique(points), start, limit, how)
+        none, one = np.full(len(point), np.nan), np.ones(len(point), np.int32)
+        lowest, highest = (value, none) if how is Aggregate.MIN else (none, value)
+        starts = np.full(len(point), start, np.int64)
+        whole = Steps(point, starts, lowest, highest, none, none, none, 0 * one, one)
+        return Steps.concat([whole, self._steps_of(points, limit, end, inner, None)])
 
     def _steps_of(self, points: IntArray, start: int, end: int, step: int, max_gap: int | None) -> Steps:
         """Return the steps of [start, end), both aligned, from the coarsest tier that divides `step`."""
