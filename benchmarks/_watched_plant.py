@@ -43,6 +43,7 @@ class Plant:
         self.bms = Bms(self.factory)
         self.gpus = GpuReadings(self.factory)
         layout = self.factory.layout
+        self._table: ValueArray = np.zeros(0)
         self.setpoint: dict[str, int] = {}
         self._rows: dict[tuple[str, str, str], np.ndarray] = {}
         self.where: dict[tuple[str, str, str], dict[str, int]] = {}
@@ -75,12 +76,18 @@ class Plant:
         known = (p.point for p in self.bms.points)
         return Topology.from_points(known, [*self.site.objects(), *gpus, *trays, *air], self.site.edges())
 
+    def water(self, side: str) -> ValueArray:
+        """Return the facility water's temperature at the CDUs' "Inlet" or "Outlet", as of the last `read`, Cel."""
+        found = self.where["CDU", "LiquidTemperature", f"Primary {side}"]
+        return self._table[[found[cdu] for cdu in self.site.cdus]]
+
     def read(self) -> PlantReadings:
         """Return what the instruments tell now."""
         reading = self.bms.read()
         table = reading.value * self.bms.scale + self.bms.offset
         table[reading.quality == Quality.BAD] = np.nan
         table[np.abs(reading.late) > FRESH_MS] = np.nan  # as the service does
+        self._table = table
 
         def of(kind: str, point: str, ids: tuple[str, ...], area: str = "") -> ValueArray:
             key = (kind, point, area)
