@@ -97,7 +97,9 @@ class QuarterOutlook:
     breach_probability: float
 
 
-def quarter_outlook(time: TimeArray, power: ValueArray, now: int, limit: float) -> QuarterOutlook:
+def quarter_outlook(
+    time: TimeArray, power: ValueArray, now: int, limit: float, planned: float = 0.0
+) -> QuarterOutlook:
     """Foretell the running quarter hour from the power of the last hour or so.
 
     The rest of the quarter is taken to stay at the present level: the mean of the last minute, or, where that lies lower,
@@ -114,6 +116,8 @@ def quarter_outlook(time: TimeArray, power: ValueArray, now: int, limit: float) 
         UTC ms.
     limit
         W, for the 15-minute average.
+    planned
+        By how much the mean of the rest is planned to differ from the present level, W: jobs that end or begin meanwhile.
     """
     start = quarter_start(now)
     elapsed = (now - start) / QUARTER_MS
@@ -125,7 +129,7 @@ def quarter_outlook(time: TimeArray, power: ValueArray, now: int, limit: float) 
     levels = _levels(power, step)
     this_quarter = power[time >= start]
     used = float(this_quarter.mean()) if len(this_quarter) else float(power[-1])
-    level = float(levels[-1])
+    level = float(levels[-1]) + planned
     rest = max(1, round((start + QUARTER_MS - now) / step))
     # an hour of quiet does not tell of jobs that begin
     error = math.hypot(_level_error(power, levels, rest), LEAST_ERROR * level)

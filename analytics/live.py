@@ -84,7 +84,7 @@ class LiveAnalytics:
         self._found = FoundPoints(plant.registry)
         self._scored = 0
         self._busy = threading.Lock()
-        self._quarters = QuarterWatch(plant, int(settings.rack_interval_seconds * 1000))
+        self.quarters = QuarterWatch(plant, int(settings.rack_interval_seconds * 1000))
         self.temperatures = TemperatureWatch(plant)
         self.counters: dict[str, int] = {"rounds": 0, "outlooks": 0, "anomalous_objects": 0, "incidents": 0}
         self.counters |= {"estimated_instruments": 0, "worn_parts": 0}
@@ -119,7 +119,7 @@ class LiveAnalytics:
         """Score racks and CDUs, diagnose, and foretell the running quarter hours; returns the results as readings."""
         now = self._clock()
         self.counters["rounds"] += 1
-        return Batch.concat([self._anomalies(now), self._quarters.look(now), self._efficiency(now)])
+        return Batch.concat([self._anomalies(now), self.quarters.look(now), self._efficiency(now)])
 
     def look_ahead(self) -> Batch:
         """Foretell the racks' temperatures; returns the probability of passing a limit within the hour."""

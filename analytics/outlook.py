@@ -32,6 +32,11 @@ class PlannedSteps:
         """Return no steps."""
         return cls(np.zeros(0, np.int64), np.zeros(0))
 
+    def mean_change(self, start: int, end: int) -> float:
+        """Return by how much the mean of [start, end) differs from the level at `start`, W."""
+        inside = (self.time >= start) & (self.time < end)
+        return float((self.power[inside] * (end - self.time[inside])).sum() / max(end - start, 1))
+
     def steepest(self, start: int, end: int) -> float:
         """Return the largest change within a minute in [start, end), W per minute, with its sign; 0 where none is planned."""
         inside = (self.time >= start) & (self.time < end)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
 from analytics.excursions import QuarterOutlook, quarter_outlook
 from analytics.points import results
 from domain.batch import Batch
+from domain.envelope import QUARTER_MS, quarter_start
 from domain.points import ValueArray
 from storage.plant import PlantView
 
@@ -31,6 +33,8 @@ class QuarterWatch:
     def __init__(self, plant: PlantView, step_ms: int) -> None:
         self._plant = plant
         self._step_ms = step_ms
+        self.planned: Callable[[int, int], float] | None = None
+        """By how much the site's mean power from one time to another (UTC ms) is planned to differ from now, W."""
         self._nodes = [node for node in plant.envelope if node.kind != "Rack"]
         self._power: deque[tuple[int, ValueArray]] = deque()
 
@@ -45,8 +49,11 @@ class QuarterWatch:
             self._power.popleft()
         time = np.array([t for t, _ in self._power], np.int64)
         power = np.stack([p for _, p in self._power], axis=1)
+        ends = quarter_start(now) + QUARTER_MS
+        planned = {} if self.planned is None else {self._plant.site.id: self.planned(now, ends)}
         outlooks: list[QuarterOutlook] = [
-            quarter_outlook(time, power[i], now + 1, node.limit_at(now)) for i, node in enumerate(self._nodes)
+            quarter_outlook(time, power[i], now + 1, node.limit_at(now), planned.get(node.id, 0.0))
+            for i, node in enumerate(self._nodes)
         ]
         batches = []
         for point_type, values in (

@@ -21,34 +21,29 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from analytics.bookings import Bookings
+from analytics.booked_load import learn_habits, planned_steps
 from analytics.exchange import Task
 from analytics.excursions import exceedance, quarter_outlook
 from analytics.fitting import make_forecast
 from analytics.forecast import PowerForecaster
 from analytics.nodes import node_forecasts
-from analytics.scheduled import RackPast, ScheduledForecaster, booked_nodes
+from analytics.outlook import PlannedSteps
+from analytics.scheduled import RackPast, ScheduledForecaster, Split, booked_nodes
 from analytics.temperatures import foretold_load
 from analytics.thermal import RackHistory, approach_outlook, temperature_outlook
+from benchmarks._factory_weeks import DAY, DAY_MS, Values, Weeks, site_power
 from domain.envelope import QUARTER_MS
 from domain.forecast import QUANTILES
-from domain.plant.conditions import Conditions
-from domain.points import TimeArray
 from domain.site import Site
 from service.configuration import SHIPPED, load
 from simulator.factory import Factory
-from simulator.history import announced
 from simulator.offline import record
 
-Values = NDArray[np.float64]
 Result = dict[str, Any]
 
 START_MS = 1_772_323_200_000  # 2026-03-01 00:00 UTC
-DAY_MS = 86_400_000
-DAY = 96  # quarter hours
 TRAINING_DAYS = 28
 LIMIT_QUANTILE = 0.90
 """The limit is what the training weeks pass in a tenth of their quarter hours, so that breaches happen."""
@@ -60,55 +55,6 @@ SEEDS = (7101, 7102, 7103)
 THERMAL_SEEDS = (7201, 7202)
 SAMPLE_MS = 10_000
 """The live outlook looks at the site's power this often."""
-
-
-def site_power(factory: Factory, start: int, end: int, step: int) -> Values:
-    """Return the site's power at regular times, W, from calendar and steady states."""
-    found = []
-    for first in range(start, end, DAY_MS // 4):
-        times = np.arange(first, min(first + DAY_MS // 4, end), step, dtype=np.int64)
-        racks = factory.rack_power(factory.workload.activity(times))
-        healthy = Conditions.healthy(factory.layout)
-        state = factory.plant.settle(racks, healthy, factory.workload.wet_bulb(times), rounds=4)
-        found.append(np.asarray(state.site, float))
-    return np.concatenate(found)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Weeks:
-    """Some weeks of one factory in quarter hours: site and racks, W, shapes (n,) and (racks, n), and its schedule."""
-
-    time: TimeArray
-    site: Values
-    racks: Values
-    bookings: Bookings
-
-    @classmethod
-    def of(cls, site: Site, seed: int, start: int, days: int) -> Weeks:
-        """Return them as measured, and the announcements with the times from which they were known."""
-        factory = Factory(site, seed, start)
-        end = start + days * DAY_MS
-        sampled = start + QUARTER_MS // 5 * np.arange(days * DAY * 5, dtype=np.int64)
-        racks = np.concatenate(
-            [factory.rack_power(factory.workload.activity(part)) for part in np.array_split(sampled, days)]
-        )
-        return cls(
-            sampled[::5],
-            site_power(factory, start, end, QUARTER_MS // 5).reshape(-1, 5).mean(1),
-            racks.reshape(-1, 5, racks.shape[1]).mean(1).T,
-            Bookings.of(announced(factory.workload, site.racks, end, "jobs", days), site.racks),
-        )
-
-    def past(self, upto: int) -> RackPast:
-        """Return what is known of racks and plans after so many quarter hours."""
-        return RackPast(self.bookings, self.time[:upto], self.racks[:, :upto]).until(
-            int(self.time[upto - 1]) + QUARTER_MS
-        )
-
-    def history(self, zone: str) -> pd.Series:
-        """Return the site's power on the clock of its time zone."""
-        index = pd.to_datetime(self.time, unit="ms", utc=True).tz_convert(zone)
-        return pd.Series(self.site, index=index).asfreq("15min")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -254,7 +200,7 @@ def _reliability(forecasts: Sequence[Foretold]) -> Result:
 
 def quarter_figures(site: Site, seeds: Sequence[int], days: int) -> Result:
     """Score the running quarter hour at minutes 3, 7 and 12 beside plain persistence."""
-    errors: dict[int, list[tuple[float, float, float]]] = {3: [], 7: [], 12: []}
+    errors: dict[int, list[tuple[float, float, float, float]]] = {3: [], 7: [], 12: []}
     brier: dict[int, list[tuple[float, float, bool]]] = {3: [], 7: [], 12: []}
     for seed in seeds:
         factory = Factory(site, seed, START_MS)
@@ -263,24 +209,42 @@ def quarter_figures(site: Site, seeds: Sequence[int], days: int) -> Result:
         quarters = power.reshape(-1, QUARTER_MS // SAMPLE_MS)
         limit = float(np.quantile(quarters.mean(1), LIMIT_QUANTILE))
         hour = 3_600_000 // SAMPLE_MS
+        weeks = Weeks.of(site, seed, START_MS - TRAINING_DAYS * DAY_MS, TRAINING_DAYS + days)
+        past = weeks.past(TRAINING_DAYS * DAY)
+        habits = learn_habits(past.bookings, past.time, past.power)
+        follows = Split.learn(weeks.site[: TRAINING_DAYS * DAY], past, past.aside).follows
         for q in range(5, len(quarters)):
             actual = float(quarters[q].mean())
+            begin = START_MS + q * QUARTER_MS
+            # as announced when the forecast was issued, a moment after the quarter hour began
+            times, jumps = planned_steps(weeks.bookings.as_known(begin), habits, begin, begin + QUARTER_MS)
+            steps = PlannedSteps(times, (1 + follows) * jumps)
             for minute in errors:
                 here = (q * QUARTER_MS + minute * 60_000) // SAMPLE_MS
-                told = quarter_outlook(
-                    time_ms[here - hour : here], power[here - hour : here], int(time_ms[here]), limit
-                )
+                before = slice(here - hour, here)
+                now = int(time_ms[here])
+                change = steps.mean_change(now, begin + QUARTER_MS)
+                told = quarter_outlook(time_ms[before], power[before], now, limit, change)
+                plain = quarter_outlook(time_ms[before], power[before], now, limit)
                 errors[minute].append(
-                    (abs(told.expected - actual), abs(power[here - 1] - actual), told.deviation)
+                    (
+                        abs(told.expected - actual),
+                        abs(power[here - 1] - actual),
+                        told.deviation,
+                        abs(plain.expected - actual),
+                    )
                 )
                 brier[minute].append(
                     (told.breach_probability, float(power[here - 1] > limit), actual > limit)
                 )
     figures: Result = {}
     for minute, rows in errors.items():
-        ours, simple, deviation = np.array(rows).T
+        ours, simple, deviation, plain_error = np.array(rows).T
         told_p, simple_p, happened = np.array(brier[minute], float).T
         figures[f"quarter_mae_minute_{minute}"] = figure(float(ours.mean()), "W", float(simple.mean()))
+        figures[f"quarter_mae_minute_{minute}_without_schedule"] = figure(
+            float(plain_error.mean()), "W", float(simple.mean())
+        )
         figures[f"quarter_rmse_minute_{minute}"] = figure(
             float(np.sqrt((ours**2).mean())), "W", float(np.sqrt((simple**2).mean()))
         )

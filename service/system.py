@@ -137,6 +137,7 @@ class System:
             )
             # power and temperature are foretold from the same load
             self.live.temperatures.foretold = lambda: self.issuer.nodes
+            self.live.quarters.planned = lambda start, end: self.issuer.steps.mean_change(start, end)
             parts |= {"alerts": self.engine.run, "forecast": self.issuer.run, "analytics": self.live.run}
         self.supervisor = Supervisor(parts)
 

@@ -6,6 +6,7 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from analytics.excursions import _heavy_tailed, exceedance, quarter_outlook, to_shed
+from analytics.outlook import PlannedSteps
 from domain.envelope import QUARTER_MS
 from domain.forecast import QUANTILES
 
@@ -105,3 +106,13 @@ def _upto(walk, minutes):
 def test_without_any_power_the_outlook_is_unknown_and_not_zero():
     time, power, now = series(5, lambda m: np.full(len(m), np.nan))
     assert np.isnan(quarter_outlook(time, power, now, 16e6).expected)
+
+
+def test_a_job_that_is_planned_to_end_counts_for_the_rest_of_the_quarter_hour():
+    start = 1_790_000_000_000 // QUARTER_MS * QUARTER_MS
+    time = start - 3_600_000 + 10_000 * np.arange(390)
+    power = np.full(390, 12e6)
+    now = int(time[-1]) + 10_000
+    steps = PlannedSteps(np.array([start + 600_000]), np.array([-3e6]))
+    told = quarter_outlook(time, power, now, 13e6, steps.mean_change(now, start + QUARTER_MS))
+    assert told.expected == pytest.approx(12e6 - 3e6 / 3, rel=1e-3)

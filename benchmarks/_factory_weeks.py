@@ -1,0 +1,72 @@
+"""Weeks of the simulated factory in quarter hours: site, racks and what its scheduler announced when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analytics.bookings import Bookings
+from analytics.scheduled import RackPast
+from domain.envelope import QUARTER_MS
+from domain.plant.conditions import Conditions
+from domain.points import TimeArray
+from domain.site import Site
+from simulator.factory import Factory
+from simulator.history import announced
+
+Values = NDArray[np.float64]
+
+DAY_MS = 86_400_000
+DAY = 96  # quarter hours
+
+
+def site_power(factory: Factory, start: int, end: int, step: int) -> Values:
+    """Return the site's power at regular times, W, from calendar and steady states."""
+    found = []
+    for first in range(start, end, DAY_MS // 4):
+        times = np.arange(first, min(first + DAY_MS // 4, end), step, dtype=np.int64)
+        racks = factory.rack_power(factory.workload.activity(times))
+        healthy = Conditions.healthy(factory.layout)
+        state = factory.plant.settle(racks, healthy, factory.workload.wet_bulb(times), rounds=4)
+        found.append(np.asarray(state.site, float))
+    return np.concatenate(found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weeks:
+    """Some weeks of one factory in quarter hours: site and racks, W, shapes (n,) and (racks, n), and its schedule."""
+
+    time: TimeArray
+    site: Values
+    racks: Values
+    bookings: Bookings
+
+    @classmethod
+    def of(cls, site: Site, seed: int, start: int, days: int) -> Weeks:
+        """Return them as measured, and the announcements with the times from which they were known."""
+        factory = Factory(site, seed, start)
+        end = start + days * DAY_MS
+        sampled = start + QUARTER_MS // 5 * np.arange(days * DAY * 5, dtype=np.int64)
+        racks = np.concatenate(
+            [factory.rack_power(factory.workload.activity(part)) for part in np.array_split(sampled, days)]
+        )
+        return cls(
+            sampled[::5],
+            site_power(factory, start, end, QUARTER_MS // 5).reshape(-1, 5).mean(1),
+            racks.reshape(-1, 5, racks.shape[1]).mean(1).T,
+            Bookings.of(announced(factory.workload, site.racks, end, "jobs", days), site.racks),
+        )
+
+    def past(self, upto: int) -> RackPast:
+        """Return what is known of racks and plans after so many quarter hours."""
+        return RackPast(self.bookings, self.time[:upto], self.racks[:, :upto]).until(
+            int(self.time[upto - 1]) + QUARTER_MS
+        )
+
+    def history(self, zone: str) -> pd.Series:
+        """Return the site's power on the clock of its time zone."""
+        index = pd.to_datetime(self.time, unit="ms", utc=True).tz_convert(zone)
+        return pd.Series(self.site, index=index).asfreq("15min")
