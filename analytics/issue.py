@@ -181,9 +181,7 @@ class ForecastIssuer:
 
     def _task(self, cutoff: int) -> Task | None:
         site = self._plant.site
-        grid = self._plant.power_history(
-            site.id, cutoff - self._settings.history_days * DAY_MS, cutoff, QUARTER_MS
-        )
+        grid = self._plant.demand_history(site.id, cutoff - self._settings.history_days * DAY_MS, cutoff)
         known = np.flatnonzero(~np.isnan(grid.values[0]))
         if len(known) < 4:
             return None
@@ -236,7 +234,7 @@ class ForecastIssuer:
         past = self._records.forecasts(site, "ActivePower", cutoff - DAY_MS, cutoff)
         if len(past) < DRIFT_FORECASTS:
             return False
-        actual = self._plant.power_history(site, cutoff - DAY_MS, cutoff, QUARTER_MS)
+        actual = self._plant.demand_history(site, cutoff - DAY_MS, cutoff)
         power = dict(zip(actual.start.tolist(), actual.values[0].tolist(), strict=True))
         hits = [
             bool(row[0] <= power[int(t)] <= row[-1])

@@ -182,7 +182,7 @@ class ConsoleData:
         now = self.clock()
         start = now - int(hours * 3_600_000)
         fine = self.plant.power_history(self.site.id, start, now, MINUTE_MS)
-        coarse = self.plant.power_history(self.site.id, start - QUARTER_MS, now, QUARTER_MS)
+        coarse = self.plant.demand_history(self.site.id, start - QUARTER_MS, now)
         return _merge(fine, coarse)
 
     def limit_steps(self, start: int, end: int) -> Series:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from enum import Flag, auto
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,7 +107,9 @@ class System:
         self.plant = PlantView(self.site, self.registry, self.latest, self.store)
         self.partner_calls = Calls()
         self.collectors: dict[str, Collector] = {}
-        parts: dict[str, Callable[[], Awaitable[None]]] = {"ingest": self.ingest.run}
+        # of the processes on one InfluxDB the one that serves makes the rollups: there is one, and it knows all points
+        ingest = partial(self.ingest.run, upkeep=Role.SERVE in role)
+        parts: dict[str, Callable[[], Awaitable[None]]] = {"ingest": ingest}
         if Role.COLLECT in role:
             self._add_collectors()
             parts |= {name: collector.run for name, collector in self.collectors.items()}

@@ -165,11 +165,18 @@ class Ingest:
             self._committer = asyncio.create_task(self._commit_pending(), name="ingest commit")
         await done
 
-    async def run(self) -> None:
-        """Drain the spool, and keep the store in shape, until cancelled."""
+    async def run(self, upkeep: bool = True) -> None:
+        """Drain the spool, and keep the store in shape, until cancelled.
+
+        Parameters
+        ----------
+        upkeep
+            Whether this process sees to rollups and retention: of several on one store exactly one does.
+        """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_draining(), name="spool")
-            tasks.create_task(self._keep_maintaining(), name="store upkeep")
+            if upkeep:
+                tasks.create_task(self._keep_maintaining(), name="store upkeep")
 
     async def close(self) -> None:
         """Commit what is pending and let go of the spool; the store stays open."""

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from domain.envelope import Envelope, EnvelopeNode
-from domain.points import IntArray, PointRegistry, Quality, ValueArray
+from domain.points import IntArray, Point, PointRegistry, Quality, ValueArray
 from domain.site import Site
 from domain.topology import Topology
+from storage.energy import demand
 from storage.latest import LatestValues
+from storage.settings import QUARTER
 from storage.telemetry import Grid, TelemetryStore
 
 NO_POINT = -1
@@ -58,6 +60,7 @@ class PlantView:
         self._indexed = False
         self._meters: dict[tuple[str, str], list[int]] = {}
         self._serving: dict[str, list[int]] = {}
+        self._counters: dict[tuple[str, str, tuple[str, ...]], int] = {}
 
     def topology(self) -> Topology:
         """Return what serves what, from all points known and the site file."""
@@ -100,6 +103,21 @@ class PlantView:
             starts = np.arange(start - start % step, end, step, dtype=np.int64)
             return Grid(np.array([NO_POINT], np.int32), starts, step, np.full((1, len(starts)), np.nan))
         return self.store.total(points, start, end, step)
+
+    def demand_history(self, node_id: str, start: int, end: int) -> Grid:
+        """Return a node's average power per quarter hour, W, by its meters' own energy counters where all have one.
+
+        That is the billing figure. A quarter hour that the counters do not tell whole is the mean of the power.
+        """
+        power = self.power_points(node_id)
+        with self._lock:
+            counters = [self._counters.get(_meter_of(self.registry[int(p)]), NO_POINT) for p in power]
+        if not counters or NO_POINT in counters:
+            return self.power_history(node_id, start, end, QUARTER)
+        points = np.array(counters, np.int32)
+        known = self.latest.read(points)
+        until = int(known.observed.min()) if len(known) == len(points) else 0
+        return demand(self.store, power, points, start, end, until)
 
     def rack_points(self, point_type: str) -> IntArray:
         """Return one point a rack, in the order of `site.racks`; `NO_POINT` where a rack has none."""
@@ -169,7 +187,10 @@ class PlantView:
         """Note in one pass which points measure power: of which object, and for which rack."""
         self._meters.clear()
         self._serving.clear()
+        self._counters.clear()
         for i, point in enumerate(self.registry):
+            if point.point_type == "Energy" and not point.phase:
+                self._counters.setdefault(_meter_of(point), i)
             if point.point_type not in ("RackPower", "ActivePower") or point.setpoint:
                 continue
             self._meters.setdefault((point.point_type, point.object_id), []).append(i)
@@ -210,6 +231,11 @@ class PlantView:
         ]
         taps = [i for i in serving if self.registry[i].source.startswith("dsx")]
         return np.array(taps or serving, np.int32)
+
+
+def _meter_of(point: Point) -> tuple[str, str, tuple[str, ...]]:
+    """Return what the power and the energy counter of one meter have in common."""
+    return point.object_type, point.object_id, tuple(point.process_area)
 
 
 def _worst(quality: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> int:

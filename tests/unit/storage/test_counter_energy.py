@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 
 from domain.batch import Batch, now_ms
+from domain.points import Point, PointRegistry
+from domain.site import Site
 from storage.energy import counter_demand, counter_energy
+from storage.latest import LatestValues
+from storage.plant import PlantView
 from storage.settings import HOUR, MINUTE, QUARTER
 
 START = now_ms() // HOUR * HOUR - 4 * HOUR
@@ -42,3 +46,49 @@ def test_a_counter_that_was_reset_counts_from_zero(store):
 def test_without_a_counter_before_there_is_no_energy(store):
     write_counter(store, np.array([START + MINUTE]), [1000.0])
     assert np.isnan(counter_energy(store, METER, START, START + QUARTER).values).all()
+
+
+def test_demand_is_only_told_of_quarters_that_the_counter_tells_whole(store):
+    minutes = np.array([-1, 1, 14, 29, 89, 104, 119])
+    write_counter(store, START + minutes * MINUTE, [0.0, 60, 900, 1800, 5400, 6300, 5.0])
+    told = counter_demand(store, METER, START, START + 2 * HOUR)
+    nan = np.nan
+    # a gap of three quarters, and a reset in the last one
+    assert told.values[0] == pytest.approx([1, 1, nan, nan, nan, nan, 1, nan], nan_ok=True)
+
+
+def test_a_nodes_demand_is_that_of_its_meters_counters_where_these_are_over(store):
+    site = Site.model_validate(
+        {
+            "id": "lab",
+            "name": "Lab",
+            "limit": "16 MW",
+            "installed": "17 MW",
+            "rack_limit": "150 kW",
+            "pods": [{"id": "P1", "racks": "R001..004", "row": 1}],
+            "meters": ["M1", "M2"],
+        }
+    )
+    registry = PointRegistry(
+        Point(f"PowerMeter/{kind}/{meter}", "PowerMeter", kind, meter)
+        for kind in ("ActivePower", "Energy")
+        for meter in ("M1", "M2")
+    )
+    store.save_points(list(enumerate(registry)))
+    latest = LatestValues(registry)
+    plant = PlantView(site, registry, latest, store)
+    times = np.arange(START - MINUTE, START + 40 * MINUTE, MINUTE)
+    for meter in range(2):
+        power = Batch.of(np.full(len(times), meter), times, np.full(len(times), 1000.0))
+        # the counters tell a tenth more than the power
+        counted = Batch.of(np.full(len(times), 2 + meter), times, (times - START) * 1.1)
+        for batch in (power, counted):
+            store.write(batch)
+            latest.update(batch)
+    store.maintain(now_ms())
+    demand = plant.demand_history("lab", START, START + 40 * MINUTE)
+    assert demand.values[0] == pytest.approx([2200, 2200, 2000])
+
+    registry.register(Point("PowerMeter/ActivePower/M3", "PowerMeter", "ActivePower", "M3"))
+    without = PlantView(site.model_copy(update={"meters": ("M1", "M3")}), registry, latest, store)
+    assert np.isnan(without.demand_history("lab", START, START + 40 * MINUTE).values).all()
