@@ -117,7 +117,7 @@ def backtest(
     *,
     covariates: pd.DataFrame | None = None,
     origins: int = DEFAULT_ORIGINS,
-    make: Callable[[], Forecaster] = PowerForecaster,
+    make: Callable[[], Forecaster] | None = None,
     share: float = 0.3,
 ) -> Backtest:
     """Forecast from past origins with what was known then, and score against what came.
@@ -132,8 +132,8 @@ def backtest(
         Past-only: cut at each origin.
     origins : int
         How many, spread over the end of the series so that they pass through the hours of the day.
-    make : callable
-        Makes an unfitted forecaster.
+    make : callable, optional
+        Makes an unfitted forecaster; by default one that learns to look as far as ``horizon``, 48 hours or more.
     share : float
         Share of the series, at its end, that is forecast.
 
@@ -148,7 +148,10 @@ def backtest(
         )
     places = _origins(len(series), horizon, origins, share)
     values = series.to_numpy(dtype=float)
-    day = max(1, round(pd.Timedelta(days=1) / (series.index[1] - series.index[0])))
+    step = series.index[1] - series.index[0]
+    day = max(1, round(pd.Timedelta(days=1) / step))
+    ahead = max(pd.Timedelta(hours=48), horizon * step)
+    make = make or (lambda: PowerForecaster(horizon=str(ahead)))
     season = best_season(values[: places[0]], day)
     actual = np.stack([values[o : o + horizon] for o in places])
     forecasts: dict[str, list[Floats]] = {"model": [], "seasonal_naive": [], "persistence": []}

@@ -1,5 +1,7 @@
 """48-hour forecasts of public series, with the forecaster as shipped: `python -m benchmarks.forecast`.
 
+`--days 7` plans a week instead (with `--origins 10`: a quarter of the time).
+
 Reads the scorer and the data sets under HALLWATCH_TESTDATA (default ../shared), forecasts every task from about 40
 origins, fitting afresh at each, and prints one JSON object. The reference of each figure is the scorer's own LightGBM,
 run beside it. All tasks take about half an hour; with `--state FILE` each finished task is kept there, and the
@@ -51,7 +53,8 @@ def predict(
     history: pd.Series, horizon: int, quantiles: Sequence[float], covariates: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Fit the product's forecaster on the history up to the origin; the scorer's interface."""
-    return PowerForecaster().fit(history, covariates).predict(horizon, quantiles)
+    ahead = max(pd.Timedelta(hours=48), horizon * (history.index[1] - history.index[0]))
+    return PowerForecaster(horizon=str(ahead)).fit(history, covariates).predict(horizon, quantiles)
 
 
 def code_version() -> str:
@@ -83,25 +86,29 @@ class State:
         return self.done[key]
 
 
-def measure(folder: Path, state: State | None = None, origins: int = 40, only: str = "") -> Result:
+def measure(
+    folder: Path, state: State | None = None, origins: int = 40, only: str = "", days: int = 2
+) -> Result:
     """Return every figure as `{value, unit, reference, ratio}`; the reference is LightGBM in the same run."""
     started = time.perf_counter()
     state = state or State(None)
     scorer = load_scorer(folder)
     version = code_version()
+    about = str(origins) if days == 2 else f"{origins} {days}d"
     figures: Result = {}
     ratios, first_ratios = [], []
     for task in scorer.tasks(folder / "datasets", n_origins=origins):
         if only not in task.name:
             continue
+        task.horizon = days * task.day
 
         def score(forecast: Callable[..., Any], task: Any = task) -> Result:
             result: Result = scorer.evaluate(forecast, task, by_lead=True)
             return result
 
-        ours = state.once(f"{version} {origins} {task.name}", lambda score=score: score(predict))  # type: ignore[misc]
+        ours = state.once(f"{version} {about} {task.name}", lambda score=score: score(predict))  # type: ignore[misc]
         theirs = state.once(
-            f"reference {origins} {task.name}",
+            f"reference {about} {task.name}",
             lambda score=score, day=task.day: score(scorer.DirectLGBM(day)),  # type: ignore[misc]
         )
         first, first_theirs = ours["pinball_rel_6h"][0], theirs["pinball_rel_6h"][0]
@@ -146,8 +153,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--state", type=Path, help="keep finished tasks in this file and go on behind them")
     parser.add_argument("--origins", type=int, default=40, help="forecasts a task (about)")
     parser.add_argument("--only", default="", help="only tasks whose name contains this")
+    parser.add_argument("--days", type=int, default=2, help="how far ahead")
     options = parser.parse_args(arguments)
-    print(json.dumps(measure(testdata(), State(options.state), options.origins, options.only), indent=2))
+    figures = measure(testdata(), State(options.state), options.origins, options.only, options.days)
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,7 +17,7 @@ from analytics.forecast.calendar import calendar_features
 from analytics.forecast.combination import Combination, Record, combine
 from analytics.forecast.design import Design
 from analytics.forecast.early import early_quantiles
-from analytics.forecast.levels import LEVELS, at_levels, check_levels
+from analytics.forecast.levels import LEVELS, MEDIAN, at_levels, check_levels
 from analytics.forecast.members import (
     FULL,
     MEMBERS,
@@ -83,7 +84,7 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
     ----------
     horizon : str
         How far the models learn to look (a pandas offset such as ``"48h"`` or ``"7D"``). A longer forecast is
-        possible, with what was learnt at the horizon.
+        possible; each costs a new fit.
     lower, upper : float, optional
         Physical bounds, in the unit of the series; none by default.
     country : str, optional
@@ -200,22 +201,43 @@ class PowerForecaster(BaseEstimator):  # type: ignore[misc]
             raise InputError(f"horizon must be a whole number of steps from 1, not {horizon}")
         wanted = check_levels(quantiles)
         horizon = int(horizon)
-        leads = np.arange(horizon)
-        count = len(self.series_.raw)
         self._accept_future(future, horizon)
-        if self.members_ is None or self.combination_ is None:
-            values = early_quantiles(self.series_.filled(), leads, self.series_.steps_per_day)
-        else:
-            design = self._design(horizon, future)
-            rows = design.rows(np.array([count]), leads)
-            scaled = self.combination_.apply(
-                self.members_.quantiles(design, rows, leads)[:, 0], leads, design.day
-            )
-            values = scaled * rows.scale[0] + rows.level[0]
+        values = self._quantiles(horizon, future)
+        if self.members_ is not None and horizon > self.horizon_steps_:
+            values = self._beyond(values, future)
         values = at_levels(values, LEVELS, wanted)
         if self.lower is not None or self.upper is not None:
             values = np.clip(values, self.lower, self.upper)
-        return pd.DataFrame(values, index=self.series_.times(count, horizon), columns=list(quantiles))
+        times = self.series_.times(len(self.series_.raw), horizon)
+        return pd.DataFrame(values, index=times, columns=list(quantiles))
+
+    def _quantiles(self, horizon: int, future: pd.DataFrame | None) -> Floats:
+        """Quantiles at ``LEVELS`` with what was learnt, shape (horizon, levels)."""
+        leads = np.arange(horizon)
+        if self.members_ is None or self.combination_ is None:
+            return early_quantiles(self.series_.filled(), leads, self.series_.steps_per_day)
+        design = self._design(horizon, future)
+        rows = design.rows(np.array([len(self.series_.raw)]), leads)
+        members = self.members_.quantiles(design, rows, leads)[:, 0]
+        values: Floats = self.combination_.apply(members, leads, design.day) * rows.scale[0] + rows.level[0]
+        return values
+
+    def _beyond(self, values: Floats, future: pd.DataFrame | None) -> Floats:
+        """Forecast again what lies beyond the trained horizon, by models that learn to look so far.
+
+        Where the history is too short for them the spread grows as the square root of the lead: what the
+        models say there they were never tested on.
+        """
+        near, horizon = self.horizon_steps_, len(values)
+        planner = copy(self)
+        planner.horizon_steps_ = horizon
+        planner._learn()
+        if planner.members_ is not None:
+            return np.concatenate([values[:near], planner._quantiles(horizon, future)[near:]])
+        growth = np.sqrt(np.maximum((np.arange(horizon) + 1) / near, 1.0))
+        median = values[:, [MEDIAN]]
+        wider: Floats = median + growth[:, None] * (values - median)
+        return wider
 
     def update(self, actuals: pd.Series, covariates: pd.DataFrame | None = None) -> Self:
         """Take in newly arrived values: forecasts start behind them, weights and correction follow; no new fit.
