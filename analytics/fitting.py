@@ -23,6 +23,7 @@ from analytics.scheduled import RackPast, ScheduledForecaster, Split, booked_nod
 from analytics.shelf import ModelCard, ModelShelf
 from domain.errors import ForecastError, HallwatchError
 from domain.forecast import QUANTILES
+from domain.points import ValueArray
 
 JUDGE_ORIGINS = 4
 JUDGE_DAYS = 10
@@ -38,11 +39,26 @@ def make_forecast(task: Task) -> Made:
     past = RackPast.of(task.bookings, task.start, task.nodes)
     model, card, remark = _model(task, history, past, ModelShelf(task.shelf))
     values = model.predict(task.horizon, list(QUANTILES)).to_numpy()
-    booked = booked_nodes(task.nodes, task.below, past, NODE_STEPS) if past else {}
-    nodes = node_forecasts(task.nodes, task.parts, {task.site: values}, NODE_STEPS, booked, task.jobs)
+    nodes = _nodes(task, past, {task.site: values})
     name = f"PowerForecaster {card.version}{' with planned work' if card.aside else ''}, fitted {_day(card)}"
     steps = model.steps(task.horizon) if isinstance(model, ScheduledForecaster) else ()
     return Made(values, name, _quality(history, card, remark), nodes, *steps)
+
+
+def _nodes(task: Task, past: RackPast | None, whole: dict[str, ValueArray]) -> dict[str, ValueArray]:
+    """Foretell the nodes below the site; they add up along the power path, and racks to the site."""
+    booked = booked_nodes(task.nodes, task.below, past, NODE_STEPS) if past else {}
+    # a rack on two busways has no place in the tree of the power path: it is a part of the site itself
+    in_tree = {part for parts in task.parts.values() for part in parts}
+    loose = tuple(
+        n for n, racks in task.below.items() if racks == (n,) and n not in in_tree and n in task.nodes
+    )
+    path = {name: power for name, power in task.nodes.items() if name not in loose}
+    told = node_forecasts(path, task.parts, whole, NODE_STEPS, booked, task.jobs)
+    if loose:
+        racks = {name: task.nodes[name] for name in (*loose, task.site) if name in task.nodes}
+        told |= node_forecasts(racks, {task.site: loose}, whole, NODE_STEPS, booked, task.jobs)
+    return told
 
 
 def _model(

@@ -72,13 +72,23 @@ async def test_a_forecast_is_issued_kept_and_bounded_by_physics(issuer):
     assert kept.values == pytest.approx(forecast.values)
 
 
-async def test_every_node_is_foretold_against_its_own_limit(issuer):
+async def test_every_node_is_foretold_and_says_when_its_limit_falls_and_what_to_shed(issuer):
     await issuer.issue()
     assert set(issuer.nodes) == {"lab", "R1", "R2"}
     assert issuer.nodes["R1"].breach_probability[0] < 0.2
     assert issuer.nodes["R2"].breach_probability.max() > 0.5
     total = issuer.nodes["R1"].quantile(0.5)[:8] + issuer.nodes["R2"].quantile(0.5)[:8]
     assert total == pytest.approx(issuer.nodes["lab"].quantile(0.5)[:8], rel=0.02)
+    told = issuer._risks(NOW)
+    registry = issuer._plant.registry
+    found = {
+        (registry[int(i)].point_type, registry[int(i)].object_id): v
+        for i, v in zip(told.point, told.value, strict=True)
+    }
+    assert found["PowerToShed", "R2"] > 5e3
+    assert found["TimeToBreach", "R2"] < found["TimeToBreach", "R1"] == 6 * 3600
+    assert ("PowerBreachProbability", "lab") not in found
+    assert abs(found["ExpectedRamp", "lab"]) < 2e3
 
 
 async def test_when_the_fit_fails_a_simple_model_answers_and_says_so(issuer, monkeypatch):
@@ -168,15 +178,17 @@ async def test_planned_work_reaches_the_forecast(issuer):
     assert median[:3].mean() - median[5:11].mean() > 60e3
 
 
-async def test_each_node_says_when_its_limit_falls_and_what_to_shed(issuer):
-    await issuer.issue()
-    told = issuer._risks(NOW)
-    registry = issuer._plant.registry
-    found = {
-        (registry[int(i)].point_type, registry[int(i)].object_id): v
-        for i, v in zip(told.point, told.value, strict=True)
-    }
-    assert found["PowerToShed", "R2"] > 5e3
-    assert found["TimeToBreach", "R2"] < found["TimeToBreach", "R1"] == 6 * 3600
-    assert ("PowerBreachProbability", "lab") not in found
-    assert abs(found["ExpectedRamp", "lab"]) < 2e3
+def test_racks_on_two_busways_add_up_to_the_site_with_what_else_it_draws(tmp_path):
+    n = 3 * 96
+    start = NOW - NOW % QUARTER_MS - QUARTER_MS * np.arange(n, dtype=np.int64)[::-1]
+    wave = 1e4 * np.sin(np.arange(n) * 2 * np.pi / 96)
+    nodes = {"R1": 8e4 + wave, "R2": 9e4 - 0.5 * wave, "B": 85e3 + 0.25 * wave}
+    nodes["lab"] = nodes["R1"] + nodes["R2"] + 3e4
+    below = {"R1": ("R1",), "R2": ("R2",), "B": ("R1", "R2")}
+    task = Task(
+        "lab", start, nodes["lab"], 96, 2e4, 3e5, "TW", "Asia/Taipei", tmp_path, NOW, nodes=nodes, below=below
+    )
+    made = make_forecast(task)
+    assert set(made.nodes) == {"R1", "R2", "B", "lab"}
+    total = made.nodes["R1"][:, 9] + made.nodes["R2"][:, 9] + 3e4
+    assert total == pytest.approx(made.values[:24, 9], rel=0.01)
