@@ -26,7 +26,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from benchmarks._plant_history import KEPT, PERIOD, Plant, lay_down, steps_of
+from benchmarks._plant_history import PERIOD, Plant, lay_down, steps_of
 from domain.batch import Batch, now_ms
 from domain.points import IntArray
 from storage.duckdb_store import DuckDBStore
@@ -203,6 +203,7 @@ def ask_influxdb(times: int, folder: Path) -> dict[str, Any]:
     rows = lay_down(small / "telemetry.duckdb", plant, now, SMALL_RAW_HOURS)
     embedded = DuckDBStore(small / "telemetry.duckdb", StorageSettings(path=small))
     figures, reference = ask_all(embedded, plant, times, "small_")
+    embedded.close()
     with InfluxServer(folder / "influxdb") as server:
         os.environ["HALLWATCH_INFLUXDB_TOKEN"] = server.token
         from storage.influxdb_store import InfluxStore
@@ -214,10 +215,10 @@ def ask_influxdb(times: int, folder: Path) -> dict[str, Any]:
             plant.registry,
         )
         store.save_points(list(enumerate(plant.registry)))
-        for tier, kept in KEPT.items():
+        for tier, kept in (("minute", 26 * HOUR), ("quarter", 30 * DAY)):  # what the questions reach
             step = TIERS[tier]
             last = now // step * step
-            for first in range(last - min(kept, 30 * DAY), last, 500 * step):
+            for first in range(last - kept, last, 500 * step):
                 starts = np.arange(first, min(first + 500 * step, last), step)
                 store.write_tier(tier, steps_of(every, starts, step))
         for t in range(now - int(SMALL_RAW_HOURS * HOUR), now, PERIOD):
@@ -240,7 +241,6 @@ def ask_influxdb(times: int, folder: Path) -> dict[str, Any]:
                 float(np.percentile(taken[kind], 95)), "ms", float(np.percentile(theirs[kind], 95))
             )
         store.close()
-    embedded.close()
     return figures | {
         "small_points": figure(len(every), "1"),
         "small_rows": figure(sum(rows.values()), "1"),

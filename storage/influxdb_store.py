@@ -1,8 +1,8 @@
 """The telemetry store beyond one machine: InfluxDB 1.x, 2.x or 3.x.
 
 Written through the v2 write endpoint, read in InfluxQL. Rollups are made here, not by the server, because a mean
-weighted by time over values that come on change is nothing that every version can compute; exactly one process
-calls `maintain`.
+weighted by time over values that come on change is nothing that every version can compute; of the processes that call
+`maintain`, one at a time does it.
 """
 
 # ruff: noqa: S608 - every name and text in the InfluxQL is quoted by `identifier` and `quoted`
@@ -56,6 +56,8 @@ FIELD = {
 }
 COMBINED = {Aggregate.MIN: "min", Aggregate.MAX: "max", Aggregate.LAST: "last", Aggregate.COUNT: "sum"}
 """What the server itself can make of several rows of a tier."""
+UPKEEP_HELD = MINUTE
+"""How long after its last upkeep a process is waited for before another one takes over, ms."""
 PROGRESS_S = 10.0
 """How often a process that does not roll up itself looks how far the tiers are complete."""
 
@@ -85,6 +87,8 @@ class InfluxStore(TieredStore):
         self._lock = threading.Lock()
         self._maintain_lock = threading.Lock()
         self._writer = secrets.token_hex(1)
+        self._process = secrets.token_hex(8)
+        self._upkeep_until = 0
         self._marked = 0  # time of this process's newest mark for repair, ms
         self._repaired: set[tuple[str, int]] = set()  # marks of the margin that are done
         self._late_until = 0
@@ -331,7 +335,7 @@ class InfluxStore(TieredStore):
     # --- upkeep ----------------------------------------------------------------------------------------------
 
     def maintain(self, now: int) -> dict[str, int]:
-        """Repair and make rollups; retention is the server's own.
+        """Repair and make rollups, unless another process does; retention is the server's own.
 
         Raises
         ------
@@ -340,8 +344,35 @@ class InfluxStore(TieredStore):
         """
         with self._maintain_lock:
             self._get_ready()
+            if not self._holds_upkeep():
+                self._load_progress()
+                return dict.fromkeys(("repaired", "rolled", "sealed", "dropped"), 0)
             repaired = self._repair()
             return {"repaired": repaired, "rolled": self._roll_forward(now), "sealed": 0, "dropped": 0}
+
+    def _holds_upkeep(self) -> bool:
+        """Return whether the rollups are this process's to make, and say so to the others for a while.
+
+        Two that begin in the same moment may both make them once: the rows are the same.
+        """
+        now = now_ms()
+        holder, until = self._upkeep_holder()
+        if holder != self._process:
+            if until > now:
+                return False
+            log.info("rollups are made by this process from now on")
+        self._hold_upkeep(now + UPKEEP_HELD)
+        return holder == self._process or self._upkeep_holder()[0] == self._process
+
+    def _upkeep_holder(self) -> tuple[str, int]:
+        for series in self._wire.query("SELECT holder, until FROM hallwatch_upkeep", META):
+            told = dict(zip(series.columns, series.rows[0], strict=True))
+            return str(told["holder"]), int(told["until"])
+        return "", 0
+
+    def _hold_upkeep(self, until: int) -> None:
+        self._send(META, [f'hallwatch_upkeep holder="{self._process}",until={until}i 0'])
+        self._upkeep_until = until
 
     def _all_points(self) -> IntArray:
         return np.arange(len(self._registry), dtype=np.int32)
@@ -415,7 +446,12 @@ class InfluxStore(TieredStore):
         return StoreHealth("influxdb", f"InfluxDB {version}", True, self._settings.influxdb.url)
 
     def close(self) -> None:
-        """Close the connections; nothing is pending."""
+        """Hand upkeep on, and close the connections; nothing is pending."""
+        if self._upkeep_until > now_ms():
+            try:
+                self._hold_upkeep(0)
+            except StorageError as e:
+                log.info("upkeep is handed on when its time is over: %s", e)
         self._wire.close()
 
 

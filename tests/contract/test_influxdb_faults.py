@@ -16,7 +16,8 @@ from domain.points import Point, PointRegistry
 from storage.influxdb_store import InfluxStore
 from storage.ingest import Ingest
 from storage.open import open_store
-from storage.settings import InfluxSettings, IngestSettings, Retention, StorageSettings, StoreKind
+from storage.settings import HOUR, InfluxSettings, IngestSettings, Retention, StorageSettings, StoreKind
+from storage.telemetry import Aggregate
 from tests.servers import InfluxServer
 
 TOKEN = "HALLWATCH_INFLUXDB_TOKEN"
@@ -270,3 +271,22 @@ async def test_a_server_that_asks_for_time_is_left_alone_that_long(tmp_path, sta
     await ingest.close()
     store.close()
     server.shutdown()
+
+
+@pytest.mark.server("influxd")
+@pytest.mark.server("nginx")
+def test_of_two_processes_one_makes_the_rollups_and_the_other_takes_over(opened):
+    _, settings, registry, store = opened
+    other = InfluxStore(settings, registry)
+    hour = now_ms() // HOUR * HOUR - 4 * HOUR
+    store.write(Batch.of([0], [hour], [1]))
+    assert store.maintain(now_ms())["repaired"] > 0
+    other.write(Batch.of([1], [hour], [2]))
+    assert other.maintain(now_ms())["repaired"] == 0
+    assert store.maintain(now_ms())["repaired"] > 0
+    store.write(Batch.of([2], [hour], [3]))
+    store.close()
+    assert other.maintain(now_ms())["repaired"] > 0
+    grid = other.aggregate(np.arange(3, dtype=np.int32), hour, hour + HOUR, HOUR, Aggregate.MAX)
+    assert grid.values[:, 0].tolist() == [1, 2, 3]
+    other.close()
