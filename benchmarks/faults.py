@@ -163,7 +163,7 @@ def slow_faults(
     known = objects(plant.factory.layout, site.id)
     onset = START + 6 * 3_600_000
     raised = []
-    for kind, at in zip(kinds, pods, strict=True):
+    for kind, at in zip(kinds, pods, strict=False):
         target = str(
             rng.choice([n for n, k in known.items() if k == kind.object and n in of_pod(plant, int(at))])
         )

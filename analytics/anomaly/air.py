@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analytics.anomaly.residuals import ResidualTrack, median
+from analytics.anomaly.residuals import ResidualTrack, Stopped, median
 from domain.points import ValueArray
 
 SIGNALS = ("air flow", "air filter", "air handler stopped")
@@ -46,20 +46,18 @@ class AirScorer:
     memory: float = 6 * 3600.0
     warm_up: float = 300.0
     track: ResidualTrack = field(init=False)
-    ran: np.ndarray = field(init=False)
-    """Units that have run since the start: one of these that stops is not just standing by."""
+    resting: Stopped = field(init=False)
 
     def __post_init__(self) -> None:
         self.track = ResidualTrack(LEAST_LIMIT, len(self.units), self.smoothing, self.memory)
-        self.ran = np.zeros(len(self.units), bool)
+        self.resting = Stopped(len(self.units))
 
     def update(self, now: AirReadings, seconds: float = 10.0) -> ValueArray:
         """Take in the next readings; return the score of each signal, shape (units, signals), NaN where not known."""
         if not len(self.units):
             return np.zeros((0, len(SIGNALS)))
         turning = now.fan > TURNING
-        self.ran |= turning
-        stopped = np.where(np.isfinite(now.fan), self.ran & ~turning, np.nan)
+        stopped = np.where(np.isfinite(now.fan), self.resting.update(turning, seconds), np.nan)
         residual = np.stack(
             [_ratio(now.flow, now.fan, turning), _ratio(now.filter_dp, now.fan**2, turning), stopped]
         )

@@ -16,7 +16,7 @@ import numpy as np
 
 from analytics.anomaly.naming import named
 from analytics.anomaly.plant import sharing
-from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill, median, milder
+from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill, Stopped, median, milder
 from domain.errors import InputError
 from domain.plant.cdu import CduModel
 from domain.plant.rack import COOLANT_HEAT
@@ -127,8 +127,7 @@ class CduScorer:
     track: ResidualTrack = field(init=False)
     water: FleetLine = field(init=False)
     load: Lagged | None = field(init=False, default=None)
-    ran: np.ndarray = field(init=False)
-    """Units that have run since the start: one of these that stops is not just standing by."""
+    resting: Stopped = field(init=False)
     valve: Standstill = field(init=False)
     filled: ValueArray = field(init=False)
     """Loop pressure of each unit when it was first read, Pa: loops are filled as people please."""
@@ -138,7 +137,7 @@ class CduScorer:
             raise InputError(f"{len(self.cdus)} CDUs but {len(self.pods)} pod indices; give one for each CDU")
         self.track = ResidualTrack(LEAST_LIMIT, len(self.cdus), self.smoothing, self.memory)
         self.water = FleetLine(1.2, 0.1)
-        self.ran = np.zeros(len(self.cdus), bool)
+        self.resting = Stopped(len(self.cdus))
         self.valve = Standstill(len(self.cdus), VALVE_STEP)
         self.filled = np.full(len(self.cdus), np.nan)
 
@@ -157,7 +156,7 @@ class CduScorer:
                     f"{name} has shape {shape}; it must hold one value for each of {len(self.cdus)} CDUs"
                 )
         self._follow(now, seconds)
-        parts = self.track.update(*self._residuals(now), seconds)
+        parts = self.track.update(*self._residuals(now, seconds), seconds)
         self._learn(now, seconds)
         if self.track.age <= self.warm_up:
             nothing = np.full((len(self.cdus), len(SIGNALS)), np.nan)
@@ -166,8 +165,8 @@ class CduScorer:
 
     def accept(self, cdu: int) -> None:
         """Take the present state of a unit as usual, after work on it."""
-        self.track.accept(cdu)
-        self.ran[cdu] = False
+        self.track.accept(cdu, (SHARING,) if self.resting.rested[cdu] > 0 else ())
+        self.resting.accept(cdu)
         self.filled[cdu] = np.nan
 
     def _follow(self, now: CduReadings, seconds: float) -> None:
@@ -177,13 +176,13 @@ class CduScorer:
         else:
             self.load.follow(load, seconds, self.control_lag)
 
-    def _residuals(self, now: CduReadings) -> tuple[ValueArray, ValueArray]:
+    def _residuals(self, now: CduReadings, seconds: float) -> tuple[ValueArray, ValueArray]:
         """Residual and slack of every signal, shape (signals, cdus)."""
         assert self.load is not None
         flow = np.nan_to_num(now.flow)
         # a pump that turns moves coolant, whatever the flow meter says
         running = (flow > IDLE * max(float(flow.max(initial=0.0)), 1.0)) | (now.speed > TURNING)
-        clean = self.model.loss + self.model.filter_loss
+        filtering = np.where(np.isfinite(now.filter_dp), now.filter_dp, self.model.filter_loss * now.flow**2)
         heat = COOLANT_HEAT * now.flow * (now.ret - now.supply)
         pods = int(self.pods.max()) + 1
 
@@ -195,7 +194,7 @@ class CduScorer:
 
         residual = np.stack(
             [
-                _against_others(now.dp + clean * now.flow**2, now.speed**2, running),
+                _against_others(now.dp + filtering + self.model.loss * now.flow**2, now.speed**2, running),
                 _against_others(now.filter_dp, now.flow**2, running),
                 self.water.residual(self.load.now, _log_water(now)),
                 # of two units the one that carries less is suspect, the other makes up for it
@@ -211,8 +210,8 @@ class CduScorer:
             ]
         )
         residual[:, ~running] = np.nan
-        residual[SHARING, self.ran & np.isfinite(now.flow) & ~running] = -1.0
-        self.ran |= running
+        # one that stops is not just standing by
+        residual[SHARING, self.resting.update(running, seconds) & np.isfinite(now.flow)] = -1.0
         # valves and metal follow the load late
         unsettled = np.abs(self.load.cause - self.load.now)
         slack = np.zeros_like(residual)

@@ -23,7 +23,7 @@ from analytics.anomaly.gpus import GpuWatch
 from analytics.anomaly.incidents import Cause, Incident
 from analytics.anomaly.instruments import InstrumentWatch
 from analytics.anomaly.racks import RackScorer
-from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill
+from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill, Stopped
 from analytics.anomaly.sensors import SensorHabits, Verdict
 from analytics.anomaly.taps import TapScorer
 from analytics.anomaly.upses import UpsScorer
@@ -39,17 +39,18 @@ OLDEST_MS = 7 * 86_400_000
 
 _LEARNT: dict[type, tuple[str, ...]] = {
     FactoryWatch: ("racks", "cdus", "taps", "upses", "air", "gpus", "water", "instruments", "_usual_water"),
-    RackScorer: ("lines", "track", "ran", "rise", "load", "die", "pod_load", "valve"),
-    CduScorer: ("track", "water", "ran", "filled", "load", "valve"),
+    RackScorer: ("lines", "track", "resting", "rise", "load", "die", "pod_load", "valve"),
+    CduScorer: ("track", "water", "resting", "filled", "load", "valve"),
     TapScorer: ("track", "own"),
     UpsScorer: ("track", "losses"),
-    AirScorer: ("track", "ran"),
+    AirScorer: ("track", "resting"),
     GpuWatch: ("score", "seen", "errors", "still", "run", "heat"),
     InstrumentWatch: ("verdict", "_habits", "_known", "_run", "_longest", "_values", "_expected", "_rows"),
     SensorHabits: ("noise", "resolution", "tolerance"),
-    ResidualTrack: ("age", "offset", "usual", "seen", "smooth", "last"),
+    ResidualTrack: ("age", "offset", "reference", "usual", "seen", "smooth", "last"),
     FleetLine: ("slope", "offset", "moments"),
     Lagged: ("now", "cause", "slack"),
+    Stopped: ("rested",),
     Standstill: ("held", "low", "high"),
 }
 """What is kept of each kind of thing."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from analytics.anomaly.naming import named
 from analytics.anomaly.peers import group_median
-from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill, median
+from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill, Stopped, median
 from domain.errors import InputError
 from domain.plant.gpu import GpuModel
 from domain.plant.rack import COOLANT_HEAT, RackModel
@@ -144,8 +144,7 @@ class RackScorer:
     die: Lagged = field(init=False)
     pod_load: Lagged = field(init=False)
     valve: Standstill = field(init=False)
-    ran: np.ndarray = field(init=False)
-    """Racks that have drawn power since the start: one of these that draws none has lost it."""
+    resting: Stopped = field(init=False)
 
     def __post_init__(self) -> None:
         if len(self.racks) != len(self.pods):
@@ -160,7 +159,7 @@ class RackScorer:
             PATH: FleetLine(math.log(self.rack.rangeability), 0.15),
         }
         self.valve = Standstill(len(self.racks), VALVE_STEP)
-        self.ran = np.zeros(len(self.racks), bool)
+        self.resting = Stopped(len(self.racks))
         self.track = ResidualTrack(LEAST_LIMIT, len(self.racks), self.smoothing, self.memory)
 
     def update(self, now: RackReadings, seconds: float = 10.0) -> RackScores:
@@ -173,7 +172,7 @@ class RackScorer:
         """
         self._check(now)
         self._follow(now, seconds)
-        parts = self.track.update(*self._residuals(now), seconds)
+        parts = self.track.update(*self._residuals(now, seconds), seconds)
         self._learn(now, seconds)
         if self.track.age <= self.warm_up:
             nothing = np.full((len(self.racks), len(SIGNALS)), np.nan)
@@ -182,8 +181,8 @@ class RackScorer:
 
     def accept(self, rack: int) -> None:
         """Take the present state of a rack as usual, after work on it."""
-        self.track.accept(rack)
-        self.ran[rack] = False
+        self.track.accept(rack, (LOST, LEAK))
+        self.resting.accept(rack)
 
     def _follow(self, now: RackReadings, seconds: float) -> None:
         """Bring what lags behind the power up to date."""
@@ -201,11 +200,10 @@ class RackScorer:
         self.die.follow(now.gpu_power, seconds, self.gpu.die_lag)
         self.pod_load.follow(pod_load, seconds, self.control_lag)
 
-    def _residuals(self, now: RackReadings) -> tuple[ValueArray, ValueArray]:
+    def _residuals(self, now: RackReadings, seconds: float) -> tuple[ValueArray, ValueArray]:
         """Residual and slack of every signal, shape (signals, racks)."""
         assert self.rise is not None
         off = now.power < OFF * np.fmax.reduce(now.power)  # a rack that is switched off is not judged
-        self.ran |= now.power > 2 * OFF * np.fmax.reduce(now.power)
         pressure = np.log(np.maximum(now.dp, 1.0))
         pods = len(self.pod_load.now)
         pod_supply, pod_pressure = (
@@ -229,7 +227,7 @@ class RackScorer:
         residual[HEAT, np.maximum(self.rise.now, self.rise.cause) > HOTTEST_RISE] = np.nan
         residual[STILL] = self._standstill(now)
         residual[:, off] = np.nan
-        residual[LOST] = np.where(np.isfinite(now.power), off & self.ran, np.nan)
+        residual[LOST] = np.where(np.isfinite(now.power), self.resting.update(~off, seconds), np.nan)
         residual[LEAK] = now.leak
         return residual, slack
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,12 @@ WILDEST = 4.0
 """A single residual counts at most this many limits: one wild reading must not carry the mean over its own."""
 OWN = 2.0
 """How many of its least limits an object may by nature differ from its peers."""
+DRIFT = 1.5
+"""How many of its least limits an object's offset may move away from what it was on its first day."""
+A_DAY = 86_400.0
+"""Age at which the offsets become the reference that slow changes are measured by, s."""
+NOISIEST = 3.0
+"""By how many least limits noise may widen a limit: what creeps must not pass for noise."""
 
 
 @dataclass(slots=True)
@@ -90,7 +97,8 @@ class ResidualTrack:
 
     Of three residuals the middle one counts; it is smoothed, freed of the object's own offset, and divided by the larger of `least` and `MARGIN`
     times its usual size. Offset and usual size follow only while nothing is wrong: a fault must not become
-    usual. What is missing stays as it was.
+    usual. What is missing stays as it was. An offset that creeps away from that of the first day is anomalous too: what takes
+    days would else become usual on its way.
 
     Parameters
     ----------
@@ -108,6 +116,8 @@ class ResidualTrack:
     memory: float
     age: float = field(init=False, default=0.0)
     offset: ValueArray = field(init=False)
+    reference: ValueArray = field(init=False)
+    """The offsets of the first day, NaN before."""
     usual: ValueArray = field(init=False)
     smooth: ValueArray = field(init=False)
     last: ValueArray = field(init=False)
@@ -121,6 +131,7 @@ class ResidualTrack:
         self.offset, self.smooth = np.zeros(shape), np.zeros(shape)
         self.seen, self.calm = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         self.last = np.full((2, *shape), np.nan)
+        self.reference = np.full(shape, np.nan)
         self.usual = np.repeat(self.least / MARGIN, self.size, axis=1)
 
     def update(self, residual: ValueArray, slack: ValueArray | float, seconds: float) -> ValueArray:
@@ -139,10 +150,12 @@ class ResidualTrack:
         deviation = self._middle(residual) - self.offset
         known = np.isfinite(deviation)
         self.seen |= known
-        limit = np.maximum(self.least, MARGIN * self.usual)
+        limit = np.clip(MARGIN * self.usual, self.least, NOISIEST * self.least)
         bounded = np.clip(deviation, -WILDEST * limit, WILDEST * limit)
         self.smooth += np.where(known, -math.expm1(-seconds / self.smoothing) * (bounded - self.smooth), 0.0)
-        score = np.abs(self.smooth) / limit
+        score = np.fmax(
+            np.abs(self.smooth) / limit, np.abs(self.offset - self.reference) / (DRIFT * self.least)
+        )
         self.calm = known & (score < 1.0)
         self._learn(deviation, seconds)
         score[~self.seen] = np.nan
@@ -154,10 +167,12 @@ class ResidualTrack:
         self.last = np.stack([self.last[1], residual])
         return np.maximum(np.minimum(one, two), np.minimum(np.maximum(one, two), residual))
 
-    def accept(self, member: int) -> None:
-        """Take the present state of an object as usual, after work on it."""
+    def accept(self, member: int, but: Sequence[int] = ()) -> None:
+        """Take the present state of an object as usual, after work on it; `but` are signals that have no usual state."""
+        self.smooth[list(but), member] = self.offset[list(but), member] = 0.0
         self.offset[:, member] += self.smooth[:, member]
         self.smooth[:, member] = 0.0
+        self.reference[:, member] = self.offset[:, member]
 
     def _learn(self, deviation: ValueArray, seconds: float) -> None:
         slow = -math.expm1(-seconds / self.memory)
@@ -169,6 +184,35 @@ class ResidualTrack:
         self.offset = np.where(self.calm, bounded, self.offset)
         self.usual += np.where(self.calm, slow * (np.abs(self.smooth) - self.usual), 0.0)
         self.age += seconds
+        if self.age >= A_DAY:
+            self.reference = np.where(np.isnan(self.reference), self.offset, self.reference)
+
+
+@dataclass(slots=True)
+class Stopped:
+    """What ran within the last day and stands now; what stands for longer, or never ran, does so on purpose.
+
+    Parameters
+    ----------
+    size
+        Number of things.
+    """
+
+    size: int
+    rested: ValueArray = field(init=False)
+    """For how long each has stood, s."""
+
+    def __post_init__(self) -> None:
+        self.rested = np.full(self.size, np.inf)
+
+    def update(self, running: np.ndarray, seconds: float) -> np.ndarray:
+        """Take in one moment; return which have stopped, shape (size,) both."""
+        self.rested = np.where(running, 0.0, self.rested + seconds)
+        return (self.rested > 0) & (self.rested < A_DAY)
+
+    def accept(self, member: int) -> None:
+        """Take it that one stands on purpose."""
+        self.rested[member] = np.inf
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from domain.points import IntArray, ValueArray
 SIGNALS = ("voltage", "supply voltage", "power factor", "phase imbalance", "tap share")
 SHARE = SIGNALS.index("tap share")
 
-LEAST_LIMIT = np.array([0.015, 0.04, 0.025, 0.08, 0.025])[:, None]
+LEAST_LIMIT = np.array([0.008, 0.04, 0.025, 0.08, 0.025])[:, None]
 """Residuals below these mean nothing; all are shares."""
 LOADED = 0.02
 """Taps below this share of the largest rack's power carry too little for their ratios to mean anything."""

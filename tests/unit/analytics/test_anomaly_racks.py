@@ -96,10 +96,15 @@ def test_a_signal_that_no_rack_has_is_unknown_and_the_others_work(layout):
     assert (scores.score < 1.0).all()
 
 
-def test_a_rack_that_is_switched_off_is_not_judged(layout):
+def test_a_rack_that_is_switched_off_has_lost_its_power_and_is_judged_by_nothing_else(layout):
     factory, scorer = watched(layout)
     factory.conditions.rack_powered[FAULTY] = 0.0
-    assert not any(s.score[FAULTY] > 1.0 for s in run(factory, scorer, 40))
+    last = run(factory, scorer, 40)
+    assert last[-1].signals(FAULTY) == "power lost"
+    others = np.delete(last[-1].contributions[FAULTY], SIGNALS.index("power lost"))
+    assert not (others > 1.0).any()
+    scorer.accept(FAULTY)
+    assert run(factory, scorer, 20)[-1].score[FAULTY] < 1.0
 
 
 def test_arrays_of_another_length_are_refused(layout):
