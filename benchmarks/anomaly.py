@@ -20,9 +20,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from analytics.anomaly import CoolingLoopDetector, StreamDetector
-from analytics.anomaly.cdus import CduReadings, CduScorer
-from analytics.anomaly.plant import gpu_scores
-from analytics.anomaly.racks import RackReadings, RackScorer
+from benchmarks._watched_plant import shipped_site
+from benchmarks.faults import cost
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,7 +62,7 @@ def measure(folder: Path) -> dict[str, Any]:
     return {
         "name": "anomaly",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "figures": {**quality, **online_cost()},
+        "figures": {**quality, **cost(shipped_site())},
         "files": files,
     }
 
@@ -98,63 +97,6 @@ def public_data(folder: Path, references: bool = True) -> tuple[dict[str, Any], 
     figures["check_causal"] = figure(sum(causal), f"of {len(causal)} files")
     files = {run[0]: scorer.nab_score([run], 0.5)["score"] for run in runs}
     return figures, {"skab": loop_files, "nab_standard": files}
-
-
-def online_cost(rounds: int = 200) -> dict[str, Any]:
-    """Return what one round of scoring all racks, CDUs and GPUs costs, and the share of a core at the demo's pace."""
-    rng = np.random.default_rng(0)
-    pods = np.repeat(np.arange(12, dtype=np.int32), 8)
-    rack_of = np.repeat(np.arange(96, dtype=np.int32), 72)
-    racks, cdus = (
-        RackScorer([f"R{n:03d}" for n in range(96)], pods),
-        CduScorer([str(n) for n in range(24)], pods[::4]),
-    )
-
-    def rack_round() -> None:
-        power = rng.uniform(30e3, 130e3, 96)
-        about = 1.0 + rng.normal(0, 0.01, (6, 96))
-        racks.update(
-            RackReadings(
-                power, 32.0 * about[0], 44.0 * about[1], 1.2e-3 * power * about[2], 80e3 * about[3], 70.0 * about[4], power / 110
-            )
-        )  # fmt: skip
-
-    def cdu_round() -> None:
-        flow = rng.uniform(300, 700, 24)
-        about = 1.0 + rng.normal(0, 0.01, (7, 24))
-        cdus.update(
-            CduReadings(
-                flow, 85e3 * about[0], 0.6 * about[1], 0.017 * flow**2 * about[2], 32.0 * about[3], 44.0 * about[4],
-                flow * about[5], 66.3 * flow * 12.0 * about[6],
-            )
-        )  # fmt: skip
-
-    power, coolant = rng.uniform(200, 1200, 6912), np.full(96, 38.0)
-    temperature = 38.0 + 0.028 * power + rng.normal(0, 1, 6912)
-
-    def gpu_round() -> None:
-        gpu_scores(temperature, power, coolant, rack_of, 96)
-
-    def gpu_loop() -> None:
-        for rack in range(96):
-            rows = rack_of == rack
-            resistance = np.nanmedian((temperature[rows] - coolant[rack]) / power[rows])
-            off = temperature[rows] - coolant[rack] - resistance * power[rows]
-            np.abs(off) / (5 * 1.4826 * np.nanmedian(np.abs(off - np.nanmedian(off))))
-
-    spent = {}
-    for name, one in (("racks", rack_round), ("cdus", cdu_round), ("gpus", gpu_round), ("loop", gpu_loop)):
-        started = time.process_time()
-        for _ in range(rounds):
-            one()
-        spent[name] = 1000 * (time.process_time() - started) / rounds
-    share = (spent["racks"] + spent["cdus"]) / 10e3 + spent["gpus"] / 5e3
-    return {
-        "racks_ms": figure(round(spent["racks"], 3), "ms for 96 racks"),
-        "cdus_ms": figure(round(spent["cdus"], 3), "ms for 24 CDUs"),
-        "gpus_ms": figure(round(spent["gpus"], 3), "ms for 6,912 GPUs", round(spent["loop"], 3)),
-        "core_share": figure(round(share, 5), "of a core; racks and CDUs every 10 s, GPUs every 5 s"),
-    }
 
 
 def figure(value: float, unit: str, reference: float | None = None) -> dict[str, Any]:
