@@ -34,6 +34,8 @@ class Hall:
         self.records = Records(f"sqlite:///{folder}/records.sqlite")
         self.plant = Plant(self.site, self.registry)
         self.sources = {}
+        self.upkeep: list[dict] = []
+        self.instruments: list[dict] = []
         view = PlantView(self.site, self.registry, self.ingest.latest, self.store)
         self.data = ConsoleData(
             self.site,
@@ -44,6 +46,8 @@ class Hall:
             view,
             sources=lambda: self.sources,
             clock=lambda: self.now,
+            upkeep=lambda: self.upkeep,
+            instruments=lambda: self.instruments,
         )
 
     def tick(self, at: int | None = None) -> None:

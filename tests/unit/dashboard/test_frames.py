@@ -160,3 +160,26 @@ def test_a_silenced_alert_says_until_when_and_by_whom(hall):
     told = {row["object"]: row["silence"] for row in frames.section(hall.data, "alerts")["rows"]}
     assert "by ann: hose work" in told["R003"]
     assert told["R004"] == ""
+
+
+def test_the_health_page_lists_parts_that_wear_and_marks_those_due_within_a_month(hall):
+    line = {
+        "object": "P01-CDU1", "what": "pump head lost", "now": 0.21, "limit": 0.25, "per_day": 0.002, "days_left": 20.0,
+        "earliest": 15.0, "latest": None, "advice": "Inspect it.",
+    }  # fmt: skip
+    hall.upkeep = [line, line | {"object": "P01-CDU2", "days_left": 90.0}]
+    soon, later = frames.section(hall.data, "health")["upkeep"]
+    assert [text for text, _ in soon["cells"]] == [
+        "P01-CDU1", "pump head lost", "0.21", "0.25", "20 d", "15 d to \u2014", "Inspect it.",
+    ]  # fmt: skip
+    assert (soon["mark"], later["mark"]) == ("warning", "")
+
+
+def test_the_health_page_tells_whether_an_estimate_stands_in_for_an_instrument(hall):
+    assert len(frames.section(hall.data, "health")["instruments"]) == 1
+    hall.instruments = [
+        {"object": "R001", "quantity": "RackLiquidFlow", "verdict": "stuck", "estimated": True},
+        {"object": "P01-CDU1", "quantity": "LiquidFlow", "verdict": "silent", "estimated": False},
+    ]
+    rows = frames.section(hall.data, "health")["instruments"]
+    assert [row["cells"][3][0] for row in rows] == ["estimate", "nothing"]
