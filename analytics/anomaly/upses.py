@@ -14,7 +14,7 @@ from domain.points import ValueArray
 SIGNALS = ("UPS losses", "battery capacity", "supply voltage")
 LOSSES = 0
 
-LEAST_LIMIT = np.array([0.25, 0.25, 0.05])[:, None]
+LEAST_LIMIT = np.array([0.2, 0.25, 0.05])[:, None]
 """Residuals below these mean nothing: natural logarithms of ratios, and a share. Losses are a small difference of two meters."""
 LOADED = 0.05
 """UPSes below this share of the largest load are not judged by their losses."""
