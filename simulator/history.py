@@ -116,7 +116,8 @@ def gpu_indexes(factory: Factory, registry: PointRegistry, source: str) -> dict[
 def _quarters(factory: Factory, bms: Bms, index: IntArray, end_ms: int, days: float) -> Iterator[Batch]:
     last = quarter_start(end_ms)
     first = last - round(days * 86_400_000) // QUARTER_MS * QUARTER_MS
-    starts = np.arange(first, last, QUARTER_MS, dtype=np.int64)
+    # with the quarter hour that has begun: its value leads up to the last minutes
+    starts = np.arange(first, end_ms, QUARTER_MS, dtype=np.int64)
     for i in range(0, len(starts), _CHUNK):
         yield _averages(factory, bms, index, starts[i : i + _CHUNK])
 

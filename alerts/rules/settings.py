@@ -157,17 +157,26 @@ class Limit(RuleSettings):
 
 
 class State(RuleSettings):
-    """A state that is not a normal one, such as a leak."""
+    """A state that is not a normal one, such as a leak, or one of those that are not, such as a UPS on battery."""
 
     kind: Literal["state"]
     points: tuple[str, ...] = Field(min_length=1, description="Point types whose values are states")
     object_types: tuple[str, ...] = Field((), description="Only on these object types")
     normal: tuple[str, ...] = Field(
-        min_length=1,
-        description="Labels (any case) or numbers of the states that are fine; every other state alerts",
+        (), description="Labels (any case) or numbers of the states that are fine; every other state alerts"
+    )
+    abnormal: tuple[str, ...] = Field(
+        (),
+        description="Instead of `normal`: labels or numbers of the states that alert; every other state is fine",
     )
 
-    @field_validator("normal", mode="before")
+    @model_validator(mode="after")
+    def _one_list(self) -> State:
+        if bool(self.normal) == bool(self.abnormal):
+            raise ValueError("list either the normal states or the abnormal ones")
+        return self
+
+    @field_validator("normal", "abnormal", mode="before")
     @classmethod
     def _texts(cls, value: Any) -> Any:
         return [str(v) for v in value] if isinstance(value, (list, tuple)) else value

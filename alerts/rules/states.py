@@ -1,4 +1,4 @@
-"""A state that is not a normal one: a leak, a broken sensor."""
+"""A state that is not a normal one: a leak, a broken sensor, a UPS on battery."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from domain.points import IntArray, Point, ValueArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _States:
-    """Points, shape (m,), and their normal values, shape (m, k), padded with NaN; rows of each object."""
+    """Points, shape (m,), and their listed values, shape (m, k), padded with NaN; rows of each object."""
 
     points: IntArray
-    normal: ValueArray
+    listed: ValueArray
     rows: dict[str, list[int]]
 
 
 class StateRule:
-    """Some state of an object is none of the normal ones."""
+    """Some state of an object is none of the normal ones, or one of the abnormal ones."""
 
     def __init__(self, settings: State) -> None:
         self.settings = settings
-        self._labels = {label.casefold() for label in settings.normal}
+        self._labels = {label.casefold() for label in settings.normal or settings.abnormal}
 
     def evaluate(self, now: int, view: View, active: Set[str] = frozenset()) -> list[Condition]:
         """Return one condition per object in a state that is not normal; see `alerts.rules.Rule`."""
@@ -39,7 +39,8 @@ class StateRule:
             return [unknown(rule, object_id) for object_id in active]
         values = view.values(states.points)
         missing = np.isnan(values)
-        alarmed = ~missing & ~(states.normal == values[:, None]).any(axis=1)
+        listed = (states.listed == values[:, None]).any(axis=1)
+        alarmed = ~missing & (listed if rule.abnormal else ~listed)
         found: dict[str, Condition] = {}
         for row in np.flatnonzero(alarmed):
             index = int(states.points[row])
@@ -61,10 +62,11 @@ class StateRule:
             text += f", {point.object_name}"
         if point.process_area:
             text += f", {' '.join(point.process_area)}"
-        normal = min((float(n) for n in self._normal(point)), default=np.nan)
+        listed = () if self.settings.abnormal else self._listed(point)
+        normal = min((float(n) for n in listed), default=np.nan)
         return condition(self.settings, point.object_id, text, value, normal, "", observed)
 
-    def _normal(self, point: Point) -> list[int]:
+    def _listed(self, point: Point) -> list[int]:
         numbers = [int(label) for label in self._labels if label.lstrip("-").isdigit()]
         labelled = [value for value, label in point.state_text if label.casefold() in self._labels]
         # what the device calls its states wins over bare numbers
@@ -72,10 +74,10 @@ class StateRule:
 
     def _states(self, view: View) -> _States:
         points = view.points(self.settings.points, self.settings.object_types)
-        normal = [self._normal(view.registry[int(i)]) for i in points]
-        table = np.full((len(points), max((len(n) for n in normal), default=0)), np.nan)
+        listed = [self._listed(view.registry[int(i)]) for i in points]
+        table = np.full((len(points), max((len(n) for n in listed), default=0)), np.nan)
         rows: dict[str, list[int]] = {}
-        for row, (index, values) in enumerate(zip(points, normal, strict=True)):
+        for row, (index, values) in enumerate(zip(points, listed, strict=True)):
             table[row, : len(values)] = values
             rows.setdefault(view.registry[int(index)].object_id, []).append(row)
         return _States(points, table, rows)

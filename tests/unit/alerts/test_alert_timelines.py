@@ -63,6 +63,29 @@ def test_a_leak_is_paged_once_acknowledged_and_cleared_when_it_is_dry(lab):
     assert [e.what for e in plant.records.audit_trail()] == ["acknowledge alert"]
 
 
+def test_abnormal_states_alert_and_words_that_nobody_listed_do_not(lab):
+    plant = lab(
+        {
+            "name": "ups-on-battery",
+            "kind": "state",
+            "points": ["Status"],
+            "object_types": ["UPS"],
+            "abnormal": ["on battery"],
+            "severity": "critical",
+        }
+    )
+    words = ((2, "on line"), (3, "On Battery"), (9, "eco"))
+    ups = [plant.point("UPS", "Status", f"UPS-A{n}", states=words) for n in range(1, 3)]
+    plant.read(ups, 2)
+    plant.read(ups[0], 9)
+    assert plant.step() == []
+    plant.at(10).read(ups[1], 3)
+    assert plant.step() == [("opened", "ups-on-battery/UPS-A2")]
+    assert plant.active["ups-on-battery/UPS-A2"].condition.summary.startswith("UPS-A2: On Battery")
+    plant.at(20).read(ups[1], 2)
+    assert plant.step() == [("cleared", "ups-on-battery/UPS-A2")]
+
+
 def test_a_leak_sensor_that_falls_silent_or_turns_bad_clears_nothing(lab):
     plant, sensors = leak_lab(lab)
     plant.read(sensors[0], 1)
