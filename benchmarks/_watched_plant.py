@@ -45,7 +45,7 @@ class Plant:
         layout = self.factory.layout
         self._table: ValueArray = np.zeros(0)
         self.setpoint: dict[str, int] = {}
-        self._rows: dict[tuple[str, str, str], np.ndarray] = {}
+        self._rows: dict[tuple[str, str, str, tuple[str, ...]], np.ndarray] = {}
         self.where: dict[tuple[str, str, str], dict[str, int]] = {}
         for i, p in enumerate(self.bms.points):
             q = p.point
@@ -90,9 +90,10 @@ class Plant:
         self._table = table
 
         def of(kind: str, point: str, ids: tuple[str, ...], area: str = "") -> ValueArray:
-            key = (kind, point, area)
+            key = (kind, point, area, ids)
             if key not in self._rows:
-                self._rows[key] = np.array([self.where[key][i] for i in ids])
+                found = self.where[kind, point, area]
+                self._rows[key] = np.array([found[i] for i in ids])
             return np.asarray(table[self._rows[key]])
 
         racks, cdus, taps = self.site.racks, self.site.cdus, self.taps.ids
