@@ -15,11 +15,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from alerts.settings import AlertSettings
 from domain.site import Site
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMAS: dict[str, type[BaseModel]] = {"hallwatch": Settings, "site": Site}
+SCHEMAS: dict[str, type[BaseModel]] = {"hallwatch": Settings, "site": Site, "alerts": AlertSettings}
 
 HEAD = """\
 # Configuration
@@ -47,7 +48,7 @@ def markdown() -> str:
 def schemas() -> dict[str, str]:
     """Return the text of each JSON Schema by file name."""
     return {
-        f"{name}.schema.json": json.dumps(model.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+        f"{name}.schema.json": json.dumps(model.model_json_schema(by_alias=True), indent=2, ensure_ascii=False) + "\n"
         for name, model in SCHEMAS.items()
     }
 
