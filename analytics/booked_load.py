@@ -54,6 +54,8 @@ class Habits:
         Quarter hours of past works over their work's level: checkpoints make them lean to one side.
     idle
         Power of a rack without work, W.
+    delay
+        From the start of a work until it draws its power, ms: what it loads first.
     """
 
     kept: ValueArray
@@ -65,6 +67,7 @@ class Habits:
     scatter: float
     wander: ValueArray
     idle: float
+    delay: float
 
     def expected(self, power: float, intensity: float) -> float:
         """Return the power a rack of a work that was announced with these, W; NaN where nothing tells it."""
@@ -141,6 +144,7 @@ def learn_habits(bookings: Bookings, time: TimeArray, power: ValueArray) -> Habi
         float(np.nan_to_num(scatter, nan=0.05 * busy)),
         _wander(ran, stop, time, power),
         idle,
+        _delay(ran, stop, levels, idle, time, power),
     )
 
 
@@ -172,7 +176,8 @@ def booked_paths(
     if len(racks) == 0:
         return None
     # racks that share what is booked on them, and what they did last, go together
-    last = np.array([_last(past, rack) for rack in racks.tolist()])
+    begun = past.take(past.start < now)
+    last = np.array([_last(begun, rack) for rack in racks.tolist()])
     marks = np.concatenate([ahead.on[:, racks].T.astype(np.int64), last[:, None]], axis=1)
     _, inverse = np.unique(marks, axis=0, return_inverse=True)
     group = np.asarray(inverse, np.int32).reshape(-1)
@@ -183,6 +188,10 @@ def booked_paths(
         members = group == g
         mine = ahead.take(ahead.on[:, racks[members][0]])
         one = _Timeline(now, steps, paths, habits, rng)
+        newest = power[racks[members], -1]
+        before = last[members][0]
+        if before < 0 or begun.until[before] <= time[-1]:
+            one.take_as_working(newest, mine)
         one.follow(mine, time, power[racks[members]])
         drawn[g] = one.power()
         mean = np.nanmean(usual[members]) if not np.isnan(usual[members]).all() else np.nan
@@ -225,8 +234,6 @@ class _Timeline:
     def follow(self, works: Bookings, time: TimeArray, power: ValueArray) -> None:
         """Go through announced works in the order of their start, `power` being the group's racks' past."""
         now, horizon = float(self._edges[0]), float(self._edges[-1])
-        if not ((works.start <= now) & (works.end > now)).any():
-            self._unlisted(power)
         for i in range(len(works)):
             start, end = float(works.start[i]), float(works.end[i])
             if start >= horizon:
@@ -238,19 +245,20 @@ class _Timeline:
             level, wander = self._level(works, i, time, power)
             stops = self._stops(start, end)
             self._cut(start)
-            self._run(np.full(self._paths, max(start, now)), stops, level, wander)
+            begins = start + self._habits.delay if start > now else now
+            self._run(np.full(self._paths, begins), stops, level, wander)
             self._cursor = np.maximum(self._cursor, stops)
         self._fill(horizon)
 
-    def _unlisted(self, power: ValueArray) -> None:
-        """Let what runs now without being announced go on for a while."""
-        habits, newest = self._habits, power[:, -1]
-        newest = newest[~np.isnan(newest)]
-        level = float(newest.mean()) if len(newest) else np.nan
-        if not level > (habits.idle + float(np.median(habits.levels))) / 2:
+    def take_as_working(self, newest: ValueArray, works: Bookings) -> None:
+        """Let racks that work without being announced go on for a while; `newest` is their last quarter hour, W."""
+        habits, now = self._habits, float(self._edges[0])
+        known = newest[~np.isnan(newest)]
+        level = float(known.mean()) if len(known) else np.nan
+        busy = level > (habits.idle + float(np.median(habits.levels))) / 2
+        if not busy or ((works.start <= now) & (works.end > now)).any():
             return
         lasts = self._rng.choice(habits.durations, self._paths) * self._rng.random(self._paths)
-        now = float(self._edges[0])
         self._run(self._cursor, now + lasts, np.full(self._paths, level), habits.wander)
         self._cursor = now + lasts
 
@@ -273,7 +281,9 @@ class _Timeline:
         if len(measured):
             level = float(measured.mean())
             own = measured / max(level, 1.0) if len(measured) >= FEWEST_OWN else habits.wander
-            return np.full(self._paths, level), own
+            # a few quarter hours tell a level only so well
+            unsure = float(np.std(habits.wander)) / np.sqrt(len(measured))
+            return level * (1.0 + unsure * rng.standard_normal(self._paths)), own
         expected = habits.expected(float(works.power[i]), float(works.intensity[i]))
         if np.isnan(expected):
             return rng.choice(habits.levels, self._paths), habits.wander
@@ -341,6 +351,21 @@ def _wander(ran: Bookings, stop: TimeArray, time: TimeArray, power: ValueArray) 
     found = np.concatenate(shares) if shares else np.zeros(0)
     found = found[~np.isnan(found)]
     return found if len(found) >= 30 else 1.0 + np.array([-0.03, -0.02, -0.01, 0.0, 0.01, 0.02, 0.03])
+
+
+def _delay(
+    ran: Bookings, stop: TimeArray, levels: ValueArray, idle: float, time: TimeArray, power: ValueArray
+) -> float:
+    """Return by how much works draw their power later than they start, ms, from the quarter hours that they start in."""
+    found = []
+    for on, a, b, level in zip(ran.on, ran.start, stop, levels, strict=True):
+        here = int(np.searchsorted(time, a, "right")) - 1
+        if 0 <= here < len(time) and time[here] + QUARTER_MS <= b and level > 1.2 * idle:
+            share = (time[here] + QUARTER_MS - a) / QUARTER_MS
+            missing = idle + (level - idle) * share - float(power[on, here].mean())
+            found.append(missing / (level - idle) * QUARTER_MS)
+    known = [delay for delay in found if not np.isnan(delay)]
+    return float(np.clip(np.median(known), 0.0, QUARTER_MS)) if len(known) >= FEWEST_LEVELS else 0.0
 
 
 def _coverage(ran: Bookings, stop: TimeArray, time: TimeArray) -> ValueArray:

@@ -151,11 +151,13 @@ def _alarm_scores(forecasts: Sequence[Foretold], days: int) -> Result:
 
     A breach begins after an hour below the limit. Strict: the forecast issued 15 (30) minutes before its quarter hour began,
     and no other, gave that very quarter hour the probability. Any: some forecast at least so long before did, up to six hours.
-    The hour: the forecast issued then gave it to that quarter hour or a neighbour.
+    Neighbours: the forecast issued then gave it to that quarter hour or the one before or after. Alerted: it gave it to any of
+    the coming six hours, which is when `envelope-breach-predicted` is up; such an alert is false if none of these passes the limit.
     """
     figures: Result = {}
     told: dict[tuple[float, str], list[bool]] = {}
     false_alarms: dict[float, int] = dict.fromkeys(ALARMS, 0)
+    false_alerts: dict[float, int] = dict.fromkeys(ALARMS, 0)
     breaches = 0
     for f in forecasts:
         p, over = f.probability, f.power > f.limit
@@ -167,20 +169,28 @@ def _alarm_scores(forecasts: Sequence[Foretold], days: int) -> Result:
                     told.setdefault((alarm, f"strict_{name}"), []).append(bool(p[t - k, k] >= alarm))
                     about = p[t - k, max(k - 1, 0) : k + 2].max()
                     told.setdefault((alarm, f"neighbours_{name}"), []).append(bool(about >= alarm))
+                    told.setdefault((alarm, f"alerted_{name}"), []).append(bool(p[t - k].max() >= alarm))
                     ever = any(p[t - j, j] >= alarm for j in range(k, LEADS))
                     told.setdefault((alarm, f"any_{name}"), []).append(ever)
             # an alarm for the coming hour, after which none comes for two hours, was false
-            alarmed = p[:, :4].max(axis=1) >= alarm
-            for t in np.flatnonzero(alarmed & ~np.concatenate([[False], alarmed[:-1]])).tolist():
+            for t in _rises(p[:, :4].max(axis=1) >= alarm):
                 false_alarms[alarm] += int(not over[t : t + 8].any())
+            for t in _rises(p.max(axis=1) >= alarm):
+                false_alerts[alarm] += int(not over[t : t + LEADS].any())
     figures["breaches"] = figure(breaches, "count")
     for (alarm, name), hits in told.items():
         figures[f"foretold_{name}_at_{alarm:g}"] = figure(float(np.mean(hits)), "1")
-    for alarm, count in false_alarms.items():
-        figures[f"false_predictions_per_week_at_{alarm:g}"] = figure(
-            count / (len(forecasts) * days / 7), "1/week"
-        )
+    weeks = len(forecasts) * days / 7
+    for alarm in ALARMS:
+        figures[f"false_predictions_per_week_at_{alarm:g}"] = figure(false_alarms[alarm] / weeks, "1/week")
+        figures[f"false_alerts_per_week_at_{alarm:g}"] = figure(false_alerts[alarm] / weeks, "1/week")
     return figures
+
+
+def _rises(raised: NDArray[np.bool_]) -> list[int]:
+    """Return where an alarm is raised that was not up before."""
+    rises: list[int] = np.flatnonzero(raised & ~np.concatenate([[False], raised[:-1]])).tolist()
+    return rises
 
 
 def _reliability(forecasts: Sequence[Foretold]) -> Result:
