@@ -42,7 +42,7 @@ _LEARNT: dict[type, tuple[str, ...]] = {
     RackScorer: ("lines", "track", "resting", "rise", "load", "die", "pod_load", "valve"),
     CduScorer: ("track", "water", "resting", "filled", "load", "valve"),
     TapScorer: ("track", "own"),
-    UpsScorer: ("track", "losses"),
+    UpsScorer: ("track", "losses", "full"),
     AirScorer: ("track", "resting"),
     GpuWatch: ("score", "seen", "errors", "still", "run", "heat"),
     InstrumentWatch: ("verdict", "_habits", "_known", "_run", "_longest", "_values", "_expected", "_rows"),

@@ -19,7 +19,9 @@ LEAST_LIMIT = np.array([0.2, 0.25, 0.05])[:, None]
 LOADED = 0.05
 """UPSes below this share of the largest load are not judged by their losses."""
 FULL = 0.995
-"""Charge from which a battery takes no more current that would look like a loss."""
+"""Charge from which a battery is full, as far as whole percents tell."""
+SETTLED = 900.0
+"""Time that it has been full after which it surely takes no more current, which would look like a loss, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +65,20 @@ class UpsScorer:
     warm_up: float = 300.0
     track: ResidualTrack = field(init=False)
     losses: FleetLine = field(init=False)
+    full: ValueArray = field(init=False)
+    """For how long each battery has been full, s."""
 
     def __post_init__(self) -> None:
         self.track = ResidualTrack(LEAST_LIMIT, len(self.upses), self.smoothing, self.memory)
         self.losses = FleetLine(-0.3, 0.5)
+        self.full = np.full(len(self.upses), np.inf)
 
     def update(self, now: UpsReadings, seconds: float = 10.0) -> ValueArray:
         """Take in the next readings; return the score of each signal, shape (upses, signals), NaN where not known."""
         if not len(self.upses):
             return np.zeros((0, len(SIGNALS)))
-        x, y = _losses(now)
+        self.full = np.where(now.charge < FULL, 0.0, self.full + seconds)
+        x, y = _losses(now, self.full >= SETTLED)
         with np.errstate(divide="ignore", invalid="ignore"):
             energy = np.log(np.where(now.charge > 0.2, now.runtime * now.power_out / now.charge, np.nan))
         energy = np.where(np.isfinite(energy), energy, np.nan)
@@ -87,10 +93,10 @@ class UpsScorer:
         return np.ascontiguousarray(parts.T)
 
 
-def _losses(now: UpsReadings) -> tuple[ValueArray, ValueArray]:
+def _losses(now: UpsReadings, full: np.ndarray) -> tuple[ValueArray, ValueArray]:
     """Return the logarithms of load and of losses over load; NaN where the battery takes or gives."""
     lost = now.power_in - now.power_out
     top = max(float(np.fmax.reduce(now.power_out, initial=0.0)), 1.0)
-    good = (now.power_out > LOADED * top) & (lost > 0) & (now.charge >= FULL)
+    good = (now.power_out > LOADED * top) & (lost > 0) & full & np.isfinite(now.charge)
     load = np.where(good, now.power_out, np.nan)
     return np.log(load / top), np.log(np.where(good, lost, np.nan) / load)

@@ -24,7 +24,7 @@ from analytics.anomaly.incidents import Finding, Grouping, Incident, IncidentBoo
 from analytics.anomaly.instruments import InstrumentWatch
 from analytics.anomaly.peers import group_median
 from analytics.anomaly.racks import FLOW, HEAT, PRESSURE, SUPPLY, RackReadings, RackScorer, RackScores
-from analytics.anomaly.residuals import ResidualTrack
+from analytics.anomaly.residuals import ResidualTrack, median
 from analytics.anomaly.sensors import Verdict
 from analytics.anomaly.signatures import MEASURES, RESTS_ON
 from analytics.anomaly.taps import TapReadings, TapScorer
@@ -367,7 +367,9 @@ class FactoryWatch:
         flow = np.maximum(total[self.cdu_pods] - others, 0.0)
         mixed = np.bincount(self.rack_pods, weights=r.flow * r.ret, minlength=pods) / np.maximum(total, 1.0)
         supply, pressure = (_pod_medians(v, self.rack_pods, pods) for v in (r.supply, r.dp))
-        return np.concatenate([flow, supply[self.cdu_pods], mixed[self.cdu_pods], pressure[self.cdu_pods]])
+        at_racks = pressure[self.cdu_pods]
+        header = at_racks * median(c.dp / at_racks)  # pipes take their share on the way
+        return np.concatenate([flow, supply[self.cdu_pods], mixed[self.cdu_pods], header])
 
 
 def feeds_of(site: Site) -> tuple[str, ...]:
