@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -203,6 +204,7 @@ class System:
     async def _follow(self) -> None:
         """Keep the newest values in step with the store, where another process collects."""
         while True:
+            began = time.monotonic()
             try:
                 points = await asyncio.to_thread(self.store.load_points)
                 for point in points:
@@ -211,7 +213,8 @@ class System:
                 self.latest.update(await asyncio.to_thread(self.store.latest, known))
             except StorageError as error:
                 log.warning("the store does not answer", error=str(error))
-            await asyncio.sleep(FOLLOW_S)
+            # a server that takes long to answer is asked half of the time at most
+            await asyncio.sleep(max(FOLLOW_S, time.monotonic() - began))
 
     def source_stats(self) -> dict[str, dict[str, Any]]:
         """Return each collector's counters."""

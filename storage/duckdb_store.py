@@ -96,7 +96,7 @@ class DuckDBStore(TieredStore):
             for name in TIERS
         }
         self._known = LatestValues()
-        self._points = 0
+        self._points = 0  # one more than the highest point that is kept or has readings
         self._mark = 0  # sequence of the newest mark for repair
         self._repaired_marks = ""
         self.upkeep_step = ""
@@ -157,7 +157,9 @@ class DuckDBStore(TieredStore):
                 "SELECT point, max(observed) AS observed, arg_max(value, observed) AS value, "
                 f"arg_max(quality, observed) AS quality FROM {rows} GROUP BY point"
             ).fetchnumpy()
-            self._known.update(_batch(found))
+            newest = _batch(found)
+            self._known.update(newest)
+            self._points = max(self._points, int(newest.point.max()) + 1 if len(newest) else 0)
 
     # --- points ----------------------------------------------------------------------------------------------
 
@@ -220,6 +222,7 @@ class DuckDBStore(TieredStore):
                 _rollback(con)
                 raise StoreUnavailable(f"{self.path}: {e}") from e
             self._known.update(rows)
+            self._points = max(self._points, int(batch.point.max()) + 1 if len(batch) else 0)
         return WriteReport(stored=len(rows), duplicate=arrived - len(rows))
 
     def _without_newest_again(self, batch: Batch) -> Batch:
@@ -417,7 +420,7 @@ class DuckDBStore(TieredStore):
             return done
 
     def _all_points(self) -> IntArray:
-        return np.arange(max(self._points, len(self._known.observed)), dtype=np.int32)
+        return np.arange(self._points, dtype=np.int32)
 
     def _raw_from(self) -> int:
         return self._raw_floor
@@ -531,6 +534,7 @@ class DuckDBStore(TieredStore):
         step = TIERS[name]
         start, end = int(steps.start.min()), int(steps.start.max()) + step
         points = np.unique(steps.point)
+        self._points = max(self._points, int(points[-1]) + 1)
         with self._maintain_lock:
             con = self._upkeep
             try:

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 META = "meta"
 """Retention policy of points and progress: kept for ever."""
 KEYS_PER_STATEMENT = 400
+STATEMENTS_PER_REQUEST = 25
 ROWS_PER_PASS = 2_000_000
 LATE_MARGIN = MINUTE
 """Marks for repair are looked at again for so long, because writers' clocks and requests overlap, ms."""
@@ -265,8 +266,9 @@ class InfluxStore(TieredStore):
         asked = set(wanted.tolist())
         found = []
         statements = self._statements(what, wanted, time_range, rest)
-        for first in range(0, len(statements), 8):
-            for series in self._wire.query("; ".join(statements[first : first + 8]), policy):
+        for first in range(0, len(statements), STATEMENTS_PER_REQUEST):
+            together = "; ".join(statements[first : first + STATEMENTS_PER_REQUEST])
+            for series in self._wire.query(together, policy):
                 index = self._registry.index(series.key)
                 if index is not None and index in asked:
                     found.append((index, series.rows))

@@ -1,5 +1,7 @@
 """Rollups of the embedded store: a function of the readings, whatever the order in which they came."""
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -68,6 +70,7 @@ def test_any_order_duplication_and_lateness_gives_the_tiers_of_the_sorted_stream
     cuts = sorted(data.draw(st.lists(st.integers(0, len(arrivals)), max_size=6)))
     upkeep = data.draw(st.lists(st.integers(START, END), min_size=len(cuts), max_size=len(cuts)).map(sorted))
     store = new_store(tmp_path_factory.mktemp("store"), seal_rows=1000, seal_after_s=1e-6)
+    store.points_at_once = data.draw(st.sampled_from([1, 2, 20_000]))
     at = 0
     for cut, now in zip(cuts, upkeep, strict=True):
         if at < cut:
@@ -92,6 +95,41 @@ def test_corrected_values_correct_the_rollups(tmp_path):
     readings = store.read(POINTS, START, END)
     assert len(readings) == len(times)
     assert_tiers_are_those_of(store, readings)
+    store.close()
+
+
+def test_the_corrected_newest_value_is_the_newest_after_opening_again(tmp_path):
+    store = new_store(tmp_path, seal_rows=1000, seal_after_s=1e-6)
+    store.write(Batch.of([0, 1], [START, START], [1, 2]))
+    assert store.maintain(HOUR0 + MINUTE)["sealed"] > 0
+    store.write(Batch.of([0], [START], [50]))
+    store.close()
+    store = new_store(tmp_path)
+    assert store.latest(POINTS).value.tolist() == [50, 2]
+    store.close()
+
+
+def test_a_write_and_a_read_wait_for_no_rollup(tmp_path, monkeypatch):
+    store = new_store(tmp_path)
+    store.write(Batch.of([0], [HOUR0 + MINUTE], [1]))
+    begun, go_on, read = threading.Event(), threading.Event(), store.read
+
+    def read_slowly(*question):
+        begun.set()
+        assert go_on.wait(60)
+        return read(*question)
+
+    monkeypatch.setattr(store, "read", read_slowly)
+    upkeep = threading.Thread(target=store.maintain, args=(HOUR0 + 5 * MINUTE,))
+    upkeep.start()
+    assert begun.wait(60)
+    store.write(Batch.of([0], [HOUR0 + 2 * MINUTE], [2]))  # late by now: it is rolled up again
+    assert read(POINTS, HOUR0, END).value.tolist() == [1, 2]
+    go_on.set()
+    upkeep.join()
+    monkeypatch.undo()
+    store.maintain(END + MINUTE)
+    assert_tiers_are_those_of(store, store.read(POINTS, START, END))
     store.close()
 
 
