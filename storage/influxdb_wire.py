@@ -141,11 +141,10 @@ class InfluxWire:
         StorageError
             If it refuses the question, or cuts the answer short.
         """
-        # of the versions that are tried, 1.x; the others are asked for what is sure
-        accept = f"{MESSAGEPACK}, application/json;q=0.5" if self.version.startswith("1.") else ""
-        answer, kind = self._ask(
-            text, {"db": self._settings.database, "rp": policy, "epoch": "ms"}, accept or "application/json"
-        )
+        # 1.x takes no list of types, and answers JSON to what it does not know; the others are asked for what is sure
+        accept = MESSAGEPACK if self.version.startswith("1.") else "application/json"
+        parameters = {"db": self._settings.database, "rp": policy, "epoch": "ms"}
+        answer, kind = self._ask(text, parameters, accept)
         try:
             yield from series_of(answer, kind)
         except StorageError as e:

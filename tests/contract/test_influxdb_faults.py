@@ -290,3 +290,15 @@ def test_of_two_processes_one_makes_the_rollups_and_the_other_takes_over(opened)
     grid = other.aggregate(np.arange(3, dtype=np.int32), hour, hour + HOUR, HOUR, Aggregate.MAX)
     assert grid.values[:, 0].tolist() == [1, 2, 3]
     other.close()
+
+
+@pytest.mark.server("influxd")
+@pytest.mark.server("nginx")
+def test_numbers_of_1x_are_read_as_arrays(opened):
+    _, _, _, store = opened
+    now = now_ms()
+    store.write(Batch.of(np.zeros(100), now - 1000 * np.arange(100), np.arange(100) / 10))
+    (series,) = store._wire.query('SELECT value, quality FROM "RackPower" GROUP BY "key"')
+    if store._wire.version.startswith("1."):
+        assert isinstance(series.rows, np.ndarray), "it was told in JSON, or row by row"
+    assert np.asarray(series.rows)[:, 1].tolist() == [(99 - n) / 10 for n in range(100)]
