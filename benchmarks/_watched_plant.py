@@ -111,7 +111,7 @@ class Plant:
                 of("Rack", "RackLiquidFlow", racks),
                 of("Rack", "RackLiquidDifferentialPressure", racks),
                 np.fmax.reduce(temperature, axis=1),
-                gpu_power.mean(axis=1),
+                np.nanmean(gpu_power, axis=1),
                 of("Rack", "RackControlValvePosition", racks),
                 of("Rack", "RackLeakDetect", racks),
             ),

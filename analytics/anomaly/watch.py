@@ -368,7 +368,8 @@ class FactoryWatch:
         mixed = np.bincount(self.rack_pods, weights=r.flow * r.ret, minlength=pods) / np.maximum(total, 1.0)
         supply, pressure = (_pod_medians(v, self.rack_pods, pods) for v in (r.supply, r.dp))
         at_racks = pressure[self.cdu_pods]
-        header = at_racks * median(c.dp / at_racks)  # pipes take their share on the way
+        # pipes take their share on the way; pods without pressure tell nothing of that
+        header = at_racks * median(c.dp / np.where(at_racks > 0, at_racks, np.nan))
         return np.concatenate([flow, supply[self.cdu_pods], mixed[self.cdu_pods], header])
 
 
