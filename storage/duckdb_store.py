@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -63,6 +64,9 @@ ROLL_ROWS = 2_000_000
 """Raw rows that one pass of rolling up aims at."""
 LOG_LIMIT = 256_000_000
 """Bytes of write-ahead log at which it is folded into the file although nothing was sealed."""
+SHORT_LOG = 64_000_000
+"""Bytes of write-ahead log that are folded quickly enough to do so every `FOLD_S`; a longer one waits for sealing."""
+FOLD_S = 120.0
 
 
 class DuckDBStore(TieredStore):
@@ -99,6 +103,7 @@ class DuckDBStore(TieredStore):
         self._points = 0  # one more than the highest point that is kept or has readings
         self._mark = 0  # sequence of the newest mark for repair
         self._repaired_marks = ""
+        self._folded = time.monotonic()
         self.upkeep_step = ""
         """What `maintain` does at this moment, in words; empty while it does not run."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -409,7 +414,7 @@ class DuckDBStore(TieredStore):
                 done["sealed"] = self._seal()
                 self.upkeep_step = "dropping"
                 done["dropped"] = self._retain(now)
-                if done["sealed"] or done["dropped"] or self._log_size() > LOG_LIMIT:
+                if done["sealed"] or done["dropped"] or self._log_is_due():
                     self.upkeep_step = "folding the log"
                     self._fold_log()
             except duckdb.Error as e:
@@ -502,12 +507,15 @@ class DuckDBStore(TieredStore):
         """Move the write-ahead log into the file, and make the room of dropped tables free; all goes on meanwhile."""
         try:
             self._upkeep.execute("CHECKPOINT")
+            self._folded = time.monotonic()
         except duckdb.TransactionException as e:
             log.debug("no checkpoint now, the next one will do: %s", e)
 
-    def _log_size(self) -> int:
+    def _log_is_due(self) -> bool:
+        """Return whether the log should be folded: soon, while that is short; else when it is very long."""
         file = self.path.with_name(self.path.name + ".wal")
-        return file.stat().st_size if file.exists() else 0
+        size = file.stat().st_size if file.exists() else 0
+        return size > LOG_LIMIT or (0 < size <= SHORT_LOG and time.monotonic() - self._folded > FOLD_S)
 
     def _retain(self, now: int) -> int:
         con = self._upkeep
