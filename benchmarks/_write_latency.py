@@ -34,7 +34,8 @@ class Load:
         self._stop = threading.Event()
         self.writes: list[tuple[float, str]] = []
         """Milliseconds of each write, and what upkeep did at its begin and end."""
-        self.reads: list[float] = []
+        self.reads: list[tuple[float, str]] = []
+        """Likewise of each read."""
         self.idle_reads: list[float] = []
         self.behind = 0.0
         """Most that a write began after its time, s."""
@@ -81,7 +82,9 @@ class Load:
     def _keep_reading(self) -> None:
         chance = np.random.default_rng(1)
         while not self._stop.wait(READ_S):
-            self.reads.append(self._read(chance))
+            before = self._store.upkeep_step
+            took = self._read(chance)
+            self.reads.append((took, before or self._store.upkeep_step))
 
     def _keep_up(self) -> None:
         while not self._stop.wait(UPKEEP_S):
@@ -104,11 +107,11 @@ def measure_latency(folder: Path, registry: PointRegistry, seconds: float) -> di
     if len(quiet):  # the same without upkeep: what is above it, writes wait for upkeep
         figures["write_max_ms"] = (float(writes.max()), "ms", float(quiet.max()))
     for q, name in ((50, "p50"), (99, "p99"), (100, "max")):
-        figures[f"read_{name}_ms"] = (
-            float(np.percentile(load.reads, q)),
-            "ms",
-            float(np.percentile(load.idle_reads, q)),
-        )
+        idle = float(np.percentile(load.idle_reads, q))
+        figures[f"read_{name}_ms"] = (float(np.percentile([took for took, _ in load.reads], q)), "ms", idle)
+        beside = [took for took, step in load.reads if not step]
+        if beside:  # what waits for writes alone
+            figures[f"read_beside_writes_{name}_ms"] = (float(np.percentile(beside, q)), "ms", idle)
     slowest = sorted(load.writes, reverse=True)[:10]
     figures["slowest_writes"] = [f"{took:.0f} ms: {step or 'no upkeep'}" for took, step in slowest]
     return figures
