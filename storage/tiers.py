@@ -179,14 +179,16 @@ class TieredStore(TelemetryStore, ABC):
         _check_range(start, end, 1)
         points = np.asarray(points, np.int32)
         inner = QUARTER if end - start >= DAY else MINUTE if end - start >= HOUR else 0
+        # what held before the range takes part in the mean over time only
+        gap = self.max_gap if how is Aggregate.TIME_WEIGHTED else 1
         if not inner:
-            steps = self._roll_raw(points, start, end, max(end - start, 1), self.max_gap)
+            steps = self._roll_raw(points, start, end, max(end - start, 1), gap)
             return top_of(steps, start, how, n)
         first, last = ceil_to(start, inner), floor_to(end, inner)
         parts = [
-            self._roll_raw(points, start, first, inner, self.max_gap),
+            self._roll_raw(points, start, first, inner, gap),
             self._span(points, first, last, inner, how),
-            self._roll_raw(points, last, end, inner, self.max_gap),
+            self._roll_raw(points, last, end, inner, gap),
         ]
         return top_of(Steps.concat(parts), start, how, n)
 
