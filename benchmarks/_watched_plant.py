@@ -15,7 +15,7 @@ from analytics.anomaly.taps import TapReadings
 from analytics.anomaly.upses import UpsReadings
 from analytics.anomaly.virtual import coolant_heat
 from analytics.anomaly.watch import Equipment, PlantReadings, Taps, feeds_of
-from analytics.gather import FRESH_MS
+from analytics.gather import FRESH_MS, along_rack
 from domain.points import Quality, ValueArray
 from domain.site import Site
 from domain.topology import PlantObject, Topology
@@ -111,7 +111,7 @@ class Plant:
                 of("Rack", "RackLiquidFlow", racks),
                 of("Rack", "RackLiquidDifferentialPressure", racks),
                 np.fmax.reduce(temperature, axis=1),
-                np.nanmean(gpu_power, axis=1),
+                along_rack(np.nanmean, gpu_power),
                 of("Rack", "RackControlValvePosition", racks),
                 of("Rack", "RackLeakDetect", racks),
             ),

@@ -104,8 +104,13 @@ def related(plant: Plant, target: str) -> set[str]:
     near |= {rack} if rack in plant.site.racks else set()
     pods = [p for p in plant.site.pods if target == p.id or target in p.cdus or rack in p.racks]
     near |= {name for p in pods for name in (*p.racks, *p.cdus)}
-    near |= {"CHW-PLANT"} if target == plant.site.id else set()
+    near |= {"CHW-PLANT", *plant.site.cdus, *plant.site.racks} if target == plant.site.id else set()
     return near | set(topology.downstream(target)) | set(topology.upstream(target))
+
+
+def head(name: str) -> str:
+    """Return the rack of a tray or GPU, any other object itself."""
+    return name.partition("-T")[0] if "-T" in name and "TAP" not in name else name
 
 
 def roots(plant: Plant, target: str) -> set[str]:
@@ -138,7 +143,8 @@ def judge(
         "as_sensor": first is not None and first.sensor,
         "as_sensor_soon": first is not None
         and any(f.sensor for f in hits if f.time <= first.time + SOON_MS and f.root in right),
-        "false": len([f for f in run.found if (f.time < onset or f.root not in near) and not f.sensor]),
+        "incidents": len([f for f in run.found if f.time >= onset and head(f.root) in near and not f.sensor]),
+        "false": len([f for f in run.found if (f.time < onset or head(f.root) not in near) and not f.sensor]),
     }
 
 
@@ -307,6 +313,7 @@ def measure(seeds: list[int], days: float, slow_days: float, names: list[str]) -
         "round_ms": figure(1000 * sum(r.seconds for r in runs) / max(sum(r.rounds for r in runs), 1), "ms"),
         "core_share": figure(0.1 * sum(r.seconds for r in runs) / max(sum(r.rounds for r in runs), 1), "of a core, a round every 10 s"),
         "slow_false": figure(len([f for f in slow_false if not f.sensor]), f"in {len(seeds)} factories of {slow_days:g} days"),
+        "incidents_a_fault": figure(statistics.mean([r["incidents"] for r in rows] or [math.nan]), "count"),
         "cpu_seconds": figure(time.process_time() - begun, "s"),
     } | cost(site)  # fmt: skip
     return {

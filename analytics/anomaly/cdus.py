@@ -32,6 +32,8 @@ LEAST_LIMIT = np.array([0.08, 0.25, 0.2, 0.1, 0.08, 0.08, 1.2, 0.015])[:, None]
 """Residuals below these mean nothing; shares or natural logarithms of ratios, but for the supply control: K."""
 VALVE_STEP = 0.0025
 """A valve whose position changes by less has not moved."""
+VALVE_ENDS = (0.02, 0.97)
+"""Positions beyond which a valve cannot go further and need not move."""
 IDLE = 0.05
 """Units below this share of the largest flow stand by and are not judged."""
 TURNING = 0.1
@@ -202,9 +204,7 @@ class CduScorer:
                 # a unit may take over some of its twin's heat; a meter that is wrong shows in the pod's sum too
                 milder(_excess(heat, now.rack_heat), _excess(of_pod(heat), of_pod(now.rack_heat))),
                 # the load itself, not what lags behind it: a valve that has followed has nothing left to do
-                self.valve.update(
-                    now.valve, self.water.prior * np.log(np.maximum(of_pod(now.rack_heat), 1.0))
-                ),
+                self._standstill(now.valve, of_pod(now.rack_heat)),
                 now.supply - now.setpoint,
                 self._pressure_lost(now.loop_pressure),
             ]
@@ -219,6 +219,12 @@ class CduScorer:
         slack[BALANCE] = unsettled
         slack[CONTROL] = np.nan_to_num(now.ret - now.supply) * unsettled
         return residual, slack
+
+    def _standstill(self, valve: ValueArray, heat: ValueArray) -> ValueArray:
+        """Return how far each valve should have moved since it last did, ln; one that is at its end need not."""
+        still = self.valve.update(valve, self.water.prior * np.log(np.maximum(heat, 1.0)))
+        free = (valve > VALVE_ENDS[0]) & (valve < VALVE_ENDS[1])
+        return np.where(free | ~np.isfinite(still), still, 0.0)
 
     def _pressure_lost(self, pressure: ValueArray) -> ValueArray:
         """Return the logarithm of each loop's pressure over its own first one, against the other loops."""

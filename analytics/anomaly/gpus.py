@@ -163,18 +163,21 @@ class GpuWatch:
         self.score[LINKS] = np.minimum(self.errors[2] / LINK, WORST)
 
     def findings(
-        self, gpu_ids: Sequence[Sequence[str]], racks: Sequence[str]
+        self, gpu_ids: Sequence[Sequence[str]], racks: Sequence[str], troubled: np.ndarray
     ) -> tuple[list[Finding], set[str]]:
-        """Return findings at GPUs, at a tray with several hot ones, at a rack with several that lag behind.
+        """Return findings at GPUs, at a tray with several hot ones, at a rack with several that lag behind or are lost.
 
-        The second answer is the racks whose hottest GPU they explain.
+        The second answer is the racks whose hottest GPU they explain. Of racks that are `troubled` themselves, without
+        coolant or power, shape (racks,), the GPUs only show the consequences.
         """
         trays: dict[str, list[Finding]] = {}
         lagging: dict[str, list[Finding]] = {}
+        lost: dict[str, list[Finding]] = {}
         found: list[Finding] = []
         hot_racks: set[str] = set()
         told = self.score.copy()
         told[MEMORY] = 0.0  # a matter of the instrument: see `faulty`
+        told[:, np.repeat(troubled, self.shape[1])] = 0.0
         told[:LOST, told[LOST] > 1.0] = 0.0
         told[WORK : CLOCK + 1, told[HEAT] > 1.0] = 0.0  # what is hot throttles
         for i in np.flatnonzero((told > 1.0).any(axis=0)).tolist():
@@ -187,9 +190,11 @@ class GpuWatch:
                 trays.setdefault(gpu.rpartition("-")[0], []).append(finding)
             elif set(signals) == {"GPU work"}:
                 lagging.setdefault(rack, []).append(finding)
+            elif "GPU lost" in signals:
+                lost.setdefault(rack, []).append(finding)
             else:
                 found.append(finding)
-        for groups in (trays, lagging):
+        for groups in (trays, lagging, lost):
             for whole, members in groups.items():
                 found += [_together(whole, members)] if len(members) >= TRAY_MEMBERS else members
         return found, hot_racks

@@ -58,7 +58,7 @@ SIGNATURES = (
     _of("uneven work", "Rack, Tray, GPU", "GPU work"),
     _of("GPU memory", "GPU", "memory errors", "GPU work, GPU clock"),
     _of("NVLink", "GPU", "NVLink errors", "GPU work, GPU clock"),
-    _of("GPU lost", "GPU", "GPU lost"),
+    _of("GPU lost", "Rack, GPU", "GPU lost", "power lost"),
     _of("stopped", "CDU", "load sharing"),
     _of("pump", "CDU", "pump head", "pod differential pressure, load sharing, coolant flow, coolant rise"),
     _of("filter", "CDU", "filter", "pump head, pod differential pressure"),
@@ -106,6 +106,17 @@ RESTS_ON = {
     "LiquidDifferentialPressure": ("pump head",),
 }
 """Signals that say nothing of the plant while an instrument of the same object is known to misbehave."""
+
+OF_WARM_WATER = (
+    "facility water",
+    "supply control",
+    "valve standstill",
+    "pod supply temperature",
+    "supply temperature",
+)
+"""What CDUs and racks show of facility water that is not as warm as usual: no faults of their own."""
+TROUBLE = ("coolant flow", "coolant rise", "supply temperature", "pod supply temperature", "power lost")
+"""Signals of a rack that its GPUs' follow from."""
 
 MEASURES = {
     "flow sensor": "RackLiquidFlow",

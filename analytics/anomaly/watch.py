@@ -26,7 +26,7 @@ from analytics.anomaly.peers import group_median
 from analytics.anomaly.racks import FLOW, HEAT, PRESSURE, SUPPLY, RackReadings, RackScorer, RackScores
 from analytics.anomaly.residuals import ResidualTrack, median
 from analytics.anomaly.sensors import Verdict
-from analytics.anomaly.signatures import MEASURES, RESTS_ON
+from analytics.anomaly.signatures import MEASURES, OF_WARM_WATER, RESTS_ON, TROUBLE
 from analytics.anomaly.taps import TapReadings, TapScorer
 from analytics.anomaly.upses import UpsReadings, UpsScorer
 from analytics.anomaly.virtual import from_peers
@@ -56,6 +56,8 @@ LEAST_SAG = 0.05
 """Share by which a feed's voltage may lie under that of the best feed."""
 WARMER_WATER = 2.5
 """How far the facility water may be from what is usual, K; it follows the weather within the day."""
+WARMING = 0.5
+"""Score of the facility water from which CDUs that cannot hold their setpoint are no surprise."""
 LATE_S = 180.0
 """Readings that carry a time so far from that of their arrival have a wrong clock."""
 LATE_ROUNDS = 30
@@ -172,6 +174,7 @@ class FactoryWatch:
         self._since_gpus = 0.0
         self._judged = -math.inf
         self._usual_water = math.nan
+        self._water_score = 0.0
         self._late = np.zeros(len(site.racks), np.int16)
 
     @property
@@ -261,19 +264,25 @@ class FactoryWatch:
         )
         self._follow_gpus(readings, seconds)
         self._watch_instruments(now, readings)
+        warm = self._water_findings(readings.water, seconds)
         findings = [
-            *self._findings(tables),
+            *self._findings(tables, OF_WARM_WATER if self._water_score > WARMING else ()),
             *self._feed_findings(readings.feed_voltage),
-            *self._water_findings(readings.water, seconds),
+            *warm,
         ]
         opened, _ = self.book.update(now, findings)
         return opened
 
-    def _findings(self, tables: Sequence[tuple[Sequence[str], ValueArray, Sequence[str]]]) -> list[Finding]:
+    def _findings(
+        self, tables: Sequence[tuple[Sequence[str], ValueArray, Sequence[str]]], consequences: Sequence[str]
+    ) -> list[Finding]:
+        """Return what is anomalous; `consequences` are signals that something else answers for."""
         found: list[Finding] = []
         explained: set[str] = set()
         if self.warm and self.gpus.shape[1]:
-            found, explained = self.gpus.findings(self.gpu_ids, self.site.racks)
+            signs = [rack_signals.SIGNALS.index(signal) for signal in TROUBLE]
+            troubled = np.asarray((tables[0][1][:, signs] > 1.0).any(axis=1))
+            found, explained = self.gpus.findings(self.gpu_ids, self.site.racks, troubled)
         dead = self._without_supply(tables[2][1])
         mistrusted: dict[str, list[str]] = {}
         for name, quantity in self.faulty:
@@ -285,6 +294,8 @@ class FactoryWatch:
                     scores.pop("GPU temperature", None)
                 if ids[i] in dead:
                     scores.pop("power lost", None)
+                for signal in consequences:
+                    scores.pop(signal, None)
                 for quantity in mistrusted.get(ids[i], ()):
                     for signal in RESTS_ON.get(quantity, ()):
                         scores.pop(signal, None)
@@ -302,6 +313,7 @@ class FactoryWatch:
         if math.isnan(self._usual_water):
             self._usual_water = water
         score = float(self.water.update(np.array([[water - self._usual_water]]), 0.0, seconds)[0, 0])
+        self._water_score = score
         return (
             [Finding(self.chiller, {"facility water temperature": score})]
             if self.warm and score > 1.0
