@@ -133,6 +133,7 @@ def test_the_demo_shows_collects_forecasts_and_pages(tmp_path, mailbox):
         assert len(issued["intervals"]) == 192
         assert all(sorted(i["values"]) == i["values"] for i in issued["intervals"])
         assert issued["model"].startswith("PowerForecaster")
+        assert "with planned work" in issued["model"], "the simulated scheduler is read, its past included"
         assert httpx.get(f"{url}/api/v1/forecasts/power").status_code == 401
         assert httpx.get(f"{url}/api/v1/openapi.json").json()["paths"]
 
