@@ -210,6 +210,9 @@ class CduScorer:
             ]
         )
         residual[:, ~running] = np.nan
+        unknown = ~np.isfinite(now.rack_heat)  # of a load that is not known nothing follows
+        for signal in (WATER, BALANCE, STILL):
+            residual[signal, unknown] = np.nan
         # one that stops is not just standing by
         residual[SHARING, self.resting.update(running, seconds) & np.isfinite(now.flow)] = -1.0
         # valves and metal follow the load late

@@ -226,6 +226,9 @@ class RackScorer:
         slack[POD_SUPPLY] = median(now.ret - now.supply) * unsettled[self.pods]
         residual[HEAT, np.maximum(self.rise.now, self.rise.cause) > HOTTEST_RISE] = np.nan
         residual[STILL] = self._standstill(now)
+        unknown = ~np.isfinite(now.power)  # of a load that is not known nothing follows
+        for signal in (HEAT, FLOW, RISE, STILL):
+            residual[signal, unknown] = np.nan
         residual[:, off] = np.nan
         residual[LOST] = np.where(np.isfinite(now.power), self.resting.update(~off, seconds), np.nan)
         residual[LEAK] = now.leak
