@@ -167,7 +167,7 @@ def slow_faults(
     rng = np.random.default_rng([seed, 7])
     pods = rng.permutation(len(site.pods))
     known = objects(plant.factory.layout, site.id)
-    onset = START + 6 * 3_600_000
+    onset = START + 26 * 3_600_000  # the first day is the reference
     raised = []
     for kind, at in zip(kinds, pods, strict=False):
         target = str(
