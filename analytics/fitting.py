@@ -7,6 +7,7 @@ Where work is planned, a second candidate takes the plans into account, and the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -174,11 +175,16 @@ def _fitted(
 
 
 def _plain(task: Task) -> PowerForecaster:
-    return PowerForecaster(lower=task.idle, upper=task.installed, country=task.country or None)
+    return PowerForecaster(_reach(task), lower=task.idle, upper=task.installed, country=task.country or None)
 
 
 def _scheduled(task: Task, past: RackPast) -> ScheduledForecaster:
-    return ScheduledForecaster(past, task.idle, task.installed, task.country or None)
+    return ScheduledForecaster(past, task.idle, task.installed, task.country or None, _reach(task))
+
+
+def _reach(task: Task) -> str:
+    # what lies beyond what a model has learnt would be learnt anew at every issue
+    return f"{max(48, math.ceil(task.horizon / 4))}h"
 
 
 def _quality(history: pd.Series, card: ModelCard, remark: str) -> str:

@@ -116,14 +116,18 @@ class ScheduledForecaster:
         Physical bounds of the whole, W.
     country
         For the calendar.
+    horizon
+        How far ahead it learns.
     """
 
-    def __init__(self, past: RackPast, lower: float, upper: float, country: str | None) -> None:
+    def __init__(
+        self, past: RackPast, lower: float, upper: float, country: str | None, horizon: str = "48h"
+    ) -> None:
         self._all = past
         self._lower, self._upper = lower, upper
         self._country = country
         self.split = Split((), 0.0)
-        self.model = PowerForecaster(country=country)
+        self.model = PowerForecaster(horizon, country=country)
         self._past = past
 
     def fit(self, history: pd.Series, covariates: pd.DataFrame | None = None) -> Self:
