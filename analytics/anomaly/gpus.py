@@ -38,7 +38,9 @@ CORRECTED, LINK = 20.0, 20.0
 STUCK = 8.0
 """A temperature that stands still while the GPU's power moves it by so many kelvins is stuck."""
 STILL_LOOKS, STILL_TIMES = 90, 4
-"""So is one that stands still for so many looks, and so many times longer than nine tenths of its rack do."""
+"""So is one that stands still for so many looks, and so many times longer than nine tenths of its rack do,"""
+STILL_SPAN = 1.5
+"""and should have moved by so many kelvins: a GPU whose power is capped stands still and is well."""
 CONFIRM = 2
 """Looks in a row at which a temperature must be stuck."""
 WORST = 4.0
@@ -133,7 +135,9 @@ class GpuWatch:
         self.run = np.where(heat == self.heat, self.run + 1, 0).astype(np.int32)
         self.heat = heat
         fellows = np.sort(self.run.reshape(self.shape), axis=1)[:, int(0.9 * width)]
-        still = self.run >= np.maximum(STILL_LOOKS, STILL_TIMES * np.repeat(fellows, width))
+        still = (self.run >= np.maximum(STILL_LOOKS, STILL_TIMES * np.repeat(fellows, width))) & (
+            span > STILL_SPAN
+        )
         self.stuck = np.where((span > STUCK) | still, self.stuck + 1, 0).astype(np.int16)
         rise = now.memory_temperature - now.temperature
         memory = np.abs(rise - row_median(rise)[:, None]) / MEMORY_HOTTER
