@@ -48,7 +48,10 @@ def markdown() -> str:
 def schemas() -> dict[str, str]:
     """Return the text of each JSON Schema by file name."""
     return {
-        f"{name}.schema.json": json.dumps(model.model_json_schema(by_alias=True), indent=2, ensure_ascii=False) + "\n"
+        f"{name}.schema.json": json.dumps(
+            model.model_json_schema(by_alias=True), indent=2, ensure_ascii=False
+        )
+        + "\n"
         for name, model in SCHEMAS.items()
     }
 

@@ -179,7 +179,9 @@ class Workload:
         typical = 5.0 + 9.0 * (last - first) / max(1, self.racks // 3)
         jobs: list[Job] = []
         now, number = float(begin), 0
-        foreseen = 0.0  # since when the starts that follow can be known: a job that fails moves all of them up
+        foreseen = (
+            0.0  # since when the starts that follow can be known: a job that fails moves all of them up
+        )
         while True:
             start = now + (180.0 + rng.exponential(600.0)) * 1000.0
             planned = start + float(np.clip(rng.lognormal(np.log(typical), 0.7), 0.4, 60.0)) * HOUR
