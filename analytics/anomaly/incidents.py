@@ -20,6 +20,8 @@ PRIOR = -4.0
 """Log probability of one more cause: one fault that explains all is likelier than many."""
 UNEXPLAINED = 5
 """A finding that no known fault explains is told after this many times the patience."""
+COMES_BACK_MS, LONGEST_QUIET_MS = 86_400_000, 43_200_000
+"""Within this time after its end an incident has come back; and the longest that is waited for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +233,13 @@ def _evidence(
 
 @dataclass(slots=True)
 class Incident:
-    """A cause over time; times are UTC ms."""
+    """A cause over time; times are UTC ms. It is closed `quiet` ms after it was last seen."""
 
     number: int
     cause: Cause
     opened: int
     seen: int
+    quiet: int
     members: set[str] = field(default_factory=set)
 
 
@@ -251,7 +254,8 @@ class IncidentBook:
     patience
         Time that a finding must have lasted before it counts, ms: the slower symptoms of a fault need a moment.
     quiet
-        Time without findings after which an incident is closed, ms.
+        Time without findings after which an incident is closed, ms. One that comes back within a day is waited for twice as
+        long each time, half a day at most: what follows the load up and down is one incident, not one for each crest.
     """
 
     grouping: Grouping
@@ -260,6 +264,8 @@ class IncidentBook:
     open: list[Incident] = field(default_factory=list)
     since: dict[str, int] = field(default_factory=dict)
     count: int = 0
+    closed: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """When an incident of a root and fault was last closed, and how long had been waited for it, ms."""
 
     def update(self, now: int, findings: Collection[Finding]) -> tuple[list[Incident], list[Incident]]:
         """Take in what is anomalous now; return the incidents that were opened and those that were closed."""
@@ -272,16 +278,24 @@ class IncidentBook:
                 continue
             if known is None:
                 self.count += 1
-                known = Incident(self.count, cause, now, now)
+                known = Incident(self.count, cause, now, now, self._wait(cause, now))
                 self.open.append(known)
                 opened.append(known)
             elif cause.weight >= known.cause.weight + (cause.root != known.cause.root):
                 known.cause = cause  # more is known now than when it was opened
             known.seen = now
             known.members |= cause.members
-        closed = [i for i in self.open if now - i.seen > self.quiet]
-        self.open = [i for i in self.open if now - i.seen <= self.quiet]
+        closed = [i for i in self.open if now - i.seen > i.quiet]
+        self.open = [i for i in self.open if now - i.seen <= i.quiet]
+        self.closed = {key: kept for key, kept in self.closed.items() if now - kept[0] < COMES_BACK_MS}
+        self.closed |= {(i.cause.root, i.cause.fault): (now, i.quiet) for i in closed}
         return opened, closed
+
+    def _wait(self, cause: Cause, now: int) -> int:
+        before = self.closed.get((cause.root, cause.fault))
+        if before is None or now - before[0] >= COMES_BACK_MS:
+            return self.quiet
+        return min(2 * before[1], LONGEST_QUIET_MS)
 
     def _ripe(self, cause: Cause, now: int) -> bool:
         """Whether to open an incident: likelier than chance, or there for so long that it must be told."""

@@ -30,7 +30,7 @@ from analytics.anomaly.upses import UpsScorer
 from analytics.anomaly.watch import FactoryWatch
 from domain.errors import InputError
 
-VERSION = 1
+VERSION = 2
 """Changes whenever what is kept changes its meaning."""
 PRESENT_MS = 60_000
 """After a longer pause lags and smoothed residuals begin anew."""
@@ -78,6 +78,7 @@ def save(watch: FactoryWatch, now: int, file: Path) -> None:
         "count": watch.book.count,
         "since": watch.book.since,
         "incidents": [_incident(i) for i in watch.book.open],
+        "closed": [[*key, *kept] for key, kept in watch.book.closed.items()],
         "faulty": [[*key, int(verdict)] for key, verdict in watch.faulty.items()],
     }
     kept["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
@@ -108,12 +109,13 @@ def load(watch: FactoryWatch, now: int, file: Path) -> int:
             raise InputError(f"{file} is {age / 86_400_000:.1f} days old; the watch learns anew")
         _check(watch, "", found)
         incidents = [_restored(i) for i in header["incidents"]]
+        closed = {(root, fault): (int(at), int(quiet)) for root, fault, at, quiet in header["closed"]}
         faulty = {(name, quantity): Verdict(number) for name, quantity, number in header["faulty"]}
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} cannot be used ({error}); the watch learns anew") from error
     _restore(watch, "", found, present=age <= PRESENT_MS)
     watch.book.count, watch.book.since = int(header["count"]), dict(header["since"])
-    watch.book.open, watch.faulty = incidents, faulty
+    watch.book.open, watch.book.closed, watch.faulty = incidents, closed, faulty
     return age
 
 
@@ -200,5 +202,6 @@ def _restored(told: dict[str, Any]) -> Incident:
         ),
         int(told["opened"]),
         int(told["seen"]),
+        int(told["quiet"]),
         set(told["members"]),
     )  # fmt: skip

@@ -119,6 +119,19 @@ def test_a_finding_that_comes_and_goes_within_the_patience_opens_nothing():
         assert opened == []
 
 
+def test_what_follows_the_load_up_and_down_is_waited_for_ever_longer():
+    book, signs, opened = IncidentBook(factory()), {"coolant flow": 3.0, "coolant rise": 2.0}, []
+    for minute in range(0, 14 * 24 * 60):
+        crest = minute % 240 < 30  # half an hour of every four hours
+        opened += book.update(minute * MINUTE, racks(1, signs)[:1] if crest else [])[0]
+    assert 2 < len(opened) <= 6, "84 crests"
+    for minute in range(14 * 24 * 60, 17 * 24 * 60):
+        book.update(minute * MINUTE, [])
+    assert book.open == []
+    late = [book.update((17 * 24 * 60 + minute) * MINUTE, racks(1, signs)[:1])[0] for minute in range(5)]
+    assert late[1][0].quiet == book.quiet, "after a day it is a new one"
+
+
 def test_what_no_known_fault_explains_is_told_later_but_it_is_told():
     book = IncidentBook(factory())
     odd = [Finding("R00", {"pod supply temperature": 2.0})]
