@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import orjson
 
@@ -18,12 +18,10 @@ from collectors.mqtt.settings import BrokerSettings
 from collectors.nvml.agent import TraySweeps
 from collectors.nvml.sweeper import Sweeper
 from domain.batch import now_ms
-from domain.errors import HallwatchError, InputError
 from domain.tray import presence_topic
 from simulator.gpus import TRAY_GPUS
 from simulator.nvml import Driver, TrayNvml
-from simulator.options import parse
-from simulator.run import run
+from simulator.run import command
 from simulator.simulation import Simulation
 
 INTERVAL_S = 5.0
@@ -139,19 +137,5 @@ async def tray_agents(simulation: Simulation) -> AsyncIterator[None]:
         yield
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until interrupted; return the exit code."""
-    try:
-        site, options, seconds = parse(arguments, "python -m service.simulated")
-        run(site, options, seconds, None if options.mqtt_port is None else tray_agents)
-    except InputError as error:
-        print(f"simulator: {error}", file=sys.stderr)
-        return 2
-    except HallwatchError as error:
-        print(f"simulator: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(None, "python -m service.simulated", tray_agents))

@@ -6,26 +6,8 @@ The tray agents, which go through the NVML collector's own code, join in ``pytho
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
-from domain.errors import HallwatchError, InputError
-from simulator.options import parse
-from simulator.run import run
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until interrupted; return the exit code."""
-    try:
-        site, options, seconds = parse(arguments)
-        run(site, options, seconds)
-    except InputError as error:
-        print(f"simulator: {error}", file=sys.stderr)
-        return 2
-    except HallwatchError as error:
-        print(f"simulator: {error}", file=sys.stderr)
-        return 1
-    return 0
-
+from simulator.run import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(None, "python -m simulator"))

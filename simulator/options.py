@@ -80,9 +80,7 @@ def _port(number: int) -> int | None:
     return None if number < 0 else number
 
 
-def parse(
-    arguments: Sequence[str] | None, program: str = "python -m simulator"
-) -> tuple[Site, Options, float | None]:
+def parse(arguments: Sequence[str] | None, program: str) -> tuple[Site, Options, float | None]:
     """Read a command line: site, options, and after how many seconds to end."""
     told = parser(program).parse_args(arguments)
     site, options = read(told)

@@ -7,17 +7,33 @@ import contextlib
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import orjson
 import structlog
 
+from domain.errors import HallwatchError, InputError
 from domain.site import Site
+from simulator.options import parse
 from simulator.simulation import Options, Simulation
 
 Joined = Callable[[Simulation], AbstractAsyncContextManager[None]]
 """What runs along with the simulation, such as the tray agents."""
+
+
+def command(arguments: Sequence[str] | None, program: str, joined: Joined | None = None) -> int:
+    """Read a command line and run until interrupted; return the exit code. `joined` needs a broker to talk to."""
+    try:
+        site, options, seconds = parse(arguments, program)
+        run(site, options, seconds, None if options.mqtt_port is None else joined)
+    except InputError as error:
+        print(f"simulator: {error}", file=sys.stderr)
+        return 2
+    except HallwatchError as error:
+        print(f"simulator: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def run(site: Site, options: Options, seconds: float | None = None, joined: Joined | None = None) -> None:

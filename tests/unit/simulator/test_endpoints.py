@@ -203,7 +203,7 @@ def test_a_fault_on_the_command_line_is_read_or_explained():
 
 def test_the_command_line_gives_site_and_options():
     site, options, seconds = parse(
-        ["--racks", "4", "--mqtt-port", "-1", "--fault", "leak@R001@5", "--for", "3"]
+        ["--racks", "4", "--mqtt-port", "-1", "--fault", "leak@R001@5", "--for", "3"], "simulator"
     )
     assert len(site.racks) == 4
     assert options.mqtt_port is None
