@@ -84,6 +84,20 @@ def withdraw(folder: Path) -> None:
     (folder / FILE).unlink(missing_ok=True)
 
 
+def required(folder: Path, why: str) -> RunningService:
+    """Return the service that runs on a data folder.
+
+    Raises
+    ------
+    InputError
+        If none does; `why` says what it is needed for.
+    """
+    service = find(folder)
+    if service is None:
+        raise InputError(f"no service runs on {folder}; {why}")
+    return service
+
+
 def find(folder: Path) -> RunningService | None:
     """Return the service that runs on a data folder, or None."""
     try:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from domain.errors import InputError
 from domain.units import shown
+from service.commands.options import Data
 from service.commands.output import as_json, as_table
-from service.running import data_folder, find
+from service.running import data_folder, required
 
 LIKELY = 0.01
 
@@ -21,15 +20,10 @@ def outlook(
         str, typer.Argument(metavar="[NODE]", help="Site (default), feed, UPS, busway or rack")
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Data folder (default: HALLWATCH_DATA, else ./data)")
-    ] = None,
+    data: Data = None,
 ) -> None:
     """Tell when a node may pass its limit, what to shed to stay under it, and how steeply power will move."""
-    folder = data_folder(data)
-    service = find(folder)
-    if service is None:
-        raise InputError(f"no service runs on {folder}; the outlook comes from the running service")
+    service = required(data_folder(data), "the outlook comes from the running service")
     answer: dict[str, Any] = service.call("GET", "outlook", params={"node": node}).json()
     if json:
         as_json(answer)

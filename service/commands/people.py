@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,18 +10,12 @@ import typer
 
 from domain.errors import InputError
 from domain.role import Role
-from service.commands.output import as_table
+from service.commands.options import Data, RecordsOf
+from service.commands.output import as_table, when
 
 if TYPE_CHECKING:
     from storage.accounts import Accounts
 
-Config = Annotated[
-    Path | None,
-    typer.Option("-c", "--config", metavar="DIR", help="Configuration folder, for where the records are"),
-]
-Data = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Data folder (default: HALLWATCH_DATA, else ./data)")
-]
 Name = Annotated[str, typer.Argument(help="Login name")]
 PasswordFile = Annotated[
     Path | None, typer.Option(help="Read the password from this file instead of asking", metavar="FILE")
@@ -51,17 +44,13 @@ def _password(file: Path | None) -> str:
     )
 
 
-def _when(ms: int) -> str:
-    return "never" if ms == 0 else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
 def add_user(
     name: Name,
     role: Annotated[
         Role, typer.Option(help="viewer looks, operator also acknowledges alerts")
     ] = Role.OPERATOR,
     password_file: PasswordFile = None,
-    config: Config = None,
+    config: RecordsOf = None,
     data: Data = None,
 ) -> None:
     """Add a person. The password is asked for, or taken from --password-file or HALLWATCH_PASSWORD."""
@@ -69,26 +58,26 @@ def add_user(
     typer.echo(f"{user.name} may log in as {user.role}.")
 
 
-def list_users(config: Config = None, data: Data = None) -> None:
+def list_users(config: RecordsOf = None, data: Data = None) -> None:
     """List people."""
     as_table(
         ["name", "role", "active", "last login"],
         [
-            [u.name, u.role, "yes" if u.active else "no", _when(u.last_login)]
+            [u.name, u.role, "yes" if u.active else "no", when(u.last_login)]
             for u in _accounts(config, data).users()
         ],
     )
 
 
 def change_password(
-    name: Name, password_file: PasswordFile = None, config: Config = None, data: Data = None
+    name: Name, password_file: PasswordFile = None, config: RecordsOf = None, data: Data = None
 ) -> None:
     """Give a person a new password."""
     _accounts(config, data).set_password(name, _password(password_file))
     typer.echo(f"{name} has a new password.")
 
 
-def remove_user(name: Name, config: Config = None, data: Data = None) -> None:
+def remove_user(name: Name, config: RecordsOf = None, data: Data = None) -> None:
     """Lock a person out; what they did stays on record."""
     _accounts(config, data).set_active(name, active=False)
     typer.echo(f"{name} may no longer log in.")
@@ -96,7 +85,7 @@ def remove_user(name: Name, config: Config = None, data: Data = None) -> None:
 
 def add_key(
     partner: Annotated[str, typer.Argument(help="Who the key is for")],
-    config: Config = None,
+    config: RecordsOf = None,
     data: Data = None,
 ) -> None:
     """Make an API key and print it. It is shown this once; only a hash is kept."""
@@ -104,12 +93,12 @@ def add_key(
     typer.echo(secret)
 
 
-def list_keys(config: Config = None, data: Data = None) -> None:
+def list_keys(config: RecordsOf = None, data: Data = None) -> None:
     """List API keys, without their secrets."""
     as_table(
         ["key", "partner", "made", "last used", "revoked"],
         [
-            [k.prefix, k.partner, _when(k.created), _when(k.last_used), _when(k.revoked)]
+            [k.prefix, k.partner, when(k.created), when(k.last_used), when(k.revoked)]
             for k in _accounts(config, data).api_keys()
         ],
     )
@@ -117,7 +106,7 @@ def list_keys(config: Config = None, data: Data = None) -> None:
 
 def revoke_key(
     prefix: Annotated[str, typer.Argument(help="The key's first part, as listed")],
-    config: Config = None,
+    config: RecordsOf = None,
     data: Data = None,
 ) -> None:
     """Make an API key useless from now on."""

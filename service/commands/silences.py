@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,18 +10,11 @@ import typer
 
 from domain.batch import now_ms
 from domain.errors import InputError
-from service.commands.output import as_table
+from service.commands.options import Data, RecordsOf
+from service.commands.output import as_table, when
 
 if TYPE_CHECKING:
     from storage.alert_records import AlertRecords
-
-Config = Annotated[
-    Path | None,
-    typer.Option("-c", "--config", metavar="DIR", help="Configuration folder, for where the records are"),
-]
-Data = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Data folder (default: HALLWATCH_DATA, else ./data)")
-]
 
 
 def _records(config: Path | None, data: Path | None) -> AlertRecords:
@@ -38,7 +30,7 @@ def add(
     last: Annotated[str, typer.Option("--for", help="How long, such as 2h")] = "2h",
     note: Annotated[str, typer.Option(help="Why, for those who wonder")] = "",
     who: Annotated[str, typer.Option(help="Who asks for it (default: the login name)")] = "",
-    config: Config = None,
+    config: RecordsOf = None,
     data: Data = None,
 ) -> None:
     """Tell nobody about alerts of an object for a while."""
@@ -47,15 +39,15 @@ def add(
     now = now_ms()
     end = now + int(timespan(last).total_seconds() * 1000)
     silence = _records(config, data).add_silence(rule, object_id, now, end, who or getpass.getuser(), note)
-    typer.echo(f"{silence.id}: {rule} on {object_id} is silent until {_when(end)}")
+    typer.echo(f"{silence.id}: {rule} on {object_id} is silent until {when(end)}")
 
 
-def list_(config: Config = None, data: Data = None) -> None:
+def list_(config: RecordsOf = None, data: Data = None) -> None:
     """List the silences that hold, and those to come."""
     as_table(
         ["id", "rule", "object", "from", "until", "who", "note"],
         [
-            [str(s.id), s.rule, s.object_id, _when(s.start), _when(s.end), s.who, s.note]
+            [str(s.id), s.rule, s.object_id, when(s.start), when(s.end), s.who, s.note]
             for s in _records(config, data).silences(now_ms())
         ],
     )
@@ -63,7 +55,7 @@ def list_(config: Config = None, data: Data = None) -> None:
 
 def end(
     number: Annotated[int, typer.Argument(help="The silence's number, as listed")],
-    config: Config = None,
+    config: RecordsOf = None,
     data: Data = None,
 ) -> None:
     """End a silence now."""
@@ -72,7 +64,3 @@ def end(
         raise InputError(f"there is no silence {number} that still holds; see `hallwatch silence list`")
     records.end_silence(number, now)
     typer.echo(f"{number} has ended.")
-
-
-def _when(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +9,9 @@ import typer
 from domain.batch import now_ms
 from domain.errors import InputError, UnitError
 from domain.units import parse_quantity, shown
+from service.commands.options import Data
 from service.commands.output import as_json, as_table
-from service.running import data_folder, find
+from service.running import data_folder, required
 
 
 def what_if(
@@ -25,15 +25,10 @@ def what_if(
     ] = None,
     limit: Annotated[str | None, typer.Option(help="Another site limit, such as '15 MW'")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Data folder (default: HALLWATCH_DATA, else ./data)")
-    ] = None,
+    data: Data = None,
 ) -> None:
     """Tell what happens if a unit is lost, a job is added, or the limit changes."""
-    folder = data_folder(data)
-    service = find(folder)
-    if service is None:
-        raise InputError(f"no service runs on {folder}; a what-if question starts from what is measured now")
+    service = required(data_folder(data), "a what-if question starts from what is measured now")
     try:
         watts = None if limit is None else parse_quantity(limit, "W")
     except UnitError as error:
