@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.hallwatch-setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types contracts format lock wheel clean
+.PHONY: help setup demo test fuzz check lint types contracts format lock wheel clean
 
 help: ## what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ demo: setup ## the simulated factory and the whole service on it (DEMO="--racks 
 
 test: setup ## every test; installs the Debian servers it needs when it may
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/run.sh
+
+fuzz: setup ## coverage-guided fuzzing of every parser (FUZZ="--seconds 300 dsx")
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group fuzz
+	$(BIN)/python -m tests.fuzz.run $(FUZZ)
 
 check: lint types contracts ## lint, types, import contracts
 
