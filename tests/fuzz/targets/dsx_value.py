@@ -1,5 +1,7 @@
 """One DSX value message as the decoder reads it."""
 
+import contextlib
+
 import orjson
 
 from domain import dsx
@@ -7,7 +9,5 @@ from domain.errors import ContractViolation
 
 
 def fuzz(data: bytes) -> None:
-    try:
+    with contextlib.suppress(orjson.JSONDecodeError, ContractViolation):
         dsx.read_value(orjson.loads(data))
-    except (orjson.JSONDecodeError, ContractViolation):
-        pass
