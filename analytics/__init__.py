@@ -1,1 +1,1 @@
-"""Forecasts, excursions against limits, anomaly detection and their evaluation."""
+"""Forecasts (`forecast`, `planned`, `issuing`), limits ahead (`outlook`), faults (`anomaly`), and all of it live (`live`)."""

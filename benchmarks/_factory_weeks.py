@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analytics.bookings import Bookings
-from analytics.scheduled import RackPast
+from analytics.planned.bookings import Bookings
+from analytics.planned.scheduled import RackPast
 from domain.envelope import QUARTER_MS
 from domain.plant.conditions import Conditions
 from domain.points import TimeArray

@@ -15,7 +15,7 @@ from analytics.anomaly.taps import TapReadings
 from analytics.anomaly.upses import UpsReadings
 from analytics.anomaly.virtual import coolant_heat
 from analytics.anomaly.watch import Equipment, PlantReadings, Taps, feeds_of
-from analytics.gather import FRESH_MS, along_rack
+from analytics.live.gather import FRESH_MS, along_rack
 from domain.points import Quality, ValueArray
 from domain.site import Site
 from domain.topology import PlantObject, Topology

@@ -23,16 +23,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.booked_load import learn_habits, planned_steps
-from analytics.exchange import Task
-from analytics.excursions import exceedance, quarter_outlook
-from analytics.fitting import make_forecast
 from analytics.forecast import PowerForecaster
-from analytics.nodes import node_forecasts
-from analytics.outlook import PlannedSteps
-from analytics.scheduled import RackPast, ScheduledForecaster, Split, booked_nodes
-from analytics.temperatures import foretold_load
-from analytics.thermal import RackHistory, approach_outlook, temperature_outlook
+from analytics.issuing.exchange import Task
+from analytics.issuing.fitting import make_forecast
+from analytics.issuing.nodes import node_forecasts
+from analytics.outlook.excursions import exceedance, quarter_outlook
+from analytics.outlook.power import PlannedSteps
+from analytics.outlook.temperatures import foretold_load
+from analytics.outlook.thermal import RackHistory, approach_outlook, temperature_outlook
+from analytics.planned.booked_load import learn_habits, planned_steps
+from analytics.planned.scheduled import RackPast, ScheduledForecaster, Split, booked_nodes
 from benchmarks._factory_weeks import DAY, DAY_MS, Values, Weeks, site_power
 from domain.envelope import QUARTER_MS
 from domain.forecast import QUANTILES

@@ -78,7 +78,7 @@ class Kept:
                 self.days.setdefault(name, []).append(self._sum.pop(name) / DAY)
 
     def indicators(self, plant: Plant) -> Iterator[tuple[Indicator, tuple[str, ...], ValueArray, ValueArray]]:
-        """Return what `analytics.upkeep` works out of the store."""
+        """Return what `analytics.live.upkeep` works out of the store."""
         h = {name: np.array(rows).T for name, rows in self.hours.items()}
         d = {name: np.array(rows).T for name, rows in self.days.items()}
         site, layout = plant.site, plant.factory.layout

@@ -12,7 +12,7 @@ import orjson
 from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from analytics.whatif import AddedJob, Scenario
+from analytics.outlook.whatif import AddedJob, Scenario
 from collectors.mqtt.replay import Into, replay
 from domain.errors import HallwatchError, InputError
 from service import store_jobs

@@ -19,10 +19,10 @@ import structlog
 from alerts.engine import AlertEngine
 from alerts.notify.build import build_notifiers
 from alerts.view import View
-from analytics.issue import ForecastIssuer
-from analytics.live import LiveAnalytics
-from analytics.substitutes import Substitutes
-from analytics.whatif import Answer, Present, Scenario, WhatIf
+from analytics.issuing.issue import ForecastIssuer
+from analytics.live.analytics import LiveAnalytics
+from analytics.live.substitutes import Substitutes
+from analytics.outlook.whatif import Answer, Present, Scenario, WhatIf
 from collectors.mqtt.collector import MqttCollector
 from collectors.mqtt.publisher import DsxPublisher
 from collectors.mqtt.settings import PublisherSettings

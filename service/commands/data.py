@@ -212,7 +212,7 @@ def models(
     data: Data = None,
 ) -> None:
     """List the forecast models that are kept, with their training window and how they were judged."""
-    from analytics.shelf import ModelShelf
+    from analytics.issuing.shelf import ModelShelf
 
     shelf = ModelShelf(_folder(config, data) / "models")
     if rollback:

@@ -67,7 +67,7 @@ def backtest(
     json: Json = False,
 ) -> None:
     """Tell how good forecasts of a series would have been, against seasonal naive."""
-    from analytics.evaluation import backtest as run_backtest
+    from analytics.forecast.evaluation import backtest as run_backtest
     from service.commands.tables import read_series, timespan
 
     series = read_series(csv, time, value)

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from analytics.excursions import _heavy_tailed, exceedance, quarter_outlook, to_shed
-from analytics.outlook import PlannedSteps
+from analytics.outlook.excursions import _heavy_tailed, exceedance, quarter_outlook, to_shed
+from analytics.outlook.power import PlannedSteps
 from domain.envelope import QUARTER_MS
 from domain.forecast import QUANTILES
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analytics.evaluation import backtest, best_season, persistence, seasonal_naive
+from analytics.forecast.evaluation import backtest, best_season, persistence, seasonal_naive
 from domain.errors import InputError
 from tests.unit.analytics.test_forecaster import hall_power
 

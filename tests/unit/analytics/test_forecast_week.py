@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analytics.evaluation import seasonal_naive
 from analytics.forecast import PowerForecaster
+from analytics.forecast.evaluation import seasonal_naive
 from analytics.forecast.levels import pinball
 from tests.unit.analytics.test_forecaster import hall_power
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from analytics.exchange import Made, Task
-from analytics.fitting import make_forecast
-from analytics.issue import ForecastIssuer, seasonal_naive
+from analytics.issuing.exchange import Made, Task
+from analytics.issuing.fitting import make_forecast
+from analytics.issuing.issue import ForecastIssuer, seasonal_naive
+from analytics.issuing.shelf import ModelCard, ModelShelf
 from analytics.settings import AnalyticsSettings
-from analytics.shelf import ModelCard, ModelShelf
 from domain.batch import Batch
 from domain.configuration import validated
 from domain.envelope import QUARTER_MS

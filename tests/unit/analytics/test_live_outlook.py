@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analytics.temperatures import OUTLOOK_STEP_MS, TemperatureWatch, foretold_load
+from analytics.outlook.temperatures import OUTLOOK_STEP_MS, TemperatureWatch, foretold_load
 from domain.batch import Batch
 from domain.catalogue import POINT_TYPES
 from domain.configuration import validated

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
-from analytics.live import LiveAnalytics
+from analytics.live.analytics import LiveAnalytics
+from analytics.live.substitutes import Substitutes
 from analytics.settings import AnalyticsSettings
-from analytics.substitutes import Substitutes
 from domain.batch import Batch
 from domain.points import PointRegistry, Quality
 from domain.site import Site

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analytics.nodes import node_forecasts
+from analytics.issuing.nodes import node_forecasts
 
 DAY = np.sin(np.arange(5 * 96) * 2 * np.pi / 96)
 FEED_A = 7e6 + 5e5 * DAY

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from analytics.excursions import exceedance, likely_paths
-from analytics.outlook import NodeOutlook, PlannedSteps
+from analytics.outlook.excursions import exceedance, likely_paths
+from analytics.outlook.power import NodeOutlook, PlannedSteps
 from domain.envelope import QUARTER_MS
 from domain.forecast import QUANTILES, Forecast
 

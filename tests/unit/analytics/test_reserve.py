@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analytics.reserve import ReserveWatch
-from analytics.whatif import Present, WhatIf
+from analytics.outlook.reserve import ReserveWatch
+from analytics.outlook.whatif import Present, WhatIf
 from domain.batch import Batch
 from domain.catalogue import POINT_TYPES
 from domain.points import Point, PointRegistry

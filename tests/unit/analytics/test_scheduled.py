@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analytics.booked_load import booked_paths, learn_habits
-from analytics.bookings import Bookings
-from analytics.scheduled import RackPast, ScheduledForecaster, booked_nodes
+from analytics.planned.booked_load import booked_paths, learn_habits
+from analytics.planned.bookings import Bookings
+from analytics.planned.scheduled import RackPast, ScheduledForecaster, booked_nodes
 from domain.envelope import QUARTER_MS
 from domain.planned import PlannedWork
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analytics.substitutes import Substitutes
+from analytics.live.substitutes import Substitutes
 from domain.batch import Batch
 from domain.points import Point, PointRegistry, Quality
 

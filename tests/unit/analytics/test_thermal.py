@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analytics.thermal import RackHistory, approach_outlook, temperature_outlook
+from analytics.outlook.thermal import RackHistory, approach_outlook, temperature_outlook
 from domain.plant.rack import COOLANT_HEAT
 from domain.site import ThermalLimits
 

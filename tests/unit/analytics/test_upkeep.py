@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from analytics.anomaly import indicators
-from analytics.gather import PlantReader
-from analytics.upkeep import DAY_MS, HOUR_MS, Upkeep
+from analytics.live.gather import PlantReader
+from analytics.live.upkeep import DAY_MS, HOUR_MS, Upkeep
 from domain.batch import Batch
 from domain.plant.cdu import CduModel
 from domain.points import Point, PointRegistry

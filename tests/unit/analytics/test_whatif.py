@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from analytics.excursions import exceedance, time_to_breach
-from analytics.whatif import AddedJob, Present, Scenario, WhatIf
+from analytics.outlook.excursions import exceedance, time_to_breach
+from analytics.outlook.whatif import AddedJob, Present, Scenario, WhatIf
 from domain.envelope import QUARTER_MS
 from domain.errors import InputError
 from domain.forecast import QUANTILES, Forecast

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.excursions import exceedance
+from analytics.outlook.excursions import exceedance
 from domain.plant.rack import COOLANT_HEAT, RackModel
 from domain.points import ValueArray
 from domain.site import ThermalLimits

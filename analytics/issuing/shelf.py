@@ -33,7 +33,7 @@ class ModelCard:
         Pinball loss over that of the baselines in the backtest that judged it, below 1 is better; None before it
         was judged.
     aside, follows
-        Booked racks that the model leaves to the plans, and what follows their power, W per W; see `analytics.scheduled`.
+        Booked racks that the model leaves to the plans, and what follows their power, W per W; see `analytics.planned.scheduled`.
     """
 
     fitted: int

@@ -9,7 +9,7 @@ import numpy as np
 from analytics.anomaly import indicators as wear
 from analytics.anomaly.indicators import Indicator
 from analytics.anomaly.wear import WornPart, ranked
-from analytics.gather import PlantReader
+from analytics.live.gather import PlantReader
 from domain.plant.cdu import CduModel
 from domain.points import IntArray, ValueArray
 from storage.plant import PlantView

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from analytics.outlook.whatif import HORIZON_S, Present, WhatIf
 from analytics.points import results
-from analytics.whatif import HORIZON_S, Present, WhatIf
 from domain.batch import Batch
 from domain.errors import InputError
 from domain.points import ValueArray

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.bookings import Bookings
+from analytics.planned.bookings import Bookings
 from domain.envelope import QUARTER_MS
 from domain.points import IntArray, TimeArray, ValueArray
 

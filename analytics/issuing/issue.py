@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from analytics.bookings import Bookings
-from analytics.exchange import NODE_STEPS, Made, Task
-from analytics.excursions import exceedance
-from analytics.outlook import NodeOutlook, PlannedSteps
+from analytics.issuing.exchange import NODE_STEPS, Made, Task
+from analytics.outlook.excursions import exceedance
+from analytics.outlook.power import NodeOutlook, PlannedSteps
+from analytics.planned.bookings import Bookings
 from analytics.points import worked_out
 from analytics.settings import AnalyticsSettings
 from domain.batch import Batch, Sink, now_ms
@@ -41,7 +41,7 @@ DRIFT_COVERAGE = 0.75
 
 def _make_forecast(task: Task) -> Made:
     # imported only in the child: what these libraries weigh, the service need not carry
-    from analytics.fitting import make_forecast
+    from analytics.issuing.fitting import make_forecast
 
     return make_forecast(task)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analytics.bookings import Bookings
+from analytics.planned.bookings import Bookings
 from domain.points import TimeArray, ValueArray
 
 NODE_STEPS = 24

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from analytics.gather import along_rack
+from analytics.live.gather import along_rack
+from analytics.outlook.reserve import ReserveWatch
+from analytics.outlook.thermal import RackHistory, TemperatureOutlook, approach_outlook, temperature_outlook
 from analytics.points import results
-from analytics.reserve import ReserveWatch
-from analytics.thermal import RackHistory, TemperatureOutlook, approach_outlook, temperature_outlook
 from domain.batch import Batch
 from domain.envelope import QUARTER_MS
 from domain.forecast import Forecast

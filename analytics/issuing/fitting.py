@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from analytics.evaluation import Backtest, backtest
-from analytics.exchange import NODE_STEPS, Made, Task
 from analytics.forecast import PowerForecaster
+from analytics.forecast.evaluation import Backtest, backtest
 from analytics.forecast.persistence import load, save
-from analytics.nodes import node_forecasts
-from analytics.scheduled import RackPast, ScheduledForecaster, Split, booked_nodes
-from analytics.shelf import ModelCard, ModelShelf
+from analytics.issuing.exchange import NODE_STEPS, Made, Task
+from analytics.issuing.nodes import node_forecasts
+from analytics.issuing.shelf import ModelCard, ModelShelf
+from analytics.planned.scheduled import RackPast, ScheduledForecaster, Split, booked_nodes
 from domain.errors import ForecastError, HallwatchError
 from domain.forecast import QUANTILES
 from domain.points import ValueArray

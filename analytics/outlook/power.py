@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analytics.excursions import likely_paths, time_to_breach, to_shed
+from analytics.outlook.excursions import likely_paths, time_to_breach, to_shed
 from domain.forecast import Forecast
 from domain.points import TimeArray, ValueArray
 

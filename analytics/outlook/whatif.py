@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from analytics.excursions import exceedance, time_to_breach, to_shed
+from analytics.outlook.excursions import exceedance, time_to_breach, to_shed
 from domain.envelope import QUARTER_MS
 from domain.errors import InputError
 from domain.forecast import Forecast

@@ -20,14 +20,14 @@ from analytics.anomaly.incidents import Grouping
 from analytics.anomaly.sensors import Verdict
 from analytics.anomaly.watch import FactoryWatch
 from analytics.anomaly.wear import WornPart
-from analytics.found import FoundPoints, as_text
-from analytics.gather import PlantReader
+from analytics.live.found import FoundPoints, as_text
+from analytics.live.gather import PlantReader
+from analytics.live.substitutes import Substitutes
+from analytics.live.upkeep import Upkeep
+from analytics.outlook.quarters import FRESH_MS, QuarterWatch
+from analytics.outlook.temperatures import TemperatureWatch
 from analytics.points import results
-from analytics.quarters import FRESH_MS, QuarterWatch
 from analytics.settings import AnalyticsSettings
-from analytics.substitutes import Substitutes
-from analytics.temperatures import TemperatureWatch
-from analytics.upkeep import Upkeep
 from domain.batch import Batch, Sink, now_ms
 from domain.errors import InputError, StorageError
 from storage.plant import NO_POINT, PlantView

@@ -1,7 +1,7 @@
 """Power where work is planned: racks that plans take follow the plans, what is left is forecast from itself.
 
 A jump of megawatts when a job ends is noise to a model of past power, and plain from the schedule. So the power is split in
-two: booked racks are drawn as paths (`analytics.booked_load`), the rest (inference, cooling, network) has a forecaster of
+two: booked racks are drawn as paths (`analytics.planned.booked_load`), the rest (inference, cooling, network) has a forecaster of
 its own, and the sum of both draws gives the quantiles.
 """
 
@@ -14,11 +14,11 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from analytics.booked_load import BookedPaths, booked_paths, learn_habits, planned_steps
-from analytics.bookings import Bookings
 from analytics.forecast import PowerForecaster
 from analytics.forecast.early import early_quantiles
 from analytics.forecast.levels import LEVELS, at_levels
+from analytics.planned.booked_load import BookedPaths, booked_paths, learn_habits, planned_steps
+from analytics.planned.bookings import Bookings
 from domain.envelope import QUARTER_MS
 from domain.errors import ForecastError
 from domain.forecast import QUANTILES

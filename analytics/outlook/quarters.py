@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analytics.excursions import QuarterOutlook, quarter_outlook
+from analytics.outlook.excursions import QuarterOutlook, quarter_outlook
 from analytics.points import results
 from domain.batch import Batch
 from domain.envelope import QUARTER_MS, quarter_start
