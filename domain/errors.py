@@ -52,6 +52,27 @@ class ContractViolation(InputError):
         super().__init__(f"{reason}: {detail}")
 
 
+class PointRefused(ContractViolation):
+    """A point is not taken up: somebody retired it and refused it for good."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            "refused_point", f"{key[:300]} was retired and refused; hallwatch points readmit KEY"
+        )
+
+
+class TooManyPoints(ContractViolation):
+    """A new point would pass a limit on points; those that are known go on."""
+
+    def __init__(self, key: str, source: str, limit: int) -> None:
+        of = f" of {source}" if source else ""
+        super().__init__(
+            "too_many_points",
+            f"{key[:300]}: {limit:,} points{of} are known, which is the limit (storage.ingest.max_points, "
+            "max_points_per_source); hallwatch points list and retire make room",
+        )
+
+
 class UnitError(InputError):
     """A unit is unknown, or does not measure the quantity that the point type stands for."""
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import fnmatch
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
+
+from domain.errors import PointRefused, TooManyPoints
 
 IntArray = NDArray[np.int32]
 TimeArray = NDArray[np.int64]
@@ -28,6 +32,15 @@ class Quality(IntEnum):
     GOOD = 1
     ESTIMATED = 2
     """Ours: a virtual reading that stands in for a faulty sensor."""
+
+
+class Retired(StrEnum):
+    """How a point was taken out of use."""
+
+    GONE = "gone"
+    """Its readings were removed; it comes back when its source tells it again."""
+    REFUSED = "refused"
+    """It stays out, whatever its source tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,8 @@ class Point:
         DSX processArea, phase (``"A"``, ``"B"``, ``"C"``) and isSetpoint.
     source
         The collector instance that hands it in, such as ``dsx:bms`` or ``snmp:pdu-r001-a``.
+    retired
+        Set by a person (`Retired`): it is not shown any more, and has no readings. Empty for a point in use.
     """
 
     key: str
@@ -68,6 +83,7 @@ class Point:
     phase: str = ""
     setpoint: bool = False
     source: str = ""
+    retired: str = ""
 
     @property
     def is_state(self) -> bool:
@@ -79,18 +95,49 @@ class Point:
         return dict(self.state_text).get(int(value), str(int(value)))
 
 
+OURS = "hallwatch"
+"""Source of what is worked out here: as many points as the site has objects, no limit."""
+
+
+def source_kind(point: Point) -> str:
+    """Return the kind of source that tells a point: its source's name before the colon."""
+    return point.source.partition(":")[0] or OURS
+
+
 class PointRegistry:
     """Every point known to this process, each with a small index that batches and arrays use.
 
     Indexes are dense, start at 0 and are never reused. With the embedded store they are loaded from it at the
     start, so that they are stable over restarts. Safe to call from several threads.
+
+    Parameters
+    ----------
+    points
+        Registered at once.
+    max_points
+        Points in use at most, of all sources together; one more is refused. None: no limit.
+    max_per_source
+        Points in use at most of one kind of source, which is what its name says before the colon (``dsx``, ``tray``,
+        ``snmp``): one that runs wild leaves the others room.
     """
 
-    def __init__(self, points: Iterable[Point] = ()) -> None:
+    def __init__(
+        self,
+        points: Iterable[Point] = (),
+        max_points: int | None = None,
+        max_per_source: int | None = None,
+    ) -> None:
         self._lock = threading.Lock()
+        self.max_points = max_points
+        self.max_per_source = max_per_source
+        self.refused: Counter[str] = Counter()
+        """How often a point was refused, by kind of source."""
+        self.in_use: Counter[str] = Counter()
+        """Points in use, by kind of source."""
         self._points: list[Point] = []
         self._index: dict[str, int] = {}
-        self._changes: list[int] = []  # index of each point that was added or changed, in that order
+        self._version = 0
+        self._changed: dict[int, int] = {}  # version at which each point changed last, in that order
         for point in points:
             self.register(point)
 
@@ -106,25 +153,81 @@ class PointRegistry:
     @property
     def version(self) -> int:
         """Grows with every new or changed point."""
-        return len(self._changes)
+        return self._version
 
     def register(self, point: Point) -> int:
-        """Return the index of `point`, adding it, or replacing its metadata where the key is known."""
+        """Return the index of `point`, adding it, or replacing its metadata where the key is known.
+
+        Raises
+        ------
+        TooManyPoints
+            If it is new and there are as many as there may be.
+        PointRefused
+            If somebody retired and refused it.
+        """
         index = self._index.get(point.key)
         if index is not None and self._points[index] == point:
             return index
+        return self._put(point, limited=True)
+
+    def restore(self, point: Point) -> int:
+        """Register a point that the store knows: limits hold for new ones only."""
+        return self._put(point, limited=False)
+
+    def _put(self, point: Point, limited: bool) -> int:
         with self._lock:
             index = self._index.get(point.key)
+            known = None if index is None else self._points[index]
+            if limited:
+                self._admit(point, known)
             if index is None:
                 index = len(self._points)
                 self._points.append(point)
                 self._index[point.key] = index
-            elif self._points[index] == point:
+            elif known == point:
                 return index
             else:
                 self._points[index] = point
-            self._changes.append(index)
+            self._count(known, point)
+            self._note(index)
             return index
+
+    def retire(self, index: int, how: Retired | None) -> None:
+        """Take a point out of use, or back into it (None)."""
+        with self._lock:
+            before = self._points[index]
+            after = replace(before, retired="" if how is None else how.value)
+            if after != before:
+                self._points[index] = after
+                self._count(before, after)
+                self._note(index)
+
+    def _note(self, index: int) -> None:
+        self._version += 1
+        self._changed.pop(index, None)
+        self._changed[index] = self._version
+
+    def _admit(self, point: Point, known: Point | None) -> None:
+        """Refuse a point that may not come into use, and count that."""
+        kind = source_kind(point)
+        if known is not None and known.retired == Retired.REFUSED and not point.retired:
+            self.refused[kind] += 1
+            raise PointRefused(point.key)
+        if point.retired or kind == OURS or (known is not None and not known.retired):
+            return
+        for used, limit, of in (
+            (self.in_use.total(), self.max_points, ""),
+            (self.in_use[kind], self.max_per_source, kind),
+        ):
+            if limit is not None and used >= limit:
+                self.refused[kind] += 1
+                raise TooManyPoints(point.key, of, limit)
+
+    def _count(self, before: Point | None, after: Point) -> None:
+        if before is not None and not before.retired:
+            self.in_use[source_kind(before)] -= 1
+        if not after.retired:
+            self.in_use[source_kind(after)] += 1
 
     def index(self, key: str) -> int | None:
         """Return the index of the point with this key, or None."""
@@ -133,7 +236,8 @@ class PointRegistry:
     def changed_since(self, version: int) -> list[tuple[int, Point]]:
         """Return (index, point) of all that were added or changed after `version`; of all for one below 0."""
         with self._lock:
-            return [(i, self._points[i]) for i in sorted(set(self._changes[max(version, 0) :]))]
+            newer = takewhile(lambda change: change[1] > version, reversed(self._changed.items()))
+            return [(i, self._points[i]) for i in sorted(i for i, _ in newer)]
 
     def select(
         self,
@@ -157,13 +261,15 @@ class PointRegistry:
             and (phase is None or p.phase == phase)
             and (not area or area <= set(p.process_area))
             and not p.setpoint
+            and not p.retired
         ]
         return np.array(found, dtype=np.int32)
 
     def match(self, pattern: str) -> IntArray:
         """Return the indexes of the points that a person's `pattern` names.
 
-        A pattern is a key, a glob over keys, or ``objectId/pointType`` (globs allowed in both parts).
+        A pattern is a key, a glob over keys, or ``objectId/pointType`` (globs allowed in both parts). Points that
+        are retired are named by their key alone.
         """
         exact = self._index.get(pattern)
         if exact is not None:
@@ -174,6 +280,7 @@ class PointRegistry:
             if fnmatch.fnmatchcase(p.key, pattern)
             or fnmatch.fnmatchcase(f"{p.object_id}/{p.point_type}", pattern)
         ]
+        names = [i for i in names if not self._points[i].retired]
         return np.array(names, dtype=np.int32)
 
     def replace(self, key: str, changes: Mapping[str, object]) -> int:

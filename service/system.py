@@ -98,7 +98,10 @@ class System:
         self.configuration = configuration
         self.role = role
         self.site = configuration.site
-        self.registry = PointRegistry()
+        limits = storage.ingest
+        self.registry = PointRegistry(
+            max_points=limits.max_points, max_per_source=limits.max_points_per_source
+        )
         self.store = open_store(storage, self.registry)
         self.ingest = Ingest.open(storage, self.registry, self.store)
         self.latest = self.ingest.latest
@@ -208,7 +211,7 @@ class System:
             try:
                 points = await asyncio.to_thread(self.store.load_points)
                 for point in points:
-                    self.registry.register(point)
+                    self.registry.restore(point)
                 known = np.arange(len(self.registry), dtype=np.int32)
                 self.latest.update(await asyncio.to_thread(self.store.latest, known))
             except StorageError as error:
@@ -244,7 +247,9 @@ class System:
         """Return how every part is, ready for JSON."""
         report: dict[str, Any] = {
             "site": self.site.id,
-            "points": len(self.registry),
+            "points": self.registry.in_use.total(),
+            "points_by_source": dict(self.registry.in_use),
+            "points_refused": dict(self.registry.refused),
             "parts": {name: asdict(state) for name, state in self.supervisor.states.items()},
             "collectors": self.source_stats(),
             "ingest": self.ingest_counters(),

@@ -38,7 +38,7 @@ def open_store(settings: StorageSettings, registry: PointRegistry) -> TieredStor
         store = InfluxStore(settings, registry)
         try:
             for point in store.load_points():
-                registry.register(point)
+                registry.restore(point)
         except StoreUnavailable as e:
             log.warning("points are learnt from the collectors until the store is back: %s", e)
         return store
@@ -49,5 +49,5 @@ def open_store(settings: StorageSettings, registry: PointRegistry) -> TieredStor
                 f"point {point.key} has index {index} in {settings.path}, but {registry[index].key} took it: "
                 "open the store before anything registers points"
             )
-        registry.register(point)
+        registry.restore(point)
     return store

@@ -113,6 +113,10 @@ class IngestSettings(_Settings):
     """Batches that arrive within this time share one commit."""
     max_pending_rows: int = Field(1_000_000, ge=1000)
     """Above this, `accept` makes its callers wait: backpressure instead of memory."""
+    max_points: int = Field(500_000, ge=1000)
+    """Points at most, of all sources together; a new one beyond is refused, counted by source on the health page."""
+    max_points_per_source: int = Field(400_000, ge=1000)
+    """Points at most of one kind of source (``dsx``, ``tray``, ``snmp``, ...), so that none takes all the room."""
     future_s: float = Field(300, ge=0)
     """A reading observed later than this after its arrival is quarantined."""
     past_days: float = Field(400, gt=0)

@@ -1,10 +1,12 @@
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from domain.batch import Batch
-from domain.points import Point, PointRegistry, Quality
+from domain.errors import PointRefused, TooManyPoints
+from domain.points import Point, PointRegistry, Quality, Retired
 
 
 def rack_power(rack, **more):
@@ -87,3 +89,59 @@ def test_changes_since_before_the_beginning_are_all_points():
     registry = PointRegistry([rack_power("R001"), rack_power("R002")])
     assert [i for i, _ in registry.changed_since(-1)] == [i for i, _ in registry.changed_since(0)] == [0, 1]
     assert registry.changed_since(registry.version) == []
+
+
+def told(source, n, first=0):
+    return [
+        Point(f"GPU/GpuPower/{i}", "GPU", "GpuPower", f"G{i}", source=source) for i in range(first, first + n)
+    ]
+
+
+def test_a_source_that_runs_wild_is_stopped_and_the_others_have_room():
+    registry = PointRegistry(told("tray:R001-T01", 3), max_points=6, max_per_source=4)
+    registry.register(*told("tray:R999-T01", 1, 3))
+    with pytest.raises(TooManyPoints, match="4 points of tray"):
+        registry.register(*told("tray:R999-T02", 1, 4))
+    for point in told("snmp:pdu", 2, 4):
+        registry.register(point)
+    with pytest.raises(TooManyPoints, match="6 points are known"):
+        registry.register(*told("dsx:bms", 1, 6))
+    assert registry.refused == {"tray": 1, "dsx": 1}
+    assert registry.register(replace(registry[0], object_name="renamed")) == 0  # known ones go on
+    assert (
+        registry.register(*told("hallwatch:analytics", 1, 7)) == 6
+    )  # what is worked out is as much as the site has
+
+
+def test_what_the_store_knows_is_taken_up_whatever_the_limit():
+    registry = PointRegistry(max_points=2)
+    assert [registry.restore(point) for point in told("dsx:bms", 3)] == [0, 1, 2]
+
+
+def test_a_retired_point_is_found_by_its_key_only_and_makes_room():
+    registry = PointRegistry([rack_power("R001"), *told("dsx:bms", 1)], max_points=2)
+    registry.retire(1, Retired.GONE)
+    assert registry.select("GPU").tolist() == []
+    assert registry.match("GPU/*").tolist() == []
+    assert registry.match("GPU/GpuPower/0").tolist() == [1]
+    assert registry.register(*told("dsx:bms", 1, 1)) == 2
+
+
+def test_a_retired_point_comes_back_when_it_is_told_again_and_a_refused_one_does_not():
+    registry = PointRegistry(told("dsx:bms", 1))
+    registry.retire(0, Retired.GONE)
+    assert registry.register(*told("dsx:bms", 1)) == 0
+    assert not registry[0].retired
+    registry.retire(0, Retired.REFUSED)
+    with pytest.raises(PointRefused):
+        registry.register(*told("dsx:bms", 1))
+    registry.retire(0, None)
+    assert registry.register(*told("dsx:bms", 1)) == 0
+
+
+def test_metadata_that_change_all_the_time_take_no_memory():
+    registry = PointRegistry([rack_power("R001"), rack_power("R002")])
+    for n in range(1000):
+        registry.register(rack_power("R001", object_name=str(n)))
+    assert len(registry._changed) == 2
+    assert [(i, p.object_name) for i, p in registry.changed_since(registry.version - 1)] == [(0, "999")]
