@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from domain.errors import ConfigurationError, Problem
+from domain.documents import KeyPath
+from domain.errors import ConfigurationError, Problem, brief
 
 Model = TypeVar("Model", bound=BaseModel)
-KeyPath = tuple[str | int, ...]
 
 
 def validated(
@@ -40,29 +40,38 @@ def validated(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigurationError(*(_problem(e, model, file, line_of) for e in error.errors())) from error
+        # looking a line up takes time in proportion to the file: only for what is told
+        found = error.errors(include_url=False)
+        problems = [_problem(e, model, file, line_of) for e in found[: ConfigurationError.MOST_TOLD]]
+        left = [Problem(file, _key(e["loc"]), str(e["msg"])) for e in found[ConfigurationError.MOST_TOLD :]]
+        raise ConfigurationError(*problems, *left) from error
 
 
 def _problem(
     error: Any, model: type[BaseModel], file: str, line_of: Callable[[KeyPath], int | None]
 ) -> Problem:
     path: KeyPath = tuple(error["loc"])
-    key = ".".join(str(part) for part in path)
+    key = _key(path)
     message = str(error["msg"]).removeprefix("Value error, ")
     remedy = ""
     if error["type"] == "missing":
         message, remedy = "is missing", f"Add '{path[-1]}:' here."
     elif error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(path[-1]), sorted(_keys(model)), n=1)
+        close = difflib.get_close_matches(str(path[-1])[:60], sorted(_keys(model)), n=1)
         message = "is not a known key"
         remedy = f"Did you mean '{close[0]}'?" if close else "Remove it."
     elif "input" in error and not isinstance(error["input"], (Mapping, list)):
-        message = f"{message[:1].lower()}{message[1:]} (found {error['input']!r})"
+        message = f"{message[:1].lower()}{message[1:]} (found {brief(error['input'])})"
     line = line_of(path)
     while line is None and path:
         path = path[:-1]
         line = line_of(path)
     return Problem(file, key, message, remedy, line)
+
+
+def _key(path: KeyPath) -> str:
+    key = ".".join(str(part) for part in path)
+    return key if len(key) <= 120 else key[:117] + "..."
 
 
 def _keys(model: type[BaseModel]) -> set[str]:

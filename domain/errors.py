@@ -6,7 +6,29 @@ same call may succeed later without anybody changing anything.
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+_SHORT.maxlevel = 3
+
+
+def brief(value: object, most: int = 80) -> str:
+    """Return the `repr` of whatever was read, `most` characters at most, whatever its size and depth.
+
+    What comes from outside is never told by a bare `repr`: that of deep or large input fails, or fills the log.
+    """
+    try:
+        text = _SHORT.repr(value)
+    except Exception:  # such as a number of more digits than Python prints
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def printable(text: str) -> str:
+    """Return a text without control characters, which a terminal or a mail would take for commands."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class HallwatchError(Exception):
@@ -32,15 +54,20 @@ class Problem:
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
         text = f"{where}: {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
-        return f"{text}. {self.remedy}" if self.remedy else text
+        return printable(f"{text}. {self.remedy}" if self.remedy else text)
 
 
 class ConfigurationError(InputError):
-    """A configuration cannot be used; carries every problem that was found, not only the first."""
+    """A configuration cannot be used; carries every problem that was found, and tells the first fifty."""
+
+    MOST_TOLD = 50
 
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems
-        super().__init__("\n".join(str(p) for p in problems))
+        told = [str(p) for p in problems[: self.MOST_TOLD]]
+        if len(problems) > self.MOST_TOLD:
+            told.append(f"... and {len(problems) - self.MOST_TOLD} more.")
+        super().__init__("\n".join(told))
 
 
 class ContractViolation(InputError):

@@ -6,7 +6,7 @@ a unit, such as ``16 MW``; they are kept in canonical units.
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -22,14 +22,14 @@ from pydantic import (
 )
 
 from domain.envelope import Envelope, EnvelopeNode, LimitChange
-from domain.errors import UnitError
+from domain.errors import UnitError, brief
 from domain.topology import PlantObject
 from domain.units import parse_quantity
 
 
 def _in(canonical: str, example: str) -> BeforeValidator:
     def parse(value: Any) -> float:
-        if not isinstance(value, (int, float, str)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError(f"write a quantity such as '{example}'")
         try:
             return parse_quantity(value, canonical)
@@ -43,21 +43,64 @@ _QUANTITY = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}], "
 Power = Annotated[float, _in("W", "16 MW"), _QUANTITY]
 Temperature = Annotated[float, _in("Cel", "45 Cel"), _QUANTITY]
 
-_RANGE = re.compile(r"^(.*?)(\d+)\.\.(\d+)(.*)$")
+_DIGITS = "0123456789"
+MOST_IDS = 10_000
+"""One list of ids names this many at most."""
+MOST_IDS_IN_ALL = 100_000
 
 
 def expand(text: str) -> list[str]:
-    """Return the ids that a range such as ``R001..008`` stands for; any other text stands for itself."""
-    match = _RANGE.match(text)
-    if match is None:
+    """Return the ids that a range such as ``R001..008`` stands for; any other text stands for itself.
+
+    Raises
+    ------
+    ValueError
+        If the range runs backwards or stands for more than `MOST_IDS`.
+    """
+    parts = _range(text)
+    if parts is None:
         return [text]
-    head, first, last, tail = match.groups()
-    return [f"{head}{n:0{len(first)}d}{tail}" for n in range(int(first), int(last) + 1)]
+    prefix, first, last, tail = parts
+    if _span(text) > MOST_IDS:
+        raise ValueError(f"{brief(text)} is a range of more than {MOST_IDS:,} ids")
+    if int(last) < int(first):
+        raise ValueError(f"{brief(text)} runs backwards; write the lower number first")
+    return [f"{prefix}{n:0{len(first)}d}{tail}" for n in range(int(first), int(last) + 1)]
+
+
+def _range(text: str) -> tuple[str, str, str, str] | None:
+    """Return prefix, first and last number and tail of a range, or None."""
+    head, dots, rest = text.partition("..")
+    prefix, tail = head.rstrip(_DIGITS), rest.lstrip(_DIGITS)
+    first, last = head[len(prefix) :], rest[: len(rest) - len(tail)]
+    return (prefix, first, last, tail) if dots and first and last else None
+
+
+def _span(text: object) -> int:
+    """Return how many ids a text stands for, without writing them out."""
+    parts = _range(text) if isinstance(text, str) else None
+    if parts is None:
+        return 1
+    if max(len(parts[1]), len(parts[2])) > 9:
+        return MOST_IDS_IN_ALL + 1
+    return max(int(parts[2]) - int(parts[1]) + 1, 0)
+
+
+def _ids(value: Any) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(t, (str, int)) for t in texts):
+        raise ValueError("write an id, a range such as R001..008, or a list of these")
+    found: list[str] = []
+    for text in texts:
+        found += expand(str(text))
+        if len(found) > MOST_IDS:
+            raise ValueError(f"names more than {MOST_IDS:,} ids")
+    return tuple(found)
 
 
 Ids = Annotated[
     tuple[str, ...],
-    BeforeValidator(lambda v: tuple(i for t in ([v] if isinstance(v, str) else v) for i in expand(str(t)))),
+    BeforeValidator(_ids),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 """One id, a range (``R001..008``), or a list of either."""
@@ -135,26 +178,44 @@ class Site(_Model):
     rack_gpus: int = Field(72, ge=0, description="GPUs in a rack")
     thermal: ThermalLimits = Field(ThermalLimits(), description="Temperatures that must not be passed")
     schedule: tuple[LimitSchedule, ...] = ()
-    nodes: tuple[NodeSite, ...] = ()
-    pods: tuple[PodSite, ...] = Field(min_length=1)
+    nodes: tuple[NodeSite, ...] = Field((), max_length=1000)
+    pods: tuple[PodSite, ...] = Field(min_length=1, max_length=1000)
     meters: Ids = Field(
         (), description="Objects whose ActivePower, summed, is the site's; all feeds if empty"
     )
     redundancy: dict[str, Ids] = Field(default_factory=dict, description="Groups of which one may fail")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounded(cls, value: Any) -> Any:
+        """Refuse short ranges that stand for more than any site has, before one is written out."""
+        total = 0
+        for part in ("pods", "nodes"):
+            entries = value.get(part) if isinstance(value, dict) else None
+            for entry in entries if isinstance(entries, list) else ():
+                lists = entry.values() if isinstance(entry, dict) else ()
+                total += sum(
+                    _span(text) for ids in lists for text in (ids if isinstance(ids, list) else [ids])
+                )
+        if total > MOST_IDS_IN_ALL:
+            raise ValueError(f"pods and nodes name more than {MOST_IDS_IN_ALL:,} ids in all")
+        return value
 
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"{value!r} is no IANA time zone; write one such as 'Asia/Taipei'") from None
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as 'Asia'
+            raise ValueError(
+                f"{brief(value)} is no IANA time zone; write one such as 'Asia/Taipei'"
+            ) from None
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Site:
         racks = [r for pod in self.pods for r in pod.racks]
-        twice = sorted({r for r in racks if racks.count(r) > 1})
+        twice = sorted(rack for rack, times in Counter(racks).items() if times > 1)
         if twice:
             raise ValueError(f"racks listed in more than one pod: {', '.join(twice)}")
         if self.installed <= self.idle:

@@ -6,10 +6,11 @@ L/min, 1 (ratios 0 to 1), s, By, rpm, dB, and counts.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from domain.errors import UnitError
+from domain.errors import UnitError, brief
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def parse_unit(text: str) -> Unit:
     """
     unit = UNITS.get(text.strip())
     if unit is None:
-        raise UnitError(f"unknown unit {text!r}; known spellings are in domain/units.py")
+        raise UnitError(f"unknown unit {brief(text)}; known spellings are in domain/units.py")
     return unit
 
 
@@ -136,18 +137,20 @@ def parse_quantity(text: str | float, canonical: str) -> float:
     UnitError
         If the number or the unit cannot be read, or the unit measures something else.
     """
-    if isinstance(text, (int, float)):
-        return float(text)
-    number, _, spelling = text.strip().partition(" ")
+    number, _, spelling = text.strip().partition(" ") if isinstance(text, str) else (text, "", "")
     try:
         value = float(number)
-    except ValueError:
-        raise UnitError(f"{text!r} is not a quantity; write a number and a unit, such as '16 MW'") from None
+    except (ValueError, OverflowError):
+        raise UnitError(
+            f"{brief(text)} is not a quantity; write a number and a unit, such as '16 MW'"
+        ) from None
+    if not math.isfinite(value):
+        raise UnitError(f"{brief(text)} is no quantity that anything can have")
     if not spelling:
         return value
     unit = parse_unit(spelling)
     if unit.canonical != canonical:
-        raise UnitError(f"{text!r} is in {spelling}, but a quantity in {canonical} is wanted")
+        raise UnitError(f"{brief(text)} is in {spelling}, but a quantity in {canonical} is wanted")
     return unit.to_canonical(value)
 
 
