@@ -126,7 +126,7 @@ def _measure(text: str, name: str, bounds: Bounds) -> None:
                 raise _fault(
                     name, f"'*{brief(event.anchor)}' stands within itself", "Write it out.", _at(event)
                 )
-            total += size.get(event.anchor, 1)
+            total += size.get(event.anchor or "", 1)
         elif isinstance(event, yaml.ScalarEvent):
             total += 1
             if event.anchor:
