@@ -8,9 +8,9 @@ import numpy as np
 
 from domain.batch import Batch
 from domain.catalogue import POINT_TYPES
-from domain.points import Point, PointRegistry, Quality, ValueArray
+from domain.points import OURS, Point, PointRegistry, Quality, ValueArray
 
-SOURCE = "hallwatch:analytics"
+SOURCE = OURS
 
 
 def worked_out(object_type: str, point_type: str, object_id: str, unit: str) -> Point:

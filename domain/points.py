@@ -6,13 +6,16 @@ what DSX has no word for is listed in `domain.catalogue` and marked as ours.
 
 from __future__ import annotations
 
-import fnmatch
+import re
 import threading
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
+from fnmatch import translate
 from itertools import takewhile
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,7 @@ IntArray = NDArray[np.int32]
 TimeArray = NDArray[np.int64]
 ValueArray = NDArray[np.float64]
 QualityArray = NDArray[np.uint8]
+K = TypeVar("K")
 
 
 class Quality(IntEnum):
@@ -94,6 +98,21 @@ class Point:
         """Return the label of a state value, or the number where the point names none for it."""
         return dict(self.state_text).get(int(value), str(int(value)))
 
+    @property
+    def place(self) -> Place:
+        """Where the point's object stands in the plant."""
+        return Place(self.object_id, self.object_type, self.object_name, self.associate, self.serves)
+
+
+class Place(NamedTuple):
+    """What a point tells of its object: what it is, what it is part of, and what it serves (words of `Point`)."""
+
+    object_id: str
+    object_type: str
+    object_name: str
+    associate: str
+    serves: tuple[str, ...]
+
 
 OURS = "hallwatch"
 """Source of what is worked out here: as many points as the site has objects, no limit."""
@@ -104,11 +123,112 @@ def source_kind(point: Point) -> str:
     return point.source.partition(":")[0] or OURS
 
 
+class _Postings:
+    """The points that have something in common, ascending. The array is the same one until the points change."""
+
+    __slots__ = ("_array", "_points")
+
+    def __init__(self) -> None:
+        self._points: list[int] = []
+        self._array: IntArray | None = None
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def add(self, index: int) -> None:
+        if not self._points or index > self._points[-1]:
+            self._points.append(index)
+        else:
+            self._points.insert(bisect_left(self._points, index), index)
+        self._array = None
+
+    def remove(self, index: int) -> None:
+        del self._points[bisect_left(self._points, index)]
+        self._array = None
+
+    def array(self) -> IntArray:
+        if self._array is None:
+            self._array = np.array(self._points, np.int32)
+            self._array.flags.writeable = False  # handed to everybody
+        return self._array
+
+
+class _Index:
+    """Points by what they share, kept up to date point by point; the registry's lock guards it."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[tuple[str, str], _Postings] = {}  # object type and point type; without setpoints
+        self.objects: dict[str, _Postings] = {}
+        self.sources: dict[str, _Postings] = {}
+        self.members: dict[str, dict[str, int]] = {}  # its parts by object, and how many points each has
+        self.places: dict[Place, int] = {}
+
+    def add(self, index: int, point: Point) -> bool:
+        """Take a point in; return whether it says something new of how the plant hangs together."""
+        if not point.setpoint:
+            _add(self.kinds, (point.object_type, point.point_type), index)
+        _add(self.objects, point.object_id, index)
+        _add(self.sources, point.source, index)
+        if point.associate:
+            _count(self.members, point.associate, point.object_id)
+        place = point.place
+        known = self.places.get(place, 0)
+        self.places[place] = known + 1
+        return not known
+
+    def remove(self, index: int, point: Point) -> bool:
+        """Take a point out; return whether something that it said of the plant is said by no other."""
+        if not point.setpoint:
+            _remove(self.kinds, (point.object_type, point.point_type), index)
+        _remove(self.objects, point.object_id, index)
+        _remove(self.sources, point.source, index)
+        if point.associate:
+            members = self.members[point.associate]
+            _uncount(members, point.object_id)
+            if not members:
+                del self.members[point.associate]
+        return _uncount(self.places, point.place)
+
+
+def _add(postings: dict[K, _Postings], key: K, index: int) -> None:
+    found = postings.get(key)
+    if found is None:
+        found = postings[key] = _Postings()
+    found.add(index)
+
+
+def _remove(postings: dict[K, _Postings], key: K, index: int) -> None:
+    postings[key].remove(index)
+    if not len(postings[key]):
+        del postings[key]
+
+
+def _count(counts: dict[str, dict[str, int]], of: str, key: str) -> None:
+    found = counts.get(of)
+    if found is None:
+        found = counts[of] = {}
+    found[key] = found.get(key, 0) + 1
+
+
+def _uncount(counts: dict[K, int], key: K) -> bool:
+    """Count one less; return whether that was the last."""
+    counts[key] -= 1
+    if counts[key]:
+        return False
+    del counts[key]
+    return True
+
+
 class PointRegistry:
     """Every point known to this process, each with a small index that batches and arrays use.
 
     Indexes are dense, start at 0 and are never reused. With the embedded store they are loaded from it at the
     start, so that they are stable over restarts. Safe to call from several threads.
+
+    Points are looked up by what they have in common (`select`, `of_object`, `of_source`, `members`, `places`) in an
+    index that follows each registration: nobody needs one of his own. Arrays that are returned cannot be written,
+    and the same array is returned until one of its points changes: comparing by identity tells whether something
+    that was worked out from it still holds.
 
     Parameters
     ----------
@@ -130,14 +250,14 @@ class PointRegistry:
         self._lock = threading.Lock()
         self.max_points = max_points
         self.max_per_source = max_per_source
-        self.refused: Counter[str] = Counter()
-        """How often a point was refused, by kind of source."""
-        self.in_use: Counter[str] = Counter()
-        """Points in use, by kind of source."""
+        self._refused: Counter[str] = Counter()
+        self._in_use: Counter[str] = Counter()
         self._points: list[Point] = []
         self._index: dict[str, int] = {}
         self._version = 0
         self._changed: dict[int, int] = {}  # version at which each point changed last, in that order
+        self._plant_version = 0
+        self._by = _Index()
         for point in points:
             self.register(point)
 
@@ -152,8 +272,27 @@ class PointRegistry:
 
     @property
     def version(self) -> int:
-        """Grows with every new or changed point."""
+        """Grows with every new, changed or retired point."""
         return self._version
+
+    @property
+    def plant_version(self) -> int:
+        """Grows when what the points tell of the plant's objects changes: what they are, serve and belong to."""
+        return self._plant_version
+
+    @property
+    def in_use(self) -> Counter[str]:
+        """How many points are in use, by kind of source."""
+        with self._lock:
+            return +self._in_use
+
+    @property
+    def refused(self) -> Counter[str]:
+        """How often a point was refused, by kind of source."""
+        with self._lock:
+            return self._refused.copy()
+
+    # --- registration ------------------------------------------------------------------------------------------
 
     def register(self, point: Point) -> int:
         """Return the index of `point`, adding it, or replacing its metadata where the key is known.
@@ -188,8 +327,7 @@ class PointRegistry:
                 return index
             else:
                 self._points[index] = point
-            self._count(known, point)
-            self._note(index)
+            self._note(index, known, point)
             return index
 
     def retire(self, index: int, how: Retired | None) -> None:
@@ -199,10 +337,18 @@ class PointRegistry:
             after = replace(before, retired="" if how is None else how.value)
             if after != before:
                 self._points[index] = after
-                self._count(before, after)
-                self._note(index)
+                self._note(index, before, after)
 
-    def _note(self, index: int) -> None:
+    def _note(self, index: int, before: Point | None, after: Point) -> None:
+        """Bring counts, index and the order of changes up to a point that was added or changed."""
+        moved = False
+        if before is not None and not before.retired:
+            self._in_use[source_kind(before)] -= 1
+            moved = self._by.remove(index, before)
+        if not after.retired:
+            self._in_use[source_kind(after)] += 1
+            moved |= self._by.add(index, after)
+        self._plant_version += moved
         self._version += 1
         self._changed.pop(index, None)
         self._changed[index] = self._version
@@ -211,30 +357,29 @@ class PointRegistry:
         """Refuse a point that may not come into use, and count that."""
         kind = source_kind(point)
         if known is not None and known.retired == Retired.REFUSED and not point.retired:
-            self.refused[kind] += 1
+            self._refused[kind] += 1
             raise PointRefused(point.key)
         if point.retired or kind == OURS or (known is not None and not known.retired):
             return
         for used, limit, of in (
-            (self.in_use.total(), self.max_points, ""),
-            (self.in_use[kind], self.max_per_source, kind),
+            (self._in_use.total(), self.max_points, ""),
+            (self._in_use[kind], self.max_per_source, kind),
         ):
             if limit is not None and used >= limit:
-                self.refused[kind] += 1
+                self._refused[kind] += 1
                 raise TooManyPoints(point.key, of, limit)
 
-    def _count(self, before: Point | None, after: Point) -> None:
-        if before is not None and not before.retired:
-            self.in_use[source_kind(before)] -= 1
-        if not after.retired:
-            self.in_use[source_kind(after)] += 1
+    # --- look-up -----------------------------------------------------------------------------------------------
 
     def index(self, key: str) -> int | None:
         """Return the index of the point with this key, or None."""
         return self._index.get(key)
 
     def changed_since(self, version: int) -> list[tuple[int, Point]]:
-        """Return (index, point) of all that were added or changed after `version`; of all for one below 0."""
+        """Return (index, point) of all that were added, changed or retired after `version`, by index.
+
+        Of all points for a version below 1. Ask for `version` before this, not after: then nothing is missed.
+        """
         with self._lock:
             newer = takewhile(lambda change: change[1] > version, reversed(self._changed.items()))
             return [(i, self._points[i]) for i in sorted(i for i, _ in newer)]
@@ -252,18 +397,55 @@ class PointRegistry:
         `process_area` must be contained in the point's; setpoints are left out.
         """
         area = frozenset(process_area)
-        found = [
-            i
-            for i, p in enumerate(self._points)
-            if (point_type is None or p.point_type == point_type)
-            and (object_type is None or p.object_type == object_type)
-            and (object_id is None or p.object_id == object_id)
-            and (phase is None or p.phase == phase)
-            and (not area or area <= set(p.process_area))
-            and not p.setpoint
-            and not p.retired
-        ]
-        return np.array(found, dtype=np.int32)
+        with self._lock:
+            if object_id is None:
+                found = self._of_kind(object_type, point_type)
+                if phase is None and not area:
+                    return found
+            else:
+                found = _array(self._by.objects.get(object_id))
+            return np.array(
+                [
+                    i
+                    for i in found.tolist()
+                    if (point_type is None or self._points[i].point_type == point_type)
+                    and (object_type is None or self._points[i].object_type == object_type)
+                    and (phase is None or self._points[i].phase == phase)
+                    and (not area or area.issubset(self._points[i].process_area))
+                    and not self._points[i].setpoint
+                ],
+                np.int32,
+            )
+
+    def of_object(self, object_id: str) -> IntArray:
+        """Return the indexes of an object's points, ascending, setpoints among them."""
+        with self._lock:
+            return _array(self._by.objects.get(object_id))
+
+    def of_source(self, source: str) -> IntArray:
+        """Return the indexes of a source's points, ascending, setpoints among them."""
+        with self._lock:
+            return _array(self._by.sources.get(source))
+
+    def sources(self) -> dict[str, int]:
+        """Return how many points each source has, in the order in which the sources were first heard of."""
+        with self._lock:
+            return {source: len(points) for source, points in self._by.sources.items()}
+
+    def objects(self, object_type: str) -> list[str]:
+        """Return the ids of the objects of a type that have points, in order."""
+        with self._lock:
+            return sorted({p.object_id for p in self._by.places if p.object_type == object_type})
+
+    def members(self, object_id: str) -> list[str]:
+        """Return the ids of the objects that are part of an object by association, in order."""
+        with self._lock:
+            return sorted(self._by.members.get(object_id, ()))
+
+    def places(self) -> list[Place]:
+        """Return what the points tell of the plant's objects, each once."""
+        with self._lock:
+            return list(self._by.places)
 
     def match(self, pattern: str) -> IntArray:
         """Return the indexes of the points that a person's `pattern` names.
@@ -274,21 +456,37 @@ class PointRegistry:
         exact = self._index.get(pattern)
         if exact is not None:
             return np.array([exact], dtype=np.int32)
-        names = [
-            i
-            for i, p in enumerate(self._points)
-            if fnmatch.fnmatchcase(p.key, pattern)
-            or fnmatch.fnmatchcase(f"{p.object_id}/{p.point_type}", pattern)
+        if not _GLOB.search(pattern):
+            object_id, _, point_type = pattern.rpartition("/")
+            return np.array(
+                [i for i in self.of_object(object_id).tolist() if self[i].point_type == point_type], np.int32
+            )
+        wanted = re.compile(translate(pattern)).match
+        return np.array(
+            [
+                i
+                for i, p in enumerate(self)
+                if not p.retired and (wanted(p.key) or wanted(f"{p.object_id}/{p.point_type}"))
+            ],
+            dtype=np.int32,
+        )
+
+    def _of_kind(self, object_type: str | None, point_type: str | None) -> IntArray:
+        kinds = self._by.kinds
+        if object_type is not None and point_type is not None:
+            return _array(kinds.get((object_type, point_type)))
+        arrays = [
+            points.array()
+            for (of, what), points in kinds.items()
+            if object_type in (None, of) and point_type in (None, what)
         ]
-        names = [i for i in names if not self._points[i].retired]
-        return np.array(names, dtype=np.int32)
+        return np.sort(np.concatenate(arrays)) if arrays else _NO_POINTS
 
-    def replace(self, key: str, changes: Mapping[str, object]) -> int:
-        """Change some metadata of a known point and return its index.
 
-        Raises
-        ------
-        KeyError
-            If no point has this key.
-        """
-        return self.register(replace(self._points[self._index[key]], **changes))  # type: ignore[arg-type]
+_GLOB = re.compile(r"[*?\[]")
+_NO_POINTS = np.array([], np.int32)
+_NO_POINTS.flags.writeable = False
+
+
+def _array(postings: _Postings | None) -> IntArray:
+    return _NO_POINTS if postings is None else postings.array()

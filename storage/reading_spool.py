@@ -104,7 +104,7 @@ class ReadingSpool:
 
     def _index_of(self, point: Point) -> int:
         known = self._registry.index(point.key)
-        return self._registry.register(point) if known is None else known
+        return self._registry.restore(point) if known is None else known
 
     # --- points ----------------------------------------------------------------------------------------------
 

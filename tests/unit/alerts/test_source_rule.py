@@ -1,5 +1,7 @@
 """Silent sources: one alert a source, one for the broker that took them all, none for a service just started."""
 
+from dataclasses import replace
+
 RULE = {
     "name": "silent",
     "kind": "stale_source",
@@ -155,7 +157,10 @@ def test_points_that_are_announced_later_are_watched_too(lab):
     late = pdu(plant, "PDU-2")
     plant.read(late, 1)
     plant.step()
-    plant.registry.replace("PowerMeter/ActivePower/PDU-2", {"object_name": "renamed"})
+    registry = plant.registry
+    registry.register(
+        replace(registry[registry.index("PowerMeter/ActivePower/PDU-2")], object_name="renamed")
+    )
     plant.at(89).read(pdu(plant, "PDU-1"), 1)
     assert plant.step() == []
     assert plant.at(91).step() == [("opened", "silent/PDU-2")]

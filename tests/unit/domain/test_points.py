@@ -1,3 +1,4 @@
+import random
 import threading
 from dataclasses import replace
 
@@ -145,3 +146,124 @@ def test_metadata_that_change_all_the_time_take_no_memory():
         registry.register(rack_power("R001", object_name=str(n)))
     assert len(registry._changed) == 2
     assert [(i, p.object_name) for i, p in registry.changed_since(registry.version - 1)] == [(0, "999")]
+    assert registry.changed_since(-1) == registry.changed_since(0)
+
+
+def test_a_retired_point_leaves_every_look_up_and_keeps_its_index():
+    registry = PointRegistry([rack_power("R001", source="s"), rack_power("R002", source="s")])
+    before = registry.version
+    registry.retire(0, Retired.GONE)
+    assert registry.select("Rack", "RackPower").tolist() == [1]
+    assert registry.of_object("R001").tolist() == []
+    assert registry.match("R001/RackPower").tolist() == []
+    assert registry.sources() == {"s": 1}
+    assert [(i, p.retired) for i, p in registry.changed_since(before)] == [(0, Retired.GONE)]
+    assert registry.register(rack_power("R003")) == 2
+
+
+# --- the index -------------------------------------------------------------------------------------------------
+
+
+def searched(registry, **wanted):
+    """Return what a search of all points finds: what the index must answer."""
+    return [
+        i for i, p in enumerate(registry)
+        if not p.retired and all(getattr(p, name) == value for name, value in wanted.items())
+    ]  # fmt: skip
+
+
+def test_the_index_follows_whatever_is_added_changed_and_retired():
+    rng = random.Random(7)
+    registry = PointRegistry()
+    for _ in range(3000):
+        point = Point(
+            f"k{rng.randrange(150)}",
+            rng.choice(["Rack", "CDU", "GPU"]),
+            rng.choice(["RackPower", "LiquidFlow"]),
+            f"O{rng.randrange(12)}",
+            associate=rng.choice(["", "A1", "A2"]),
+            serves=rng.choice([(), ("O1",)]),
+            setpoint=rng.random() < 0.2,
+            source=rng.choice(["", "dsx:bms", "snmp:x"]),
+        )
+        registry.register(point)
+        if rng.random() < 0.3:
+            registry.retire(registry.index(point.key), Retired.GONE)
+    for kind in ("Rack", "CDU", "GPU"):
+        for quantity in ("RackPower", "LiquidFlow"):
+            expected = searched(registry, object_type=kind, point_type=quantity, setpoint=False)
+            assert registry.select(kind, quantity).tolist() == expected
+        assert registry.select(kind).tolist() == searched(registry, object_type=kind, setpoint=False)
+        assert registry.objects(kind) == sorted(
+            {registry[i].object_id for i in searched(registry, object_type=kind)}
+        )
+    for n in range(12):
+        assert registry.of_object(f"O{n}").tolist() == searched(registry, object_id=f"O{n}")
+        assert registry.select("CDU", object_id=f"O{n}").tolist() == searched(
+            registry, object_type="CDU", object_id=f"O{n}", setpoint=False
+        )
+    for source in ("", "dsx:bms", "snmp:x"):
+        assert registry.of_source(source).tolist() == searched(registry, source=source)
+        assert registry.sources().get(source, 0) == len(searched(registry, source=source))
+    for whole in ("A1", "A2"):
+        assert registry.members(whole) == sorted(
+            {registry[i].object_id for i in searched(registry, associate=whole)}
+        )
+    assert set(registry.places()) == {p.place for p in registry if not p.retired}
+    assert registry.in_use.total() == len(searched(registry))
+
+
+def test_an_array_is_the_same_one_until_a_point_in_it_changes():
+    registry = PointRegistry([rack_power("R001"), rack_power("R002")])
+    before = registry.select("Rack", "RackPower")
+    registry.register(Point("other", "CDU", "LiquidFlow", "C1"))
+    assert registry.select("Rack", "RackPower") is before
+    registry.register(rack_power("R001", object_name="renamed"))
+    assert registry.select("Rack", "RackPower") is not before
+    with pytest.raises(ValueError, match="read-only"):
+        before[0] = 5
+
+
+def test_the_plant_version_grows_only_with_what_is_told_of_objects():
+    registry = PointRegistry([rack_power("R001", serves=("X",))])
+    before = registry.plant_version
+    registry.register(Point("Rack/RackLiquidFlow/R001", "Rack", "RackLiquidFlow", "R001", serves=("X",)))
+    assert registry.plant_version == before
+    registry.register(rack_power("R001"))
+    assert registry.plant_version > before
+
+
+def test_threads_may_look_while_others_register_and_retire():
+    registry = PointRegistry()
+    done, failures = threading.Event(), []
+
+    def look():
+        try:
+            while not done.is_set():
+                for i in registry.select("Rack", "RackPower").tolist():
+                    assert registry[i].point_type == "RackPower"
+                registry.of_source("dsx:bms")
+                registry.sources()
+                registry.places()
+                registry.match("R*/RackPower")
+                registry.changed_since(registry.version - 10)
+        except Exception as error:
+            failures.append(error)
+
+    def write(first):
+        for n in range(first, first + 400):
+            registry.register(rack_power(f"R{n}", source="dsx:bms"))
+            if n % 3 == 0:
+                registry.retire(registry.index(f"Rack/RackPower/R{n}"), Retired.GONE)
+
+    looking = [threading.Thread(target=look) for _ in range(2)]
+    writing = [threading.Thread(target=write, args=(first,)) for first in (0, 1000, 2000)]
+    for thread in (*looking, *writing):
+        thread.start()
+    for thread in writing:
+        thread.join()
+    done.set()
+    for thread in looking:
+        thread.join()
+    assert failures == []
+    assert registry.select("Rack", "RackPower").tolist() == searched(registry, point_type="RackPower")

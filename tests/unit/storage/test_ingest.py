@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ async def test_points_are_kept_before_their_readings_and_again_when_they_change(
     await ingest.accept(Batch.of([0], now_ms(), [1]))
     assert store.load_points() == list(registry)
     index = registry.register(Point("CRAH/FanSpeed/x", "CRAH", "FanSpeed", "x", unit="1"))
-    registry.replace("Rack/RackPower/R003", {"object_name": "moved"})
+    registry.register(replace(registry[registry.index("Rack/RackPower/R003")], object_name="moved"))
     await ingest.accept(Batch.of([index], now_ms(), [0.5]))
     assert store.load_points() == list(registry)
     await ingest.close()
