@@ -7,10 +7,9 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-import uvicorn
 from fastapi import FastAPI
 
 from dashboard.app import Console, mount
@@ -18,8 +17,11 @@ from dashboard.data import ConsoleData
 from domain.errors import HallwatchError
 from partners.api import router as partner_router
 from service import internal
+from service.server import Gate, Server, configured
 from service.system import System
 
+BACKLOG = 256
+"""Connections that the system keeps until they are accepted."""
 SECRET_FILE = "session.secret"  # noqa: S105 - a file's name
 
 
@@ -70,28 +72,18 @@ def listen(host: str, port: int) -> socket.socket:
         If the address cannot be had.
     """
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise HallwatchError(
             f"cannot listen on {host}:{port} ({error.strerror}); choose another port, 0 for any free one"
         ) from error
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to the process that it is one part of."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-async def serve(app: FastAPI, bound: socket.socket) -> None:
-    """Serve until cancelled."""
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
-    )
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=[bound]))
+async def serve(app: FastAPI, bound: socket.socket, gate: Gate, proxies: Sequence[str] = ()) -> None:
+    """Serve until cancelled, letting in whom `gate` does and believing what `proxies` say of their clients."""
+    server = Server(configured(app, gate.limits, proxies), bound, gate)
+    task = asyncio.create_task(server.serve())
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
