@@ -49,8 +49,9 @@ async def run_service(
     url = f"http://[{host}]:{actual}" if ":" in host else f"http://{host}:{actual}"
     service = running.announce(configuration.data, url)
     try:
-        app, console = web.build(system, service.token, note)
-        front = Supervisor({"web": lambda: web.serve(app, bound), "console": console.run})
+        gate = web.gate(settings)
+        app, console = web.build(system, service.token, gate, note)
+        front = Supervisor({"web": lambda: web.serve(app, bound, gate), "console": console.run})
         system.supervisor.states.update(front.states)
         serving = asyncio.create_task(front.run())
         try:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import secrets
 import tempfile
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
-from pydantic import BaseModel, ConfigDict
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analytics.outlook.whatif import AddedJob, Scenario
 from collectors.mqtt.replay import Into, replay
@@ -20,6 +25,14 @@ from service.query import run_query
 from service.system import System
 from storage.telemetry import Aggregate
 
+MOST_PARTS = 1000
+"""Lost devices, and jobs, in one question."""
+MOST_NAME = 200
+MOST_FAULTS = 10
+MOST_TEXT = 2000
+LATEST = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+
 
 class Job(BaseModel):
     """A job to add: on how many racks, from when (UTC ms), for how long."""
@@ -27,7 +40,7 @@ class Job(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     racks: int
-    start: int
+    start: int = Field(ge=-LATEST, le=LATEST)
     hours: float = 48.0
 
 
@@ -36,8 +49,8 @@ class Question(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    lost: tuple[str, ...] = ()
-    jobs: tuple[Job, ...] = ()
+    lost: tuple[Annotated[str, Field(max_length=MOST_NAME)], ...] = Field((), max_length=MOST_PARTS)
+    jobs: tuple[Job, ...] = Field((), max_length=MOST_PARTS)
     limit: float | None = None
 
     def scenario(self) -> Scenario:
@@ -46,14 +59,26 @@ class Question(BaseModel):
         return Scenario(self.lost, jobs, self.limit)
 
 
-def router(system: System, token: str) -> APIRouter:
-    """Return the internal routes, guarded by a bearer token."""
+def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict) -> APIRouter:
+    """Return the internal routes, guarded by a bearer token; `web` returns the web server's counters."""
+    expected = f"Bearer {token}".encode()
 
-    def guard(authorization: Annotated[str, Header()] = "") -> None:
-        if not secrets.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
-            raise HTTPException(401, "the token of the data folder is needed")
+    class Guarded(APIRoute):
+        """A route that looks at the token before it reads anything else of the request."""
 
-    routes = APIRouter(prefix="/internal/v1", dependencies=[Depends(guard)], include_in_schema=False)
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            """Return the handler, guarded."""
+            answer = super().get_route_handler()
+
+            async def handler(request: Request) -> Response:
+                told = request.headers.get("authorization", "")
+                if not secrets.compare_digest(told.encode(), expected):
+                    raise HTTPException(401, "the token of the data folder is needed")
+                return await answer(request)
+
+            return handler
+
+    routes = APIRouter(prefix="/internal/v1", route_class=Guarded, include_in_schema=False)
 
     @routes.get("/query")
     def query(
@@ -69,7 +94,7 @@ def router(system: System, token: str) -> APIRouter:
     async def replay_here(request: Request, speed: float = 1.0, start: int | None = None) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             capture = Path(folder) / "capture.csv"
-            capture.write_bytes(await request.body())
+            await _keep(request, capture)
             try:
                 report = await replay(
                     capture, Into(system.registry, system.ingest.accept), speed=speed, start=start
@@ -81,7 +106,9 @@ def router(system: System, token: str) -> APIRouter:
     @routes.get("/health")
     def health() -> Response:
         return Response(
-            orjson.dumps(system.health(), option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS),
+            orjson.dumps(
+                system.health() | {"web": web()}, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+            ),
             media_type="application/json",
         )
 
@@ -90,12 +117,9 @@ def router(system: System, token: str) -> APIRouter:
         return Response(orjson.dumps(system.live.upkeep), media_type="application/json")
 
     @routes.post("/what-if")
-    def what_if(question: Question) -> Response:
-        try:
-            answer = system.what_if(question.scenario())
-        except InputError as error:
-            raise HTTPException(400, str(error)) from error
-        return Response(orjson.dumps(answer.as_dict()), media_type="application/json")
+    async def what_if(request: Request) -> Response:
+        body = await request.body()
+        return await run_in_threadpool(_answer, lambda: system.what_if(question(body).scenario()).as_dict())
 
     @routes.get("/outlook")
     def outlook(node: str = "") -> Response:
@@ -119,15 +143,66 @@ def router(system: System, token: str) -> APIRouter:
         return Response(orjson.dumps(told), media_type="application/json")
 
     @routes.post("/store/{job}")
-    def store_job(job: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def store_job(job: str, request: Request) -> Response:
         jobs = store_jobs.jobs(system.store, system.registry)
         if job not in jobs:
-            raise HTTPException(404, f"there is no job {job!r}")
-        try:
-            return jobs[job](**arguments)
-        except InputError as error:
-            raise HTTPException(400, str(error)) from error
-        except HallwatchError as error:
-            raise HTTPException(500, str(error)) from error
+            raise HTTPException(404, f"there is no job {job[:MOST_NAME]!r}")
+        body = await request.body()
+        return await run_in_threadpool(_answer, lambda: jobs[job](**job_arguments(body, jobs[job])))
 
     return routes
+
+
+def question(body: bytes) -> Question:
+    """Return a what-if question as it was sent.
+
+    Raises
+    ------
+    InputError
+        If it is none: the first faults of it, with their places.
+    """
+    try:
+        return Question.model_validate_json(body)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)[:MOST_FAULTS]
+        told = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'body'}: {f['msg']}" for f in faults)
+        raise InputError(told[:MOST_TEXT]) from error
+
+
+def job_arguments(body: bytes, job: Callable[..., Any]) -> dict[str, Any]:
+    """Return a store job's arguments as they were sent.
+
+    Raises
+    ------
+    InputError
+        If they are not what the job takes.
+    """
+    try:
+        told = orjson.loads(body)
+        if not isinstance(told, dict):
+            raise TypeError("an object of arguments is needed")
+        bound = inspect.signature(job, eval_str=True).bind(**told)
+        for name, value in bound.arguments.items():
+            wanted = inspect.signature(job, eval_str=True).parameters[name].annotation
+            if not isinstance(value, wanted):
+                raise TypeError(f"{name} must be {wanted.__name__}")
+    except (ValueError, TypeError) as error:
+        raise InputError(str(error)[:MOST_TEXT]) from error
+    return told
+
+
+def _answer(work: Callable[[], dict[str, Any]]) -> Response:
+    try:
+        found = work()
+    except InputError as error:
+        raise HTTPException(400, str(error)) from error
+    except HallwatchError as error:
+        raise HTTPException(500, str(error)) from error
+    return Response(orjson.dumps(found), media_type="application/json")
+
+
+async def _keep(request: Request, path: Path) -> None:
+    """Write a body to disk as it comes."""
+    with path.open("wb") as file:
+        async for part in request.stream():
+            await asyncio.to_thread(file.write, part)

@@ -100,8 +100,10 @@ class Gate:
     """
 
     def __init__(self, limits: Limits, proxies: Sequence[str] = ()) -> None:
+        """Let in as `limits` say; `proxies` are addresses and networks whose word on their clients is believed."""
         self.limits = limits
-        self._proxies = [ipaddress.ip_network(p, strict=False) for p in proxies]
+        self.proxies = tuple(proxies)
+        self._networks = [ipaddress.ip_network(p, strict=False) for p in proxies]
         self._open: dict[asyncio.BaseTransport, Http | Window] = {}
         self._by_address: Counter[str] = Counter()
         self._told: dict[str, float] = {}
@@ -171,11 +173,11 @@ class Gate:
         return True
 
     def _is_proxy(self, address: str) -> bool:
-        if not self._proxies:
+        if not self._networks:
             return False
         with contextlib.suppress(ValueError):
             here = ipaddress.ip_address(address)
-            return any(here in network for network in self._proxies)
+            return any(here in network for network in self._networks)
         return False
 
 
@@ -208,7 +210,12 @@ class Http(_Slow, HttpToolsProtocol):
     """uvicorn's HTTP/1.1, with bounds on what a request's head is and on how long a request takes to come."""
 
     def __init__(
-        self, config: uvicorn.Config, state: ServerState, loop: asyncio.AbstractEventLoop, gate: Gate, address: str
+        self,
+        config: uvicorn.Config,
+        state: ServerState,
+        loop: asyncio.AbstractEventLoop,
+        gate: Gate,
+        address: str,
     ) -> None:
         super().__init__(config, state, {}, loop)
         self.gate = gate
@@ -369,7 +376,12 @@ class Window(_Slow, WebSocketsSansIOProtocol):
     """uvicorn's websocket, counted and looked over like every connection."""
 
     def __init__(
-        self, config: uvicorn.Config, state: ServerState, loop: asyncio.AbstractEventLoop, gate: Gate, address: str
+        self,
+        config: uvicorn.Config,
+        state: ServerState,
+        loop: asyncio.AbstractEventLoop,
+        gate: Gate,
+        address: str,
     ) -> None:
         super().__init__(config, state, {}, loop)
         self.gate = gate
@@ -484,18 +496,19 @@ def _answer(status: int) -> bytes:
     )
 
 
-def configured(app: Any, limits: Limits, proxies: Sequence[str]) -> uvicorn.Config:
+def configured(app: Any, gate: Gate) -> uvicorn.Config:
     """Return uvicorn's part of the configuration."""
+    proxies = list(gate.proxies)
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         lifespan="off",
         ws_max_size=WINDOW_MESSAGE,
-        timeout_keep_alive=int(limits.keep_alive_seconds),
+        timeout_keep_alive=int(gate.limits.keep_alive_seconds),
         timeout_graceful_shutdown=2,
         proxy_headers=bool(proxies),
-        forwarded_allow_ips=list(proxies),
+        forwarded_allow_ips=proxies,
         server_header=False,
     )
     config.load()

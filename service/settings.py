@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,27 @@ class WebSettings(_Model):
     secure_cookie: bool = Field(
         False, description="Set behind HTTPS: the session cookie is then sent over TLS only"
     )
+    trusted_proxies: tuple[str, ...] = Field(
+        (),
+        description="Addresses and networks of reverse proxies: what they say in `X-Forwarded-For` of the client is "
+        "believed, and they may hold as many connections as there are",
+    )
+    connections: int = Field(
+        512, ge=8, le=10_000, description="Open connections at most; never more than half of the file handles"
+    )
+    connections_per_address: int = Field(128, ge=4, description="Open connections from one address at most")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ip_network(proxy, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"{proxy!r} is no address and no network; write one such as 127.0.0.1 or 10.0.0.0/24"
+                ) from None
+        return proxies
 
 
 class LogSettings(_Model):

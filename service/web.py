@@ -7,7 +7,6 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -17,7 +16,9 @@ from dashboard.data import ConsoleData
 from domain.errors import HallwatchError
 from partners.api import router as partner_router
 from service import internal
-from service.server import Gate, Server, configured
+from service.bodies import BodyLimit
+from service.server import WEB_SHARE, Gate, Limits, Server, configured, raise_handles
+from service.settings import WebSettings
 from service.system import System
 
 BACKLOG = 256
@@ -25,16 +26,23 @@ BACKLOG = 256
 SECRET_FILE = "session.secret"  # noqa: S105 - a file's name
 
 
-def build(system: System, token: str, note: str = "") -> tuple[FastAPI, Console]:
+def gate(settings: WebSettings) -> Gate:
+    """Return who lets connections in, by the settings and by the file handles that this process has."""
+    most = min(settings.connections, int(raise_handles() * WEB_SHARE))
+    return Gate(Limits(most, min(settings.connections_per_address, most)), settings.trusted_proxies)
+
+
+def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastAPI, Console]:
     """Return the application and its console, whose `run` must run beside the server."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(BodyLimit)
 
     @app.get("/healthz")
-    def healthz() -> dict[str, str]:
+    async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
     app.include_router(partner_router(system.records, system.accounts, system.site, system.partner_calls))
-    app.include_router(internal.router(system, token))
+    app.include_router(internal.router(system, token, gate.stats))
     data = ConsoleData(
         system.site,
         system.registry,
@@ -42,7 +50,7 @@ def build(system: System, token: str, note: str = "") -> tuple[FastAPI, Console]
         system.store,
         system.records,
         system.plant,
-        sources=system.source_stats,
+        sources=lambda: {**system.source_stats(), "web": gate.stats()},
         counters=system.ingest_counters,
         upkeep=lambda: system.live.upkeep,
         instruments=lambda: system.live.instruments,
@@ -80,9 +88,9 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-async def serve(app: FastAPI, bound: socket.socket, gate: Gate, proxies: Sequence[str] = ()) -> None:
-    """Serve until cancelled, letting in whom `gate` does and believing what `proxies` say of their clients."""
-    server = Server(configured(app, gate.limits, proxies), bound, gate)
+async def serve(app: FastAPI, bound: socket.socket, gate: Gate) -> None:
+    """Serve until cancelled, letting in whom `gate` does."""
+    server = Server(configured(app, gate), bound, gate)
     task = asyncio.create_task(server.serve())
     try:
         await asyncio.shield(task)

@@ -29,6 +29,13 @@ QUICK = Limits(
 )
 
 
+async def until(true):
+    """Return once a condition holds; a test that waits in vain fails."""
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110 - what is waited for is somebody else's
+            await asyncio.sleep(0.01)
+
+
 class Served:
     def __init__(self, port: int, gate: Gate) -> None:
         self.port = port
@@ -89,7 +96,7 @@ async def serving(limits: Limits = QUICK, proxies=()):
 
     gate = Gate(limits, proxies)
     bound = web.listen("127.0.0.1", 0)
-    task = asyncio.create_task(web.serve(app, bound, gate, proxies))
+    task = asyncio.create_task(web.serve(app, bound, gate))
     try:
         yield Served(bound.getsockname()[1], gate)
     finally:
@@ -153,6 +160,14 @@ async def test_what_is_no_http_is_answered_400_and_not_logged_each_time(served, 
     assert len([r for r in caplog.records if "Invalid HTTP" in r.getMessage()]) == 0
 
 
+async def test_requests_sent_ahead_are_bounded(served):
+    ahead = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    few = await served.answer(10 * ahead)
+    assert few.count(b" 200 ") == 10
+    await served.answer(1000 * ahead)
+    assert served.gate.counters["refused_503"] == 1
+
+
 async def test_a_body_that_drips_is_cut_off_and_one_that_comes_is_taken(served):
     head = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
     assert b" 408 " in await served.answer(head + b"x")
@@ -176,13 +191,10 @@ async def test_after_an_answer_that_left_the_body_unread_the_connection_serves_o
 
 
 async def test_who_takes_nothing_of_a_large_answer_is_cut_off(served):
-    reader, writer = await served.raw(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    _, writer = await served.raw(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
     writer.transport.pause_reading()
-    async with asyncio.timeout(5):
-        while not served.gate.counters["closed_stalled"]:
-            await asyncio.sleep(0.02)
-        while served.gate.stats()["connections"]:
-            await asyncio.sleep(0.02)
+    await until(lambda: served.gate.counters["closed_stalled"])
+    await until(lambda: not served.gate.stats()["connections"])
     writer.close()
 
 
@@ -210,9 +222,7 @@ async def test_where_all_are_busy_a_newcomer_is_told_to_come_again():
     async with serving(limits) as served:
         busy = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nx"
         held = [await served.raw(busy) for _ in range(3)]
-        async with asyncio.timeout(5):
-            while [c.idle_since for c in served.gate._open.values()] != [None] * 3:
-                await asyncio.sleep(0.01)
+        await until(lambda: [c.idle_since for c in served.gate._open.values()] == [None] * 3)
         refused = await served.answer(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b" 503 " in refused
         assert b"retry-after" in refused
@@ -233,9 +243,7 @@ async def test_a_websocket_counts_as_its_connection_and_is_forgotten_with_it(ser
         assert await window.recv() == "here"
         assert served.gate.stats()["websockets"] == 1
         assert served.gate.stats()["connections"] == 1
-    async with asyncio.timeout(5):
-        while served.gate.stats()["connections"]:
-            await asyncio.sleep(0.01)
+    await until(lambda: not served.gate.stats()["connections"])
 
 
 async def test_a_websocket_message_is_bounded(served):
@@ -260,9 +268,7 @@ async def test_when_the_file_handles_run_out_the_server_waits_and_goes_on_and_sa
             for client in waiting:
                 client.setblocking(False)
                 client.connect_ex(("127.0.0.1", served.port))
-            async with asyncio.timeout(5):
-                while not served.gate.counters["accept_failed"]:
-                    await asyncio.sleep(0.02)
+            await until(lambda: served.gate.counters["accept_failed"])
             await asyncio.sleep(0.2)
             assert served.gate.counters["accept_failed"] <= 2
         finally:
@@ -270,7 +276,9 @@ async def test_when_the_file_handles_run_out_the_server_waits_and_goes_on_and_sa
                 client.close()
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert await served.fine()
-        assert [r for r in caplog.records if "accept" in r.getMessage()] == []  # asyncio's own thousands of lines
+        assert [
+            r for r in caplog.records if "accept" in r.getMessage()
+        ] == []  # asyncio's own thousands of lines
         for client in waiting:
             client.close()
 
@@ -307,8 +315,6 @@ async def test_a_trusted_proxy_may_have_more_connections_than_an_address():
     limits = Limits(connections=40, per_address=4, header_seconds=60)
     async with serving(limits, ("127.0.0.1",)) as served:
         held = [await served.raw(HALF) for _ in range(20)]
-        async with asyncio.timeout(5):
-            while served.gate.stats()["connections"] < 20:
-                await asyncio.sleep(0.01)
+        await until(lambda: served.gate.stats()["connections"] == 20)
         for _, writer in held:
             writer.close()

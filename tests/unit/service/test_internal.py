@@ -1,0 +1,124 @@
+"""Internal calls of a real service: the token comes first, bodies are bounded, what is no question gets an answer."""
+
+import asyncio
+import json
+import shutil
+
+import httpx
+import pytest
+
+from service import web
+from service.bodies import LARGEST, largest
+from service.configuration import SHIPPED
+from service.server import Gate, Limits
+from service.settings import read_configuration
+from service.system import System
+
+TOKEN = {"authorization": "Bearer of the data folder"}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "config").mkdir()
+    shutil.copy(SHIPPED / "site.yaml", folder / "config" / "site.yaml")
+    (folder / "config" / "alerts.yaml").write_text("rules: []\n")
+    (folder / "config" / "hallwatch.yaml").write_text("data: ../data\n")
+    system = System(read_configuration(folder / "config"))
+    made, _ = web.build(system, TOKEN["authorization"].removeprefix("Bearer "), Gate(Limits()))
+    yield made
+    asyncio.run(system.close())
+
+
+@pytest.fixture
+async def client(app):
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://hall") as made:
+        yield made
+
+
+class Body:
+    """A body that tells how much of it was asked for."""
+
+    def __init__(self, parts: int, part: bytes = b"x" * 65536) -> None:
+        self._parts = parts
+        self._part = part
+        self.taken = 0
+
+    async def __aiter__(self):
+        for _ in range(self._parts):
+            self.taken += len(self._part)
+            yield self._part
+
+
+@pytest.mark.parametrize("path", ["what-if", "replay", "store/export", "store/nothing"])
+async def test_nothing_of_a_body_is_read_before_the_token_is_seen(client, path):
+    body = Body(500)
+    answer = await client.post(f"/internal/v1/{path}", content=body)
+    assert answer.status_code == 401
+    assert body.taken == 0
+
+
+@pytest.mark.parametrize(
+    "path", ["/internal/v1/what-if", "/internal/v1/store/export", "/login", "/api/v1/nothing"]
+)
+async def test_a_body_ends_where_its_bound_is(client, path):
+    body = Body(500)
+    answer = await client.post(path, content=body, headers=TOKEN)
+    assert answer.status_code in (401, 404, 413)
+    assert body.taken <= 2 * largest(path) + 65536
+    told = await client.post(path, content=b"x", headers=TOKEN | {"content-length": str(3 * 1024**3)})
+    assert told.status_code == 413
+
+
+async def test_a_negative_or_endless_length_is_refused(client):
+    for length in ("-1", "9" * 5000, "1e3", "0x10"):
+        answer = await client.post("/login", content=b"x", headers={"content-length": length})
+        assert answer.status_code == 413
+
+
+def test_every_path_has_a_bound():
+    assert LARGEST[-1][0] == "/"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"lost":' + b"[" * 100_000,
+        b"",
+        b"null",
+        b"\xff\xfe",
+        b'{"jobs": [{"racks": 1, "start": 1e300}]}',
+        b'{"limit": NaN, "x": 1}',
+        json.dumps({"lost": ["x"] * 20_000}).encode(),
+        json.dumps({"jobs": [{}] * 20_000}).encode(),
+    ],
+)
+async def test_what_is_no_question_is_told_so_in_few_words(client, body):
+    for path in ("what-if", "store/export"):
+        answer = await client.post(f"/internal/v1/{path}", content=body, headers=TOKEN)
+        assert answer.status_code == 400
+        assert 5 < len(answer.json()["detail"]) < 3000
+
+
+async def test_a_store_job_takes_its_own_arguments_only(client):
+    wrong = [{"folder": "x"}, {"store": 1}, {"folder": 1, "start": 0, "end": 1, "form": "csv"}]
+    for arguments in wrong:
+        answer = await client.post("/internal/v1/store/export", json=arguments, headers=TOKEN)
+        assert answer.status_code == 400
+
+
+async def test_a_capture_is_replayed_as_it_comes(client, testdata):
+    answer = await client.post(
+        "/internal/v1/replay",
+        params={"speed": 0},
+        content=Body(1, b"offset,topic,payload\n0s,nowhere,{}\n"),
+        headers=TOKEN,
+    )
+    assert answer.status_code == 200
+    assert answer.json()["topics"] == 1
+
+
+async def test_the_health_tells_of_the_web_server(client):
+    told = (await client.get("/internal/v1/health", headers=TOKEN)).json()
+    assert told["web"]["connections"] == 0
