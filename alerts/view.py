@@ -1,12 +1,11 @@
 """What rules look at: latest values, power of the envelope's nodes, sources, forecasts, as arrays.
 
-Index arrays are built when the registry changes and kept until it changes again.
+What is worked out of the registry is kept until it changes.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -64,10 +63,7 @@ class View:
         self.demand = DemandMeter(len(self.nodes))
         self._records = records
         self._max_age = max_age
-        self._version = -1
-        self._placed: list[tuple[str, str]] = []  # type and source of each point, as they were indexed
-        self._by_type: dict[str, list[int]] = defaultdict(list)
-        self._by_source: dict[str, list[int]] = defaultdict(list)
+        self._version = (-1, -1)
         self._kept: dict[object, Any] = {}
         self._limits = np.array([node.limit for node in self.nodes])
         self._scheduled = [i for i, node in enumerate(self.nodes) if node.schedule]
@@ -76,8 +72,10 @@ class View:
         """Look again: take in new points and the power at `now`, UTC ms."""
         self.now = now
         self.started = self.started or now
-        if self.registry.version != self._version:
-            self._reindex()
+        version = self.plant.version
+        if version != self._version:
+            self._kept.clear()
+            self._version = version
         self.demand.update(now, self._node_power())
 
     def seed(self, now: int) -> None:
@@ -110,30 +108,24 @@ class View:
         return self.plant.topology()
 
     def points(
-        self, point_types: Iterable[str], object_types: Iterable[str] = (), process_area: Iterable[str] = ()
+        self, point_types: Sequence[str], object_types: Sequence[str] = (), process_area: Sequence[str] = ()
     ) -> IntArray:
         """Return the indexes of all points of these types, setpoints left out."""
-        kinds, area = set(object_types), set(process_area)
-        registry = self.registry
-        return np.array(
-            [
-                i
-                for point_type in point_types
-                for i in self._by_type.get(point_type, ())
-                if not registry[i].setpoint
-                and (not kinds or registry[i].object_type in kinds)
-                and area <= set(registry[i].process_area)
-            ],
-            np.int32,
-        )
+        found = [
+            self.registry.select(object_type, point_type, process_area=process_area)
+            for point_type in point_types
+            for object_type in object_types or (None,)
+        ]
+        return np.concatenate(found) if found else np.array([], np.int32)
 
     def sources(self) -> Sources:
         """Return the sources of all points; points without one are left out."""
 
         def build() -> Sources:
-            names = tuple(self._by_source)
-            lengths = [len(self._by_source[name]) for name in names]
-            order = np.array([i for name in names for i in self._by_source[name]], np.int32)
+            names = tuple(name for name in self.registry.sources() if name)
+            points = [self.registry.of_source(name) for name in names]
+            lengths = [len(of) for of in points]
+            order = np.concatenate(points) if points else np.array([], np.int32)
             return Sources(names, order, np.cumsum([0, *lengths[:-1]]).astype(np.int32))
 
         return self.kept("sources", build)
@@ -176,25 +168,6 @@ class View:
         # a point may be registered a moment before the latest values have room for it
         known = points < size
         return (points if known.all() else np.where(known, points, 0).astype(np.int32)), known
-
-    def _reindex(self) -> None:
-        version = self.registry.version
-        changed = self.registry.changed_since(self._version)
-        known = len(self._placed)
-        if any(i < known and self._placed[i] != (p.point_type, p.source) for i, p in changed):
-            self._placed, known = [], 0
-            self._by_type.clear()
-            self._by_source.clear()
-            changed = list(enumerate(self.registry))
-        for index, point in changed:
-            if index < known:
-                continue
-            self._placed.append((point.point_type, point.source))
-            self._by_type[point.point_type].append(index)
-            if point.source:
-                self._by_source[point.source].append(index)
-        self._kept.clear()
-        self._version = version
 
     def _node_power(self) -> ValueArray:
         def build() -> tuple[IntArray, IntArray, IntArray]:

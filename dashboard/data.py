@@ -93,7 +93,7 @@ class ConsoleData:
         self._counters = counters
         self._upkeep = upkeep
         self._instruments = instruments
-        self._readings = ObjectReadings(registry, latest, clock)
+        self._readings = ObjectReadings(plant, clock)
         self._health = StoreHealth("", "", False, "not asked yet")
         self._health_due = 0
         self._active: list[Alert] = []

@@ -3,99 +3,65 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from dashboard.views import MISSING, STALE_MS, Now, PointNow, SourceAge
-from domain.points import IntArray, PointRegistry, Quality
-from storage.latest import LatestValues
-from storage.plant import Reading
+from domain.points import IntArray, Quality
+from storage.plant import PlantView, Reading
 
 
 class ObjectReadings:
-    """Newest readings by plant object and point type.
+    """Newest readings by plant object and point type. Safe from several threads: what is kept holds by its array."""
 
-    The registry has some hundred thousand points and is searched by object all the time, so the points are kept by
-    object; only what changed since last time is taken in. GPUs and trays are left to the plant view's arrays.
-    """
-
-    def __init__(self, registry: PointRegistry, latest: LatestValues, clock: Callable[[], int]) -> None:
-        self._registry = registry
-        self._latest = latest
+    def __init__(self, plant: PlantView, clock: Callable[[], int]) -> None:
+        self._plant = plant
+        self._registry = plant.registry
+        self._latest = plant.latest
         self._clock = clock
-        self._version = 0
-        self._objects: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
-        self._members: dict[str, set[str]] = defaultdict(set)
-        self._found: dict[tuple[str, str, frozenset[str]], list[int]] = {}
-        self._sources_version = -1
-        self._source_names: list[str] = []
-        self._source_of: IntArray = np.array([], np.int32)
-        self._token_rate: IntArray = np.array([], np.int32)
+        self._found: dict[tuple[str, str, frozenset[str]], tuple[IntArray, list[int]]] = {}
 
     def source_ages(self) -> list[SourceAge]:
         """Return all sources of points, the longest silent first."""
-        if self._sources_version != self._registry.version:
-            self._sources_version = self._registry.version
-            names: dict[str, int] = {}
-            numbers = [names.setdefault(p.source, len(names)) for p in self._registry]
-            self._source_names, self._source_of = list(names), np.array(numbers, np.int32)
-        newest = np.zeros(len(self._source_names), np.int64)
-        np.maximum.at(newest, self._source_of, self._latest.observed[: len(self._source_of)])
-        points = np.bincount(self._source_of, minlength=len(newest))
-        ages = map(SourceAge, self._source_names, points.tolist(), newest.tolist())
+        observed = self._latest.observed
+        ages = []
+        for source in self._registry.sources():
+            points = self._registry.of_source(source)
+            points = points[points < len(observed)]  # some may have been announced this moment
+            ages.append(SourceAge(source, len(points), int(observed[points].max(initial=0))))
         return sorted(ages, key=lambda a: (a.newest, a.source))
 
-    def _refresh(self) -> None:
-        """Take in what the registry learned since last time."""
-        version = self._registry.version
-        if version == self._version:
-            return
-        for index, point in self._registry.changed_since(self._version):
-            if point.object_type not in ("GPU", "Tray"):
-                self._objects[point.object_id][point.point_type].add(index)
-                if point.associate:
-                    self._members[point.associate].add(point.object_id)
-        self._version = version
-        self._found.clear()
-        self._token_rate = self._find_token_points()
-
     def token_points(self) -> IntArray:
-        """Return what adds up to the site's token rate."""
-        self._refresh()
-        return self._token_rate
-
-    def _find_token_points(self) -> IntArray:
         """Return what adds up to the site's token rate: its own meter, else the inference servers, else the trays."""
         for kind in ("Site", "Inference", "Tray"):
             points = self._registry.select(kind, "TokenRate")
             if len(points):
-                return points
+                return self._plant.tellers.one_each(points)
         return np.array([], np.int32)
 
     def _candidates(self, object_id: str, point_type: str, area: frozenset[str]) -> list[int]:
-        self._refresh()
         asked = (object_id, point_type, area)
-        if asked not in self._found:
-            self._found[asked] = self._search(*asked)
-        return self._found[asked]
+        points = self._registry.of_object(object_id)
+        known = self._found.get(asked)
+        if known is None or known[0] is not points:
+            self._found[asked] = known = (points, self._search(points, point_type, area))
+        return known[1]
 
-    def _search(self, object_id: str, point_type: str, area: frozenset[str]) -> list[int]:
-        points = self._objects.get(object_id, {}).get(point_type, set())
-        found = [(i, self._registry[i]) for i in points]
+    def _search(self, points: IntArray, point_type: str, area: frozenset[str]) -> list[int]:
+        found = [(i, self._registry[i]) for i in points.tolist()]
         # the plainest point is the object's own: a filter's or a phase's carries one word more
         ranked = sorted(
             (bool(p.phase), len(p.process_area), p.key, i)
             for i, p in found
-            if not p.setpoint and area <= set(p.process_area)
+            if p.point_type == point_type and not p.setpoint and area <= set(p.process_area)
         )
         return [i for *_, i in ranked]
 
     def index(self, object_id: str, point_type: str, *area: str) -> int | None:
         """Return the plainest point of a type on an object that lies in all of `area`, or None."""
         found = self._candidates(object_id, point_type, frozenset(area))
-        return found[0] if found else None
+        return self._plant.tellers.used_for(found[0]) if found else None
 
     def one(self, object_id: str, point_type: str, *area: str) -> Reading:
         """Return the newest reading of that point; `MISSING` where there is none."""
@@ -156,16 +122,20 @@ class ObjectReadings:
 
     def members(self, object_id: str) -> list[str]:
         """Return what else belongs to an object by association, such as a rack's PDUs; not its GPUs and trays."""
-        self._refresh()
-        return sorted(self._members.get(object_id, set()) - {object_id})
+        return [
+            m for m in self._registry.members(object_id)
+            if m != object_id and self._type_of(m) not in ("GPU", "Tray")
+        ]  # fmt: skip
+
+    def _type_of(self, object_id: str) -> str:
+        points = self._registry.of_object(object_id)
+        return self._registry[int(points[0])].object_type if len(points) else ""
 
     def listed(self, objects: Sequence[str]) -> tuple[PointNow, ...]:
         """Return the newest readings of all points of these objects."""
-        self._refresh()
         found = []
         for object_id in dict.fromkeys(objects):
-            for indexes in self._objects.get(object_id, {}).values():
-                for i in indexes:
-                    r = self.reading(i)
-                    found.append(PointNow(self._registry[i], r.value, r.observed, r.quality))
+            for i in self._registry.of_object(object_id).tolist():
+                r = self.reading(i)
+                found.append(PointNow(self._registry[i], r.value, r.observed, r.quality))
         return tuple(sorted(found, key=lambda p: (p.point.object_id, p.point.point_type, p.point.key)))

@@ -432,6 +432,11 @@ class PointRegistry:
         with self._lock:
             return {source: len(points) for source, points in self._by.sources.items()}
 
+    def kinds(self) -> list[tuple[str, str]]:
+        """Return the object types and point types that there are points of, setpoints left out."""
+        with self._lock:
+            return list(self._by.kinds)
+
     def objects(self, object_type: str) -> list[str]:
         """Return the ids of the objects of a type that have points, in order."""
         with self._lock:

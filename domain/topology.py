@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from domain.points import Point
+from domain.points import Place, Point
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Topology:
     @classmethod
     def from_points(
         cls,
-        points: Iterable[Point],
+        points: Iterable[Point | Place],
         objects: Iterable[PlantObject] = (),
         edges: Iterable[tuple[str, str]] = (),
     ) -> Topology:

@@ -1,7 +1,8 @@
 """The plant as it is now: which points are a node's power, a rack's temperatures, a rack's GPUs.
 
 One place decides what counts as the power of something, because levels overlap: taps and busways, a rack's PDUs and
-its taps, a PDU's inlet, phases and outlets are views of the same power, and summing two of them is wrong.
+its taps, a PDU's inlet, phases and outlets are views of the same power, and summing two of them is wrong. So are two tags
+for one quantity of one object.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import math
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from domain.batch import now_ms
 from domain.envelope import Envelope, EnvelopeNode
 from domain.points import IntArray, Point, PointRegistry, Quality, ValueArray
 from domain.site import Site
@@ -21,6 +24,7 @@ from storage.energy import demand
 from storage.latest import LatestValues
 from storage.settings import QUARTER
 from storage.telemetry import Grid, TelemetryStore
+from storage.tellers import Tellers
 
 NO_POINT = -1
 """Stands for a point that is not there, in index arrays that must keep their shape."""
@@ -41,34 +45,48 @@ class Reading:
 
 
 class PlantView:
-    """Finds points by what they mean. Index arrays are kept until the registry changes. Safe from several threads."""
+    """Finds points by what they mean. Index arrays are kept until their points change. Safe from several threads.
+
+    Where several points tell one quantity of one object one of them is used, by one rule (`storage.tellers`).
+    """
 
     def __init__(
-        self, site: Site, registry: PointRegistry, latest: LatestValues, store: TelemetryStore
+        self,
+        site: Site,
+        registry: PointRegistry,
+        latest: LatestValues,
+        store: TelemetryStore,
+        clock: Callable[[], int] = now_ms,
     ) -> None:
         self.site = site
         self.registry = registry
         self.latest = latest
         self.store = store
         self.envelope: Envelope = site.envelope()
+        self.tellers = Tellers(registry, latest, clock)
+        """Which point is used where several tell one quantity."""
         self._lock = threading.RLock()
-        self._version = -1
+        self._version = (-1, -1)
         self._power: dict[str, IntArray] = {}
-        self._rack: dict[str, IntArray] = {}
-        self._gpus: dict[str, IntArray] = {}
-        self._topology: Topology | None = None
-        self._indexed = False
-        self._meters: dict[tuple[str, str], list[int]] = {}
-        self._serving: dict[str, list[int]] = {}
-        self._counters: dict[tuple[str, str, tuple[str, ...]], int] = {}
+        self._rack: dict[str, tuple[IntArray, int, IntArray]] = {}
+        self._gpus: dict[str, tuple[IntArray, int, IntArray]] = {}
+        self._taps: dict[str, list[int]] = {}
+        self._topology: tuple[int, Topology] | None = None
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Changes when the points do, or when another is used of several that tell one quantity."""
+        self.tellers.look()
+        return self.registry.version, self.tellers.version
 
     def topology(self) -> Topology:
         """Return what serves what, from all points known and the site file."""
-        with self._lock:
-            self._refresh()
-            if self._topology is None:
-                self._topology = Topology.from_points(self.registry, self.site.objects(), self.site.edges())
-            return self._topology
+        version = self.registry.plant_version
+        known = self._topology
+        if known is None or known[0] != version:
+            topology = Topology.from_points(self.registry.places(), self.site.objects(), self.site.edges())
+            self._topology = known = (version, topology)
+        return known[1]
 
     def power_points(self, node_id: str) -> IntArray:
         """Return the points whose sum is the power of an envelope node (empty where nothing measures it).
@@ -111,7 +129,7 @@ class PlantView:
         """
         power = self.power_points(node_id)
         with self._lock:
-            counters = [self._counters.get(_meter_of(self.registry[int(p)]), NO_POINT) for p in power]
+            counters = [self._counter(self.registry[int(p)]) for p in power]
         if not counters or NO_POINT in counters:
             return self.power_history(node_id, start, end, QUARTER)
         points = np.array(counters, np.int32)
@@ -121,36 +139,56 @@ class PlantView:
 
     def rack_points(self, point_type: str) -> IntArray:
         """Return one point a rack, in the order of `site.racks`; `NO_POINT` where a rack has none."""
-        with self._lock:
-            self._refresh()
-            if point_type not in self._rack:
-                found = {
-                    self.registry[int(i)].object_id: int(i)
-                    for i in reversed(self.registry.select("Rack", point_type))
-                }
-                self._rack[point_type] = np.array([found.get(r, NO_POINT) for r in self.site.racks], np.int32)
-            return self._rack[point_type]
+        points, version = self.registry.select("Rack", point_type), self.version[1]
+        known = self._rack.get(point_type)
+        if known is None or known[0] is not points or known[1] != version:
+            of = self._one_an_object(points)
+            table = np.array([of.get(rack, NO_POINT) for rack in self.site.racks], np.int32)
+            self._rack[point_type] = known = (points, version, table)
+        return known[2]
 
     def gpu_points(self, point_type: str) -> IntArray:
         """Return the GPUs' points by rack, shape (racks, most GPUs in a rack), padded with `NO_POINT`.
 
         Rows follow `site.racks`; columns follow the GPUs' ids in natural order (tray 2 before tray 10).
         """
-        with self._lock:
-            self._refresh()
-            if point_type not in self._gpus:
-                by_rack: dict[str, list[int]] = {rack: [] for rack in self.site.racks}
-                for i in self.registry.select("GPU", point_type):
-                    rack = self.registry[int(i)].associate
-                    if rack in by_rack:
-                        by_rack[rack].append(int(i))
-                width = max((len(gpus) for gpus in by_rack.values()), default=0)
-                table = np.full((len(by_rack), width), NO_POINT, np.int32)
-                for row, gpus in enumerate(by_rack.values()):
-                    gpus.sort(key=lambda i: _natural(self.registry[i].object_id))
-                    table[row, : len(gpus)] = gpus
-                self._gpus[point_type] = table
-            return self._gpus[point_type]
+        points, version = self.registry.select("GPU", point_type), self.version[1]
+        known = self._gpus.get(point_type)
+        if known is None or known[0] is not points or known[1] != version:
+            self._gpus[point_type] = known = (points, version, self._by_rack(points))
+        return known[2]
+
+    def _by_rack(self, points: IntArray) -> IntArray:
+        by_rack: dict[str, list[int]] = {rack: [] for rack in self.site.racks}
+        for i in self._one_an_object(points).values():
+            rack = self.registry[i].associate
+            if rack in by_rack:
+                by_rack[rack].append(i)
+        width = max((len(gpus) for gpus in by_rack.values()), default=0)
+        table = np.full((len(by_rack), width), NO_POINT, np.int32)
+        for row, gpus in enumerate(by_rack.values()):
+            gpus.sort(key=lambda i: _natural(self.registry[i].object_id))
+            table[row, : len(gpus)] = gpus
+        return table
+
+    def plainest(self, points: IntArray) -> int:
+        """Return the point of an object that tells a quantity of it as a whole; `NO_POINT` where there is none.
+
+        A filter's temperature or a phase's current carries one word more than the object's own. Of several that tell
+        the very same it is the one that is used.
+        """
+        ranked = [(_detail(self.registry[i]), i) for i in points.tolist()]
+        return self.tellers.used_for(min(ranked)[1]) if ranked else NO_POINT
+
+    def _one_an_object(self, points: IntArray) -> dict[str, int]:
+        """Return the plainest of each object's points."""
+        found: dict[str, tuple[tuple[bool, int, str], int]] = {}
+        for i in points.tolist():
+            point = self.registry[i]
+            rank = (_detail(point), i)
+            if point.object_id not in found or rank < found[point.object_id]:
+                found[point.object_id] = rank
+        return {object_id: self.tellers.used_for(i) for object_id, (_, i) in found.items()}
 
     def values(self, points: IntArray, newest_before: int = 0, good_only: bool = True) -> ValueArray:
         """Return the latest values in the shape of `points`; NaN where there is none.
@@ -174,30 +212,21 @@ class PlantView:
         return np.where(usable, self.latest.value[here], np.nan).reshape(points.shape)
 
     def _refresh(self) -> None:
-        version = self.registry.version
+        version = self.version
         if version != self._version:
             self._power.clear()
-            self._rack.clear()
-            self._gpus.clear()
-            self._topology = None
-            self._indexed = False
+            self._taps = self._serving()
             self._version = version
 
-    def _index_power(self) -> None:
-        """Note in one pass which points measure power: of which object, and for which rack."""
-        self._meters.clear()
-        self._serving.clear()
-        self._counters.clear()
-        for i, point in enumerate(self.registry):
-            if point.point_type == "Energy" and not point.phase:
-                self._counters.setdefault(_meter_of(point), i)
-            if point.point_type not in ("RackPower", "ActivePower") or point.setpoint:
-                continue
-            self._meters.setdefault((point.point_type, point.object_id), []).append(i)
-            if point.object_type == "PowerMeter" and not point.phase and not point.process_area:
+    def _serving(self) -> dict[str, list[int]]:
+        """Return the meters of what each object is served with: taps, and a rack's PDUs."""
+        found: dict[str, list[int]] = {}
+        for i in self.tellers.one_each(self.registry.select("PowerMeter", "ActivePower")).tolist():
+            point = self.registry[i]
+            if not point.phase and not point.process_area:
                 for served in point.serves:
-                    self._serving.setdefault(served, []).append(i)
-        self._indexed = True
+                    found.setdefault(served, []).append(i)
+        return found
 
     def _find_power(self, node: EnvelopeNode) -> IntArray:
         own = [self._meter_power(meter, node) for meter in node.meters]
@@ -209,33 +238,30 @@ class PlantView:
         return np.array([], np.int32)
 
     def _meter_power(self, object_id: str, node: EnvelopeNode) -> IntArray:
-        if not self._indexed:
-            self._index_power()
-        rack = [
-            i
-            for i in self._meters.get(("RackPower", object_id), ())
-            if self.registry[i].object_type == "Rack"
-        ]
-        if rack:
-            return np.array(rack[:1], np.int32)
-        meters = self._meters.get(("ActivePower", object_id))
-        if meters:
+        own = self.plainest(self.registry.select("Rack", "RackPower", object_id))
+        if own == NO_POINT:
             # a whole object's power carries neither phase nor process area; a UPS may offer input and output
-            plain = [i for i in meters if not self.registry[i].phase]
-            plain.sort(key=lambda i: (len(self.registry[i].process_area), self.registry[i].key))
-            return np.array(plain[:1], np.int32)
+            meters = self.registry.select(None, "ActivePower", object_id, phase="")
+            own = self.plainest(meters)
+        if own != NO_POINT:
+            return np.array([own], np.int32)
         if node.kind != "Rack":
             return np.array([], np.int32)
-        serving = [
-            i for i in self._serving.get(object_id, ()) if self.registry[i].point_type == "ActivePower"
-        ]
+        serving = self._taps.get(object_id, [])
         taps = [i for i in serving if self.registry[i].source.startswith("dsx")]
         return np.array(taps or serving, np.int32)
 
+    def _counter(self, meter: Point) -> int:
+        """Return the energy counter of the meter that tells a power; `NO_POINT` where it has none."""
+        area = set(meter.process_area)
+        found = self.registry.select(meter.object_type, "Energy", meter.object_id, phase="")
+        own = [i for i in found.tolist() if set(self.registry[i].process_area) == area]
+        return self.tellers.used_for(own[0]) if own else NO_POINT
 
-def _meter_of(point: Point) -> tuple[str, str, tuple[str, ...]]:
-    """Return what the power and the energy counter of one meter have in common."""
-    return point.object_type, point.object_id, tuple(point.process_area)
+
+def _detail(point: Point) -> tuple[bool, int, str]:
+    """Return how little of its object a point tells: order by it and the whole object's comes first."""
+    return bool(point.phase), len(point.process_area), point.key
 
 
 def _worst(quality: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> int:

@@ -32,8 +32,6 @@ class FoundPoints:
         self._registry = registry
         self._told: dict[int, float] = {}
         self._at = 0
-        self._version = -1
-        self._own: list[int] = []
 
     def readings(
         self,
@@ -88,15 +86,13 @@ class FoundPoints:
         return self._registry.register(point)
 
     def _known(self) -> list[int]:
-        version = self._registry.version
-        if version != self._version:
-            self._version = version
-            self._own = [
-                i
-                for i, p in enumerate(self._registry)
-                if p.source == SOURCE and p.point_type in ("IncidentClass", "SensorVerdict")
-            ]
-        return self._own
+        registry = self._registry
+        return [
+            i
+            for point_type in ("IncidentClass", "SensorVerdict")
+            for i in registry.select(None, point_type).tolist()
+            if registry[i].source == SOURCE
+        ]
 
 
 def as_text(incident: Incident) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -41,7 +40,7 @@ class PlantReader:
         self._plant = plant
         self._as_measured = as_measured
         self._site = plant.site
-        self._version = -1
+        self._version = (-1, -1)
         self.cdus: dict[str, IntArray] = {}
         self._meters: dict[str, IntArray] = {}
         self._feeds: IntArray = np.zeros(0, np.int32)
@@ -56,27 +55,29 @@ class PlantReader:
 
     def refresh(self) -> bool:
         """Look for new points; returns whether there were any."""
-        version = self._plant.registry.version
+        version = self._plant.version
         if version == self._version:
             return False
         self._version = version
-        of_cdu: dict[str, list[tuple[int, Point]]] = defaultdict(list)
+        plant, registry = self._plant, self._plant.registry
+        of_cdu = {
+            cdu: [(i, registry[i]) for i in plant.tellers.one_each(registry.of_object(cdu)).tolist()]
+            for cdu in self._site.cdus
+        }
         meters: dict[tuple[str, str], int] = {}
         racks = set(self._site.racks)
         serves: dict[str, str] = {}
+        for i in plant.tellers.one_each(registry.select("PowerMeter")).tolist():
+            point = registry[i]
+            if point.source.startswith("snmp"):
+                continue  # a rack's PDUs over SNMP are another view of what its taps carry
+            if len(point.serves) == 1 and point.serves[0] in racks:
+                serves[point.object_id] = point.serves[0]
+            meters.setdefault((point.object_id, point.point_type + point.phase), i)
         others: dict[str, dict[tuple[str, str], int]] = {"UPS": {}, "CRAH": {}, "Chiller": {}}
-        for i, point in enumerate(self._plant.registry):
-            if point.object_type == "CDU":
-                of_cdu[point.object_id].append((i, point))
-            elif point.setpoint:
-                continue
-            elif point.object_type == "PowerMeter" and not point.source.startswith("snmp"):
-                # a rack's PDUs over SNMP are another view of what its taps carry
-                if len(point.serves) == 1 and point.serves[0] in racks:
-                    serves[point.object_id] = point.serves[0]
-                meters.setdefault((point.object_id, point.point_type + point.phase), i)
-            elif point.object_type in others:
-                _note(others[point.object_type], point, i)
+        for kind, known in others.items():
+            for i in plant.tellers.one_each(registry.select(kind)).tolist():
+                _note(known, registry[i], i)
         self.cdus = {
             name: np.array(
                 [_pick(of_cdu[cdu], *wanted, setpoint=name == "setpoint") for cdu in self._site.cdus],

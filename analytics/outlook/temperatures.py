@@ -13,7 +13,7 @@ from analytics.points import results
 from domain.batch import Batch
 from domain.envelope import QUARTER_MS
 from domain.forecast import Forecast
-from domain.points import IntArray, TimeArray, ValueArray
+from domain.points import TimeArray, ValueArray
 from storage.plant import NO_POINT, PlantView
 from storage.telemetry import Aggregate
 
@@ -41,8 +41,6 @@ class TemperatureWatch:
         self.foretold = foretold
         self._reserve = ReserveWatch(plant)
         self._reserve_told = 0
-        self._version = -1
-        self._cdus: dict[str, IntArray] = {}
 
     def look(self, now: int) -> Batch:
         """Return each rack's probability of passing a temperature limit within the hour, and what is expected at most.
@@ -103,19 +101,14 @@ class TemperatureWatch:
         return self._history(self._plant.gpu_points("GpuTemperature"), now)
 
     def _cdu_history(self, area: str, now: int) -> ValueArray:
-        registry = self._plant.registry
-        if registry.version != self._version:
-            self._version = registry.version
-            self._cdus.clear()
-        if area not in self._cdus:
-            found = {
-                registry[int(i)].object_id: int(i)
-                for i in reversed(registry.select("CDU", "LiquidTemperature"))
-                if set(registry[int(i)].process_area) == set(area.split()) and not registry[int(i)].setpoint
-            }
-            cdus = self._plant.site.cdus
-            self._cdus[area] = np.array([found.get(cdu, NO_POINT) for cdu in cdus], np.int32)
-        return self._history(self._cdus[area][:, None], now)
+        registry, words = self._plant.registry, set(area.split())
+        found = [
+            [i for i in registry.select("CDU", "LiquidTemperature", cdu).tolist()
+             if set(registry[i].process_area) == words]
+            for cdu in self._plant.site.cdus
+        ]  # fmt: skip
+        points = [self._plant.tellers.used_for(of[0]) if of else NO_POINT for of in found]
+        return self._history(np.array(points, np.int32)[:, None], now)
 
     def _history(self, points: np.ndarray[tuple[int, int], np.dtype[np.int32]], now: int) -> ValueArray:
         """Return the highest of each row's points per step over the last six hours, shape (rows, steps)."""
