@@ -208,27 +208,30 @@ def tray_points(rack: str, tray: str, gpu_count: int, node: str = "", source: st
 
     Ids: tray ``R001-T01``, its GPUs ``R001-T01-G0`` and up. `node` is the host's name, shown as the tray's name.
     """
-    tray_id = f"{rack}-{tray}"
-    source = source or f"tray:{tray_id}"
-    points = []
-    for key in tray_keys(rack, tray, gpu_count):
-        object_type, point_type, _, place = key.split("/", 3)
-        object_id = place.replace("/", "-")
-        states = _STATES.get(point_type, ())
-        points.append(
-            Point(
-                key,
-                object_type,
-                point_type,
-                object_id,
-                (node or tray_id) if object_type == "Tray" else object_id,
-                "" if states else POINT_TYPES[point_type].unit,
-                states,
-                associate=rack,
-                source=source,
-            )
-        )
-    return points
+    source = source or f"tray:{rack}-{tray}"
+    return [_point(key, rack, node, source) for key in tray_keys(rack, tray, gpu_count)]
+
+
+def gpu_point(rack: str, tray: str, gpu: int, point_type: str, source: str) -> Point:
+    """Return one point of one GPU, as `tray_points` does."""
+    return _point(f"GPU/{point_type}/nvml/{rack}/{tray}/G{gpu}", rack, "", source)
+
+
+def _point(key: str, rack: str, node: str, source: str) -> Point:
+    object_type, point_type, _, place = key.split("/", 3)
+    object_id = place.replace("/", "-")
+    states = _STATES.get(point_type, ())
+    return Point(
+        key,
+        object_type,
+        point_type,
+        object_id,
+        (node or object_id) if object_type == "Tray" else object_id,
+        "" if states else POINT_TYPES[point_type].unit,
+        states,
+        associate=rack,
+        source=source,
+    )
 
 
 def _events(rows: Any, gpu_count: int) -> tuple[XidEvent, ...]:

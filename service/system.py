@@ -103,7 +103,7 @@ class System:
             max_points=limits.max_points, max_per_source=limits.max_points_per_source
         )
         self.store = open_store(storage, self.registry)
-        self.ingest = Ingest.open(storage, self.registry, self.store)
+        self.ingest = Ingest.open(storage, self.registry, self.store, self.site.racks)
         self.latest = self.ingest.latest
         self.incoming = Substitutes(self.registry, self.ingest.accept)
         self.records = Records(configuration.records_url)
@@ -170,8 +170,13 @@ class System:
             self.collectors["snmp"] = SnmpCollector(settings.snmp, self.registry, sink, profiles=profiles)
         for scraper in settings.prometheus:
             mapping = load(SHIPPED / "prometheus" / f"{scraper.mapping}.yaml", ExporterMapping)
+            files = tuple(self.configuration.folder / file for file in scraper.files)
             self.collectors[f"prometheus {scraper.name}"] = PrometheusCollector(
-                scraper, mapping, self.registry, self.incoming.accept
+                scraper.model_copy(update={"files": files}),
+                mapping,
+                self.registry,
+                self.incoming.accept,
+                self.site.racks,
             )
         for schedule in settings.schedule:
             if schedule.file is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -19,6 +19,7 @@ from domain.batch import Batch, now_ms
 from domain.errors import InputError, StorageError, StoreUnavailable
 from domain.points import PointRegistry
 from storage.latest import LatestValues
+from storage.plausibility import Plausibility
 from storage.quarantine import Quarantine
 from storage.reading_spool import ReadingSpool
 from storage.settings import DAY, IngestSettings, StorageSettings
@@ -43,6 +44,8 @@ class IngestCounters:
     stored: int = 0
     duplicate: int = 0
     quarantined: int = 0
+    impossible: int = 0
+    """Readings stored as bad, as no plant shows such values; the quarantine has the reason."""
     spooled: int = 0
     drained: int = 0
     """Readings that came from the spool into the store."""
@@ -75,6 +78,8 @@ class Ingest:
         Commit interval, bounds on time, memory.
     clock
         UTC ms; tests bring their own.
+    racks
+        Ids of the site's racks.
     """
 
     def __init__(
@@ -85,8 +90,10 @@ class Ingest:
         quarantine: Quarantine,
         settings: IngestSettings | None = None,
         clock: Callable[[], int] = now_ms,
+        racks: Collection[str] = (),
     ) -> None:
         self.latest = LatestValues(registry)
+        self.plausibility = Plausibility(registry, racks)
         self.counters = IngestCounters()
         self.quarantine = quarantine
         self.spool = spool
@@ -108,7 +115,13 @@ class Ingest:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ingest")
 
     @classmethod
-    def open(cls, settings: StorageSettings, registry: PointRegistry, store: TelemetryStore) -> Ingest:
+    def open(
+        cls,
+        settings: StorageSettings,
+        registry: PointRegistry,
+        store: TelemetryStore,
+        racks: Collection[str] = (),
+    ) -> Ingest:
         """Return an ingest with its spool and quarantine in the data folder, and the store's newest values."""
         limits = settings.ingest
         ingest = cls(
@@ -117,6 +130,7 @@ class Ingest:
             ReadingSpool(settings.path / "spool", registry, int(limits.spool_mb * 1e6)),
             Quarantine(settings.path / "quarantine", int(limits.quarantine_mb * 1e6)),
             limits,
+            racks=racks,
         )
         try:
             if len(store.load_points()) == len(registry):
@@ -216,6 +230,7 @@ class Ingest:
         self.counters.received += len(batch)
         rows = self._believable(batch)
         if len(rows):
+            rows = self._judged(rows)
             self.latest.update(rows)
             self._keep(rows)
         self.counters.commits += 1
@@ -237,6 +252,17 @@ class Ingest:
                 self._set_aside(batch.take(bad), reason)
                 good &= ~fault
         return batch if good.all() else batch.take(good)
+
+    def _judged(self, rows: Batch) -> Batch:
+        """Return the readings with those as bad that cannot be; tell them with their reason."""
+        impossible = self.plausibility.impossible(rows)
+        if not impossible.any():
+            return rows
+        self.counters.impossible += int(impossible.sum())
+        self.quarantine.readings(
+            rows.take(impossible), "impossible", self._registry, self.plausibility.reason
+        )
+        return self.plausibility.marked(rows, impossible)
 
     def _set_aside(self, rows: Batch, reason: str) -> None:
         self.counters.quarantined += len(rows)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,19 @@ class Quarantine:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
 
-    def readings(self, rows: Batch, reason: str, registry: PointRegistry, detail: str = "") -> None:
-        """Set readings aside; `reason` is a stable, countable word."""
+    def readings(
+        self,
+        rows: Batch,
+        reason: str,
+        registry: PointRegistry,
+        detail: Callable[[int, float], str] | None = None,
+    ) -> None:
+        """Set readings aside; `reason` is a stable, countable word, `detail` says more of an index and a value."""
         keep = self._allowance(reason, len(rows))
         self._keep(
             {
                 "reason": reason,
-                "detail": detail,
+                "detail": detail(p, v) if detail else "",
                 "point": registry[p].key if 0 <= p < len(registry) else f"#{p}",
                 "observed": t,
                 "value": v,

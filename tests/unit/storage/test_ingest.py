@@ -293,3 +293,27 @@ async def test_upkeep_runs_beside(make_ingest, store):
     await until(lambda: len(store.read_tier("hour", np.array([0], np.int32), hour, hour + HOUR)) == 1)
     run.cancel()
     await ingest.close()
+
+
+async def test_what_cannot_be_is_kept_as_bad_and_told_with_its_reason(make_ingest, store, registry):
+    ingest = make_ingest()
+    power = registry.index("Rack/RackPower/R003")
+    now = now_ms()
+    await ingest.accept(Batch.of([power, power], [now, now + 1], [90e9, 70e3]))
+    assert everything(store).quality.tolist() == [0, 1]
+    assert ingest.counters.impossible == 1
+    assert ingest.counters.stored == 2
+    (entry,) = [e for e in ingest.quarantine.recent if e["reason"] == "impossible"]
+    assert entry["detail"].startswith("90000 MW cannot be: RackPower of a Rack lies within")
+    await ingest.close()
+
+
+async def test_a_point_whose_unit_comes_later_is_judged_by_it(make_ingest, registry):
+    ingest = make_ingest()
+    index = registry.register(Point("x", "Sensor", "GenericPoint", "x", unit="W"))
+    await ingest.accept(Batch.of([index], now_ms(), [-273.0]))
+    assert ingest.latest.quality[index] == 1
+    registry.register(Point("x", "Sensor", "GenericPoint", "x", unit="Cel"))
+    await ingest.accept(Batch.of([index], now_ms() + 1, [-273.0]))
+    assert ingest.latest.quality[index] == 0
+    await ingest.close()
