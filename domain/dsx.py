@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from domain.catalogue import ANY, CONTRACT, OBJECT_TYPES, POINT_TYPES, STATE
-from domain.errors import ContractViolation, UnitError
+from domain.errors import ContractViolation, UnitError, brief
 from domain.points import Point, Quality
 from domain.units import Unit, parse_unit
 
@@ -30,11 +30,15 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "bad_topic": "the topic is not of the contract's form",
         "bad_json": "the payload is not JSON (NaN and Infinity are none)",
         "too_large": "the payload is larger than any message of the contract",
+        "too_deep": "the payload is nested deeper than any message of the contract",
+        "too_long": "a text or a list is longer than any of the contract",
+        "unreadable": "the message cannot be read, for a reason that nobody foresaw",
         "not_an_object": "the payload is JSON, but no object",
         "missing_field": "a field that the contract requires is absent",
         "wrong_type": "a field has another type than the contract says",
         "unexpected_field": "a field that the contract does not know",
         "metadata_not_from_bms": "metadata from a publisher other than the BMS",
+        "wrong_publisher": "a value from a publisher that does not own the point",
         "type_mismatch": "topic and payload disagree on objectType or pointType",
         "unknown_object_type": "an objectType that neither the contract nor the catalogue knows",
         "unknown_point_type": "a pointType that neither the contract nor the catalogue knows",
@@ -43,6 +47,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "no_unit": "neither engUnit nor stateText on a point that needs one",
         "unknown_unit": "an engUnit that is not understood",
         "wrong_unit": "an engUnit that measures something else than the pointType",
+        "unwanted_unit": "an engUnit on a point that has none",
         "unusual_unit": "an engUnit that is understood, but is not the one that the contract fixes",
         "bad_state_text": "stateText is not a list of distinct integers, each with a text",
         "object_and_associate": "objectId or servesId together with associateId",
@@ -51,10 +56,22 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "bad_value": "value is neither a finite number nor null",
         "bad_timestamp": "timestamp is not an integer of milliseconds",
         "bad_quality": "quality is not an integer",
+        "too_many_heartbeats": "more systems with a heartbeat than any site has",
+        "too_many_points": "more points than the limits on points allow",
+        "refused_point": "a point that somebody retired and refused",
         "absurd_time": "observed too far in the future or in the past",
     }
 )
 """Why a message is refused or frowned upon."""
+
+TOPIC_LENGTH = 1_000
+"""Characters of a topic at most."""
+TEXT_LENGTH = 250
+"""Characters of an id, a name or a label at most."""
+LIST_LENGTH = 1_000
+"""Entries of a list in metadata at most: what a feed serves, the states of a point."""
+METADATA_BYTES = 65_536
+"""Bytes of a metadata message at most."""
 
 _UNITLESS = HEARTBEATS | {"PowerFactor"}
 _INTEGRATION_POINTS = frozenset(
@@ -136,6 +153,8 @@ _FIELDS = frozenset(
         "integration",
     ]
 )
+_EXTRAS_TOLD = 5
+_STATE_MAX = 1 << 31
 _PHASES = MappingProxyType({"A": "A", "B": "B", "C": "C", "1": "A", "2": "B", "3": "C"})
 
 
@@ -179,6 +198,11 @@ class DsxPoint:
     scope: str = ""
     violations: tuple[ContractViolation, ...] = field(default=(), compare=False)
 
+    @property
+    def owner(self) -> str:
+        """The one publisher that may write the point's values: the integration that is named, else the BMS."""
+        return self.integration or BMS
+
 
 class DsxValue(NamedTuple):
     """A value message: `value` None where the BMS has no valid reading; `timestamp` in Unix ms."""
@@ -202,8 +226,10 @@ def parse_topic(topic: str) -> Topic:
         or parts[:2] != ["BMS", "v1"]
         or parts[3] not in ("Value", "Metadata")
         or not all(parts)
+        or len(topic) > TOPIC_LENGTH
+        or not topic.isprintable()
     ):
-        raise ContractViolation("bad_topic", topic[:200])
+        raise ContractViolation("bad_topic", brief(topic, 200))
     return Topic(*parts[2:])
 
 
@@ -242,17 +268,17 @@ def read_value(payload: Any) -> DsxValue:
         ``not_an_object``, ``missing_field``, ``bad_value``, ``bad_timestamp`` or ``bad_quality``.
     """
     if type(payload) is not dict:
-        raise ContractViolation("not_an_object", str(payload)[:80])
+        raise ContractViolation("not_an_object", brief(payload))
     try:
         value, timestamp, quality = payload["value"], payload["timestamp"], payload["quality"]
     except KeyError as missing:
         raise ContractViolation("missing_field", str(missing.args[0])) from None
     if type(value) is not float and type(value) is not int and value is not None:
-        raise ContractViolation("bad_value", repr(value)[:80])
+        raise ContractViolation("bad_value", brief(value))
     if type(timestamp) is not int or not 0 <= timestamp < 1 << 62:
-        raise ContractViolation("bad_timestamp", repr(timestamp)[:80])
+        raise ContractViolation("bad_timestamp", brief(timestamp))
     if type(quality) is not int:
-        raise ContractViolation("bad_quality", repr(quality)[:80])
+        raise ContractViolation("bad_quality", brief(quality))
     return DsxValue(value, timestamp, Quality.GOOD if quality == 1 else Quality.BAD)
 
 
@@ -325,11 +351,11 @@ class _Metadata:
 
     def read(self, source: str) -> DsxPoint:
         if self.topic.publisher != BMS:
-            self.note("metadata_not_from_bms", self.topic.publisher)
+            raise self.fail("metadata_not_from_bms", self.topic.publisher)
         self._same_type("objectType", self.topic.object_type)
         self._same_type("pointType", self.topic.point_type)
-        for extra in self.payload.keys() - _FIELDS:
-            self.note("unexpected_field", str(extra)[:80])
+        for extra in sorted(self.payload.keys() - _FIELDS)[:_EXTRAS_TOLD]:
+            self.note("unexpected_field", brief(extra))
         object_type, point_type = self._types()
         states = self._state_text()
         unit = self._unit(point_type, states)
@@ -362,7 +388,7 @@ class _Metadata:
         if name not in self.payload:
             self.note("missing_field", name)
         elif self.payload[name] != told:
-            raise self.fail("type_mismatch", f"{name} is {str(self.payload[name])[:80]!r}")
+            raise self.fail("type_mismatch", f"{name} is {brief(self.payload[name])}")
 
     def _types(self) -> tuple[str, str]:
         object_type, point_type = self.topic.object_type, self.topic.point_type
@@ -382,6 +408,8 @@ class _Metadata:
         if "engUnit" in self.payload:
             raise self.fail("unit_and_state", "a point has a unit or states")
         try:
+            if len(rows) > LIST_LENGTH:
+                raise self.fail("too_long", f"{len(rows)} states")
             states = tuple((row["value"], row["text"]) for row in rows)
         except (TypeError, KeyError):
             raise self.fail("bad_state_text", "each state is an object with value and text") from None
@@ -389,7 +417,9 @@ class _Metadata:
             raise self.fail("bad_state_text", "each state is an integer with a text")
         if len({v for v, _ in states}) != len(states):
             raise self.fail("bad_state_text", "two texts for one integer")
-        return states
+        if not all(-_STATE_MAX <= v <= _STATE_MAX for v, _ in states):
+            raise self.fail("bad_state_text", "a state is an integer of 32 bits")
+        return tuple((v, self._fit("stateText", t)) for v, t in states)
 
     def _unit(self, point_type: str, states: tuple[tuple[int, str], ...]) -> Unit:
         wanted = POINT_TYPES[point_type]
@@ -405,16 +435,18 @@ class _Metadata:
         if not isinstance(spelling, str):
             raise self.fail("wrong_type", "engUnit is no text")
         if wanted.unit == STATE:
-            raise self.fail("wrong_unit", f"{point_type} is a state, not a measurement in {spelling}")
+            raise self.fail("wrong_unit", f"{point_type} is a state, not a measurement in {spelling[:40]}")
         try:
             unit = parse_unit(spelling)
         except UnitError:
             if wanted.unit == ANY:
                 self.note("unknown_unit", spelling[:40])
-                return Unit(spelling)
+                return Unit(self._fit("engUnit", spelling)[:40])
             raise self.fail("unknown_unit", spelling[:40]) from None
         if wanted.unit not in (ANY, unit.canonical):
             raise self.fail("wrong_unit", f"{point_type} in {spelling}")
+        if point_type in _UNITLESS:
+            self.note("unwanted_unit", f"{point_type} in {spelling}")
         if _FIXED_UNIT.get(point_type, spelling) != spelling:
             self.note("unusual_unit", f"{spelling} in place of {_FIXED_UNIT[point_type]}")
         return unit
@@ -444,20 +476,27 @@ class _Metadata:
         told = self.payload.get("phase")
         phase = _PHASES.get(told, "") if isinstance(told, str) else ""
         if (told is not None and not phase) or (told is None and self.topic.point_type == "PhaseCurrent"):
-            self.note("bad_phase", repr(told)[:40])
+            self.note("bad_phase", brief(told, 40))
         return phase
 
     def _text(self, name: str) -> str:
         told = self.payload.get(name, "")
         if isinstance(told, str):
-            return told
+            return self._fit(name, told)
         self.note("wrong_type", f"{name} is no text")
         return ""
 
+    def _fit(self, name: str, text: str) -> str:
+        if len(text) > TEXT_LENGTH:
+            raise self.fail("too_long", f"{name} of {len(text)} characters")
+        return text if text.isprintable() else "".join(c for c in text if c.isprintable())
+
     def _texts(self, name: str) -> tuple[str, ...]:
         told = self.payload.get(name, ())
+        if isinstance(told, list | tuple) and len(told) > LIST_LENGTH:
+            raise self.fail("too_long", f"{name} of {len(told)} entries")
         if isinstance(told, list | tuple) and all(isinstance(t, str) for t in told):
-            return tuple(told)
+            return tuple(self._fit(name, t) for t in told)
         if not any(v.detail.endswith(f"{name} is no list of texts") for v in self.noted):
             self.note("wrong_type", f"{name} is no list of texts")
-        return (told,) if isinstance(told, str) else ()
+        return (self._fit(name, told),) if isinstance(told, str) else ()

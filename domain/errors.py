@@ -70,13 +70,20 @@ class ConfigurationError(InputError):
         super().__init__("\n".join(told))
 
 
+DETAIL = 300
+"""Characters that are kept of what somebody else's message or answer is said to have wrong."""
+
+
 class ContractViolation(InputError):
-    """A message breaks the DSX Exchange contract or ours; `reason` is a stable, countable word."""
+    """A message breaks the DSX Exchange contract or ours; `reason` is a stable, countable word.
+
+    `detail` is cut at `DETAIL` characters.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
         self.reason = reason
-        self.detail = detail
-        super().__init__(f"{reason}: {detail}")
+        self.detail = detail[:DETAIL]
+        super().__init__(f"{reason}: {self.detail}")
 
 
 class PointRefused(ContractViolation):

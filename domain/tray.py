@@ -12,10 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.catalogue import POINT_TYPES
-from domain.errors import ContractViolation
+from domain.errors import ContractViolation, brief
 from domain.points import Point
 
 FORMAT = 1
+GPUS_MAX = 64
+"""GPU slots of one tray at most."""
+EVENTS_MAX = 1_000
+"""XID events in one sweep at most."""
+NAME_LENGTH = 64
+"""Characters of the name of a rack or a tray at most."""
 PREFIX = "hallwatch/v1/trays"
 SWEEPS = f"{PREFIX}/+/+/sweep"
 PRESENCES = f"{PREFIX}/+/+/presence"
@@ -67,6 +73,8 @@ TRAY_FIELDS: tuple[str, ...] = (
 REASONS: Mapping[str, str] = {
     "unknown_format": "a sweep in a format that this version does not know",
     "wrong_length": "a sweep whose number of values does not fit its number of GPUs",
+    "unknown_rack": "a tray of a rack that the site does not have",
+    "too_many_trays": "more trays than a rack can hold",
 }
 """Why a tray message is refused, beside the reasons that DSX messages are refused for (`domain.dsx.REASONS`)."""
 
@@ -136,10 +144,10 @@ def parse_topic(topic: str) -> tuple[str, str, str]:
     if (
         len(parts) != 6
         or parts[5] not in ("sweep", "presence")
-        or not topic.startswith(PREFIX)
-        or not all(parts)
+        or not topic.startswith(f"{PREFIX}/")
+        or not all(0 < len(name) <= NAME_LENGTH and name.isprintable() for name in parts[3:5])
     ):
-        raise ContractViolation("bad_topic", topic[:200])
+        raise ContractViolation("bad_topic", brief(topic, 200))
     return parts[3], parts[4], parts[5]
 
 
@@ -172,21 +180,22 @@ def decode(message: Any) -> Sweep:
         ``not_an_object``, ``missing_field``, ``wrong_type``, ``wrong_length`` or ``unknown_format``.
     """
     if type(message) is not dict:
-        raise ContractViolation("not_an_object", str(message)[:80])
+        raise ContractViolation("not_an_object", brief(message))
     try:
         told = (message["run"], message["seq"], message["t"], message["gpus"])
         values = message["values"]
         if message["format"] != FORMAT:
-            raise ContractViolation("unknown_format", repr(message["format"])[:40])
+            raise ContractViolation("unknown_format", brief(message["format"]))
     except KeyError as missing:
         raise ContractViolation("missing_field", str(missing.args[0])) from None
     for number in told:
         if type(number) is not int or not 0 <= number < 1 << 62:
             raise ContractViolation(
-                "wrong_type", f"run, seq, t and gpus are whole numbers, not {number!r:.40}"
+                "wrong_type", f"run, seq, t and gpus are whole numbers, not {brief(number)}"
             )
-    if type(values) is not list or told[3] > 64 or len(values) != value_count(told[3]):
-        raise ContractViolation("wrong_length", f"{told[3]} GPUs need {value_count(min(told[3], 64))} values")
+    if type(values) is not list or told[3] > GPUS_MAX or len(values) != value_count(told[3]):
+        need = value_count(min(told[3], GPUS_MAX))
+        raise ContractViolation("wrong_length", f"{told[3]} GPUs need {need} values")
     events = message.get("events")
     return Sweep(*told, values, _events(events, told[3]) if events else ())
 
@@ -235,14 +244,14 @@ def _point(key: str, rack: str, node: str, source: str) -> Point:
 
 
 def _events(rows: Any, gpu_count: int) -> tuple[XidEvent, ...]:
-    try:
-        events = tuple(XidEvent(*row) for row in rows)
-    except TypeError:
-        raise ContractViolation("wrong_type", "each event is [gpu, xid, t]") from None
-    for e in events:
+    if type(rows) is not list or len(rows) > EVENTS_MAX:
+        raise ContractViolation("wrong_type", f"events are a list of {EVENTS_MAX} at most, not {brief(rows)}")
+    for row in rows:
         if (
-            any(type(n) is not int or not 0 <= n < 1 << 62 for n in (e.gpu, e.xid, e.observed))
-            or e.gpu >= gpu_count
+            type(row) is not list
+            or len(row) != 3
+            or any(type(n) is not int or not 0 <= n < 1 << 62 for n in row)
+            or row[0] >= gpu_count
         ):
-            raise ContractViolation("wrong_type", f"event {e} is out of range")
-    return events
+            raise ContractViolation("wrong_type", f"an event is [gpu, xid, t], not {brief(row)}")
+    return tuple(XidEvent(*row) for row in rows)

@@ -17,7 +17,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from collectors.mqtt.receive import BulkClient, Take
+from collectors.mqtt.receive import NO_LIMIT, BulkClient, Take
 from collectors.mqtt.settings import BrokerSettings
 from domain.errors import ConfigurationError, Problem, SourceError
 
@@ -69,6 +69,8 @@ class Connection:
     on_answered
         Called in the network thread when the broker has answered a QoS 1 message: its id, and whether the broker took
         it. A broker of MQTT 5 also tells when nobody has subscribed, and then keeps nothing (MQTT 5.0, 3.4.2.1).
+    largest
+        Of a payload longer than this only the beginning is taken.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class Connection:
         will: Will | None = None,
         on_connect: Callable[[], None] | None = None,
         on_answered: Callable[[int, bool], None] | None = None,
+        largest: int = NO_LIMIT,
     ) -> None:
+        self._largest = largest
         self._settings = settings
         self._take = take or (lambda topic, payload, mid: None)
         self._subscriptions = subscriptions
@@ -144,7 +148,9 @@ class Connection:
                 # 3.1.1 unanswered as well: an overloaded broker, which gets MQTT 5 again.
                 self._mqtt5 = not self._mqtt5
                 log.info(
-                    "broker does not answer, changing protocol", broker=self._settings.url, mqtt5=self._mqtt5
+                    "broker does not answer, changing protocol",
+                    broker=self._settings.shown,
+                    mqtt5=self._mqtt5,
                 )
                 if not self._mqtt5:
                     continue
@@ -174,7 +180,7 @@ class Connection:
         try:
             self._serve(client, answered)
         except Exception as error:  # whatever paho or a callback raises: this thread must go on
-            log.exception("connection failed", broker=self._settings.url)
+            log.exception("connection failed", broker=self._settings.shown)
             self._note(f"{type(error).__name__}: {error}")
         self._client = None
         if self.state.connected:
@@ -217,6 +223,7 @@ class Connection:
             reconnect_on_failure=False,
             manual_ack=True,
             take=take_numbered,
+            largest=self._largest,
         )
         client.max_inflight_messages_set(1000)
         # With this set, paho leaves all writing to the network thread and only wakes it.
@@ -251,13 +258,13 @@ class Connection:
         self.state.connects += 1  # before `connected`, for those who read both
         self.state.connected, self.state.since, self.state.error = True, time.time(), ""
         self.state.protocol = "5" if self._mqtt5 else "3.1.1"
-        log.info("connected", broker=self._settings.url, protocol=self.state.protocol)
+        log.info("connected", broker=self._settings.shown, protocol=self.state.protocol)
         if self._subscriptions:  # here, so that it is made again after every reconnect
             client.subscribe([(topic, 1) for topic in self._subscriptions])
 
     def _note(self, error: str) -> None:
         if error and error != self.state.error:
-            log.warning("no connection", broker=self._settings.url, error=error)
+            log.warning("no connection", broker=self._settings.shown, error=error)
         self.state.error = error
 
 

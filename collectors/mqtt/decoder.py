@@ -1,13 +1,21 @@
-"""From MQTT messages to one batch: DSX values and metadata, tray sweeps and presence, and what is wrong with them."""
+"""From MQTT messages to one batch: DSX values and metadata, tray sweeps and presence, and what is wrong with them.
+
+A message that cannot be used is set aside with its reason, and the next one is read: whatever is in it, and whatever
+is wrong with the code that reads it.
+"""
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from hashlib import blake2b
 
 import numpy as np
 import orjson
+import structlog
 
+from collectors.mqtt.findings import Findings
 from collectors.mqtt.heartbeat import HeartbeatWatch, alive_point
 from collectors.mqtt.parked import Parked
 from collectors.mqtt.settings import MqttSettings
@@ -15,70 +23,95 @@ from collectors.mqtt.trays import Trays
 from domain import dsx, tray
 from domain.batch import Batch
 from domain.dsx import DsxPoint
-from domain.errors import ContractViolation
+from domain.errors import ContractViolation, brief
 from domain.points import PointRegistry, Quality
 from domain.units import Unit
 from storage.quarantine import Quarantine
 
+log = structlog.get_logger(__name__)
+
 Message = tuple[bytes, bytes, int]
 """Topic, payload, message id."""
+HEARTBEATS_MAX = 64
+"""Systems whose heartbeat is watched; the contract has one BMS, and one for each integration."""
 
 
 class Decoder:
     """Decodes messages in bulk; keeps what it learned from metadata.
 
     A value topic is a *slot*: a row in arrays of point index, scale and offset. New metadata that changes the unit makes
-    a new slot, so that values decoded before it keep the old one.
+    a new slot, so that values decoded before it keep the old one until their batch is made.
+
+    Parameters
+    ----------
+    settings
+        Limits, where to keep what is set aside.
+    registry
+        Where points are registered as their metadata comes.
+    racks
+        The racks that the site has, for `MqttSettings.unknown_racks`; None where nobody knows.
     """
 
-    def __init__(self, settings: MqttSettings, registry: PointRegistry) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: MqttSettings, registry: PointRegistry, racks: Collection[str] | None = None
+    ) -> None:
+        self.settings = settings
         self._registry = registry
         self._source = f"dsx:{settings.name}"
         self._slots: dict[bytes, int] = {}
-        self._metadata: dict[str, tuple[bytes, DsxPoint]] = {}
+        self._metadata: dict[str, tuple[bytes, DsxPoint]] = {}  # by key: digest of the payload, what it told
         self._index = np.zeros(1024, np.int32)
         self._scale = np.ones(1024)
         self._offset = np.zeros(1024)
+        self._is_beat = np.zeros(1024, bool)
         self._used = 0
+        self._left: list[int] = []  # slots that nothing refers to once this batch is made
+        self._free: list[int] = []
         self._beats: dict[
             int, tuple[str, int]
         ] = {}  # point index of a heartbeat -> (name, index of its state)
         self._rows: tuple[list[int], list[int], list[float], list[int]] = ([], [], [], [])
+        self._unforeseen: set[str] = set()
         self.counts: Counter[str] = Counter()
         self.quarantine = Quarantine(settings.data)
-        self.parked = Parked(settings.parked_values, settings.data)
+        self.findings = Findings(self.quarantine)
+        self.parked = Parked(settings.parked_values, settings.data, int(settings.parked_mb * 1e6))
         self.heartbeats = HeartbeatWatch(settings.heartbeat_timeout)
-        self.trays = Trays(registry, "tray")
+        known = None if settings.unknown_racks == "accept" else racks
+        self.trays = Trays(registry, "tray", known, settings.trays_per_rack)
+        self._tray_waits = True  # whether trays that were parked may be of racks that are known by now
 
     def decode(self, messages: Iterable[Message], received: int) -> Batch:
-        """Return every reading in `messages` that can be placed; the rest is parked or quarantined, and counted."""
+        """Return every reading in `messages` that can be placed; the rest is parked or set aside, and counted."""
         slot_of, loads, read_value = self._slots.get, orjson.loads, dsx.read_value
         slots, observed, values, qualities = self._rows = ([], [], [], [])
-        largest = self._settings.max_payload
+        largest = self.settings.max_payload
+        if self._tray_waits:
+            self._take_parked_trays(received)
         count = 0
         for topic, payload, _ in messages:
             count += 1
             slot = slot_of(topic)
             try:
                 if len(payload) > largest:
-                    raise ContractViolation("too_large", f"{len(payload)} bytes")
+                    raise ContractViolation("too_large", f"more than {largest} bytes")
                 if slot is None:
                     self._other(topic, payload, received)
                     continue
-                told = read_value(loads(payload))
-            except orjson.JSONDecodeError as error:
-                self._refuse(topic, payload, ContractViolation("bad_json", str(error)))
-            except ContractViolation as violation:
-                self._refuse(topic, payload, violation)
+                message = loads(payload)
+                value, timestamp, quality = read_value(message)
+                if len(message) != 3:
+                    self._extra(topic, message)
+            except Exception as error:
+                self._refuse(topic, payload, self._violation(error))
             else:
-                if told.value is None:
+                if value is None:
                     self.counts["null_values"] += 1
                 else:
                     slots.append(slot)
-                    observed.append(told.timestamp)
-                    values.append(told.value)
-                    qualities.append(told.quality)
+                    observed.append(timestamp)
+                    values.append(value)
+                    qualities.append(quality)
         self.counts["messages"] += count
         return self._batch(received)
 
@@ -87,9 +120,12 @@ class Decoder:
         points = self._index[slots]
         values = np.array(self._rows[2], np.float64) * self._scale[slots] + self._offset[slots]
         batch = Batch.of(points, self._rows[1], values, self._rows[3], received)
-        for index, (name, state) in self._beats.items():
-            if (points == index).any():
-                self.heartbeats.heard(name, state)
+        beats = self._is_beat[slots]
+        if beats.any():
+            for index in np.unique(points[beats]):
+                self.heartbeats.heard(*self._beats[int(index)])
+        self._free += self._left
+        self._left.clear()
         self.counts["dsx_values"] += len(batch)
         if self.trays.pending:
             tray_rows = Batch.of(*self.trays.rows(), received=received)
@@ -98,50 +134,73 @@ class Decoder:
         return self._without_absurd_times(batch)
 
     def _without_absurd_times(self, batch: Batch) -> Batch:
-        earliest = batch.received - int(self._settings.max_past * 1000)
-        latest = batch.received + int(self._settings.max_future * 1000)
+        earliest = batch.received - int(self.settings.max_past * 1000)
+        latest = batch.received + int(self.settings.max_future * 1000)
         absurd = (batch.observed < earliest) | (batch.observed > latest)
         if not absurd.any():
             return batch
         for row in np.flatnonzero(absurd)[:100]:
             point = self._registry[int(batch.point[row])]
             detail = f"observed {batch.observed[row]}, received {batch.received}"
-            self.quarantine.message(point.key, str(batch.value[row]).encode(), "absurd_time", detail)
+            self.findings.refused(
+                point.key, str(batch.value[row]).encode(), ContractViolation("absurd_time", detail)
+            )
         self.quarantine.note("absurd_time", int(max(0, absurd.sum() - 100)))
         return batch.take(~absurd)
 
     def _other(self, topic: bytes, payload: bytes, received: int) -> None:
         """Take in anything but a value whose slot is known."""
+        if len(topic) > 4 * dsx.TOPIC_LENGTH:
+            raise ContractViolation("bad_topic", f"{len(topic)} bytes")
         try:
             name = topic.decode()
         except UnicodeDecodeError:
-            raise ContractViolation("bad_topic", repr(topic[:200])) from None
+            raise ContractViolation("bad_topic", brief(topic, 200)) from None
         if name.startswith(tray.PREFIX):
             self._tray(name, payload, received)
             return
         about = dsx.parse_topic(name)
-        if about.tag_path.startswith(self._settings.ignore_tags):
+        if about.tag_path.startswith(self.settings.ignore_tags):
             self.counts["ignored"] += 1
             return
         if about.kind == "Metadata":
-            self._learn(about, payload)
+            self._learn(name, about, payload)
             return
         known = self._metadata.get(about.key)
         if known is None:
-            dsx.read_value(orjson.loads(payload))
-            self.parked.add(about.key, payload)
+            told = dsx.read_value(orjson.loads(payload))
+            self.parked.add(about.key, orjson.dumps(told._asdict()), about.publisher)
             self.counts["parked"] += 1
             return
+        _owned(known[1], about.publisher)
         self._slots[topic] = slot = self._new_slot(known[1])
         self._value(slot, payload)
 
     def _tray(self, name: str, payload: bytes, received: int) -> None:
         rack, tray_name, kind = tray.parse_topic(name)
+        if self.settings.unknown_racks == "park" and not self.trays.knows(rack):
+            self.parked.add(f"{tray.PREFIX}/{rack}/{tray_name}/{kind}", payload, publisher="trays")
+            self.counts["parked"] += 1
+            return
         message = orjson.loads(payload)
         if kind == "sweep":
-            self.trays.sweep(rack, tray_name, message)
+            self.trays.sweep(rack, tray_name, message, received)
         else:
             self.trays.presence(rack, tray_name, message, received)
+
+    def _take_parked_trays(self, received: int) -> None:
+        """Take in what trays told before the site knew their racks."""
+        self._tray_waits = False
+        waiting = self.parked.keys()
+        for topic in waiting:
+            if not topic.startswith(tray.PREFIX) or not self.trays.knows(topic.split("/")[3]):
+                continue
+            for _, payload in self.parked.release(topic):
+                self.counts["unparked"] += 1
+                try:
+                    self._tray(topic, payload, received)
+                except Exception as error:
+                    self._refuse(topic.encode(), payload, self._violation(error))
 
     def _value(self, slot: int, payload: bytes) -> None:
         told = dsx.read_value(orjson.loads(payload))
@@ -154,54 +213,93 @@ class Decoder:
         values.append(told.value)
         qualities.append(told.quality)
 
-    def _learn(self, about: dsx.Topic, payload: bytes) -> None:
+    def _extra(self, topic: bytes, message: dict[str, object]) -> None:
+        extra = [key for key in message if key not in dsx.DsxValue._fields]
+        self.findings.tolerated(topic.decode(), ContractViolation("unexpected_field", brief(extra[0])))
+
+    def _learn(self, name: str, about: dsx.Topic, payload: bytes) -> None:
         """Take in metadata: new, unchanged (the usual case, every 100 s) or changed."""
         self.counts["metadata"] += 1
+        if len(payload) > dsx.METADATA_BYTES:
+            raise ContractViolation("too_large", f"{len(payload)} bytes of metadata")
         before = self._metadata.get(about.key)
-        if before is not None and before[0] == payload:
+        digest = blake2b(payload, digest_size=16).digest()
+        if before is not None and before[0] == digest:
             return
         told = dsx.point_from_metadata(about, orjson.loads(payload), self._source)
-        for violation in told.violations:
-            self.quarantine.note(f"tolerated:{violation.reason}")
+        beat = told.point.point_type == "HeartbeatTimestampBms"
+        if beat and len(self._beats) >= HEARTBEATS_MAX and before is None:
+            raise ContractViolation("too_many_heartbeats", f"{HEARTBEATS_MAX} are watched already")
         index = self._registry.register(told.point)
-        self._metadata[about.key] = (payload, told)
+        if beat:
+            state = self._registry.register(alive_point(told.point.object_id, self.settings.name))
+            self._beats[index] = (told.point.object_id, state)
+        for violation in told.violations:
+            self.findings.tolerated(name, violation)
+        self._metadata[about.key] = (digest, told)
         if before is not None:
             self._change(about.key, before[1], told)
-        if told.point.point_type == "HeartbeatTimestampBms":
-            name = told.point.object_id
-            self._beats[index] = (name, self._registry.register(alive_point(name, self._settings.name)))
-        waiting = self.parked.release(about.key)
-        if waiting:
-            slot = self._new_slot(told)
-            for message in waiting:
-                self._value(slot, message)
-            self.counts["unparked"] += len(waiting)
+        self._unpark(about.key, told)
+
+    def _unpark(self, key: str, told: DsxPoint) -> None:
+        waiting = self.parked.release(key)
+        if not waiting:
+            return
+        slot = self._new_slot(told)
+        self._left.append(slot)
+        for publisher, payload in waiting:
+            try:
+                _owned(told, publisher)
+                self._value(slot, payload)
+            except Exception as error:
+                self._refuse(dsx.value_topic(key, publisher).encode(), payload, self._violation(error))
+        self.counts["unparked"] += len(waiting)
 
     def _change(self, key: str, before: DsxPoint, now: DsxPoint) -> None:
+        if (before.unit, before.owner) != (now.unit, now.owner):
+            # the topic's next value makes a new slot
+            slot = self._slots.pop(dsx.value_topic(key, before.owner).encode(), None)
+            if slot is not None:
+                self._left.append(slot)
         if before.unit != now.unit:
             self.counts["units_changed"] += 1
-            for topic in [t for t in self._slots if t.decode().endswith(key)]:
-                self._slots[topic] = self._new_slot(now)
         if before.point != now.point:
             self.counts["points_changed"] += 1
 
     def _new_slot(self, told: DsxPoint) -> int:
-        slot = self._used
-        self._used += 1
+        slot = self._free.pop() if self._free else self._used
+        if slot == self._used:
+            self._used += 1
         if slot == len(self._index):
-            self._index, self._scale, self._offset = (
-                np.concatenate([a, np.zeros_like(a)]) for a in (self._index, self._scale, self._offset)
+            self._index, self._scale, self._offset, self._is_beat = (
+                np.concatenate([a, np.zeros_like(a)])
+                for a in (self._index, self._scale, self._offset, self._is_beat)
             )
         index = self._registry.index(told.point.key)
         assert index is not None
         unit: Unit = told.unit
         self._index[slot], self._scale[slot], self._offset[slot] = index, unit.scale, unit.offset
+        self._is_beat[slot] = index in self._beats
         return slot
+
+    def _violation(self, error: Exception) -> ContractViolation:
+        """Return why a message is refused."""
+        if isinstance(error, ContractViolation):
+            return error
+        if isinstance(error, orjson.JSONDecodeError):
+            return ContractViolation("too_deep" if "depth" in error.msg else "bad_json", error.msg)
+        # a fault of ours rather than of the message: the first of its kind is told in full
+        kind = type(error).__name__
+        if kind not in self._unforeseen:
+            self._unforeseen.add(kind)
+            where = "".join(traceback.format_tb(error.__traceback__)[-3:])
+            log.error("a message could not be read", error=kind, where=where)
+        return ContractViolation("unreadable", f"{kind}: {brief(error.args[0]) if error.args else ''}")
 
     def _refuse(self, topic: bytes, payload: bytes, violation: ContractViolation) -> None:
         self.counts["refused"] += 1
-        name = topic.decode("utf-8", "backslashreplace")
-        self.quarantine.message(name, payload, violation.reason, violation.detail)
+        name = topic[: 4 * dsx.TOPIC_LENGTH].decode("utf-8", "backslashreplace")[: dsx.TOPIC_LENGTH]
+        self.findings.refused(name, payload, violation)
 
     def alive_rows(self, now: int) -> Batch | None:
         """Return whether each known BMS lives, as readings of our own."""
@@ -211,11 +309,16 @@ class Decoder:
         return Batch.of([i for i, _ in states], now, [float(s) for _, s in states], Quality.GOOD, now)
 
     @property
-    def unit_of(self) -> dict[str, Unit]:
-        """Unit of each point, by key, as its publisher tells it."""
-        return {key: told.unit for key, (_, told) in self._metadata.items()}
+    def known(self) -> int:
+        """How many points have metadata."""
+        return len(self._metadata)
 
     @property
     def points(self) -> dict[str, DsxPoint]:
         """What the metadata told, by key."""
         return {key: told for key, (_, told) in self._metadata.items()}
+
+
+def _owned(told: DsxPoint, publisher: str) -> None:
+    if publisher != told.owner:
+        raise ContractViolation("wrong_publisher", f"{publisher} tells a point that {told.owner} owns")

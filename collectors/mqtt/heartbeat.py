@@ -48,7 +48,7 @@ class HeartbeatWatch:
         """Return (point index, `ALIVE` or `GONE`) of each heartbeat."""
         now = self._clock()
         states = []
-        for beat in self.beats.values():
+        for beat in list(self.beats.values()):
             state = ALIVE if now - beat.heard <= self._timeout else GONE
             if state == GONE and beat.told == ALIVE:
                 beat.gone += 1

@@ -9,13 +9,10 @@ from typing import Any
 from collectors.mqtt.connection import Connection, connected
 from collectors.mqtt.decoder import Decoder, Message
 from collectors.mqtt.settings import BrokerSettings, MqttSettings
-from domain import dsx, tray
 from domain.batch import now_ms
 from domain.dsx import METADATA, VALUES
 from domain.points import PointRegistry
 from domain.tray import PRESENCES, SWEEPS
-
-_MEANING = {**dsx.REASONS, **tray.REASONS}
 
 
 def probe(broker: str | BrokerSettings, seconds: float) -> dict[str, Any]:
@@ -33,7 +30,7 @@ def probe(broker: str | BrokerSettings, seconds: float) -> dict[str, Any]:
     dict
         ``broker``, ``protocol``, ``seconds``, ``messages``, ``points`` (each with key, objectType, pointType, objectId,
         objectName, unit, and value, observed, quality, state where one came), ``waiting`` (keys of values without
-        metadata), ``violations`` (each with topic, reason, meaning, detail), ``violation_counts``, ``trays``.
+        metadata), ``violations`` (each with topic, reason, meaning, detail, count, tolerated), ``violation_counts``, ``trays``.
 
     Raises
     ------
@@ -50,7 +47,8 @@ def probe(broker: str | BrokerSettings, seconds: float) -> dict[str, Any]:
         with lock:
             messages.append((topic, payload, mid))
 
-    connection = Connection(settings, take, [METADATA, VALUES, SWEEPS, PRESENCES])
+    largest = decoder.settings.max_payload
+    connection = Connection(settings, take, [METADATA, VALUES, SWEEPS, PRESENCES], largest=largest)
     latest: dict[int, tuple[int, float, int]] = {}
     connection.start()
     try:
@@ -70,26 +68,13 @@ def probe(broker: str | BrokerSettings, seconds: float) -> dict[str, Any]:
     finally:
         connection.stop()
     return {
-        "broker": settings.url,
+        "broker": settings.shown,
         "protocol": protocol,
         "seconds": seconds,
         "messages": decoder.counts["messages"],
         "points": [_point(registry, index, latest.get(index)) for index in range(len(registry))],
         "waiting": sorted(decoder.parked.keys()),
-        "violations": [
-            {
-                "topic": record["topic"],
-                "reason": record["reason"],
-                "meaning": _MEANING.get(record["reason"], ""),
-                "detail": record["detail"],
-            }
-            for record in decoder.quarantine.recent
-        ]
-        + [
-            {"topic": key, "reason": v.reason, "meaning": _MEANING.get(v.reason, ""), "detail": v.detail}
-            for key, told in decoder.points.items()
-            for v in told.violations
-        ],
+        "violations": decoder.findings.rows(),
         "violation_counts": dict(decoder.quarantine.counts),
         "trays": {f"{rack}-{name}": online for (rack, name), online in decoder.trays.online.items()},
     }

@@ -2,7 +2,8 @@
 
 paho reads each packet in three or more calls of ``recv`` and builds objects, locks and log lines around it: about 30 us a
 message, against 1 to 3 us here (`benchmarks/receive.py`). Here the socket is read in large pieces, and whole PUBLISH packets
-(QoS 0 and 1) are cut from them; every other packet, and a PUBLISH that does not fit the simple form, is left to paho.
+(QoS 0 and 1) are cut from them; every other packet, and a PUBLISH that does not fit the simple form, is left to paho. Of a
+message that is larger than anybody wants only the beginning is kept: MQTT allows 256 MB.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ Take = Callable[[bytes, bytes, int], None]
 
 _PIECE = 1 << 18
 _LARGE = 1 << 20  # a packet longer than this is streamed by paho rather than gathered here
+_HEAD = 70_000  # bytes before the payload: topic, message id, properties
+NO_LIMIT = 1 << 28
+"""Bytes of the largest packet that MQTT allows."""
 
 
 class BufferedSocket:
@@ -58,12 +62,23 @@ class BufferedSocket:
 
 
 class BulkClient(paho.Client):
-    """paho's client with a fast way in for PUBLISH packets, which go to `take`."""
+    """paho's client with a fast way in for PUBLISH packets, which go to `take`.
 
-    def __init__(self, *args: Any, take: Take, **kwargs: Any) -> None:
+    Parameters
+    ----------
+    take
+        Called for each message.
+    largest
+        Of a payload longer than this only one byte more is kept, which tells that it is too long.
+    """
+
+    def __init__(self, *args: Any, take: Take, largest: int = NO_LIMIT, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._take = take
-        self.on_message = lambda _c, _u, m: take(m.topic.encode(), bytes(m.payload), m.mid if m.qos else 0)
+        self._largest = largest
+        self._cut: tuple[bytes, bytes, int] | None = None  # the beginning of a message that is too large
+        self._skip = 0  # what is still to come of it
+        self.on_message = lambda _c, _u, m: take(m._topic, bytes(m.payload), m.mid if m.qos else 0)
 
     def _create_socket(self) -> Any:
         return BufferedSocket(super()._create_socket())
@@ -83,6 +98,8 @@ class BulkClient(paho.Client):
             open_ = False
         if not open_:
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+        if self._skip and not self._skipped(sock):
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
         while self._publishes(sock):
             rc = super().loop_read(1)
             if rc or self._sock is None or self._in_packet["command"]:
@@ -100,6 +117,11 @@ class BulkClient(paho.Client):
             stop = body + length
             if not body or stop > end:
                 for_paho = length > _LARGE
+                if for_paho and length > self._largest + _HEAD and kind & 0xF4 == 0x30 and body:
+                    for_paho = False
+                    if end - body > self._largest + _HEAD:
+                        self._begin_to_skip(data[body:], bool(kind & 0x02), stop - end)
+                        start = end
                 break
             if kind & 0xF4 != 0x30:  # not PUBLISH, or PUBLISH at QoS 2
                 for_paho = True
@@ -123,6 +145,27 @@ class BulkClient(paho.Client):
         sock.position = start
         self._last_bytes_received = paho.time_func()
         return for_paho
+
+    def _begin_to_skip(self, packet: bytes, numbered: bool, rest: int) -> None:
+        at = 2 + (packet[0] << 8 | packet[1])
+        topic, mid = packet[2:at], 0
+        if numbered:
+            mid = packet[at] << 8 | packet[at + 1]
+            at += 2
+        # properties are left in: nobody reads what is cut off anyway
+        self._cut, self._skip = (topic, packet[at : at + self._largest + 1], mid), rest
+
+    def _skipped(self, sock: BufferedSocket) -> bool:
+        """Let go of what comes of a message that is too large; return whether it has ended."""
+        there = min(self._skip, len(sock.data) - sock.position)
+        sock.position += there
+        self._skip -= there
+        self._last_bytes_received = paho.time_func()
+        if self._skip or self._cut is None:
+            return False
+        cut, self._cut = self._cut, None
+        self._take(*cut)
+        return True
 
     def acknowledge(self, mids: list[int]) -> None:
         """Send PUBACKs for these message ids in one write."""

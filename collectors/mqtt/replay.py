@@ -20,7 +20,7 @@ from collectors.mqtt.connection import Connection, connected
 from collectors.mqtt.decoder import Decoder, Message
 from collectors.mqtt.settings import BrokerSettings, MqttSettings
 from domain.batch import Sink, now_ms
-from domain.errors import InputError, SourceError
+from domain.errors import InputError, SourceError, brief
 from domain.points import PointRegistry
 
 _PLACEHOLDER = "{{timestamp_ms}}"
@@ -75,7 +75,7 @@ def duration_ms(text: str) -> float:
     """
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text.lstrip("+"):
-        raise InputError(f"{text!r} is no duration; write one such as 1.5s or 1m39.5s")
+        raise InputError(f"{brief(text)} is no duration; write one such as 1.5s or 1m39.5s")
     return sum(float(number) * _MS[unit] for number, unit in parts)
 
 
@@ -184,7 +184,7 @@ async def _onto(settings: BrokerSettings, rows: list[Row], speed: float, start: 
             for row in due:
                 mid = connection.publish(row.topic, row.at(start)[1], qos=1, retain="/Metadata/" in row.topic)
                 if mid is None:
-                    raise SourceError(f"{settings.url}: connection lost during the replay")
+                    raise SourceError(f"{settings.shown}: connection lost during the replay")
                 unanswered.sent(mid)
             await asyncio.to_thread(unanswered.wait, _IN_FLIGHT, connection.state)
         await asyncio.to_thread(unanswered.wait, 0, connection.state)

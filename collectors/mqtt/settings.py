@@ -44,8 +44,17 @@ class BrokerSettings(_Model):
     def _readable(cls, url: str) -> str:
         parts = urlsplit(url if "://" in url else f"mqtt://{url}")
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise ValueError(f"{url!r} is no broker; write mqtt://host:1883 or mqtts://host:8883")
+            raise ValueError("no broker; write mqtt://host:1883 or mqtts://host:8883")
+        if not 0 < (parts.port or 1883) < 65_536:
+            raise ValueError("the port is a number from 1 to 65535")
         return parts.geturl()
+
+    @property
+    def shown(self) -> str:
+        """The URL without the password, for logs and pages."""
+        parts = urlsplit(self.url)
+        host = parts.netloc.rpartition("@")[2]
+        return parts._replace(netloc=f"{parts.username}@{host}" if parts.username else host).geturl()
 
     @property
     def host(self) -> str:
@@ -90,6 +99,9 @@ class MqttSettings(_Model):
     queue_messages: int = Field(
         50_000, ge=1, description="Messages held at most; then the broker is held back"
     )
+    queue_mb: float = Field(
+        64.0, ge=1, description="Megabytes of messages held at most; then the broker is held back"
+    )
     max_payload: int = Field(262_144, ge=1024, description="Bytes; a larger message is quarantined")
     max_future: float = Field(600.0, gt=0, description="Seconds; a reading further ahead is quarantined")
     max_past: float = Field(400 * 86_400.0, gt=0, description="Seconds; an older reading is quarantined")
@@ -97,6 +109,15 @@ class MqttSettings(_Model):
         22.0, gt=0, description="Seconds without a heartbeat until a BMS counts as gone"
     )
     parked_values: int = Field(50_000, ge=0, description="Values kept while their metadata has not come")
+    parked_mb: float = Field(
+        32.0, gt=0, description="Megabytes that they take at most; on disk twice as many, and one"
+    )
+    unknown_racks: Literal["refuse", "park", "accept"] = Field(
+        "refuse",
+        description="Tray sweeps of racks that the site does not have: set aside and counted, kept with the parked values "
+        "until the site has the rack, or taken in",
+    )
+    trays_per_rack: int = Field(64, ge=1, description="Trays of one rack at most; those of more are refused")
     ignore_tags: tuple[str, ...] = Field(
         ("hallwatch/",), description="Beginnings of tagPaths to leave out: what Hallwatch itself publishes"
     )

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from domain.dsx import TEXT_LENGTH
 from domain.errors import ContractViolation
 from domain.points import IntArray, PointRegistry
-from domain.tray import Sweep, decode, tray_keys, tray_points
+from domain.tray import GPU_FIELDS, GPUS_MAX, Sweep, decode, tray_keys, tray_points, value_count
 
 _NUMBERS = frozenset((float, int, type(None)))
 _GAPS_KEPT = 1000  # of one tray; the oldest are forgotten
+_JUMP = 1000
+_SHORTEST_MS = 100
+# A sequence may jump by as many sweeps as fit into the time that has passed, and some more.
+_REFUSED_KEPT = 1000
+_REFUSED_MS = 60_000  # a tray whose points were refused is not tried again for so long
 
 
 class Gaps:
@@ -46,7 +53,11 @@ class Gaps:
 
 @dataclass(slots=True)
 class Tray:
-    """One tray as it was last heard."""
+    """One tray as it was last heard.
+
+    `last` is the newest number of its sequence, `observed` the newest time that any sweep told, `doubted` the number that
+    would confirm a sequence which does not follow from the one before.
+    """
 
     rack: str
     name: str
@@ -54,7 +65,21 @@ class Tray:
     gpu_count: int
     run: int = -1
     last: int = -1
+    observed: int = 0
+    doubted: int = -1
     missing: Gaps = field(default_factory=Gaps)
+
+    def points_of(self, gpu_count: int) -> IntArray:
+        """Return the points of a sweep over `gpu_count` GPUs, which may be fewer than the tray has slots."""
+        values = value_count(self.gpu_count)
+        if gpu_count == self.gpu_count:
+            return self.points[:values]
+        own = self.gpu_count * len(GPU_FIELDS)
+        return np.concatenate([self.points[: gpu_count * len(GPU_FIELDS)], self.points[own:values]])
+
+    def xid_point(self, gpu: int) -> int:
+        """Return the point of a GPU's error events."""
+        return int(self.points[value_count(self.gpu_count) + gpu])
 
 
 class Trays:
@@ -66,11 +91,21 @@ class Trays:
         Where the trays' points are registered.
     source
         Names the collector in the points.
+    racks
+        The racks that the site has; None takes trays of any.
+    per_rack
+        Trays of one rack at most.
     """
 
-    def __init__(self, registry: PointRegistry, source: str) -> None:
+    def __init__(
+        self, registry: PointRegistry, source: str, racks: Collection[str] | None = None, per_rack: int = 64
+    ) -> None:
         self._registry = registry
         self._source = source
+        self._racks = None if racks is None else frozenset(racks)
+        self._per_rack = per_rack
+        self._in_rack: Counter[str] = Counter()
+        self._refused: dict[tuple[str, str], tuple[int, ContractViolation]] = {}
         self.known: dict[tuple[str, str], Tray] = {}
         self.counts: Counter[str] = Counter()
         self.online: dict[tuple[str, str], bool] = {}
@@ -79,28 +114,29 @@ class Trays:
         self._observed: list[int] = []
         self._events: list[tuple[int, int, float]] = []
 
-    def sweep(self, rack: str, name: str, message: Any) -> None:
+    def knows(self, rack: str) -> bool:
+        """Return whether trays of this rack are taken in."""
+        return self._racks is None or rack in self._racks
+
+    def sweep(self, rack: str, name: str, message: Any, received: int) -> None:
         """Take in one sweep message.
 
         Raises
         ------
         ContractViolation
-            If it is none.
+            If it is none, or not of a tray that can be here.
         """
         told = decode(message)
         if not _NUMBERS.issuperset(map(type, told.values)):
             raise ContractViolation("wrong_type", "values are numbers or null")
         tray = self.known.get((rack, name))
-        if tray is None or tray.gpu_count != told.gpu_count:
-            tray = self._register(rack, name, told.gpu_count)
-        self._account(tray, told)
-        self._points.append(tray.points[: len(told.values)])
+        if tray is None or tray.gpu_count < told.gpu_count:
+            tray = self._register(rack, name, told.gpu_count, received)
+        self._account(tray, told, min(told.observed, received))
+        self._points.append(tray.points_of(told.gpu_count))
         self._values += told.values
         self._observed.append(told.observed)
-        for event in told.events:
-            self._events.append(
-                (int(tray.points[len(told.values) + event.gpu]), event.observed, float(event.xid))
-            )
+        self._events += [(tray.xid_point(e.gpu), e.observed, float(e.xid)) for e in told.events]
 
     def presence(self, rack: str, name: str, message: Any, received: int) -> None:
         """Take in one presence message, which is also the agent's Will.
@@ -108,17 +144,19 @@ class Trays:
         Raises
         ------
         ContractViolation
-            If it is none.
+            If it is none, or not of a tray that can be here.
         """
         online = message.get("online") if isinstance(message, dict) else None
         if not isinstance(online, bool):
             raise ContractViolation("missing_field", "online is true or false")
         gpus = message.get("gpus")
-        gpu_count = len(gpus) if isinstance(gpus, list) and len(gpus) <= 64 else 0
+        gpu_count = len(gpus) if isinstance(gpus, list) and len(gpus) <= GPUS_MAX else 0
         host = message.get("host")
         tray = self.known.get((rack, name))
         if tray is None or gpu_count > tray.gpu_count:
-            tray = self._register(rack, name, gpu_count, host if isinstance(host, str) else "")
+            tray = self._register(
+                rack, name, gpu_count, received, _name(host) if isinstance(host, str) else ""
+            )
         self.online[rack, name] = online
         self._events.append((int(tray.points[-1]), received, float(online)))
 
@@ -144,14 +182,30 @@ class Trays:
 
     def missing(self) -> int:
         """Return how many sweeps are known to exist that have not come."""
-        return sum(len(tray.missing) for tray in self.known.values())
+        return sum(len(tray.missing) for tray in list(self.known.values()))
 
-    def _register(self, rack: str, name: str, gpu_count: int, host: str = "") -> Tray:
-        indexes = np.array(self._indexes(rack, name, gpu_count, host), np.int32)
+    def _register(self, rack: str, name: str, gpu_count: int, received: int, host: str = "") -> Tray:
         before = self.known.get((rack, name))
+        until, why = self._refused.get((rack, name), (0, None))
+        if why is not None and received < until:
+            raise why
+        if not self.knows(rack):
+            raise ContractViolation("unknown_rack", f"{rack} of tray {name} is no rack of the site")
+        if before is None and self._in_rack[rack] >= self._per_rack:
+            raise ContractViolation("too_many_trays", f"{rack} has {self._per_rack} trays already")
+        try:
+            indexes = np.array(self._indexes(rack, name, gpu_count, host), np.int32)
+        except ContractViolation as violation:
+            if len(self._refused) >= _REFUSED_KEPT:
+                self._refused.clear()
+            self._refused[rack, name] = (received + _REFUSED_MS, violation)
+            raise
         tray = Tray(rack, name, indexes, gpu_count)
-        if before is not None:
+        if before is None:
+            self._in_rack[rack] += 1
+        else:
             tray.run, tray.last, tray.missing = before.run, before.last, before.missing
+            tray.observed, tray.doubted = before.observed, before.doubted
         self.known[rack, name] = tray
         return tray
 
@@ -167,21 +221,37 @@ class Trays:
         points = tray_points(rack, name, gpu_count, host, source=source)
         return [self._registry.register(point) for point in points]
 
-    def _account(self, tray: Tray, told: Sweep) -> None:
-        """Compare the sequence number with the last one: next, a gap, a late one, a repetition, a new sequence."""
+    def _account(self, tray: Tray, told: Sweep, observed: int) -> None:
+        """Compare the sequence number with the last one: next, a gap, a late one, a repetition, another sequence.
+
+        What does not follow is doubted until the next number confirms it: one wrong message must not spoil the count.
+        """
         self.counts["sweeps"] += 1
+        newer = observed > tray.observed
+        fits = _JUMP + max(0, observed - tray.observed) // _SHORTEST_MS
         if told.sequence == tray.last + 1 and tray.last >= 0:
-            tray.last, tray.run = told.sequence, max(tray.run, told.run)
-        elif tray.last < 0 or (told.run > tray.run and told.sequence <= tray.last):
+            self._follow(tray, told, observed)
+        elif tray.last < 0 or (told.sequence == tray.doubted and tray.doubted >= 0):
             # First contact, or an agent that lost its spool and counts from its start again.
             self.counts["sequences_begun"] += 1
             tray.missing.clear()
-            tray.last, tray.run = told.sequence, told.run
-        elif told.sequence > tray.last:
+            self._follow(tray, told, observed)
+        elif tray.last < told.sequence <= tray.last + fits:
             self.counts["sweeps_skipped"] += told.sequence - tray.last - 1
             tray.missing.add(tray.last + 1, told.sequence)
-            tray.last, tray.run = told.sequence, max(tray.run, told.run)
-        elif tray.missing.close(told.sequence):
+            self._follow(tray, told, observed)
+        elif told.sequence <= tray.last and tray.missing.close(told.sequence):
             self.counts["sweeps_late"] += 1
+        elif told.sequence > tray.last or told.run > tray.run or newer:
+            self.counts["sequences_doubted"] += 1
+            tray.doubted = told.sequence + 1
         else:
             self.counts["sweeps_repeated"] += 1
+
+    @staticmethod
+    def _follow(tray: Tray, told: Sweep, observed: int) -> None:
+        tray.last, tray.run, tray.observed, tray.doubted = told.sequence, told.run, observed, -1
+
+
+def _name(text: str) -> str:
+    return "".join(c for c in text[:TEXT_LENGTH] if c.isprintable())

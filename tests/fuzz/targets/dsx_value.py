@@ -1,4 +1,4 @@
-"""One DSX value message as the decoder reads it."""
+"""One DSX value message: as it is read, and in a batch whose other messages must arrive."""
 
 import contextlib
 
@@ -6,8 +6,12 @@ import orjson
 
 from domain import dsx
 from domain.errors import ContractViolation
+from tests.fuzz.targets import _bus
 
 
 def fuzz(data: bytes) -> None:
     with contextlib.suppress(orjson.JSONDecodeError, ContractViolation):
-        dsx.read_value(orjson.loads(data))
+        told = dsx.read_value(orjson.loads(data))
+        assert told.value is None or isinstance(told.value, float | int)
+    decoder = _bus.decode_among_good_ones((b"BMS/v1/PUB/Value/Rack/RackPower/never/told", data, 0))
+    assert len(decoder.parked) + decoder.counts["refused"] == 1

@@ -58,7 +58,7 @@ class Broker:
 
 
 @contextlib.contextmanager
-def client(mqtt5=True):
+def client(mqtt5=True, **options):
     broker = Broker(mqtt5)
     got = []
     bulk = BulkClient(
@@ -67,6 +67,7 @@ def client(mqtt5=True):
         manual_ack=True,
         reconnect_on_failure=False,
         take=lambda topic, payload, mid: got.append((topic, payload, mid)),
+        **options,
     )
     bulk.on_socket_register_write = lambda *_: None
     bulk.connect("127.0.0.1", broker.port)
@@ -134,6 +135,30 @@ def test_a_message_of_ten_megabytes_arrives_between_small_ones():
             bulk.loop(0.1)
         sender.join()
     assert [(t, len(p)) for t, p, _ in got] == [(b"s", 1), (b"l", 10_000_000), (b"s", 1)]
+
+
+@pytest.mark.parametrize("mid", [0, 5])
+@pytest.mark.parametrize("mqtt5", [True, False])
+def test_of_a_message_that_is_too_large_only_the_beginning_is_kept(mid, mqtt5):
+    small = [publish(b"s", bytes([n]), mqtt5=mqtt5) for n in range(3)]
+    data = small[0] + publish(b"l", b"y" * 20_000_000, mid, mqtt5=mqtt5) + small[1] + small[2]
+    most = 0
+    with client(mqtt5, largest=100_000) as (bulk, wire, got):
+        sender = threading.Thread(target=wire.sendall, args=(data,))
+        sender.start()
+        for _ in range(3000):
+            if len(got) == 4:
+                break
+            bulk.loop(0.1)
+            most = max(most, len(bulk._sock.data), len(bulk._in_packet["packet"]))
+        sender.join()
+    assert [(t, len(p), m) for t, p, m in got] == [
+        (b"s", 1, 0),
+        (b"l", 100_001, mid),
+        (b"s", 1, 0),
+        (b"s", 1, 0),
+    ]
+    assert most < 1_000_000
 
 
 def test_acknowledgements_go_out_in_one_piece():
