@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from simulator.snmp import ber
 
@@ -34,7 +35,7 @@ Where = dict[str, Any]
 def bus(seconds: float, where: Where) -> Counter[str]:
     """Deep nesting, unknown racks, values without metadata, values from the future, foreign publishers."""
     did: Counter[str] = Counter()
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="abuse", clean_session=True)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="abuse", clean_session=True)
     client.max_queued_messages_set(20_000)
     client.connect("127.0.0.1", where["mqtt"])
     client.loop_start()

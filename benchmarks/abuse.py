@@ -31,6 +31,7 @@ import httpx
 import numpy as np
 import paho.mqtt.client as mqtt
 import psutil
+from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.ingest import figure, machine
 from domain.dsx import metadata_topic, value_topic
@@ -89,9 +90,9 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], 
                 for n, p in zip(options.only.split(","), abusers, strict=True)
             }
         finally:
-            for one in abusers:
-                if one.poll() is None:
-                    one.kill()
+            for abuser in abusers:
+                if abuser.poll() is None:
+                    abuser.kill()
         during = service.note()
         waits |= {"abused_console": user.taken(), "abused_api": partner.taken()}
         for one in (user, partner, publisher):
@@ -217,7 +218,7 @@ class Demo:
     def _query(self, pattern: str) -> list[dict[str, Any]]:
         """Return raw readings; nothing where the service does not know the point, or does not answer for a minute."""
         now = int(time.time() * 1000)
-        asked = {"pattern": pattern, "start": now - 7_200_000, "end": now + 60_000}
+        asked: dict[str, str | int] = {"pattern": pattern, "start": now - 7_200_000, "end": now + 60_000}
         for _ in range(12):
             with contextlib.suppress(httpx.HTTPError, ValueError):
                 answer = self._inside.get("/query", params=asked)
@@ -383,7 +384,7 @@ class Publisher(Worker):
         super().__init__(1 / RATE)
         self.sent = 0
         self._number = 0
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="well-behaved")
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="well-behaved")
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         for key in PUBLISHED:
