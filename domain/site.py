@@ -61,7 +61,7 @@ def expand(text: str) -> list[str]:
     if parts is None:
         return [text]
     prefix, first, last, tail = parts
-    if _span(text) > MOST_IDS:
+    if span(text) > MOST_IDS:
         raise ValueError(f"{brief(text)} is a range of more than {MOST_IDS:,} ids")
     if int(last) < int(first):
         raise ValueError(f"{brief(text)} runs backwards; write the lower number first")
@@ -76,7 +76,7 @@ def _range(text: str) -> tuple[str, str, str, str] | None:
     return (prefix, first, last, tail) if dots and first and last else None
 
 
-def _span(text: object) -> int:
+def span(text: object) -> int:
     """Return how many ids a text stands for, without writing them out."""
     parts = _range(text) if isinstance(text, str) else None
     if parts is None:
@@ -195,7 +195,7 @@ class Site(_Model):
             for entry in entries if isinstance(entries, list) else ():
                 lists = entry.values() if isinstance(entry, dict) else ()
                 total += sum(
-                    _span(text) for ids in lists for text in (ids if isinstance(ids, list) else [ids])
+                    span(text) for ids in lists for text in (ids if isinstance(ids, list) else [ids])
                 )
         if total > MOST_IDS_IN_ALL:
             raise ValueError(f"pods and nodes name more than {MOST_IDS_IN_ALL:,} ids in all")

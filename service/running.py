@@ -52,7 +52,7 @@ class RunningService:
                 timeout=timeout,
                 **arguments,
             )
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise HallwatchError(f"the service at {self.url} does not answer: {error}") from error
         if answer.status_code in (400, 404, 422):
             raise InputError(_detail(answer))

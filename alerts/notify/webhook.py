@@ -6,6 +6,7 @@ Headers: ``webhook-id`` (the same for every attempt), ``webhook-timestamp`` (Uni
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -52,12 +53,18 @@ class WebhookNotifier:
         if self._key:
             headers["webhook-signature"] = signature(self._key, notification.id, moment, content)
         try:
-            async with httpx.AsyncClient(timeout=self._settings.timeout, verify=self._tls) as client:
-                response = await client.post(self._settings.url, content=content, headers=headers)
-        except httpx.HTTPError as error:
+            async with (
+                asyncio.timeout(self._settings.timeout),
+                httpx.AsyncClient(timeout=self._settings.timeout, verify=self._tls) as client,
+                client.stream("POST", self._settings.url, content=content, headers=headers) as response,
+            ):
+                pass  # the answer's body is not read: it may be of any length
+        except Exception as error:
+            # what is no HTTPError (httpx.InvalidURL, UnicodeError of a host's name) comes of the address, as some of these do
+            passes = isinstance(error, (httpx.HTTPError, TimeoutError, OSError))
             broken = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
-            reason = f"{type(error).__name__} {error}".strip()
-            raise NotificationError(f"webhook: {reason}", retryable=not broken) from error
+            reason = f"{type(error).__name__} {str(error)[:300]}".strip()
+            raise NotificationError(f"webhook: {reason}", retryable=passes and not broken) from error
         if response.is_success:
             return ""
         again = response.is_server_error or response.status_code in _TRY_AGAIN

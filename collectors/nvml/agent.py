@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import islice
 from typing import Any, Protocol
 
@@ -29,6 +29,10 @@ log = structlog.get_logger(__name__)
 
 _POWER = GPU_FIELDS.index("GpuPower")
 _EVENT_WAIT_MS = 1000
+
+
+Parts = dict[str, Callable[[], Awaitable[None]]]
+Supervise = Callable[[Parts], Awaitable[None]]
 
 
 class Link(Protocol):
@@ -136,15 +140,20 @@ class TrayAgent:
         self._refused = 0
         self._heard = True
 
-    async def run(self) -> None:
-        """Sweep until cancelled."""
+    async def run(self, supervise: Supervise) -> None:
+        """Sweep until cancelled.
+
+        Parameters
+        ----------
+        supervise
+            Runs the agent's parts, each by its name, and starts one again that fails: it must not take the others along.
+        """
         self._loop = asyncio.get_running_loop()
+        parts: Parts = {"sweeps": self._sweep_for_ever, "XID events": self._watch_events}
+        if self.settings.inference:
+            parts["tokens"] = self._count_tokens
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._sweep_for_ever())
-                group.create_task(self._watch_events())
-                if self.settings.inference:
-                    group.create_task(self._count_tokens())
+            await supervise(parts)
         finally:
             self.spool.close()
             await asyncio.to_thread(self.sweeper.close)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from domain.errors import brief
+
 
 class ScheduleSettings(BaseModel):
     """A schedule of jobs or of maintenance, at a URL that answers JSON or in a file."""
@@ -18,7 +20,10 @@ class ScheduleSettings(BaseModel):
         None, description="Instead of a URL: a JSON or YAML file, read again when it changes"
     )
     interval: float = Field(60.0, ge=1, description="Seconds between two looks")
-    timeout: float = Field(10.0, gt=0, description="Seconds")
+    timeout: float = Field(10.0, gt=0, le=300, description="Seconds for a whole answer, however it drips")
+    max_bytes: int = Field(
+        4 << 20, ge=1 << 10, le=64 << 20, description="Size of an answer or a file at most, bytes unpacked"
+    )
     bearer_token_env: str = Field("", description="Environment variable that holds a bearer token")
     ca_file: Path | None = Field(None, description="Certificates to trust, PEM; the system's where absent")
 
@@ -26,7 +31,7 @@ class ScheduleSettings(BaseModel):
     @classmethod
     def _web(cls, url: str) -> str:
         if url and not url.startswith(("http://", "https://")):
-            raise ValueError(f"{url!r} is no URL; write one such as https://scheduler.example/planned")
+            raise ValueError(f"{brief(url)} is no URL; write one such as https://scheduler.example/planned")
         return url
 
     @model_validator(mode="after")

@@ -121,11 +121,13 @@ async def _agent(settings: AgentFile) -> None:
 
     from collectors.mqtt.link import TrayLink
     from collectors.nvml.agent import TrayAgent
+    from service.supervisor import Supervisor
 
     link = TrayLink(settings.broker, settings.rack, settings.tray)
     link.start()
     try:
-        await TrayAgent(settings, pynvml, link, platform.node()).run()
+        agent = TrayAgent(settings, pynvml, link, platform.node())
+        await agent.run(lambda parts: Supervisor(parts).run())
     finally:
         await asyncio.to_thread(link.stop)
 

@@ -1,6 +1,8 @@
 """The webhook in particular: documented schema, signature that a receiver can check."""
 
+import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -80,3 +82,39 @@ async def test_a_secret_that_is_not_base64_is_refused_at_the_start(hook, tmp_pat
     with pytest.raises(ConfigurationError, match="not base64"):
         async with channel(hook.settings() | {"secret_file": str(tmp_path / "secret")}):
             pass
+
+
+@pytest.mark.parametrize(
+    ("url", "again"),
+    [("http://[::1", False), ("http://\x00/", False), ("http://a..b/", True), ("http://h:99999/", True)],
+)
+async def test_an_address_that_cannot_be_asked_is_told(url, again):
+    async with channel({"kind": "webhook", "url": url}) as notifier:
+        with pytest.raises(NotificationError, match="webhook: ") as told:
+            await notifier.send(notification())
+    assert told.value.retryable == again
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"]
+)
+async def test_a_receiver_that_drips_takes_no_longer_than_the_timeout(head):
+    async def drip(_reader, writer):
+        with contextlib.suppress(OSError):
+            writer.write(head)
+            while not writer.is_closing():
+                writer.write(b"x-a: b\r\n")
+                await asyncio.sleep(0.02)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        hook = {"kind": "webhook", "url": f"http://127.0.0.1:{port}/", "timeout": 0.5}
+        async with channel(hook) as notifier, asyncio.timeout(5):
+            if head.endswith(b"\r\n\r\n"):
+                await notifier.send(
+                    notification()
+                )  # it was taken; what follows the status is nobody's business
+            else:
+                with pytest.raises(NotificationError) as told:
+                    await notifier.send(notification())
+                assert told.value.retryable

@@ -106,6 +106,18 @@ async def test_a_killed_agent_loses_no_sweep_and_its_absence_is_told(mosquitto, 
     assert heard.complete
 
 
+async def test_an_inference_server_whose_address_is_malformed_does_not_end_the_agent(
+    mosquitto, library, tmp_path
+):
+    bad = '[{url: "http://[::1"}, {url: "http://a..b/"}]'
+    async with hearing(mosquitto.url) as heard:
+        with TrayAgentProcess(tmp_path / "agent", library, mosquitto.url, inference=bad) as agent:
+            await until_logged(agent, "inference server cannot be read")
+            before = len(heard.sequence)
+            await heard.until(lambda: len(heard.sequence) >= before + 5)
+            assert agent.process.poll() is None
+
+
 async def test_while_the_broker_is_away_sweeps_wait_and_then_all_come(mosquitto, library, tmp_path):
     async with hearing(mosquitto.url) as heard:
         with TrayAgentProcess(tmp_path / "agent", library, mosquitto.url, replay_rate=200):

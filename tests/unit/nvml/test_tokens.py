@@ -1,6 +1,5 @@
 """Token counters of real HTTP servers."""
 
-import asyncio
 import http.server
 import threading
 
@@ -9,6 +8,7 @@ import pytest
 
 from collectors.nvml.settings import InferenceSettings
 from collectors.nvml.tokens import TokenCounter, generated
+from domain.errors import SourceProtocolError
 
 TEXT = """# TYPE vllm:generation_tokens counter
 vllm:generation_tokens_total{model_name="a"} %s
@@ -59,13 +59,23 @@ async def test_a_rate_is_the_growth_in_a_second_also_over_a_restart(server):
         assert (counter.rate, counter.errors) == (None, 1)
 
 
-def test_a_server_that_is_away_is_counted(free_port):
-    counter = TokenCounter((InferenceSettings(url=f"http://127.0.0.1:{free_port}/metrics"),))
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/metrics", "http://[::1", "http://a..b/", "", "gopher://x"]
+)
+async def test_a_server_that_cannot_be_asked_is_counted_and_costs_the_others_nothing(server, url):
+    good = f"http://127.0.0.1:{server.server_port}/metrics"
+    counter = TokenCounter((InferenceSettings(url=url), InferenceSettings(url=good)))
+    async with httpx.AsyncClient() as client:
+        await counter.scrape(client)
+        server.tokens += 5
+        await counter.scrape(client)
+    assert counter.errors == 2
+    assert counter.total == 5
 
-    async def scrape():
-        async with httpx.AsyncClient() as client:
-            await counter.scrape(client)
 
-    asyncio.run(scrape())
-    assert counter.errors == 1
-    assert counter.rate is None
+@pytest.mark.parametrize(
+    "bad", ["vllm:generation_tokens_total x", "vllm:generation_tokens_total NaN", "vllm:gen"]
+)
+def test_a_counter_that_cannot_be_read_is_no_smaller_sum(bad):
+    with pytest.raises(SourceProtocolError):
+        generated(TEXT % 5 + bad + ("" if bad.endswith("gen") else "\n"), InferenceSettings(url="x").counters)
