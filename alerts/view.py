@@ -139,21 +139,13 @@ class View:
 
     def values(self, points: IntArray) -> ValueArray:
         """Return latest values, shape of `points`; NaN where missing, of bad quality or too old."""
-        latest = self.plant.latest
-        here, known = self._clipped(points, len(latest.value))
-        if len(latest.value) == 0:
-            return np.full(len(points), np.nan)
-        usable = known & (latest.received[here] >= self.now - self._max_age)
-        usable &= latest.quality[here] != Quality.BAD
-        return np.where(usable, latest.value[here], np.nan)
+        now = self.plant.latest.at(points)
+        usable = (now.received >= self.now - self._max_age) & (now.quality != Quality.BAD)
+        return np.where(usable, now.value, np.nan)
 
     def received(self, points: IntArray) -> TimeArray:
         """Return when each point was last heard, UTC ms, 0 for never; shape of `points`."""
-        latest = self.plant.latest
-        if len(latest.received) == 0:
-            return np.zeros(len(points), np.int64)
-        here, known = self._clipped(points, len(latest.received))
-        return np.where(known, latest.received[here], 0)
+        return self.plant.latest.at(points).received
 
     def observed(self, point: int) -> int:
         """Return when a point's latest value was observed, UTC ms."""
@@ -162,12 +154,6 @@ class View:
     def forecast(self, object_id: str, point_type: str) -> Forecast | None:
         """Return the newest issued forecast of a quantity, or None."""
         return self._records.latest_forecast(object_id, point_type)
-
-    @staticmethod
-    def _clipped(points: IntArray, size: int) -> tuple[IntArray, np.ndarray[Any, np.dtype[np.bool_]]]:
-        # a point may be registered a moment before the latest values have room for it
-        known = points < size
-        return (points if known.all() else np.where(known, points, 0).astype(np.int32)), known
 
     def _node_power(self) -> ValueArray:
         def build() -> tuple[IntArray, IntArray, IntArray]:

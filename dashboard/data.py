@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dashboard.lately import Lately
 from dashboard.readings import ObjectReadings
 from dashboard.views import (
     MINUTE_MS,
@@ -94,12 +95,9 @@ class ConsoleData:
         self._upkeep = upkeep
         self._instruments = instruments
         self._readings = ObjectReadings(plant, clock)
-        self._health = StoreHealth("", "", False, "not asked yet")
-        self._health_due = 0
-        self._active: list[Alert] = []
-        self._active_due = 0
-        self._silences: list[Silence] = []
-        self._silences_due = 0
+        self._health = Lately(store.health, 10_000, clock)
+        self._active = Lately(self._ask_active, 500, clock)  # one snapshot asks several times
+        self._silences = Lately(lambda: records.silences(clock()), 2000, clock)
 
     # --- the site -------------------------------------------------------------------------------------------------
 
@@ -263,13 +261,13 @@ class ConsoleData:
 
     def active_alerts(self) -> list[Alert]:
         """Return open and acknowledged alerts, the most severe and then the newest first."""
-        if self.clock() >= self._active_due:  # one snapshot asks several times
-            self._active = sorted(
-                self.records.active_alerts(),
-                key=lambda a: (a.state is not AlertState.OPEN, _URGENCY[a.condition.severity], -a.opened),
-            )
-            self._active_due = self.clock() + 500
-        return self._active
+        return self._active()
+
+    def _ask_active(self) -> list[Alert]:
+        return sorted(
+            self.records.active_alerts(),
+            key=lambda a: (a.state is not AlertState.OPEN, _URGENCY[a.condition.severity], -a.opened),
+        )
 
     def alert_history(self, limit: int = 500) -> list[Alert]:
         """Return the newest alerts of every state, newest first."""
@@ -277,10 +275,7 @@ class ConsoleData:
 
     def silences(self) -> list[Silence]:
         """Return the silences that hold, or will; looked up anew every few seconds."""
-        now = self.clock()
-        if now >= self._silences_due:
-            self._silences, self._silences_due = self.records.silences(now), now + 2000
-        return self._silences
+        return self._silences()
 
     def acknowledge(self, alert: int, who: str, note: str) -> Alert:
         """Record that `who` has taken an alert.
@@ -292,15 +287,12 @@ class ConsoleData:
         """
         taken = self.records.acknowledge_alert(alert, who, note, self.clock())
         self.records.audit(who, "acknowledged alert", f"{alert} {taken.condition.key} {note}".strip())
-        self._active_due = 0
+        self._active.forget()
         return taken
 
     def store_health(self) -> StoreHealth:
         """Return how the store is, asked at most every ten seconds."""
-        if self.clock() >= self._health_due:
-            self._health = self.store.health()
-            self._health_due = self.clock() + 10_000
-        return self._health
+        return self._health()
 
     def health(self) -> Health:
         """Return how Hallwatch itself is."""

@@ -24,12 +24,10 @@ class ObjectReadings:
 
     def source_ages(self) -> list[SourceAge]:
         """Return all sources of points, the longest silent first."""
-        observed = self._latest.observed
         ages = []
         for source in self._registry.sources():
             points = self._registry.of_source(source)
-            points = points[points < len(observed)]  # some may have been announced this moment
-            ages.append(SourceAge(source, len(points), int(observed[points].max(initial=0))))
+            ages.append(SourceAge(source, len(points), int(self._latest.at(points).observed.max(initial=0))))
         return sorted(ages, key=lambda a: (a.newest, a.source))
 
     def token_points(self) -> IntArray:
@@ -87,24 +85,19 @@ class ObjectReadings:
 
     def reading(self, index: int) -> Reading:
         """Return a point's newest reading."""
-        observed = int(self._latest.observed[index])
-        if observed == 0:
+        now = self._latest.at(np.array(index, np.int32))
+        if not now.observed:
             return MISSING
-        return Reading(float(self._latest.value[index]), observed, int(self._latest.quality[index]), 0)
+        return Reading(float(now.value), int(now.observed), int(now.quality), 0)
 
     def now(self, points: IntArray) -> Now:
         """Return the newest readings of many points; an index below zero stands for a point that is not there."""
-        flat = np.asarray(points, np.int32)
-        if len(flat) == 0 or len(self._registry) == 0:
-            nothing = np.full(len(flat), np.nan)
-            return Now(nothing, np.zeros(len(flat), np.int64), np.full(len(flat), Quality.BAD, np.uint8))
-        here = np.maximum(flat, 0)
-        observed = self._latest.observed[here]
-        known = (flat >= 0) & (observed > 0)
+        now = self._latest.at(points)
+        known = now.observed > 0
         return Now(
-            np.where(known, self._latest.value[here], np.nan),
-            np.where(known, observed, 0),
-            np.where(known, self._latest.quality[here], Quality.BAD).astype(np.uint8),
+            np.where(known, now.value, np.nan),
+            now.observed,
+            np.where(known, now.quality, Quality.BAD).astype(np.uint8),
         )
 
     def label(self, object_id: str, point_type: str) -> str:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import threading
+from typing import NamedTuple
 
 import numpy as np
 
 from domain.batch import Batch
-from domain.points import IntArray, PointRegistry, QualityArray, TimeArray, ValueArray
+from domain.points import IntArray, PointRegistry, Quality, QualityArray, TimeArray, ValueArray
+
+
+class Newest(NamedTuple):
+    """Newest readings of some points, in the shape of the points asked for; see the properties of `LatestValues`."""
+
+    observed: TimeArray
+    value: ValueArray
+    quality: QualityArray
+    received: TimeArray
 
 
 class LatestValues:
@@ -21,7 +31,8 @@ class LatestValues:
     Notes
     -----
     The arrays have at least one entry for each known point, and grow by doubling. A point without a reading has
-    `observed` 0 and `value` NaN. Arrays are replaced on growth: fetch them anew for each use.
+    `observed` 0 and `value` NaN. Arrays are replaced on growth: fetch them anew for each use. What belongs together,
+    such as a value and its quality, is read by `at`: between two of the arrays a new reading may come in.
     """
 
     def __init__(self, registry: PointRegistry | None = None, capacity: int = 1024) -> None:
@@ -73,6 +84,24 @@ class LatestValues:
             self._quality[rows.point] = rows.quality
             self._received[rows.point] = rows.received
             self._observed[rows.point] = rows.observed
+
+    def at(self, points: IntArray) -> Newest:
+        """Return the newest readings of points of any shape as they are at one moment.
+
+        Where there is none, or the index is below zero: NaN, time 0 and quality `BAD`.
+        """
+        points = np.asarray(points, np.int32)
+        if points.size:
+            self.cover(int(points.max()) + 1)
+        here = np.maximum(points, 0)
+        with self._lock:
+            found = Newest(self._observed[here], self._value[here], self._quality[here], self._received[here])
+        absent = points < 0
+        if absent.any():
+            found.observed[absent] = found.received[absent] = 0
+            found.value[absent] = np.nan
+            found.quality[absent] = Quality.BAD
+        return found
 
     def read(self, points: IntArray) -> Batch:
         """Return the newest reading of each of these points that has one, in the order given."""

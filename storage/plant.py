@@ -202,14 +202,11 @@ class PlantView:
         good_only
             Whether values of bad quality count as missing.
         """
-        flat = points.ravel()
-        here = np.where(flat >= 0, flat, 0)
-        if len(self.registry) == 0 or len(flat) == 0:
-            return np.full(points.shape, np.nan)
-        usable = (flat >= 0) & (self.latest.observed[here] > max(0, newest_before - 1))
+        now = self.latest.at(points)
+        usable = now.observed > max(0, newest_before - 1)
         if good_only:
-            usable &= self.latest.quality[here] != Quality.BAD
-        return np.where(usable, self.latest.value[here], np.nan).reshape(points.shape)
+            usable &= now.quality != Quality.BAD
+        return np.where(usable, now.value, np.nan)
 
     def _refresh(self) -> None:
         version = self.version

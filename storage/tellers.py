@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.batch import now_ms
-from domain.points import IntArray, Point, PointRegistry, Quality, ValueArray
+from domain.points import IntArray, Point, PointRegistry, Quality, TimeArray, ValueArray
 from storage.latest import LatestValues
 
 LAG_MS = 150_000
@@ -148,10 +148,11 @@ class Tellers:
         if not len(groups.points):
             return []
         first = np.array([used[int(row[0])] for row in groups.points], np.int32)[:, None]
-        latest = self._latest
-        value, chosen = latest.value[groups.points], latest.value[first]
-        comparable = groups.member & ~groups.not_now & (groups.points != first) & self._heard(groups)
-        comparable &= (latest.quality[groups.points] != Quality.BAD) & (latest.quality[first] != Quality.BAD)
+        newest = self._latest.at(np.concatenate([first, groups.points], axis=1))
+        value, chosen = newest.value[:, 1:], newest.value[:, :1]
+        comparable = groups.member & ~groups.not_now & (groups.points != first)
+        comparable &= _heard(newest.received[:, 1:], groups.member)
+        comparable &= (newest.quality[:, 1:] != Quality.BAD) & (newest.quality[:, :1] != Quality.BAD)
         apart = np.abs(value - chosen)
         allowed = np.maximum(groups.tolerance, _RELATIVE * np.maximum(np.abs(value), np.abs(chosen)))
         differ = comparable & (apart > allowed)
@@ -189,8 +190,9 @@ class Tellers:
             if self._used:
                 self._used, self.version = {}, self.version + 1
             return
-        quality = _RANK[np.minimum(self._latest.quality[groups.points], Quality.ESTIMATED)]
-        worse = 100 * groups.not_now + 10 * ~self._heard(groups) + quality
+        newest = self._latest.at(groups.points)
+        quality = _RANK[np.minimum(newest.quality, Quality.ESTIMATED)]
+        worse = 100 * groups.not_now + 10 * ~_heard(newest.received, groups.member) + quality
         worse = np.where(groups.member, worse, np.iinfo(np.int64).max)
         best = worse.min(axis=1)
         used: dict[int, int] = {}
@@ -202,10 +204,12 @@ class Tellers:
         if used != self._used:
             self._used, self.version = used, self.version + 1
 
-    def _heard(self, groups: _Groups) -> NDArray[np.bool_]:
-        received = np.where(groups.member, self._latest.received[groups.points], 0)
-        newest = received.max(axis=1, keepdims=True)
-        return np.asarray((received > 0) & (newest - received <= LAG_MS))
+
+def _heard(received: TimeArray, member: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which members of each row were heard no longer than `LAG_MS` before the one heard last."""
+    received = np.where(member, received, 0)
+    newest = received.max(axis=1, keepdims=True)
+    return np.asarray((received > 0) & (newest - received <= LAG_MS))
 
 
 _RELATIVE = 0.05

@@ -170,14 +170,10 @@ class PlantReader:
 
     def _late(self, now: int) -> ValueArray:
         """Return by how much the times of the racks' newest readings differ from their arrival, s; NaN where none arrives."""
-        points, latest = self._plant.rack_points("RackPower"), self._plant.latest
-        late = np.full(len(points), np.nan)
-        known = points >= 0
-        where = points[known]
-        received = latest.received[where]
-        apart = (received - latest.observed[where]) / 1000.0
-        late[known] = np.where(received >= now - FRESH_MS, apart, np.nan)
-        return late
+        points = self._plant.rack_points("RackPower")
+        newest = self._plant.latest.at(points)
+        apart = (newest.received - newest.observed) / 1000.0
+        return np.where((points >= 0) & (newest.received >= now - FRESH_MS), apart, np.nan)
 
     def _find_taps(self, serves: dict[str, str], points: dict[tuple[str, str], int]) -> Taps:
         ids = sorted(name for name in serves if (name, "ActivePower") in points)

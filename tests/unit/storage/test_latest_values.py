@@ -1,10 +1,26 @@
+import itertools
+import sys
 import threading
 
 import numpy as np
+import pytest
 
 from domain.batch import Batch
-from domain.points import Point, PointRegistry
+from domain.points import Point, PointRegistry, Quality
+from domain.site import Site
 from storage.latest import LatestValues
+from storage.plant import PlantView
+
+SITE = Site.model_validate(
+    {
+        "id": "lab",
+        "name": "Lab",
+        "limit": "1 MW",
+        "installed": "2 MW",
+        "rack_limit": "150 kW",
+        "pods": [{"id": "P1", "racks": "R001..002", "row": 1}],
+    }
+)
 
 
 def test_the_newest_reading_of_each_point_stays():
@@ -71,3 +87,46 @@ def test_a_reader_sees_each_reading_whole():
     stop.set()
     reader.join()
     assert not torn
+
+
+@pytest.fixture
+def eager_threads():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_a_bad_value_is_never_read_with_the_quality_of_the_good_one_before_it(eager_threads):
+    registry = PointRegistry(Point(f"Rack/RackPower/R{n}", "Rack", "RackPower", f"R{n}") for n in range(200))
+    latest = LatestValues(registry)
+    plant = PlantView(SITE, registry, latest, None)
+    points = np.arange(200, dtype=np.int32)
+    good, bad = (np.full(200, v) for v in (1.0, -1.0))
+    latest.update(Batch.of(points, 1, good))
+    stop = threading.Event()
+
+    def write():
+        for t in itertools.count(2):
+            if stop.is_set():
+                break
+            latest.update(Batch.of(points, t, *((good, Quality.GOOD) if t % 2 else (bad, Quality.BAD))))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        read = [plant.values(points) for _ in range(3000)]
+    finally:
+        stop.set()
+        writer.join()
+    assert not any((values == -1.0).any() for values in read)
+
+
+def test_readings_of_many_points_have_the_shape_of_the_points_and_say_where_there_is_none():
+    latest = LatestValues()
+    latest.update(Batch.of([3], 10, [5.0], received=12))
+    now = latest.at(np.array([[3, -1], [4, 3]]))
+    assert now.observed.tolist() == [[10, 0], [0, 10]]
+    assert now.received.tolist() == [[12, 0], [0, 12]]
+    assert now.quality.tolist() == [[1, 0], [0, 1]]
+    assert np.isnan(now.value).tolist() == [[False, True], [True, False]]
