@@ -11,6 +11,7 @@ import domain
 from domain.errors import HallwatchError, InputError
 from service import logs
 from service.commands import data, offline, outlook, people, probe, run, silences, whatif
+from service.commands.output import say
 
 app = typer.Typer(
     name="hallwatch",
@@ -91,10 +92,10 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        typer.echo(f"hallwatch: {error}", err=True)
+        say(f"hallwatch: {error}", err=True)
         sys.exit(2)
     except HallwatchError as error:
-        typer.echo(f"hallwatch: {error}", err=True)
+        say(f"hallwatch: {error}", err=True)
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)

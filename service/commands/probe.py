@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands.output import as_json, as_table
+from service.commands.output import as_json, as_table, safe_json, say
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
@@ -28,6 +28,9 @@ def snmp(
     object_id: Annotated[str, typer.Option(help="Its id in the plant; the host if empty")] = "",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for one answer")] = 2.0,
     retries: Annotated[int, typer.Option(min=0, help="Repeats of an unanswered request")] = 2,
+    any_address: Annotated[
+        bool, typer.Option("--any-address", help="Take answers from another address or port than was asked")
+    ] = False,
     devices: Annotated[
         Path | None, typer.Option(help="Folder of device profiles beside the shipped ones", metavar="DIR")
     ] = None,
@@ -36,7 +39,7 @@ def snmp(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show what an SNMP device offers: the matched profile and every reading."""
+    """Show what an SNMP device offers, and what is read, set aside, doubtful and missing; fails where nothing is."""
     from pydantic import ValidationError
 
     from collectors.snmp.probe import probe
@@ -70,11 +73,19 @@ def snmp(
             object_id=object_id,
             timeout=timeout,
             retries=retries,
+            any_address=any_address,
             record=record,
             profiles=known,
         )
     )
-    typer.echo(result.to_json() if json else result.to_text())
+    if json:
+        typer.echo(safe_json(result.to_json()))
+        for problem in result.problems:
+            say(f"hallwatch: {problem}", err=True)
+    else:
+        typer.echo(result.to_text())
+    if not result.ok:
+        raise typer.Exit(1)
 
 
 def nvml(json: Json = False) -> None:
@@ -86,7 +97,7 @@ def nvml(json: Json = False) -> None:
         as_json(result)
         return
     for gpu in result["gpus"]:
-        typer.echo(f"GPU {gpu['index']}: {gpu['name']} ({gpu['uuid']})")
+        say(f"GPU {gpu['index']}: {gpu['name']} ({gpu['uuid']})")
         as_table(
             ["point", "value", "unit"], [[r["pointType"], r["value"], r["unit"]] for r in gpu["readings"]]
         )
