@@ -31,7 +31,7 @@ from typing import Any
 import structlog
 
 from benchmarks._snmp_agents import READINGS, rack_pdu
-from collectors.snmp.client import GufoClient, SnmpClient
+from collectors.snmp.client import PatientClient, SnmpClient
 from collectors.snmp.collector import SnmpCollector
 from collectors.snmp.pysnmp_client import PysnmpClient
 from collectors.snmp.settings import Secrets, SnmpSettings
@@ -202,7 +202,7 @@ def measure(devices: int, seconds: float) -> dict[str, Any]:
     with snmpd() as port:
         if port is not None and has_walk:
             reference = rate(lambda: bulkwalk(port, SYSTEM_TREE))
-            ours = asyncio.run(walk_rate(GufoClient("127.0.0.1", port, Secrets(), timeout=5.0)))
+            ours = asyncio.run(walk_rate(PatientClient("127.0.0.1", port, Secrets(), timeout=5.0)))
             slower = asyncio.run(walk_rate(PysnmpClient("127.0.0.1", port, Secrets(), timeout=5.0)))
             figures["snmpd_objects_per_s"] = figure(ours, "1/s", reference)
             figures["pysnmp_snmpd_objects_per_s"] = figure(slower, "1/s", reference)

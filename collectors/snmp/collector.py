@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from collectors.snmp.client import GufoClient, SnmpClient
+from collectors.snmp.client import PatientClient
 from collectors.snmp.device import PolledDevice
 from collectors.snmp.profiles import Profile, shipped_profiles
 from collectors.snmp.settings import Polling, SnmpSettings, Target
@@ -27,6 +27,10 @@ log = structlog.get_logger(__name__)
 
 GATHER = 0.1
 """Seconds over which batches of several devices are joined before they go to the sink."""
+EXTRA_POLL_EVERY = 5.0
+"""Seconds between two polls of one device that notifications cause; those meanwhile make one poll more."""
+TRAPS_AGAIN = 60.0
+"""Seconds after which a receiver of notifications that failed is started again."""
 MOST_WAITING = 4096
 """Batches that may wait for the sink; then polls wait too, so that nothing is dropped."""
 
@@ -68,12 +72,18 @@ class SnmpCollector:
         self._lateness: deque[float] = deque(maxlen=2000)
         self._wake: dict[str, asyncio.Event] = {}
         self._rejected = 0
+        self._extra_polls = self._coalesced = 0
+        self.devices: dict[str, PolledDevice] = {t.id: self._device(t) for t in settings.targets}
+        self._by_host: dict[str, list[str]] = {}
+        for target in settings.targets:
+            for name in {target.host, target.id}:
+                self._by_host.setdefault(name, []).append(target.id)
         self.traps: TrapReceiver | None = None
+        self._traps_failed = ""
         if settings.traps is not None:
             from collectors.snmp.traps import TrapReceiver  # pysnmp takes a second to load
 
-            self.traps = TrapReceiver(settings.traps, self.poll_soon)
-        self.devices: dict[str, PolledDevice] = {t.id: self._device(t) for t in settings.targets}
+            self.traps = TrapReceiver(settings.traps, self.poll_soon, self._by_host.__contains__)
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -83,14 +93,15 @@ class SnmpCollector:
                 self._wake[device.target.id] = asyncio.Event()
                 tasks.create_task(self._keep_polling(device), name=f"snmp {device.target.id}")
             if self.traps is not None:
-                tasks.create_task(self.traps.run(), name="snmp traps")
+                tasks.create_task(self._keep_listening(self.traps), name="snmp traps")
 
     def poll_soon(self, host: str) -> bool:
         """Poll the devices at this address now; return whether there are any."""
-        found = [d for d in self.devices.values() if host in {d.target.host, d.target.id}]
-        for device in found:
-            if device.target.id in self._wake:
-                self._wake[device.target.id].set()
+        found = self._by_host.get(host, [])
+        for device_id in found:
+            if device_id in self._wake:
+                self._coalesced += self._wake[device_id].is_set()
+                self._wake[device_id].set()
         return bool(found)
 
     def forget_lateness(self) -> None:
@@ -111,45 +122,82 @@ class SnmpCollector:
             "timeouts": sum(d.client.traffic.timeouts for d in devices),
             "errors": sum(d.client.traffic.errors for d in devices),
             "rejected": self._rejected,
+            "strays": sum(d.client.traffic.strays for d in devices),
+            "unreadable": sum(d.client.traffic.unreadable for d in devices),
+            "left_out": sum(d.left_out for d in devices),
             "notifications": self.traps.received if self.traps is not None else 0,
+            "notifications_coalesced": self._coalesced,
+            **({"traps": self.traps.stats()} if self.traps is not None else {}),
+            "extra_polls": self._extra_polls,
             "waiting": self._queue.qsize(),
             "lateness_p99_s": late[int(0.99 * (len(late) - 1))] if late else 0.0,
             "down": {d.target.id: d.reason for d in devices if d.state != 1 and d.polls},
+            "partly": {d.target.id: d.reason for d in devices if d.state == 1 and d.reason},
+            **({"traps_failed": self._traps_failed} if self._traps_failed else {}),
         }
 
     def _device(self, target: Target) -> PolledDevice:
         polling = target.polling or self._settings.polling
         secrets = (target.credentials or self._settings.credentials).secrets()
-        client: SnmpClient = GufoClient(
-            target.host, target.port, secrets, timeout=polling.timeout, retries=polling.retries
+        client = PatientClient(
+            target.host,
+            target.port,
+            secrets,
+            timeout=polling.timeout,
+            retries=polling.retries,
+            max_varbinds=polling.max_varbinds,
+            any_address=target.any_address,
         )
         return PolledDevice(target, polling, client, self._registry, self._profiles)
 
     async def _keep_polling(self, device: PolledDevice) -> None:
         polling, wake = device.polling, self._wake[device.target.id]
         due = time.monotonic() + polling.interval * first_offset(device.target.id)
+        extra_from = 0.0
         while True:
-            woken = await _sleep_until(due, wake)
-            if not woken:
+            woken = await _sleep_until(due, wake, extra_from)
+            if woken:
+                self._extra_polls += 1
+                extra_from = time.monotonic() + EXTRA_POLL_EVERY
+            else:
                 self._lateness.append(time.monotonic() - due)
-            if device.failures >= polling.breaker_after and not await device.knock():
+            was, reason = device.state, device.reason
+            if device.failures >= polling.breaker_after and not await self._knock(device):
                 await self._queue.put(device.health())
                 due = time.monotonic() + breaker_wait(device.failures, polling)
                 continue
-            was = device.state
             await self._queue.put(await self._poll(device))
-            if device.state != was:
-                log.info("device", id=device.target.id, up=device.state == 1, reason=device.reason)
+            if device.state != was or (device.reason != reason and device.state == 1):
+                log.info("device", id=device.target.id, up=device.state == 1, reason=device.reason[:500])
             # Slots that were missed are skipped, not made up for.
             due = max(due + polling.interval, time.monotonic()) if not woken else due
 
     async def _poll(self, device: PolledDevice) -> Batch:
         try:
             return await device.poll()
-        except Exception as error:  # a fault of ours in one device's data must not stop the others
+        except Exception as error:  # whatever one device sends must not stop the others
+            device.fail(f"internal error: {error!r:.300}")
             log.exception("poll failed", id=device.target.id)
-            device.fail(f"internal error: {error!r}")
             return device.health()
+
+    async def _knock(self, device: PolledDevice) -> bool:
+        try:
+            return await device.knock()
+        except Exception as error:  # as above
+            device.fail(f"internal error: {error!r:.300}")
+            log.exception("knock failed", id=device.target.id)
+            return False
+
+    async def _keep_listening(self, traps: TrapReceiver) -> None:
+        """Hear notifications; a port that cannot be had stops no polling."""
+        while True:
+            try:
+                await traps.run()
+            except Exception as error:
+                self._traps_failed = str(error)[:300]
+                log.exception("notifications are not heard", error=self._traps_failed, again_in_s=TRAPS_AGAIN)
+            await asyncio.sleep(TRAPS_AGAIN)
+            self._traps_failed = ""
 
     async def _hand_over(self) -> None:
         while True:
@@ -184,8 +232,11 @@ def breaker_wait(failures: int, polling: Polling, chance: Callable[[], float] = 
     return float(min(polling.interval * 2.0**steps, polling.breaker_longest) * (0.9 + 0.2 * chance()))
 
 
-async def _sleep_until(due: float, wake: asyncio.Event) -> bool:
-    """Sleep until `due`, or until `wake` is set; return whether it was."""
+async def _sleep_until(due: float, wake: asyncio.Event, wake_from: float = 0.0) -> bool:
+    """Sleep until `due`, or until `wake` is set, which counts from `wake_from` only; return whether it was."""
+    early = min(wake_from, due) - time.monotonic()
+    if early > 0:
+        await asyncio.sleep(early)
     try:
         async with asyncio.timeout(max(0.0, due - time.monotonic())):
             await wake.wait()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from collectors.snmp.client import SnmpClient
+from collectors.snmp.client import TRY_AGAIN, Budget, PatientClient
 from collectors.snmp.discovery import SYS_UPTIME, choose, identify, named, profiles_to_read, take_inventory
 from collectors.snmp.profiles import Derived, Profile
 from collectors.snmp.rates import Counter
@@ -22,6 +23,14 @@ from domain.points import Point, PointRegistry
 UP_STATES = ((0, "no answer"), (1, "up"), (2, "refused"), (3, "broken answers"))
 INVENTORY_AGAIN = 60.0
 """Seconds before rows that vanished cause another inventory."""
+INVENTORY_SECONDS, INVENTORY_REQUESTS, INVENTORY_OCTETS = 60.0, 10_000, 16 << 20
+"""What an inventory may cost; what is read by then is used."""
+POLL_OCTETS = 4 << 20
+"""What the answers to one poll may measure."""
+OVERTIME = 5.0
+"""Seconds after which a poll that does not keep to its budget is broken off."""
+TOLD = 3
+"""Troubles of one device that its reason names; `probe` names all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ class PolledDevice:
         self,
         target: Target,
         polling: Polling,
-        client: SnmpClient,
+        client: PatientClient,
         registry: PointRegistry,
         profiles: Mapping[str, Profile],
     ) -> None:
@@ -83,6 +92,8 @@ class PolledDevice:
         self.failures = 0
         self.polls = 0
         self.readings = 0
+        self.left_out = 0
+        """Readings beyond what one device may have."""
         self._registry = registry
         self._profiles = profiles
         self._plan: _Plan | None = None
@@ -90,7 +101,6 @@ class PolledDevice:
         self._uptime: int | None = None
         self._inventory_due = self._slow_due = 0.0
         self._inventory_taken = 0.0
-        self._varbinds = polling.max_varbinds
         own = target.id
         self._health = tuple(
             registry.register(
@@ -124,10 +134,13 @@ class PolledDevice:
         try:
             # The first inventory of a large device may take longer than a poll may.
             if self._plan is None or began >= self._inventory_due:
-                async with asyncio.timeout(max(deadline, 60.0)):
+                seconds = max(deadline, INVENTORY_SECONDS)
+                self.client.limit(Budget(seconds, INVENTORY_REQUESTS, INVENTORY_OCTETS))
+                async with asyncio.timeout(seconds + OVERTIME):
                     await self._take_inventory()
-            async with asyncio.timeout(deadline):
-                await self._read(rows)
+            self.client.limit(Budget(deadline, self._most_requests(), POLL_OCTETS))
+            async with asyncio.timeout(deadline + OVERTIME):
+                cut_short = await self._read(rows)
         except TimeoutError:
             self._failed(0, f"the poll took longer than {deadline:g} s")
         except SourceTimeout as error:
@@ -139,17 +152,37 @@ class PolledDevice:
         except SourceError as error:
             self._failed(0, str(error))
         else:
-            self.state, self.reason, self.failures = 1, "", 0
+            self.state, self.reason, self.failures = 1, self._told(cut_short), 0
         self.polls += 1
         self.readings += len(rows)
         took = (time.monotonic() - began) / max(1, self.client.traffic.requests - requests)
         return self._batch(rows, took)
 
+    def _most_requests(self) -> int:
+        """Return how many requests a poll may take: what it needs, and as much again to find what spoils it."""
+        plan = self._plan
+        objects = len(plan.fast) + len(plan.slow) if plan is not None else 0
+        return 100 + 2 * objects
+
+    def _told(self, cut_short: str) -> str:
+        """Return what a device that answers leaves out, and why; empty where all is well."""
+        told = [cut_short] if cut_short else []
+        if self.left_out:
+            told.append(
+                f"{self.left_out} readings beyond the {self.polling.max_readings} that one device may have"
+            )
+        troubles = self.client.troubles
+        told += [f"{oid}: {reason}" for oid, reason in list(troubles.items())[:TOLD]]
+        if len(troubles) > TOLD:
+            told.append(f"and {len(troubles) - TOLD} more")
+        return "; ".join(told)
+
     async def knock(self) -> bool:
         """Ask one object, once: whether a device that was given up answers again."""
         self.polls += 1
+        self.client.limit(Budget())
         try:
-            await self.client.get([SYS_UPTIME])
+            await self.client.knock()
         except SourceRefused as error:
             self._failed(2, str(error))
         except SourceProtocolError as error:
@@ -199,17 +232,18 @@ class PolledDevice:
             profile = named(self._profiles, self.target.profile)
         self.profile = profile.name if profile is not None else None
         parts = profiles_to_read(profile, self._profiles)
-        inventory = await take_inventory(
-            self.client, parts, count=self.polling.max_varbinds, max_varbinds=self._varbinds
-        )
+        inventory = await take_inventory(self.client, parts, count=self.polling.max_varbinds)
         t = self.target
         device = Device(t.id, t.name, t.serves, t.associate, t.process_area, t.phase, t.object_type)
         taken: set[tuple[str, ...]] = set()
         found = [r for part in parts for r in read(part, inventory.walk, device, taken) if not r.duplicate]
+        most = self.polling.max_readings
+        self.left_out, found = max(0, len(found) - most), found[:most]
         derived = [d for part in parts for d in part.derived]
         self._plan = self._planned(found, derived)
         now = time.monotonic()
-        self._inventory_taken, self._inventory_due, self._slow_due = now, now + self.polling.inventory, 0.0
+        again = min(self.polling.inventory, TRY_AGAIN) if self.client.troubles else self.polling.inventory
+        self._inventory_taken, self._inventory_due, self._slow_due = now, now + again, 0.0
 
     def _planned(self, found: Sequence[Reading], derived: Sequence[Derived]) -> _Plan:
         columns = {r.oid: _Column(r, self._registry.register(r.point)) for r in found}
@@ -248,7 +282,8 @@ class PolledDevice:
         )
         return _Sum(self._registry.register(point), tuple(r.oid for r in parts))
 
-    async def _read(self, rows: list[tuple[int, int, float]]) -> None:
+    async def _read(self, rows: list[tuple[int, int, float]]) -> str:
+        """Ask for what is due and add it to `rows`; return why it is not all, if it is not."""
         plan = self._plan
         assert plan is not None
         now = time.monotonic()
@@ -256,17 +291,16 @@ class PolledDevice:
         oids = (*plan.fast, *plan.slow) if slow else plan.fast
         got: dict[str, Scalar] = {}
         at: dict[str, int] = {}
-        start = 0
-        while start < len(oids):
-            part = oids[start : start + self._varbinds]
-            answer = await self.client.get(part)
-            if not answer and len(part) > 4:
-                # Nothing at all: most likely the answer would have been too big for the agent.
-                self._varbinds = max(4, len(part) // 2)
-                continue
-            start += len(part)
-            got |= answer
-            at |= dict.fromkeys(answer, now_ms())
+        cut_short = ""
+        try:
+            async for answer in self.client.read(oids):
+                got |= answer
+                at |= dict.fromkeys(answer, now_ms())
+        except SourceError as error:
+            # What came before stays true; a device that has died meanwhile shows at the next poll.
+            if not got:
+                raise
+            cut_short = f"{len(got)} of {len(oids)} objects read: {error}"
         self._notice_restart(got.get(SYS_UPTIME))
         values: dict[str, float] = {}
         for oid, raw in got.items():
@@ -274,7 +308,7 @@ class PolledDevice:
             if column is None:
                 continue
             value = self._value(column.reading, raw, got, at[oid])
-            if value is not None:
+            if value is not None and math.isfinite(value):
                 values[oid] = value
                 rows.append((column.index, at[oid], value))
         rows += [
@@ -284,10 +318,11 @@ class PolledDevice:
         ]
         if slow:
             self._slow_due = now + self.polling.slow
-        asked = sum(oid in plan.columns for oid in oids)
-        gone = asked - sum(oid in plan.columns for oid in got)
-        if gone and now - self._inventory_taken > INVENTORY_AGAIN:
+        apart = self.client.left_alone
+        gone = any(oid in plan.columns and oid not in got and oid not in apart for oid in oids)
+        if gone and not cut_short and now - self._inventory_taken > INVENTORY_AGAIN:
             self._inventory_due = 0.0
+        return cut_short
 
     def _value(self, reading: Reading, raw: Scalar, got: Mapping[str, Scalar], observed: int) -> float | None:
         for oid, pattern in reading.guards:
@@ -309,4 +344,5 @@ class PolledDevice:
         wrapped = before is not None and before > 0xFFFF0000 and raw < 0x10000000
         if before is not None and raw < before and not wrapped:
             self._counters.clear()
+            self.client.forget()
             self.expect_change()

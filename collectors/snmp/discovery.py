@@ -18,6 +18,8 @@ FALLBACK = ("system", "ups-mib", "entity-sensor", "if-mib")
 """Standard MIBs read from a device that no profile knows."""
 SMALL_TABLE = 8
 """Up to so many rows a table is read whole, beyond column by column."""
+MOST_BROKEN_COLUMNS = 2
+"""Columns of one table that may hang or loop before the rest of it is left alone."""
 LARGEST_WHOLE = 600
 """A table that turns out to hold more objects than that is read column by column after all."""
 
@@ -123,9 +125,7 @@ class Inventory:
     failed: tuple[str, ...]
 
 
-async def take_inventory(
-    client: SnmpClient, profiles: Iterable[Profile], *, count: int = 40, max_varbinds: int = 40
-) -> Inventory:
+async def take_inventory(client: SnmpClient, profiles: Iterable[Profile], *, count: int = 40) -> Inventory:
     """Read everything that `profiles` name: values, labels, units, scales.
 
     A table that breaks the protocol is left out and named; a device that stops answering raises.
@@ -162,32 +162,32 @@ async def take_inventory(
         except SourceError as error:
             failed.append(f"{oid}: {error}")
     wanted = [o for o in dict.fromkeys(scalars) if o not in walk]
-    for start in range(0, len(wanted), max_varbinds):
-        walk.update(await get_all(client, wanted[start : start + max_varbinds]))
+    walk.update(await client.get(wanted))
     return Inventory(walk, tuple(failed))
-
-
-async def get_all(client: SnmpClient, oids: list[str]) -> list[tuple[str, Scalar]]:
-    """Return what the agent has of `oids`, halving a request that it answers with nothing at all."""
-    got = await client.get(oids)
-    if got or len(oids) == 1:
-        return list(got.items())
-    half = len(oids) // 2
-    return [*await get_all(client, oids[:half]), *await get_all(client, oids[half:])]
 
 
 async def _table(client: SnmpClient, table: Table, count: int) -> list[tuple[str, Scalar]]:
     """Read what a profile wants of a table: a short one whole, a long one column by column."""
     first = await client.walk(table.oid, count=count, most=count)
-    if not first or len(first) < count:
-        return first
-    head = _column_of(first[0][0], table)
-    if sum(_column_of(oid, table) == head for oid, _ in first) <= SMALL_TABLE:
-        whole = await client.walk(table.oid, count=count, most=LARGEST_WHOLE)
-        if len(whole) < LARGEST_WHOLE:
-            return whole
+    broken = table.oid in client.troubles
+    if not broken:
+        if len(first) < count:
+            return first
+        head = _column_of(first[0][0], table)
+        if sum(_column_of(oid, table) == head for oid, _ in first) <= SMALL_TABLE:
+            whole = await client.walk(table.oid, count=count, most=LARGEST_WHOLE)
+            broken = table.oid in client.troubles
+            if len(whole) < LARGEST_WHOLE and not broken:
+                return whole
+    # A table that hangs or loops in one column has others.
     wanted = dict.fromkeys([*(f.at for f in table.fields.values() if f.at), *(v.at for v in table.values)])
-    return [row for at in wanted for row in await client.walk(f"{table.oid}.{at}", count=count)]
+    rows, broken_columns = list(first), 0
+    for at in wanted:
+        rows += await client.walk(f"{table.oid}.{at}", count=count)
+        broken_columns += f"{table.oid}.{at}" in client.troubles
+        if broken_columns > MOST_BROKEN_COLUMNS:
+            break
+    return rows
 
 
 def _column_of(oid: str, table: Table) -> str:

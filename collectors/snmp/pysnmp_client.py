@@ -15,7 +15,7 @@ from pysnmp.error import PySnmpError
 from pysnmp.hlapi.v3arch import asyncio as hlapi
 from pysnmp.proto import errind, rfc1902, rfc1905
 
-from collectors.snmp.client import MOST_ROWS, Traffic, check_increasing
+from collectors.snmp.client import MOST_ROWS, check_increasing
 from collectors.snmp.settings import Secrets
 from collectors.snmp.walk import (
     ADDRESS,
@@ -28,6 +28,7 @@ from collectors.snmp.walk import (
     TICKS,
     Scalar,
 )
+from collectors.snmp.wire import Traffic
 from domain.errors import SourceProtocolError, SourceRefused, SourceTimeout
 
 AUTH = MappingProxyType(
@@ -117,6 +118,7 @@ class PysnmpClient:
         self, host: str, port: int, secrets: Secrets, *, timeout: float = 2.0, retries: int = 1
     ) -> None:
         self.traffic = Traffic()
+        self.troubles: dict[str, str] = {}
         self._host, self._port, self._secrets = host, port, secrets
         self._timeout, self._retries = timeout, retries
         self._target: Any = None

@@ -20,6 +20,7 @@ class RecordedClient:
 
     def __init__(self, walk: Walk) -> None:
         self.traffic = Traffic()
+        self.troubles: dict[str, str] = {}
         self._walk = walk
         self._order = sorted((arcs(oid), oid) for oid in walk)
 

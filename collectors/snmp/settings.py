@@ -97,6 +97,12 @@ class Polling(_Model):
     max_varbinds: int = Field(
         40, ge=1, le=200, description="Most objects in one request; halved where too many"
     )
+    max_readings: int = Field(
+        2_000,
+        ge=1,
+        le=50_000,
+        description="Most readings of one device; what it offers beyond is left out and told",
+    )
     breaker_after: int = Field(
         3, ge=1, description="Failed polls after which the device is only probed gently"
     )
@@ -118,6 +124,10 @@ class Target(_Model):
     associate: str = Field("", description="Id of what it is part of")
     process_area: tuple[str, ...] = Field((), description="DSX processArea of its points")
     phase: Literal["", "A", "B", "C"] = Field("", description="Phase that it hangs on")
+    any_address: bool = Field(
+        False,
+        description="Take answers that come from another address or port than was asked (versions 1 and 2c)",
+    )
     credentials: Credentials | None = None
     polling: Polling | None = None
 

@@ -4,6 +4,7 @@ Encodes with pysnmp's own messages, so that it shares no code with the client un
 """
 
 import asyncio
+import socket
 from bisect import bisect_right
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,14 @@ from pyasn1.codec.ber import decoder, encoder
 from pysnmp.proto import api
 from pysnmp.proto.rfc1905 import EndOfMibView, NoSuchInstance
 
+from collectors.snmp.collector import SnmpCollector
+from collectors.snmp.settings import SnmpSettings
+from domain.points import PointRegistry
+
+UPTIME = "1.3.6.1.2.1.1.3.0"
+POWER_OID = "1.3.6.1.4.1.318.1.1.26.4.3.1.5.1"
+POWER = "PowerMeter/ActivePower/snmp/PDU-1/rPDU2DeviceStatusPower.1"
+PHASES = "1.3.6.1.4.1.318.1.1.26.6.3.1"
 V2C = api.PROTOCOL_MODULES[api.SNMP_VERSION_2C]
 
 
@@ -61,6 +70,7 @@ class Agent(asyncio.DatagramProtocol):
 
     def datagram_received(self, data, address):
         self.requests += 1
+        self.sender = address
         if self.spoil is not None:
             sent = self.spoil(self, data)
             if sent is not None:
@@ -71,7 +81,7 @@ class Agent(asyncio.DatagramProtocol):
         if reply is not None:
             self.transport.sendto(reply, address)
 
-    def answer(self, data, change=lambda rows: rows):
+    def answer(self, data, change=lambda rows: rows, status=0, index=0):
         message, _ = decoder.decode(data, asn1Spec=V2C.Message())
         if bytes(V2C.apiMessage.get_community(message)).decode() != self.community:
             return None
@@ -84,17 +94,36 @@ class Agent(asyncio.DatagramProtocol):
             rows = self._following(asked[0], 1)
         else:
             rows = [(o, self.objects.get(o, NoSuchInstance(""))) for o in asked]
+        if status:
+            rows = [(o, V2C.Null("")) for o in asked]
         response = V2C.GetResponsePDU()
         V2C.apiPDU.set_defaults(response)
         V2C.apiPDU.set_request_id(response, V2C.apiPDU.get_request_id(request))
+        V2C.apiPDU.set_error_status(response, status)
+        if status:
+            V2C.apiPDU.set_error_index(response, index)
         V2C.apiPDU.set_varbinds(response, [(V2C.ObjectIdentifier(o), v) for o, v in change(rows)])
         V2C.apiMessage.set_pdu(message, response)
         return encoder.encode(message)
 
-    def _following(self, after, count):
+    @staticmethod
+    def asked(data):
+        """Return (version, kind, OIDs) of a request; kind is get, next or bulk."""
+        message, _ = decoder.decode(data, asn1Spec=V2C.Message())
+        request = V2C.apiMessage.get_pdu(message)
+        kinds = {"get": V2C.GetRequestPDU(), "next": V2C.GetNextRequestPDU(), "bulk": V2C.GetBulkRequestPDU()}
+        kind = next(name for name, pdu in kinds.items() if request.isSameTypeWith(pdu))
+        oids = [str(oid) for oid, _ in V2C.apiPDU.get_varbinds(request)]
+        return int(V2C.apiMessage.get_version(message)), kind, oids
+
+    def following(self, after, count=1):
+        """Return the names of up to `count` objects behind one."""
         key = tuple(map(int, after.split(".")))
         ordered = sorted(tuple(map(int, o.split("."))) for o in self.objects)
-        names = [".".join(map(str, o)) for o in ordered[bisect_right(ordered, key) :][:count]]
+        return [".".join(map(str, o)) for o in ordered[bisect_right(ordered, key) :][:count]]
+
+    def _following(self, after, count):
+        names = self.following(after, count)
         rows = [(n, self.objects[n]) for n in names]
         return rows if len(rows) == count else [*rows, (names[-1] if names else after, EndOfMibView(""))]
 
@@ -110,3 +139,77 @@ async def agent(objects=None, spoil=None, community="public"):
         yield protocol
     finally:
         transport.close()
+
+
+class Kept:
+    """A sink that keeps everything and can be waited on."""
+
+    def __init__(self, registry):
+        self.registry = registry
+        self.latest = {}
+        self.rows = 0
+        self._changed = asyncio.Event()
+
+    async def __call__(self, batch):
+        for index, value, observed in zip(batch.point, batch.value, batch.observed, strict=True):
+            self.latest[self.registry[int(index)].key] = (float(value), int(observed))
+        self.rows += len(batch)
+        self._changed.set()
+
+    def value(self, key):
+        return self.latest[key][0] if key in self.latest else None
+
+    async def until(self, condition, patience=20.0):
+        async with asyncio.timeout(patience):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class Running:
+    """A collector that polls while the block runs."""
+
+    def __init__(self, targets, sink=None, traps=None, **polling):
+        self.registry = PointRegistry()
+        self.kept = Kept(self.registry)
+        polling = {"interval": 0.5, "timeout": 0.3, "retries": 0, "breaker_after": 2, **polling}
+        settings = SnmpSettings.model_validate({"polling": polling, "targets": targets, "traps": traps})
+        self.collector = SnmpCollector(settings, self.registry, sink or self.kept)
+
+    async def __aenter__(self):
+        self.task = asyncio.create_task(self.collector.run())
+        return self
+
+    async def __aexit__(self, *_):
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    @property
+    def device(self):
+        return next(iter(self.collector.devices.values()))
+
+    async def quiet(self, turns=50):
+        """Let everything run that is due now."""
+        for _ in range(turns):
+            await asyncio.sleep(0.002)
+
+    async def polled(self, times=1, name=None):
+        """Wait until a device was polled so often again."""
+        device = self.collector.devices[name] if name else self.device
+        polls = device.polls + times
+        await self.kept.until(lambda: device.polls >= polls)
+
+
+def target(a, name="PDU-1", **more):
+    return {"host": "127.0.0.1", "port": a.port, "object_id": name, **more}
+
+
+def up(name="PDU-1"):
+    return f"Device/DeviceUp/snmp/{name}"
+
+
+def elsewhere(host="127.0.0.1"):
+    """Return a socket that sends from another address or port."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind((host, 0))
+    return s

@@ -3,81 +3,18 @@
 import asyncio
 import os
 import time
-from contextlib import asynccontextmanager
 
 import pytest
 
-from collectors.snmp.client import GufoClient
-from collectors.snmp.collector import SnmpCollector
+from collectors.snmp.client import PatientClient
 from collectors.snmp.probe import probe
 from collectors.snmp.pysnmp_client import PysnmpClient
-from collectors.snmp.settings import Secrets, SnmpSettings
-from domain.errors import SourceProtocolError, SourceRefused, SourceTimeout, StoreUnavailable
-from domain.points import PointRegistry
+from collectors.snmp.settings import Secrets
+from domain.errors import SourceRefused, SourceTimeout, StoreUnavailable
 from tests.servers import Snmpd
-from tests.system.snmp_agent import V2C, Agent, agent, values
+from tests.system.snmp_agent import POWER, UPTIME, V2C, Agent, Running, agent, target, up, values
 
-UPTIME = "1.3.6.1.2.1.1.3.0"
 DESCRIPTION = "1.3.6.1.2.1.1.1.0"
-
-
-class Kept:
-    """A sink that keeps everything and can be waited on."""
-
-    def __init__(self, registry):
-        self.registry = registry
-        self.latest = {}
-        self.rows = 0
-        self._changed = asyncio.Event()
-
-    async def __call__(self, batch):
-        for index, value, observed in zip(batch.point, batch.value, batch.observed, strict=True):
-            self.latest[self.registry[int(index)].key] = (float(value), int(observed))
-        self.rows += len(batch)
-        self._changed.set()
-
-    def value(self, key):
-        return self.latest[key][0] if key in self.latest else None
-
-    async def until(self, condition, patience=20.0):
-        async with asyncio.timeout(patience):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-
-class Running:
-    """A collector that polls while the block runs."""
-
-    def __init__(self, targets, sink=None, **polling):
-        self.registry = PointRegistry()
-        self.kept = Kept(self.registry)
-        polling = {"interval": 0.5, "timeout": 0.3, "retries": 0, "breaker_after": 2, **polling}
-        settings = SnmpSettings.model_validate({"polling": polling, "targets": targets})
-        self.collector = SnmpCollector(settings, self.registry, sink or self.kept)
-
-    async def __aenter__(self):
-        self._task = asyncio.create_task(self.collector.run())
-        return self
-
-    async def __aexit__(self, *_):
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    @property
-    def device(self):
-        return next(iter(self.collector.devices.values()))
-
-
-def target(a, name="PDU-1", **more):
-    return {"host": "127.0.0.1", "port": a.port, "object_id": name, **more}
-
-
-def up(name="PDU-1"):
-    return f"Device/DeviceUp/snmp/{name}"
-
-
-POWER = "PowerMeter/ActivePower/snmp/PDU-1/rPDU2DeviceStatusPower.1"
 
 
 async def test_a_device_is_read_under_its_profile_and_its_power_goes_to_its_rack():
@@ -172,7 +109,7 @@ async def test_a_value_of_the_wrong_type_is_no_reading():
 async def test_duplicate_answers_change_nothing():
     twice = lambda a, data: [(0, a.answer(data)), (0, a.answer(data))]  # noqa: E731
     async with agent(spoil=twice) as a:
-        client = GufoClient("127.0.0.1", a.port, Secrets(), timeout=1.0)
+        client = PatientClient("127.0.0.1", a.port, Secrets(), timeout=1.0)
         for _ in range(3):
             assert (await client.get([UPTIME]))[UPTIME] == 123456
         assert len(await client.walk("1.3.6.1.4.1.318")) == len(values()) - 3
@@ -183,39 +120,11 @@ async def test_a_late_answer_is_not_taken_for_that_of_the_next_request():
         return [(0.4 if a.requests == 1 else 0, a.answer(data))]
 
     async with agent(spoil=late) as a:
-        client = GufoClient("127.0.0.1", a.port, Secrets(), timeout=0.3, retries=1)
+        client = PatientClient("127.0.0.1", a.port, Secrets(), timeout=0.3, retries=1)
         assert list(await client.get([UPTIME])) == [UPTIME]
         for oid in (DESCRIPTION, UPTIME, DESCRIPTION):
             assert list(await client.get([oid])) == [oid]
         assert client.traffic.timeouts == 1
-
-
-async def test_an_endless_table_is_broken_off():
-    def endless(a, data):
-        start = a.requests * 1000
-        return [
-            (
-                0,
-                a.answer(
-                    data, lambda _: [(f"1.3.6.1.4.1.318.{start + i}", V2C.Integer(1)) for i in range(50)]
-                ),
-            )
-        ]
-
-    async with agent(spoil=endless) as a:
-        client = GufoClient("127.0.0.1", a.port, Secrets(), timeout=1.0, retries=0)
-        with pytest.raises(SourceProtocolError, match="endless"):
-            await client.walk("1.3.6.1.4.1.318")
-
-
-async def test_oids_that_do_not_increase_are_broken_off():
-    def same(a, data):
-        return [(0, a.answer(data, lambda rows: [("1.3.6.1.4.1.318.1", V2C.Integer(1))] * len(rows)))]
-
-    async with agent(spoil=same) as a:
-        client = GufoClient("127.0.0.1", a.port, Secrets(), timeout=1.0, retries=0)
-        with pytest.raises(SourceProtocolError, match="not increasing"):
-            await client.walk("1.3.6.1.4.1.318")
 
 
 async def test_an_agent_that_chokes_on_large_answers_is_asked_for_less():
@@ -303,7 +212,7 @@ V3 = {
 
 
 @pytest.mark.server("snmpd")
-@pytest.mark.parametrize("client", [GufoClient, PysnmpClient])
+@pytest.mark.parametrize("client", [PatientClient, PysnmpClient])
 @pytest.mark.parametrize("how", V3)
 async def test_a_real_agent_is_read_with_version_3(how, client, tmp_path):
     user, protocols = V3[how]
@@ -326,7 +235,7 @@ async def test_a_wrong_user_or_key_is_refused_clearly(wrong, tmp_path):
     keys = {"user": "watch", "auth_key": "authsecret1", "priv_key": "privsecret1", wrong: "something-else"}
     secrets = Secrets.model_validate({"version": "3", "auth": "SHA256", "priv": "AES", **keys})
     with Snmpd(tmp_path / "snmpd", users=("watch SHA-256 authsecret1 AES privsecret1",)) as server:
-        client = GufoClient("127.0.0.1", server.port, secrets, timeout=0.5, retries=0)
+        client = PatientClient("127.0.0.1", server.port, secrets, timeout=0.5, retries=0)
         refusal = await asyncio.gather(client.get([UPTIME]), return_exceptions=True)
     assert isinstance(refusal[0], SourceRefused)
 
@@ -341,7 +250,7 @@ async def test_an_unknown_real_agent_yields_the_standards(snmpd):
 
 @pytest.mark.server("snmpd")
 async def test_both_clients_read_the_same_of_a_real_agent(snmpd):
-    fast = GufoClient("127.0.0.1", snmpd.port, Secrets(), timeout=3.0)
+    fast = PatientClient("127.0.0.1", snmpd.port, Secrets(), timeout=3.0)
     other = PysnmpClient("127.0.0.1", snmpd.port, Secrets(), timeout=3.0)
     assert await fast.walk("1.3.6.1.2.1.2.2.1.2") == await other.walk("1.3.6.1.2.1.2.2.1.2")
     asked = [DESCRIPTION, "1.3.6.1.2.1.1.2.0", "1.3.6.1.9.9.9.0"]
@@ -358,102 +267,3 @@ async def test_the_agent_of_these_tests_speaks_as_a_real_one_does(snmpd):
                 "1.3.6.1.2.1.1", count=2
             )
             assert [oid for oid, _ in rows][:3] == [DESCRIPTION, "1.3.6.1.2.1.1.2.0", UPTIME]
-
-
-@asynccontextmanager
-async def _listening(senders):
-    """Run a collector of one device at 127.0.0.1 that hears notifications, polled once an hour otherwise."""
-    async with agent() as a:
-        registry = PointRegistry()
-        kept = Kept(registry)
-        settings = {
-            "polling": {"interval": 3600, "timeout": 1.0},
-            "targets": [{"host": "127.0.0.1", "port": a.port, "object_id": "PDU-1"}],
-            "traps": {"host": "127.0.0.1", "port": 0, "credentials": senders},
-        }
-        collector = SnmpCollector(SnmpSettings.model_validate(settings), registry, kept)
-        task = asyncio.create_task(collector.run())
-        try:
-            await asyncio.wait_for(collector.traps.listening.wait(), 20)
-            yield collector, kept
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-async def _notify(*arguments):
-    process = await asyncio.create_subprocess_exec(
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "MIBS": ""},
-    )
-    told, _ = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode == 0, told.decode()
-
-
-COLD_START = ("", "1.3.6.1.6.3.1.1.5.1")
-KEYS = {
-    "version": "3",
-    "user": "watch",
-    "auth": "SHA256",
-    "auth_env": "TRAP_AUTH",
-    "priv": "AES",
-    "priv_env": "TRAP_PRIV",
-}
-V3_SENDER = (
-    "-v3",
-    "-u",
-    "watch",
-    "-l",
-    "authPriv",
-    "-a",
-    "SHA-256",
-    "-A",
-    "authsecret1",
-    "-x",
-    "AES",
-    "-X",
-    "privsecret1",
-)
-
-
-@pytest.mark.server("snmptrap")
-async def test_a_trap_makes_its_sender_be_polled_at_once(monkeypatch):
-    monkeypatch.setenv("TRAP_COMMUNITY", "traps")
-    async with _listening([{"community_env": "TRAP_COMMUNITY"}]) as (collector, kept):
-        await _notify("snmptrap", "-v2c", "-c", "traps", f"127.0.0.1:{collector.traps.port}", *COLD_START)
-        await kept.until(lambda: kept.value(POWER) == 5130.0)
-        assert collector.stats()["notifications"] == 1
-
-
-@pytest.mark.server("snmptrap")
-async def test_a_trap_with_the_wrong_community_is_not_believed(monkeypatch):
-    monkeypatch.setenv("TRAP_COMMUNITY", "traps")
-    async with _listening([{"community_env": "TRAP_COMMUNITY"}]) as (collector, kept):
-        where = f"127.0.0.1:{collector.traps.port}"
-        await _notify("snmptrap", "-v2c", "-c", "wrong", where, *COLD_START)
-        await _notify("snmptrap", "-v2c", "-c", "traps", where, *COLD_START)
-        await kept.until(lambda: kept.value(POWER) is not None)
-        assert collector.stats()["notifications"] == 1
-
-
-@pytest.mark.server("snmptrap")
-async def test_an_inform_of_version_3_is_answered_and_believed(monkeypatch):
-    monkeypatch.setenv("TRAP_AUTH", "authsecret1")
-    monkeypatch.setenv("TRAP_PRIV", "privsecret1")
-    async with _listening([KEYS]) as (collector, kept):
-        # -Ci: an inform; snmptrap fails when it gets no answer
-        await _notify("snmptrap", "-Ci", *V3_SENDER, f"127.0.0.1:{collector.traps.port}", *COLD_START)
-        await kept.until(lambda: kept.value(POWER) == 5130.0)
-
-
-@pytest.mark.server("snmptrap")
-async def test_a_trap_of_version_3_is_believed_by_its_engine_id(monkeypatch):
-    monkeypatch.setenv("TRAP_AUTH", "authsecret1")
-    monkeypatch.setenv("TRAP_PRIV", "privsecret1")
-    engine = "8000000001020304"
-    async with _listening([{**KEYS, "engine_ids": [engine]}]) as (collector, kept):
-        where = f"127.0.0.1:{collector.traps.port}"
-        await _notify("snmptrap", "-e", f"0x{engine}", *V3_SENDER, where, *COLD_START)
-        await kept.until(lambda: kept.value(POWER) == 5130.0)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.snmp.client import GufoClient
+from collectors.snmp.client import PatientClient
 from collectors.snmp.discovery import SYS_OBJECT_ID
 from collectors.snmp.probe import probe
 from collectors.snmp.profiles import shipped_profiles
@@ -79,7 +79,7 @@ def simulated(testdata, tmp_path_factory):
 
 def _wait(port, process, patience=90.0):
     async def answers():
-        client = GufoClient("127.0.0.1", port, Secrets(community="ats"), timeout=1.0, retries=0)
+        client = PatientClient("127.0.0.1", port, Secrets(community="ats"), timeout=1.0, retries=0)
         return await client.get([SYS_OBJECT_ID])
 
     until = time.monotonic() + patience
