@@ -83,6 +83,8 @@ class ProbeResult:
         Tables of the profile that the device does not have.
     findings
         By subject, what was found; problems first.
+    failed
+        Of what is set aside: the tables and objects in trouble, in words.
     clock_offset
         Its clock ahead of ours, seconds; None where it tells none.
     seconds
@@ -100,6 +102,7 @@ class ProbeResult:
     doubtful: tuple[Remark, ...] = ()
     missing: tuple[Remark, ...] = ()
     findings: tuple[Finding, ...] = ()
+    failed: tuple[str, ...] = ()
     clock_offset: float | None = None
     seconds: float = 0.0
 
@@ -131,6 +134,7 @@ class ProbeResult:
             "doubtful": [_remark(r) for r in self.doubtful],
             "missing": [_remark(r) for r in self.missing],
             "findings": [{"level": f.level, "about": f.about, "text": f.text} for f in self.findings],
+            "failed": list(self.failed),
             "clockOffset": self.clock_offset,
             "seconds": round(self.seconds, 3),
         }
@@ -342,7 +346,7 @@ class _Examination:
                 await self._record(record, parts)
         finally:
             client.close()
-        self._troubles(client, inventory)
+        failed = self._troubles(client, inventory, parts)
         missing = _missing(chosen, inventory)
         self._judge(chosen, readings, missing)
         return ProbeResult(
@@ -352,13 +356,13 @@ class _Examination:
             identity.object_id,
             chosen.name if chosen is not None else None,
             chosen.proven if chosen is not None else all(p.proven for p in parts),
-            tuple(readings),
-            tuple(self.set_aside),
-            (),
-            missing,
-            tuple(sorted(self.findings, key=lambda f: ("problem", "note", "fine").index(f.level))),
-            offset,
-            time.monotonic() - began,
+            readings=tuple(readings),
+            set_aside=tuple(self.set_aside),
+            missing=missing,
+            failed=failed,
+            findings=tuple(sorted(self.findings, key=lambda f: ("problem", "note", "fine").index(f.level))),
+            clock_offset=offset,
+            seconds=time.monotonic() - began,
         )
 
     def _find(self, level: Level, about: About, text: str) -> None:
@@ -433,18 +437,24 @@ class _Examination:
         content, _ = await write_recording(recorder.typed_walk("1.3.6.1", most=MOST_RECORDED), parts)
         await asyncio.to_thread(file.write_text, content, encoding="utf-8")
 
-    def _troubles(self, client: PatientClient, inventory: Inventory) -> None:
-        names = {t.oid: t.symbol for p in (self.known or {}).values() for t in p.tables}
-        self.set_aside += [Remark(o, names.get(o, ""), why) for o, why in client.troubles.items()]
+    def _troubles(
+        self, client: PatientClient, inventory: Inventory, parts: Sequence[Profile]
+    ) -> tuple[str, ...]:
+        """Set aside what is in trouble; return it in words."""
+        names = {t.oid: t.symbol for p in parts for t in p.tables}
+        troubled = [Remark(o, names.get(o, ""), why) for o, why in client.troubles.items()]
+        self.set_aside += troubled
+        failed = (*(f"{r.name or r.oid}: {r.reason}" for r in troubled), *inventory.failed)
         self.set_aside += [Remark("", "", why) for why in inventory.failed]
-        if troubled := len(client.troubles) + len(inventory.failed):
+        if failed:
             self._find(
-                "note", "readings", f"{troubled} objects or tables are in trouble; see what is set aside"
+                "note", "readings", f"{len(failed)} objects or tables are in trouble; see what is set aside"
             )
         if client.traffic.unreadable:
             self._find(
                 "note", "readings", f"{client.traffic.unreadable} objects had a form that cannot be read"
             )
+        return failed
 
     def _judge(self, profile: Profile | None, readings: Sequence[Reading], missing: Sequence[Remark]) -> None:
         apart = {r.oid for r in self.set_aside}

@@ -89,7 +89,7 @@ def _wait(port, process, patience=90.0):
             if asyncio.run(answers()):
                 return
         except Exception:
-            continue
+            time.sleep(0.1)
     raise TimeoutError(f"the SNMP simulator did not answer within {patience:g} s")
 
 
