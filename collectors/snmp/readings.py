@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +13,9 @@ from domain.catalogue import ANY, OBJECT_TYPES, POINT_TYPES, STATE
 from domain.points import Point
 from domain.units import UNITS
 
-_TOLD_STATE = re.compile(r"([^,;()]+)\((-?\d+)\)")
+_TOLD_STATE = re.compile(r"([^,;()]+)\((-?\d{1,9})\)")
+_LONGEST_LABEL = 200
+"""Characters of a label that are used; a device may send thousands."""
 _PHASES = {"1": "A", "2": "B", "3": "C", "A": "A", "B": "B", "C": "C", "L1": "A", "L2": "B", "L3": "C"}
 
 
@@ -132,7 +135,7 @@ class _Row(Mapping[str, str]):
         lookup = self._fields.get(name)
         if lookup is None:
             return ""
-        raw = text(self._walk.get(self.oid(lookup)))
+        raw = text(self._walk.get(self.oid(lookup)))[:_LONGEST_LABEL]
         return lookup.words.get(raw, raw)
 
     def __iter__(self) -> Iterator[str]:
@@ -216,6 +219,8 @@ def _reading(
         None,
     )
     converted = None if absent else reading.convert(raw)
+    if converted is not None and not math.isfinite(converted):
+        converted = None
     return _with_value(reading, converted)
 
 
@@ -288,9 +293,9 @@ def _factor(scale: float | list[ScaleBy | float] | None, row: _Row) -> float:
             continue
         match part.how:
             case "decimals":
-                factor /= 10**n
+                factor *= _power(-n)
             case "exponent":
-                factor *= 10**n
+                factor *= _power(n)
             case "divisor":
                 factor /= n or 1
             case "factor":
@@ -298,8 +303,13 @@ def _factor(scale: float | list[ScaleBy | float] | None, row: _Row) -> float:
             case "signed":
                 factor = factor / -n if n < 0 else factor * (n or 1)
             case "si":
-                factor *= 10.0 ** (3 * (n - 9))
+                factor *= _power(3 * (n - 9))
     return factor
+
+
+def _power(exponent: float) -> float:
+    """Return a power of ten; NaN for one that no quantity has, so that the reading has no value."""
+    return 10.0**exponent if abs(exponent) <= 40 else math.nan
 
 
 def _object(ref: ObjectRef, row: _Row, device: Device, profile: Profile) -> tuple[str, str, str]:

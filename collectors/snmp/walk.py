@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from domain.errors import InputError
+from domain.errors import InputError, brief
 
 Scalar = int | float | str | bytes | None
 """A value as the wire gave it; OIDs and addresses as text, octet strings as bytes."""
 
 _NUMBER = re.compile(r"\s*([-+]?\d+(?:[.,]\d+)?)")
+
+
+_OID = re.compile(r"\d{1,10}(\.\d{1,10}){1,127}", re.ASCII)
 
 
 def arcs(oid: str) -> tuple[int, ...]:
@@ -97,6 +100,8 @@ def parse_snmprec(line: str) -> tuple[str, int, Scalar]:
     """
     try:
         oid, tag, raw = line.rstrip("\r\n").split("|", 2)
+        if not _OID.fullmatch(oid):
+            raise ValueError("no OID")
         kind = int(tag.rstrip("x"))
         if kind == OCTETS:
             return oid, kind, bytes.fromhex(raw) if tag.endswith("x") else raw.encode("utf-8")
@@ -104,7 +109,9 @@ def parse_snmprec(line: str) -> tuple[str, int, Scalar]:
             return oid, kind, raw
         return oid, kind, None if kind == NULL else int(raw)
     except ValueError as error:
-        raise InputError(f"{line[:80]!r} is not a line of a recording (OID|TAG|VALUE): {error}") from None
+        raise InputError(
+            f"{brief(line)} is not a line of a recording (OID|TAG|VALUE): {str(error)[:80]}"
+        ) from None
 
 
 def format_snmprec(oid: str, tag: int, value: Scalar) -> str:
