@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from domain.points import IntArray, Quality, QualityArray, TimeArray, ValueArray
+
+BoolArray = NDArray[np.bool_]
 
 
 def now_ms() -> int:
@@ -32,6 +35,10 @@ class Batch:
         `domain.points.Quality`, shape (n,), uint8.
     received
         When the batch reached this process, UTC ms.
+    late
+        Which readings somebody kept on their way, shape (n,), bool: a message that a broker retained, an agent's spool,
+        a value that waited for its metadata. True at the time when they were observed, they are no news: they must not
+        replace what was heard since. None where all are fresh.
     """
 
     point: IntArray
@@ -39,6 +46,7 @@ class Batch:
     value: ValueArray
     quality: QualityArray
     received: int
+    late: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.point)
@@ -73,12 +81,20 @@ class Batch:
             np.concatenate([b.value for b in batches]),
             np.concatenate([b.quality for b in batches]),
             min(b.received for b in batches),
+            None
+            if all(b.late is None for b in batches)
+            else np.concatenate([np.zeros(len(b), bool) if b.late is None else b.late for b in batches]),
         )
 
     def take(self, rows: IntArray | np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Batch:
         """Return the rows that an index array or a mask picks."""
         return Batch(
-            self.point[rows], self.observed[rows], self.value[rows], self.quality[rows], self.received
+            self.point[rows],
+            self.observed[rows],
+            self.value[rows],
+            self.quality[rows],
+            self.received,
+            None if self.late is None else self.late[rows],
         )
 
 

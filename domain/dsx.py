@@ -59,6 +59,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "too_many_heartbeats": "more systems with a heartbeat than any site has",
         "too_many_points": "more points than the limits on points allow",
         "refused_point": "a point that somebody retired and refused",
+        "retained_value": "a value that the broker kept: values are not retained",
         "absurd_time": "observed too far in the future or in the past",
     }
 )

@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 _UNSUPPORTED_VERSION = 0x84
 _NO_SUBSCRIBERS = 0x10
 _ANSWER_S = 2.0  # a broker that has not answered CONNECT by then does not understand it
+_NUMBER = 0xFFFFFF << 16  # of the connection, in a message's number
 _PAUSE_S = 0.004
 # Between reads: small messages gather in the socket, which is then read in one go. Costs this much delay.
 
@@ -59,7 +60,7 @@ class Connection:
         The broker.
     take
         Called in the network thread for each message: topic, payload, message id. The id carries the number of the
-        connection in its upper bits, so that `acknowledge` never answers for an earlier connection.
+        connection above its 16 bits, so that `acknowledge` never answers for an earlier connection, and `RETAINED`.
     subscriptions
         Topic filters, all at QoS 1.
     will
@@ -135,7 +136,8 @@ class Connection:
         """Tell the broker that these messages are safe; those of an earlier connection it sends again."""
         client, number = self._client, self._number
         if client is not None and self.state.connected:
-            client.acknowledge([mid & 0xFFFF for mid in mids if mid >> 16 == number])
+            here = number << 16
+            client.acknowledge([mid & 0xFFFF for mid in mids if mid & _NUMBER == here and mid & 0xFFFF])
 
     def _run(self) -> None:
         wait = 0.2
@@ -161,7 +163,7 @@ class Connection:
 
     def _connect_and_serve(self) -> bool:
         """Serve one connection until it ends; return whether the broker refused the protocol version."""
-        self._number += 1
+        self._number = (self._number + 1) & (_NUMBER >> 16)
         client = self._new_client(self._number)
         answered: list[ReasonCode] = []
         client.on_connect = lambda c, _u, _f, reason, _p: self._connected(c, reason, answered)

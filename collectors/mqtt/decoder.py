@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections import Counter
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -18,10 +19,11 @@ import structlog
 from collectors.mqtt.findings import Findings
 from collectors.mqtt.heartbeat import HeartbeatWatch, alive_point
 from collectors.mqtt.parked import Parked
+from collectors.mqtt.receive import RETAINED
 from collectors.mqtt.settings import MqttSettings
 from collectors.mqtt.trays import Trays
 from domain import dsx, tray
-from domain.batch import Batch
+from domain.batch import Batch, BoolArray
 from domain.dsx import DsxPoint
 from domain.errors import ContractViolation, brief
 from domain.points import PointRegistry, Quality
@@ -31,7 +33,7 @@ from storage.quarantine import Quarantine
 log = structlog.get_logger(__name__)
 
 Message = tuple[bytes, bytes, int]
-"""Topic, payload, message id."""
+"""Topic, payload, message id with `RETAINED` where the broker had kept it."""
 HEARTBEATS_MAX = 64
 """Systems whose heartbeat is watched; the contract has one BMS, and one for each integration."""
 
@@ -71,6 +73,7 @@ class Decoder:
             int, tuple[str, int]
         ] = {}  # point index of a heartbeat -> (name, index of its state)
         self._rows: tuple[list[int], list[int], list[float], list[int]] = ([], [], [], [])
+        self._late: list[int] = []  # rows of values that somebody kept on their way
         self._unforeseen: set[str] = set()
         self.counts: Counter[str] = Counter()
         self.quarantine = Quarantine(settings.data)
@@ -89,14 +92,14 @@ class Decoder:
         if self._tray_waits:
             self._take_parked_trays(received)
         count = 0
-        for topic, payload, _ in messages:
+        for topic, payload, number in messages:
             count += 1
             slot = slot_of(topic)
             try:
                 if len(payload) > largest:
                     raise ContractViolation("too_large", f"more than {largest} bytes")
-                if slot is None:
-                    self._other(topic, payload, received)
+                if slot is None or number >= RETAINED:
+                    self._other(topic, payload, received, retained=number >= RETAINED)
                     continue
                 message = loads(payload)
                 value, timestamp, quality = read_value(message)
@@ -120,6 +123,9 @@ class Decoder:
         points = self._index[slots]
         values = np.array(self._rows[2], np.float64) * self._scale[slots] + self._offset[slots]
         batch = Batch.of(points, self._rows[1], values, self._rows[3], received)
+        if self._late:
+            batch = replace(batch, late=_marked(len(batch), self._late))
+            self._late.clear()
         beats = self._is_beat[slots]
         if beats.any():
             for index in np.unique(points[beats]):
@@ -128,7 +134,7 @@ class Decoder:
         self._left.clear()
         self.counts["dsx_values"] += len(batch)
         if self.trays.pending:
-            tray_rows = Batch.of(*self.trays.rows(), received=received)
+            tray_rows = self.trays.rows(received)
             self.counts["tray_values"] += len(tray_rows)
             batch = Batch.concat([batch, tray_rows])
         return self._without_absurd_times(batch)
@@ -148,7 +154,7 @@ class Decoder:
         self.quarantine.note("absurd_time", int(max(0, absurd.sum() - 100)))
         return batch.take(~absurd)
 
-    def _other(self, topic: bytes, payload: bytes, received: int) -> None:
+    def _other(self, topic: bytes, payload: bytes, received: int, retained: bool) -> None:
         """Take in anything but a value whose slot is known."""
         if len(topic) > 4 * dsx.TOPIC_LENGTH:
             raise ContractViolation("bad_topic", f"{len(topic)} bytes")
@@ -166,6 +172,8 @@ class Decoder:
         if about.kind == "Metadata":
             self._learn(name, about, payload)
             return
+        if retained:
+            self.findings.tolerated(name, ContractViolation("retained_value", "the broker kept it"))
         known = self._metadata.get(about.key)
         if known is None:
             told = dsx.read_value(orjson.loads(payload))
@@ -173,8 +181,10 @@ class Decoder:
             self.counts["parked"] += 1
             return
         _owned(known[1], about.publisher)
-        self._slots[topic] = slot = self._new_slot(known[1])
-        self._value(slot, payload)
+        slot = self._slots.get(topic)
+        if slot is None:
+            self._slots[topic] = slot = self._new_slot(known[1])
+        self._value(slot, payload, late=retained)
 
     def _tray(self, name: str, payload: bytes, received: int) -> None:
         rack, tray_name, kind = tray.parse_topic(name)
@@ -202,12 +212,14 @@ class Decoder:
                 except Exception as error:
                     self._refuse(topic.encode(), payload, self._violation(error))
 
-    def _value(self, slot: int, payload: bytes) -> None:
+    def _value(self, slot: int, payload: bytes, late: bool) -> None:
         told = dsx.read_value(orjson.loads(payload))
         if told.value is None:
             self.counts["null_values"] += 1
             return
         slots, observed, values, qualities = self._rows
+        if late:
+            self._late.append(len(slots))
         slots.append(slot)
         observed.append(told.timestamp)
         values.append(told.value)
@@ -250,7 +262,7 @@ class Decoder:
         for publisher, payload in waiting:
             try:
                 _owned(told, publisher)
-                self._value(slot, payload)
+                self._value(slot, payload, late=True)
             except Exception as error:
                 self._refuse(dsx.value_topic(key, publisher).encode(), payload, self._violation(error))
         self.counts["unparked"] += len(waiting)
@@ -317,6 +329,12 @@ class Decoder:
     def points(self) -> dict[str, DsxPoint]:
         """What the metadata told, by key."""
         return {key: told for key, (_, told) in self._metadata.items()}
+
+
+def _marked(length: int, rows: list[int]) -> BoolArray:
+    marks = np.zeros(length, bool)
+    marks[rows] = True
+    return marks
 
 
 def _owned(told: DsxPoint, publisher: str) -> None:

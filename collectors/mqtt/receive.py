@@ -16,7 +16,9 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
 
 Take = Callable[[bytes, bytes, int], None]
-"""Called in the network thread for each message: topic, payload, message id (0 at QoS 0)."""
+"""Called in the network thread for each message: topic, payload, message id (0 at QoS 0) and flags above it."""
+RETAINED = 1 << 40
+"""Flag beside the message id: the broker had kept the message (or, where the subscription asks so, was told to)."""
 
 _PIECE = 1 << 18
 _LARGE = 1 << 20  # a packet longer than this is streamed by paho rather than gathered here
@@ -78,7 +80,9 @@ class BulkClient(paho.Client):
         self._largest = largest
         self._cut: tuple[bytes, bytes, int] | None = None  # the beginning of a message that is too large
         self._skip = 0  # what is still to come of it
-        self.on_message = lambda _c, _u, m: take(m._topic, bytes(m.payload), m.mid if m.qos else 0)
+        self.on_message = lambda _c, _u, m: take(
+            m._topic, bytes(m.payload), (m.mid if m.qos else 0) | (RETAINED if m.retain else 0)
+        )
 
     def _create_socket(self) -> Any:
         return BufferedSocket(super()._create_socket())
@@ -120,7 +124,7 @@ class BulkClient(paho.Client):
                 if for_paho and length > self._largest + _HEAD and kind & 0xF4 == 0x30 and body:
                     for_paho = False
                     if end - body > self._largest + _HEAD:
-                        self._begin_to_skip(data[body:], bool(kind & 0x02), stop - end)
+                        self._begin_to_skip(data[body:], kind, stop - end)
                         start = end
                 break
             if kind & 0xF4 != 0x30:  # not PUBLISH, or PUBLISH at QoS 2
@@ -128,9 +132,9 @@ class BulkClient(paho.Client):
                 break
             at = body + 2 + (data[body] << 8 | data[body + 1])
             topic = data[body + 2 : at]
-            mid = 0
+            mid = RETAINED if kind & 0x01 else 0
             if kind & 0x02:
-                mid = data[at] << 8 | data[at + 1]
+                mid |= data[at] << 8 | data[at + 1]
                 at += 2
             if mqtt5 and at < stop:
                 if data[at] & 128:  # 128 bytes of properties or more
@@ -146,11 +150,11 @@ class BulkClient(paho.Client):
         self._last_bytes_received = paho.time_func()
         return for_paho
 
-    def _begin_to_skip(self, packet: bytes, numbered: bool, rest: int) -> None:
+    def _begin_to_skip(self, packet: bytes, kind: int, rest: int) -> None:
         at = 2 + (packet[0] << 8 | packet[1])
-        topic, mid = packet[2:at], 0
-        if numbered:
-            mid = packet[at] << 8 | packet[at + 1]
+        topic, mid = packet[2:at], RETAINED if kind & 0x01 else 0
+        if kind & 0x02:
+            mid |= packet[at] << 8 | packet[at + 1]
             at += 2
         # properties are left in: nobody reads what is cut off anyway
         self._cut, self._skip = (topic, packet[at : at + self._largest + 1], mid), rest

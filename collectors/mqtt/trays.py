@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from domain.batch import Batch
 from domain.dsx import TEXT_LENGTH
 from domain.errors import ContractViolation
 from domain.points import IntArray, PointRegistry
@@ -112,6 +113,7 @@ class Trays:
         self._points: list[IntArray] = []
         self._values: list[float | None] = []
         self._observed: list[int] = []
+        self._late: list[bool] = []
         self._events: list[tuple[int, int, float]] = []
 
     def knows(self, rack: str) -> bool:
@@ -132,7 +134,7 @@ class Trays:
         tray = self.known.get((rack, name))
         if tray is None or tray.gpu_count < told.gpu_count:
             tray = self._register(rack, name, told.gpu_count, received)
-        self._account(tray, told, min(told.observed, received))
+        self._late.append(self._account(tray, told, min(told.observed, received)))
         self._points.append(tray.points_of(told.gpu_count))
         self._values += told.values
         self._observed.append(told.observed)
@@ -160,8 +162,8 @@ class Trays:
         self.online[rack, name] = online
         self._events.append((int(tray.points[-1]), received, float(online)))
 
-    def rows(self) -> tuple[IntArray, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return (point, observed, value) of all messages taken in since the last call; readings only."""
+    def rows(self, received: int) -> Batch:
+        """Return what all messages taken in since the last call told; readings only."""
         counts = [len(p) for p in self._points]
         points = np.concatenate([*self._points, np.array([e[0] for e in self._events], np.int32)])
         observed = np.concatenate(
@@ -171,9 +173,12 @@ class Trays:
             ]
         )
         values = np.array([*self._values, *(e[2] for e in self._events)], np.float64)  # None becomes NaN
-        self._points, self._values, self._observed, self._events = [], [], [], []
-        there = ~np.isnan(values)
-        return points[there], observed[there], values[there]
+        late = None
+        if any(self._late):
+            late = np.append(np.repeat(np.array(self._late), counts), np.zeros(len(self._events), bool))
+        self._points, self._values, self._observed, self._events, self._late = [], [], [], [], []
+        batch = Batch.of(points, observed, values, received=received)
+        return replace(batch, late=late).take(~np.isnan(values))
 
     @property
     def pending(self) -> bool:
@@ -221,10 +226,11 @@ class Trays:
         points = tray_points(rack, name, gpu_count, host, source=source)
         return [self._registry.register(point) for point in points]
 
-    def _account(self, tray: Tray, told: Sweep, observed: int) -> None:
+    def _account(self, tray: Tray, told: Sweep, observed: int) -> bool:
         """Compare the sequence number with the last one: next, a gap, a late one, a repetition, another sequence.
 
         What does not follow is doubted until the next number confirms it: one wrong message must not spoil the count.
+        Returns whether newer sweeps have come already.
         """
         self.counts["sweeps"] += 1
         newer = observed > tray.observed
@@ -242,11 +248,14 @@ class Trays:
             self._follow(tray, told, observed)
         elif told.sequence <= tray.last and tray.missing.close(told.sequence):
             self.counts["sweeps_late"] += 1
+            return True
         elif told.sequence > tray.last or told.run > tray.run or newer:
             self.counts["sequences_doubted"] += 1
             tray.doubted = told.sequence + 1
         else:
             self.counts["sweeps_repeated"] += 1
+            return True
+        return False
 
     @staticmethod
     def _follow(tray: Tray, told: Sweep, observed: int) -> None:
