@@ -6,7 +6,7 @@ raises `ContractViolation`. Both carry a stable `reason` of `REASONS`, which is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -213,6 +213,10 @@ class DsxValue(NamedTuple):
     quality: Quality
 
 
+_NEW: Callable[..., DsxValue] = tuple.__new__  # half the time of the named tuple's own way, for each value
+_GOOD, _BAD = Quality.GOOD, Quality.BAD
+
+
 def parse_topic(topic: str) -> Topic:
     """Take a topic ``BMS/v1/{publisher}/{Value|Metadata}/{objectType}/{pointType}/{tagPath}`` apart.
 
@@ -280,7 +284,7 @@ def read_value(payload: Any) -> DsxValue:
         raise ContractViolation("bad_timestamp", brief(timestamp))
     if type(quality) is not int:
         raise ContractViolation("bad_quality", brief(quality))
-    return DsxValue(value, timestamp, Quality.GOOD if quality == 1 else Quality.BAD)
+    return _NEW(DsxValue, (value, timestamp, _GOOD if quality == 1 else _BAD))
 
 
 def eng_unit(point: Point) -> str:

@@ -73,6 +73,7 @@ class Decoder:
             int, tuple[str, int]
         ] = {}  # point index of a heartbeat -> (name, index of its state)
         self._rows: tuple[list[int], list[int], list[float], list[int]] = ([], [], [], [])
+        self._tray_topics: dict[bytes, tuple[str, str, str]] = {}  # of trays that are known
         self._late: list[int] = []  # rows of values that somebody kept on their way
         self._unforeseen: set[str] = set()
         self.counts: Counter[str] = Counter()
@@ -156,6 +157,10 @@ class Decoder:
 
     def _other(self, topic: bytes, payload: bytes, received: int, retained: bool) -> None:
         """Take in anything but a value whose slot is known."""
+        place = self._tray_topics.get(topic)
+        if place is not None:
+            self._tray_message(*place, payload, received)
+            return
         if len(topic) > 4 * dsx.TOPIC_LENGTH:
             raise ContractViolation("bad_topic", f"{len(topic)} bytes")
         try:
@@ -163,7 +168,7 @@ class Decoder:
         except UnicodeDecodeError:
             raise ContractViolation("bad_topic", brief(topic, 200)) from None
         if name.startswith(tray.PREFIX):
-            self._tray(name, payload, received)
+            self._tray(topic, name, payload, received)
             return
         about = dsx.parse_topic(name)
         if about.tag_path.startswith(self.settings.ignore_tags):
@@ -186,17 +191,21 @@ class Decoder:
             self._slots[topic] = slot = self._new_slot(known[1])
         self._value(slot, payload, late=retained)
 
-    def _tray(self, name: str, payload: bytes, received: int) -> None:
+    def _tray(self, topic: bytes, name: str, payload: bytes, received: int) -> None:
         rack, tray_name, kind = tray.parse_topic(name)
         if self.settings.unknown_racks == "park" and not self.trays.knows(rack):
             self.parked.add(f"{tray.PREFIX}/{rack}/{tray_name}/{kind}", payload, publisher="trays")
             self.counts["parked"] += 1
             return
+        self._tray_message(rack, tray_name, kind, payload, received)
+        self._tray_topics[topic] = (rack, tray_name, kind)
+
+    def _tray_message(self, rack: str, name: str, kind: str, payload: bytes, received: int) -> None:
         message = orjson.loads(payload)
         if kind == "sweep":
-            self.trays.sweep(rack, tray_name, message, received)
+            self.trays.sweep(rack, name, message, received)
         else:
-            self.trays.presence(rack, tray_name, message, received)
+            self.trays.presence(rack, name, message, received)
 
     def _take_parked_trays(self, received: int) -> None:
         """Take in what trays told before the site knew their racks."""
@@ -208,7 +217,7 @@ class Decoder:
             for _, payload in self.parked.release(topic):
                 self.counts["unparked"] += 1
                 try:
-                    self._tray(topic, payload, received)
+                    self._tray(topic.encode(), topic, payload, received)
                 except Exception as error:
                     self._refuse(topic.encode(), payload, self._violation(error))
 

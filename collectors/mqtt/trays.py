@@ -134,7 +134,8 @@ class Trays:
         tray = self.known.get((rack, name))
         if tray is None or tray.gpu_count < told.gpu_count:
             tray = self._register(rack, name, told.gpu_count, received)
-        self._late.append(self._account(tray, told, min(told.observed, received)))
+        observed = told.observed if told.observed < received else received
+        self._late.append(self._account(tray, told, observed))
         self._points.append(tray.points_of(told.gpu_count))
         self._values += told.values
         self._observed.append(told.observed)
@@ -177,8 +178,9 @@ class Trays:
         if any(self._late):
             late = np.append(np.repeat(np.array(self._late), counts), np.zeros(len(self._events), bool))
         self._points, self._values, self._observed, self._events, self._late = [], [], [], [], []
-        batch = Batch.of(points, observed, values, received=received)
-        return replace(batch, late=late).take(~np.isnan(values))
+        there = ~np.isnan(values)
+        batch = Batch.of(points[there], observed[there], values[there], received=received)
+        return batch if late is None else replace(batch, late=late[there])
 
     @property
     def pending(self) -> bool:
@@ -233,11 +235,12 @@ class Trays:
         Returns whether newer sweeps have come already.
         """
         self.counts["sweeps"] += 1
+        if told.sequence == tray.last + 1 and tray.last >= 0:
+            tray.last, tray.run, tray.observed, tray.doubted = told.sequence, told.run, observed, -1
+            return False
         newer = observed > tray.observed
         fits = _JUMP + max(0, observed - tray.observed) // _SHORTEST_MS
-        if told.sequence == tray.last + 1 and tray.last >= 0:
-            self._follow(tray, told, observed)
-        elif tray.last < 0 or (told.sequence == tray.doubted and tray.doubted >= 0):
+        if tray.last < 0 or (told.sequence == tray.doubted and tray.doubted >= 0):
             # First contact, or an agent that lost its spool and counts from its start again.
             self.counts["sequences_begun"] += 1
             tray.missing.clear()
