@@ -242,6 +242,7 @@ class MqttCollector:
             "connects": state.connects,
             "outage_s": round(state.outage_s, 1),
             "error": state.error,
+            "subscriptions_refused": dict(state.refused),
             "queued": len(self._messages),
             "held_back": self._held_back,
             "sink_failures": self._sink_failures,

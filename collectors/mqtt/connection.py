@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -17,9 +17,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from collectors.mqtt import trouble
 from collectors.mqtt.receive import NO_LIMIT, BulkClient, Take
 from collectors.mqtt.settings import BrokerSettings
-from domain.errors import ConfigurationError, Problem, SourceError
+from collectors.mqtt.trouble import Losses
+from domain.errors import ConfigurationError, Problem, SourceError, SourceRefused
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +51,8 @@ class ConnectionState:
     connects: int = 0
     error: str = ""
     outage_s: float = 0.0
+    refused: dict[str, str] = field(default_factory=dict)
+    """Subscriptions that the broker does not grant, each with its word for why."""
 
 
 class Connection:
@@ -99,8 +103,15 @@ class Connection:
         self._thread: threading.Thread | None = None
         self.state = ConnectionState()
         self.subscribed = threading.Event()
+        """Set once the broker has answered the subscription, granted or not."""
+        self._losses = Losses(settings.client_id)
         self._credentials = settings.credentials()
         self._tls = _tls_context(settings) if settings.tls else None
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the broker grants none of the subscriptions."""
+        return bool(self._subscriptions) and len(self.state.refused) == len(self._subscriptions)
 
     def start(self) -> None:
         """Begin connecting; returns at once."""
@@ -167,7 +178,11 @@ class Connection:
         client = self._new_client(self._number)
         answered: list[ReasonCode] = []
         client.on_connect = lambda c, _u, _f, reason, _p: self._connected(c, reason, answered)
-        client.on_subscribe = lambda *_: self.subscribed.set()
+        ended: list[ReasonCode] = []
+        client.on_disconnect = lambda _c, _u, flags, reason, _p: (
+            ended.append(reason) if flags.is_disconnect_packet_from_server else None
+        )
+        client.on_subscribe = lambda _c, _u, _mid, reasons, _p: self._subscribed(reasons)
         if self._on_answered is not None:
             answer = self._on_answered
             client.on_publish = lambda _c, _u, mid, reason, _p: answer(
@@ -176,7 +191,7 @@ class Connection:
         try:
             client.connect(self._settings.host, self._settings.port, **self._connect_options())
         except (OSError, ValueError) as error:
-            self._note(f"{type(error).__name__}: {error}")
+            self._note(trouble.connecting(error, self._settings.tls))
             return False
         self._client = client
         try:
@@ -188,14 +203,17 @@ class Connection:
         if self.state.connected:
             self.state.connected = False
             self._lost = time.monotonic()
-            self._note("" if self._stop.is_set() else "connection lost")
+            lost = self._losses.lost(time.time() - self.state.since, ended[0] if ended else None)
+            self._note("" if self._stop.is_set() else lost)
         self.subscribed.clear()
         if answered and answered[0].is_failure:
             self._note(f"refused: {answered[0]}")
             return bool(answered[0].value == _UNSUPPORTED_VERSION)
         if not answered and not self._stop.is_set():
             # Some brokers that know no MQTT 5 hang up, others wait for ever; so does one that wants a certificate.
-            self._note("no answer to CONNECT (wrong protocol version, or a client certificate is wanted)")
+            tls = not self._settings.tls and trouble.speaks_tls(self._settings.host, self._settings.port)
+            self._note(trouble.unanswered(tls))
+            return not tls
         return not answered
 
     def _serve(self, client: BulkClient, answered: list[ReasonCode]) -> None:
@@ -261,12 +279,21 @@ class Connection:
         self.state.connected, self.state.since, self.state.error = True, time.time(), ""
         self.state.protocol = "5" if self._mqtt5 else "3.1.1"
         log.info("connected", broker=self._settings.shown, protocol=self.state.protocol)
+        self.state.refused = {}
         if self._subscriptions:  # here, so that it is made again after every reconnect
             client.subscribe([(topic, 1) for topic in self._subscriptions])
 
+    def _subscribed(self, reasons: Sequence[ReasonCode]) -> None:
+        topics = list(self._subscriptions)  # one SUBACK for them all, in their order
+        self.state.refused = {
+            topic: str(reason) for topic, reason in zip(topics, reasons, strict=False) if reason.is_failure
+        }
+        self._note(trouble.unsubscribed(self.state.refused))
+        self.subscribed.set()
+
     def _note(self, error: str) -> None:
         if error and error != self.state.error:
-            log.warning("no connection", broker=self._settings.shown, error=error)
+            log.warning("trouble with the broker", broker=self._settings.shown, error=error)
         self.state.error = error
 
 
@@ -288,11 +315,13 @@ def connected(connection: Connection, timeout: float, *, subscribed: bool = Fals
     Raises
     ------
     SourceError
-        If it does not within `timeout` seconds.
+        If it does not within `timeout` seconds; `SourceRefused` if the broker grants none of the subscriptions.
     """
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if connection.state.connected and (not subscribed or connection.subscribed.wait(0.5)):
+            if subscribed and connection.unheard:
+                raise SourceRefused(connection.state.error)
             return
         time.sleep(0.02)
     raise SourceError(f"no connection to the broker: {connection.state.error or 'no answer in time'}")

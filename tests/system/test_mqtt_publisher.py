@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
-import subprocess
 
 import jsonschema
 import orjson
@@ -145,36 +143,6 @@ async def test_after_a_broker_restart_everything_is_told_again(mosquitto):
         mosquitto.start()
         async with Bus(mosquitto.url) as bus:
             await bus.until(lambda m: any("Metadata/PowerMeter" in t for t in m) and len(m) >= 4)
-
-
-@pytest.fixture
-def certificates(tmp_path):
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl")
-    folder = tmp_path / "certificates"
-    folder.mkdir()
-
-    def run(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    run("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=Test CA")
-    for name in ("server", "client"):
-        (folder / f"{name}.ext").write_text("subjectAltName=IP:127.0.0.1\n")
-        run("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        signed = (
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-extfile",
-            f"{name}.ext",
-        )
-        run("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
-    return folder
 
 
 async def test_with_client_certificates_messages_arrive_and_without_them_they_do_not(

@@ -11,8 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 from collectors.mqtt.receive import BulkClient
+from collectors.mqtt.trouble import Losses
 
 
 def length(n):
@@ -173,6 +176,25 @@ def test_the_end_of_the_stream_ends_the_connection():
     with client() as (bulk, wire, _):
         wire.shutdown(socket.SHUT_RDWR)
         assert any(bulk.loop(0.1) for _ in range(10))
+
+
+def test_why_the_broker_ends_the_connection_is_handed_on():
+    with client() as (bulk, wire, _):
+        told = []
+        bulk.on_disconnect = lambda _c, _u, flags, reason, _p: told.append((flags[0], reason.value))
+        wire.sendall(b"\xe0\x02\x8e\x00")
+        for _ in range(10):
+            bulk.loop(0.1)
+    assert told == [(True, 0x8E)]
+
+
+def test_a_session_that_another_client_took_over_is_named():
+    taken = ReasonCode(PacketTypes.DISCONNECT, identifier=0x8E)
+    assert "another client uses the client id 'c1'" in Losses("c1").lost(100.0, taken)
+    told = Losses("c1")
+    assert [told.lost(1.0, None) for _ in range(2)] == ["connection lost"] * 2
+    assert "another client may use the client id 'c1'" in told.lost(1.0, None)
+    assert told.lost(100.0, None) == "connection lost"
 
 
 @pytest.mark.parametrize(
