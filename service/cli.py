@@ -10,7 +10,7 @@ import typer
 import domain
 from domain.errors import HallwatchError, InputError
 from service import logs
-from service.commands import data, offline, outlook, people, probe, run, silences, whatif
+from service.commands import data, offline, outlook, people, probe, profile, run, silences, whatif
 from service.commands.output import say
 
 app = typer.Typer(
@@ -23,6 +23,9 @@ app = typer.Typer(
 )
 probes = typer.Typer(
     help="Show what a device, a node or a broker offers; touches nothing else.", no_args_is_help=True
+)
+profiles = typer.Typer(
+    help="Profiles of devices: draft one from a MIB, test one on a recording.", no_args_is_help=True
 )
 users = typer.Typer(help="People who may log in to the console.", no_args_is_help=True)
 stores = typer.Typer(help="The embedded store: backup, restore, check.", no_args_is_help=True)
@@ -51,6 +54,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "bench": run.bench,
     },
     probes: {"snmp": probe.snmp, "nvml": probe.nvml, "mqtt": probe.mqtt},
+    profiles: {"draft": profile.draft, "test": profile.replay},
     stores: {"backup": data.backup, "restore": data.restore, "check": data.check_store},
     users: {
         "add": people.add_user,
@@ -65,6 +69,7 @@ for _group, _functions in COMMANDS.items():
     for _name, _function in _functions.items():
         _group.command(_name)(_function)
 app.add_typer(probes, name="probe")
+app.add_typer(profiles, name="profile")
 app.add_typer(stores, name="store")
 app.add_typer(users, name="user")
 app.add_typer(silence, name="silence")

@@ -149,6 +149,13 @@ class Meaning(_Model):
     setpoint: bool | None = None
     slow: bool | None = Field(None, description="Read with the inventory, not at each poll")
     rate: Literal[32, 64] | None = Field(None, description="A counter of so many bits, told as a rate")
+    signed: Literal[8, 16, 32] | None = Field(
+        None, description="A signed number of so many bits that the agent sends as an unsigned one"
+    )
+    bits: bool | None = Field(
+        None,
+        description="A BITS string: its state is the number of the first bit that is set, -1 where none is",
+    )
     skip: bool | None = Field(None, description="The row is no reading")
 
 
@@ -190,6 +197,17 @@ class Derived(_Model):
     object: ObjectRef | None = None
 
 
+class Correction(_Model):
+    """A scale that devices of a family are known to get wrong, put right where their values prove it."""
+
+    symbols: list[str] = Field(description="Columns that are wrong together")
+    scale: float = Field(description="By which their values are multiplied then")
+    cannot_be: float = Field(
+        description="Applied where every value of the columns that is not zero is above this, in the value's unit"
+    )
+    because: str = Field(description="What is known of such devices")
+
+
 class Profile(_Model):
     """One device family.
 
@@ -213,6 +231,7 @@ class Profile(_Model):
     )
     tables: list[Table] = Field(default_factory=list)
     derived: list[Derived] = Field(default_factory=list)
+    corrections: list[Correction] = Field(default_factory=list)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (where, what) of everything the models alone cannot see."""
@@ -241,6 +260,10 @@ class Profile(_Model):
         for derived in self.derived:
             if derived.sum_of not in symbols:
                 yield f"derived {derived.point}", f"no value has the symbol {derived.sum_of!r}"
+        for correction in self.corrections:
+            for symbol in correction.symbols:
+                if symbol not in symbols:
+                    yield f"correction by {correction.scale:g}", f"no value has the symbol {symbol!r}"
 
     def _meaning_problems(
         self, value: Value, meaning: Meaning, table: Table, names: set[str]
@@ -353,6 +376,7 @@ def _merge(name: str, profiles: Mapping[str, Profile], seen: tuple[str, ...]) ->
                 "states": {**parent.states, **profile.states},
                 "units": {**parent.units, **profile.units},
                 "tables": [*profile.tables, *inherited],
+                "corrections": [*profile.corrections, *parent.corrections],
                 "derived": [*profile.derived, *(d for d in parent.derived if d not in profile.derived)],
             }
         )

@@ -7,7 +7,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from collectors.snmp.profiles import Lookup, Meaning, ObjectRef, Profile, ScaleBy, Table, Value, When
+from collectors.snmp.profiles import (
+    Correction,
+    Lookup,
+    Meaning,
+    ObjectRef,
+    Profile,
+    ScaleBy,
+    Table,
+    Value,
+    When,
+)
 from collectors.snmp.walk import Scalar, Walk, number, text
 from domain.catalogue import ANY, OBJECT_TYPES, POINT_TYPES, STATE
 from domain.points import Point
@@ -47,6 +57,8 @@ class Reading:
         Whether an earlier reading tells the same thing of the same object, better.
     value
         In the canonical unit; None where the device says that it has none.
+    corrected
+        Why its scale is another than the MIB's; empty where it is the MIB's.
     """
 
     oid: str
@@ -61,13 +73,29 @@ class Reading:
     slow: bool
     duplicate: bool
     value: float | None
+    corrected: str = ""
+    signed: int = 0
+    """Bits of a signed number that the agent sends as an unsigned one; 0 where it does not."""
+    bits: bool = False
 
     def convert(self, raw: Scalar) -> float | None:
         """Return a raw value in the canonical unit, or None where it stands for no reading."""
         if raw is None or (self.none and text(raw) in self.none):
             return None
+        if self.bits:
+            return None if not isinstance(raw, (bytes, int)) else _first_bit(raw)
         value = number(raw)
-        return None if value is None else value * self.scale + self.offset
+        if value is None:
+            return None
+        if self.signed and 2 ** (self.signed - 1) <= value < 2**self.signed:
+            value -= 2**self.signed
+        return value * self.scale + self.offset
+
+
+def _first_bit(raw: bytes | int) -> float:
+    """Return the number of the first bit that is set in a BITS string (RFC 2578 7.1.4), or -1 where none is."""
+    octets = raw if isinstance(raw, bytes) else raw.to_bytes(8, "big") if 0 <= raw < 2**64 else b""
+    return next((float(n) for n in range(8 * len(octets)) if octets[n // 8] & (0x80 >> n % 8)), -1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +140,27 @@ def read(
                 if reading is not None and reading.oid not in oids:
                     oids.add(reading.oid)
                     found.append(reading)
+    for correction in profile.corrections:
+        found = _corrected(found, correction)
     return found
+
+
+def _corrected(readings: list[Reading], correction: Correction) -> list[Reading]:
+    """Return the readings at the scale that a correction gives them, where their values prove it."""
+    values = [abs(r.value) for r in readings if r.symbol in correction.symbols and r.value]
+    if not values or min(values) <= correction.cannot_be:
+        return readings
+    seen = f"{min(values):,.6g}" + (f" to {max(values):,.6g}" if max(values) != min(values) else "")
+    why = f"times {correction.scale:g}: {correction.because}; told {seen}"
+    return [
+        _with_value(
+            replace(r, scale=r.scale * correction.scale, offset=r.offset * correction.scale, corrected=why),
+            None if r.value is None else r.value * correction.scale,
+        )
+        if r.symbol in correction.symbols
+        else r
+        for r in readings
+    ]
 
 
 class _Row(Mapping[str, str]):
@@ -177,7 +225,9 @@ def _reading(
     if point_type is None:
         return None
     none = frozenset(map(str, meaning.none if meaning.none is not None else profile.none))
-    if states and number(raw) is None and text(raw) not in none:
+    if not states and not meaning.rate:
+        none |= _usual_none(unit, scale, point_type)
+    if states and not meaning.bits and number(raw) is None and text(raw) not in none:
         return None
     ref = meaning.object or table.object or profile.object
     object_type, object_id, object_name = _object(ref, row, device, profile)
@@ -217,11 +267,35 @@ def _reading(
         bool(meaning.slow),
         duplicate,
         None,
+        signed=_signed(meaning, unit, scale),
+        bits=bool(meaning.bits),
     )
     converted = None if absent else reading.convert(raw)
     if converted is not None and not math.isfinite(converted):
         converted = None
     return _with_value(reading, converted)
+
+
+_NO_READING = frozenset({"2147483647", "-2147483648", "4294967295", "-2147483647"})
+_NO_READING_16 = frozenset({"65535", "32767", "-32768"})
+_NEVER_BELOW_ZERO = frozenset({"Hz", "s", "rpm", "L/min"})
+
+
+def _usual_none(unit: str, scale: float, point_type: str) -> frozenset[str]:
+    """Return the raw numbers that every agent means "no reading" by, where the quantity cannot take them."""
+    usual = _NO_READING if unit not in {"J", "count", "VAh"} else frozenset()
+    if unit in {"V", "Hz", "Cel", "1", "s", "rpm"} and scale >= 0.00999 / (100 if unit == "1" else 1):
+        usual |= _NO_READING_16
+    if unit in _NEVER_BELOW_ZERO or point_type in {"AirRelativeHumidity", "BatteryCharge", "Load"}:
+        usual |= {"-1"}
+    return usual
+
+
+def _signed(meaning: Meaning, unit: str, scale: float) -> int:
+    """Return the bits of a signed number: those of the profile, or 16 where no temperature could be as high."""
+    if meaning.signed is not None:
+        return meaning.signed
+    return 16 if unit == "Cel" and scale >= 0.005 else 0
 
 
 def _with_value(reading: Reading, value: float | None) -> Reading:

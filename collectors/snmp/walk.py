@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +13,20 @@ from domain.errors import InputError, brief
 Scalar = int | float | str | bytes | None
 """A value as the wire gave it; OIDs and addresses as text, octet strings as bytes."""
 
-_NUMBER = re.compile(r"\s*([-+]?\d+(?:[.,]\d+)?)")
+_NUMBER = re.compile(
+    r"\s*([-+]?)(\d{1,3}(?:,\d{3})+\.\d+|\d{1,3}(?:\.\d{3})+,\d+|[1-9]\d{0,2}(?:,\d{3})+(?![\d,])|\d+[.,]\d+|\.\d+|\d+)"
+    r"([eE][-+]\d{1,3}|(?<=[.]\d)[eE]\d{1,3})?"
+)
+"""A number at the start of a text: with thousands, a decimal point or comma, an exponent that nobody takes for a serial number."""
+_UNIT_BEHIND = re.compile(
+    r"\s*(?:\(?\s*(?:degrees?|deg|celsius|centigrade|fahrenheit|kelvin|[℃℉]|[°º]\s?[cf]?|%\s?(?:rh|r\.h\.)?|percent|pct|rh|"
+    r"[kmµu]?(?:volts?|v|vac|vdc|vrms|v\s?ac|v\s?dc)|[kmµu]?(?:amperes?|amps?|a|aac|adc|arms)|[kmg]?(?:watts?|w|va|vars?)|"
+    r"volt-?amps?|[kmg]?(?:wh|vah|varh|joules?|j)|ah|[kmg]?(?:hertz|hz)|rpm|rps|[kmh]?(?:pascals?|pa)|m?bars?|psig?|in\s?h2o|inwc|"
+    r"l/min|l/s|lpm|gpm|m3/h|m³/h|cfm|m/s|g/m3|ppm|ppb|lux|lx|db|dba|mm|cm|m|ohms?|kohms?|ms|s|secs?|seconds?|mins?|minutes?|"
+    r"h|hrs?|hours?|d|days?|c|f|k|counts?|pulses?|steps?|bytes?|kb|mb|gb|tokens?)(?!-?[a-z])(?![\w/-]*\d)|[:;,]?\s*$)",
+    re.IGNORECASE,
+)
+"""What may stand behind the number of a reading: a unit, or nothing."""
 
 
 _OID = re.compile(r"\d{1,10}(\.\d{1,10}){1,127}", re.ASCII)
@@ -23,22 +38,89 @@ def arcs(oid: str) -> tuple[int, ...]:
 
 
 def text(value: Scalar) -> str:
-    """Return a value as text; octet strings as UTF-8, or Latin-1 where they are not that."""
+    """Return a value as text; octet strings as UTF-8, GBK, Big5 or Latin-1, whichever they are."""
     if isinstance(value, bytes):
-        try:
-            decoded = value.decode("utf-8")
-        except UnicodeDecodeError:
-            decoded = value.decode("latin-1")
-        return decoded.strip("\x00 \t\r\n")
+        return decoded(value).strip("\x00 \t\r\n")
     return "" if value is None else str(value)
 
 
+def decoded(value: bytes) -> str:
+    """Return an octet string as text: agents send names in the encoding that their owner typed."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    for encoding, common in (("big5", (0xA4, 0xC6)), ("gbk", (0xB0, 0xD7))):
+        pairs = _pairs(value)
+        if not pairs or (len(pairs) == 1 and _touches_a_letter(value)):
+            break
+        # In GB 2312 both octets of a character have their high bit; in Big5 half of the second ones have not.
+        if encoding == "big5" and all(second >= 0xA1 for _, second in pairs):
+            continue
+        if 2 * sum(common[0] <= first <= common[1] for first, _ in pairs) >= len(pairs):
+            try:
+                return value.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+    return value.decode("latin-1")
+
+
+def _pairs(value: bytes) -> list[tuple[int, int]]:
+    """Return the two-octet characters of a text; none where its high octets do not pair up."""
+    found, at = [], 0
+    while at < len(value):
+        if value[at] < 0x80:
+            at += 1
+            continue
+        if at + 1 >= len(value) or value[at] in {0x80, 0xFF} or value[at + 1] < 0x40:
+            return []
+        found.append((value[at], value[at + 1]))
+        at += 2
+    return found
+
+
+def _touches_a_letter(value: bytes) -> bool:
+    return re.search(rb"[A-Za-z][\x80-\xff]|[\x80-\xff]{2}[A-Za-z]|[\x80-\xff][A-Za-z]", value) is not None
+
+
 def number(value: Scalar) -> float | None:
-    """Return the number that a value is or begins with ("23.5 C"), or None where it is none."""
+    """Return the number that a value is, or that a text such as ``23.5 C`` tells; None where it tells none.
+
+    A text must be a number and its unit, whole: a serial number (``849867E3``), a date (``07/30/20``), a version or an
+    address is none.
+    """
     if isinstance(value, (int, float)):
-        return float(value)
-    match = _NUMBER.match(text(value))
-    return float(match[1].replace(",", ".")) if match else None
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, bytes) and (real := _opaque(value)) is not None:
+        return real if math.isfinite(real) else None
+    said = text(value)
+    match = _NUMBER.match(said)
+    if match is None or not _UNIT_BEHIND.match(said, match.end()):
+        return None
+    sign, digits, exponent = match[1], match[2], match[3] or ""
+    if "," in digits and "." in digits:
+        digits = (
+            digits.replace(",", "")
+            if digits.rindex(".") > digits.rindex(",")
+            else digits.replace(".", "").replace(",", ".")
+        )
+    elif "," in digits:
+        thousands = re.fullmatch(r"[1-9]\d{0,2}(,\d{3})+", digits)
+        digits = digits.replace(",", "" if thousands else ".")
+    try:
+        found = float(f"{sign}{digits}{exponent}")
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _opaque(value: bytes) -> float | None:
+    """Return the float or double that an Opaque wraps (net-snmp's 9f78 and 9f79), or None."""
+    if value[:3] == b"\x9f\x78\x04" and len(value) == 7:
+        return float(struct.unpack(">f", value[3:])[0])
+    if value[:3] == b"\x9f\x79\x08" and len(value) == 11:
+        return float(struct.unpack(">d", value[3:])[0])
+    return None
 
 
 class Walk:
@@ -77,7 +159,7 @@ class Walk:
         return rows
 
 
-INTEGER, OCTETS, NULL, OBJECT_ID, ADDRESS, COUNTER32, GAUGE32, TICKS, COUNTER64 = (
+INTEGER, OCTETS, NULL, OBJECT_ID, ADDRESS, COUNTER32, GAUGE32, TICKS, OPAQUE, COUNTER64 = (
     2,
     4,
     5,
@@ -86,6 +168,7 @@ INTEGER, OCTETS, NULL, OBJECT_ID, ADDRESS, COUNTER32, GAUGE32, TICKS, COUNTER64 
     65,
     66,
     67,
+    68,
     70,
 )
 
@@ -103,7 +186,7 @@ def parse_snmprec(line: str) -> tuple[str, int, Scalar]:
         if not _OID.fullmatch(oid):
             raise ValueError("no OID")
         kind = int(tag.rstrip("x"))
-        if kind == OCTETS:
+        if kind in {OCTETS, OPAQUE}:
             return oid, kind, bytes.fromhex(raw) if tag.endswith("x") else raw.encode("utf-8")
         if kind in {OBJECT_ID, ADDRESS}:
             return oid, kind, raw

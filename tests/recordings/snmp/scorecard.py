@@ -5,10 +5,10 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from collectors.snmp.discovery import choose, identify, profiles_to_read, take_inventory
 from collectors.snmp.profiles import shipped_profiles
-from collectors.snmp.readings import Device, Reading, read
+from collectors.snmp.readings import Device, Reading
 from collectors.snmp.replay import RecordedClient
+from collectors.snmp.survey import survey
 from collectors.snmp.walk import read_snmprec
 
 UNITS = {"kWh": 3.6e6, "%": 0.01, "kPa": 1e3, "min": 60.0, "cfm": 28.316846592}
@@ -90,12 +90,11 @@ def score(folder: Path, name: str) -> Score:
 
 
 async def _read(walk):
-    client = RecordedClient(walk)
-    known = shipped_profiles()
-    chosen = await choose(client, await identify(client), known)
-    parts = profiles_to_read(chosen, known)
-    inventory = await take_inventory(client, parts)
-    taken = set()
-    readings = [r for part in parts for r in read(part, inventory.walk, Device("device"), taken)]
-    names = (chosen.name,) if chosen is not None else ()
-    return Score(names, chosen is not None and chosen.proven, readings, inventory.failed)
+    found = await survey(RecordedClient(walk), shipped_profiles())
+    names = tuple(e.profile for e in found.evidence if e.values)
+    return Score(
+        names,
+        found.profile is not None and found.profile.proven,
+        found.readings(Device("device")),
+        found.inventory.failed,
+    )
