@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from collectors.snmp.client import TRY_AGAIN, Budget, PatientClient
-from collectors.snmp.discovery import SYS_UPTIME, choose, identify, named, profiles_to_read, take_inventory
+from collectors.snmp.discovery import SYS_UPTIME
 from collectors.snmp.profiles import Derived, Profile
 from collectors.snmp.rates import Counter
-from collectors.snmp.readings import Device, Reading, read
+from collectors.snmp.readings import Device, Reading
 from collectors.snmp.settings import Polling, Target
+from collectors.snmp.survey import survey
 from collectors.snmp.walk import Scalar, text
 from domain.batch import Batch, now_ms
 from domain.catalogue import POINT_TYPES
@@ -92,6 +93,10 @@ class PolledDevice:
         self.failures = 0
         self.polls = 0
         self.readings = 0
+        self.doubts: tuple[str, ...] = ()
+        """What physics had against its readings at the last inventory."""
+        self.corrections: tuple[str, ...] = ()
+        """Which scales were put right at the last inventory, and why."""
         self.left_out = 0
         """Readings beyond what one device may have."""
         self._registry = registry
@@ -171,6 +176,7 @@ class PolledDevice:
             told.append(
                 f"{self.left_out} readings beyond the {self.polling.max_readings} that one device may have"
             )
+        told += self.doubts[:TOLD]
         troubles = self.client.troubles
         told += [f"{oid}: {reason}" for oid, reason in list(troubles.items())[:TOLD]]
         if len(troubles) > TOLD:
@@ -224,23 +230,17 @@ class PolledDevice:
         return Batch.of(index, observed, value, received=now)
 
     async def _take_inventory(self) -> None:
-        identity = await identify(self.client)
-        self.description = identity.description
-        if self.target.profile == "auto":
-            profile = await choose(self.client, identity, self._profiles)
-        else:
-            profile = named(self._profiles, self.target.profile)
-        self.profile = profile.name if profile is not None else None
-        parts = profiles_to_read(profile, self._profiles)
-        inventory = await take_inventory(self.client, parts, count=self.polling.max_varbinds)
+        seen = await survey(self.client, self._profiles, self.target.profile, count=self.polling.max_varbinds)
+        self.description = seen.identity.description
+        self.profile = seen.profile.name if seen.profile is not None else None
         t = self.target
         device = Device(t.id, t.name, t.serves, t.associate, t.process_area, t.phase, t.object_type)
-        taken: set[tuple[str, ...]] = set()
-        found = [r for part in parts for r in read(part, inventory.walk, device, taken) if not r.duplicate]
+        found = [r for r in seen.readings(device) if not r.duplicate]
+        self.doubts = tuple(f"{d.symbol}: {d.text}" for d in seen.doubts(found))
+        self.corrections = tuple(dict.fromkeys(f"{r.symbol}: {r.corrected}" for r in found if r.corrected))
         most = self.polling.max_readings
         self.left_out, found = max(0, len(found) - most), found[:most]
-        derived = [d for part in parts for d in part.derived]
-        self._plan = self._planned(found, derived)
+        self._plan = self._planned(found, seen.derived)
         now = time.monotonic()
         again = min(self.polling.inventory, TRY_AGAIN) if self.client.troubles else self.polling.inventory
         self._inventory_taken, self._inventory_due, self._slow_due = now, now + again, 0.0

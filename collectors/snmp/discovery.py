@@ -1,21 +1,16 @@
-"""Which profile a device has, and everything that the profile wants to know of it."""
+"""Who a device says that it is, and everything that profiles want to know of it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from collectors.snmp.client import SnmpClient
-from collectors.snmp.profiles import Match, Profile, Table
+from collectors.snmp.profiles import Profile, Table
 from collectors.snmp.walk import Scalar, Walk, text
 from domain.errors import ConfigurationError, Problem, SourceError, SourceTimeout
 
 SYS_DESCR, SYS_OBJECT_ID, SYS_UPTIME = "1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0", "1.3.6.1.2.1.1.3.0"
-ALWAYS = ("system", "entity-sensor")
-"""Standard MIBs read from every device beside its profile."""
-FALLBACK = ("system", "ups-mib", "entity-sensor", "if-mib")
-"""Standard MIBs read from a device that no profile knows."""
 SMALL_TABLE = 8
 """Up to so many rows a table is read whole, beyond column by column."""
 MOST_BROKEN_COLUMNS = 2
@@ -41,63 +36,6 @@ async def identify(client: SnmpClient) -> Identity:
     """
     got = await client.get([SYS_DESCR, SYS_OBJECT_ID])
     return Identity(text(got.get(SYS_DESCR)), text(got.get(SYS_OBJECT_ID)).lstrip("."))
-
-
-async def choose(client: SnmpClient, identity: Identity, profiles: Mapping[str, Profile]) -> Profile | None:
-    """Return the profile that matches most specifically, or None.
-
-    The longest sysObjectID prefix wins; at equal length a matching sysDescr, then an existing object.
-    """
-    ranked = sorted(
-        (
-            (_rank(match), profile.name, match)
-            for profile in profiles.values()
-            for match in profile.match
-            if _matches(match, identity)
-        ),
-        key=lambda r: (-r[0][0], -r[0][1], r[1]),
-    )
-    answers: dict[str, bool] = {}
-    told: dict[str, Scalar] = {}
-    for _, name, match in ranked:
-        unasked = [oid for oid in match.tells if oid not in told]
-        if unasked:
-            told |= dict.fromkeys(unasked) | await client.get(unasked)
-        if not all(re.search(pattern, text(told[oid])) for oid, pattern in match.tells.items()):
-            continue
-        if match.exists is not None:
-            if match.exists not in answers:
-                answers[match.exists] = bool(await client.walk(match.exists, count=2, most=1)) or bool(
-                    await client.get([match.exists])
-                )
-            if not answers[match.exists]:
-                continue
-        return profiles[name]
-    return None
-
-
-def _matches(match: Match, identity: Identity) -> bool:
-    if match.sysObjectID and not f"{identity.object_id}.".startswith(match.sysObjectID + "."):
-        return False
-    return not match.sysDescr or re.search(match.sysDescr, identity.description) is not None
-
-
-def _rank(match: Match) -> tuple[int, int]:
-    return (
-        len(match.sysObjectID.split(".")) if match.sysObjectID else 0,
-        2 * (match.sysDescr is not None) + (match.exists is not None) + 4 * len(match.tells),
-    )
-
-
-def profiles_to_read(profile: Profile | None, profiles: Mapping[str, Profile]) -> list[Profile]:
-    """Return the device's own profile and the standard MIBs that go with it."""
-    names = ALWAYS if profile is not None else FALLBACK
-    own = {table.oid for table in profile.tables} if profile is not None else set()
-    standard = [profiles[n] for n in names if n in profiles]
-    return [
-        *([profile] if profile is not None else []),
-        *(p.model_copy(update={"tables": [t for t in p.tables if t.oid not in own]}) for p in standard),
-    ]
 
 
 def named(profiles: Mapping[str, Profile], name: str) -> Profile:

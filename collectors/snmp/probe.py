@@ -17,12 +17,13 @@ from typing import Any, Literal
 
 from collectors.examination import Finding, Level
 from collectors.snmp.client import Budget, PatientClient
-from collectors.snmp.discovery import Inventory, choose, identify, named, profiles_to_read, take_inventory
+from collectors.snmp.discovery import Inventory, named
 from collectors.snmp.profiles import Profile, shipped_profiles
 from collectors.snmp.pysnmp_client import PysnmpClient
-from collectors.snmp.readings import Device, Reading, read
+from collectors.snmp.readings import Device, Reading
 from collectors.snmp.recording import record as write_recording
 from collectors.snmp.settings import Polling, Secrets, Target
+from collectors.snmp.survey import Survey, survey
 from collectors.snmp.walk import Scalar
 from domain.errors import ConfigurationError, HallwatchError, SourceError, SourceRefused, printable
 from domain.units import shown
@@ -79,6 +80,10 @@ class ProbeResult:
         many.
     doubtful
         What is read but can hardly be right.
+    corrected
+        What is read at another scale than the MIB's, and why.
+    evidence
+        What spoke for and against each profile that was tried, the winner first.
     missing
         Tables of the profile that the device does not have.
     findings
@@ -100,6 +105,8 @@ class ProbeResult:
     readings: tuple[Reading, ...] = ()
     set_aside: tuple[Remark, ...] = ()
     doubtful: tuple[Remark, ...] = ()
+    corrected: tuple[Remark, ...] = ()
+    evidence: tuple[str, ...] = ()
     missing: tuple[Remark, ...] = ()
     findings: tuple[Finding, ...] = ()
     failed: tuple[str, ...] = ()
@@ -131,6 +138,8 @@ class ProbeResult:
                 _row(r) | ({"setAside": apart[r.oid]} if r.oid in apart else {}) for r in self.readings
             ],
             "setAside": [_remark(r) for r in self.set_aside],
+            "evidence": list(self.evidence),
+            "corrected": [_remark(r) for r in self.corrected],
             "doubtful": [_remark(r) for r in self.doubtful],
             "missing": [_remark(r) for r in self.missing],
             "findings": [{"level": f.level, "about": f.about, "text": f.text} for f in self.findings],
@@ -169,9 +178,11 @@ class ProbeResult:
         for title, remarks in (
             ("set aside", self.set_aside),
             ("doubtful", self.doubtful),
+            ("corrected", self.corrected),
             ("missing", self.missing),
         ):
             lines += [printable(f"{title}: {r.name or r.oid} ({r.oid}): {r.reason}") for r in remarks]
+        lines += [printable(f"tried: {e}") for e in self.evidence]
         lines += [printable(f"{f.level}: {f.about}: {f.text}") for f in self.findings if f.level != "fine"]
         return "\n".join(lines)
 
@@ -331,16 +342,14 @@ class _Examination:
             any_address=t.any_address,
         )
         client.limit(Budget(PROBE_BUDGET.seconds, PROBE_BUDGET.requests, PROBE_BUDGET.octets))
-        chosen = named(known, t.profile) if t.profile != "auto" else None
+        if t.profile != "auto":
+            named(known, t.profile)
         try:
-            identity = await identify(client)
+            seen = await survey(client, known, t.profile, count=polling.max_varbinds)
             self._find("fine", "reachability", f"answers to version {self.secrets.version}")
-            if t.profile == "auto":
-                chosen = await choose(client, identity, known)
-            parts = profiles_to_read(chosen, known)
-            inventory = await take_inventory(client, parts, count=polling.max_varbinds)
+            chosen, parts, inventory = seen.profile, seen.parts, seen.inventory
             offset = await self._clock(client)
-            readings = self._readings(parts, inventory)
+            readings = self._readings(seen)
             await self._poll_once(client, readings)
             if record is not None:
                 await self._record(record, parts)
@@ -352,12 +361,15 @@ class _Examination:
         return ProbeResult(
             t.host,
             t.port,
-            identity.description,
-            identity.object_id,
+            seen.identity.description,
+            seen.identity.object_id,
             chosen.name if chosen is not None else None,
             chosen.proven if chosen is not None else all(p.proven for p in parts),
             readings=tuple(readings),
             set_aside=tuple(self.set_aside),
+            doubtful=tuple(Remark(d.oid, d.symbol, d.text) for d in seen.doubts(readings)),
+            corrected=tuple(Remark(r.oid, r.symbol, r.corrected) for r in readings if r.corrected),
+            evidence=tuple(map(str, seen.evidence)),
             missing=missing,
             failed=failed,
             findings=tuple(sorted(self.findings, key=lambda f: ("problem", "note", "fine").index(f.level))),
@@ -368,11 +380,10 @@ class _Examination:
     def _find(self, level: Level, about: About, text: str) -> None:
         self.findings.append(Finding(level, about, text))
 
-    def _readings(self, parts: Sequence[Profile], inventory: Inventory) -> list[Reading]:
+    def _readings(self, seen: Survey) -> list[Reading]:
         t = self.target
         device = Device(t.id, t.name, t.serves, t.associate, t.process_area, t.phase, t.object_type)
-        taken: set[tuple[str, ...]] = set()
-        found = [r for part in parts for r in read(part, inventory.walk, device, taken)]
+        found = seen.readings(device)
         self.set_aside += [
             Remark(r.oid, r.symbol, "another object tells the same of the same thing, better")
             for r in found

@@ -74,7 +74,8 @@ _DECIMALS = re.compile(
 )
 _COUNTED = {"one": 1, "two": 2, "three": 3, "1": 1, "2": 2, "3": 3}
 _TENTHS_OF = re.compile(
-    r"(tenths?|hundred?ths?|hundreths?|thousandths?)\b(?:[- ]of)?(?:[- ](?:an?|one))?(?:[- ]the)?\s*", re.I
+    r"(tenths?|hundred?ths?|hundreths?|thousandths?)\b(?:[- ]of)?(?:[- ](?:an?|one)\b)?(?:[- ]the\b)?\s*",
+    re.I,
 )
 _STEPS = re.compile(r"(?<![\d.])(0?[.,]0*1|1/10+|\d+)\s*\(?\s*(?=[a-z%°])", re.I)
 _SENTINEL = re.compile(r"(?<![\d.])(-1|255|6553[45]|65535|32767|-32768|2147483647|-2147483648|4294967295|-9999?|-99|9999|"
@@ -122,7 +123,7 @@ def words_of(name: str) -> list[str]:
 def unit_and_scale(text: str) -> tuple[str, float] | None:
     """Return unit and scale that a short phrase such as ``0.1 Volts`` or ``tenths of degrees C`` tells, or None."""
     phrase = text.strip().lower().replace("(rms)", " ").replace("rms", " ").replace("⁰", "°")
-    phrase = re.split(r";|\bi\.e\.|\be\.g\.", phrase)[0].strip(" .:")
+    phrase = re.split(r";|\bi\.e\.|\be\.g\.", phrase)[0].strip(" :").rstrip(" .")
     scale = 1.0
     lead = _MULTIPLIER.match(phrase)
     if lead:
@@ -180,8 +181,8 @@ def told_scale(text: str) -> tuple[float | None, str | None]:
                 return factor * rest[1], rest[0]
     if found := _DECIMALS.search(said):
         return 10.0 ** -_COUNTED[found[1].lower()], None
-    if (found := _AFTER.search(said)) or (found := _DIVIDED.search(said)):
-        return 1 / float(found[1]), None
+    times = _AFTER.search(said) or _DIVIDED.search(said)
+    scale = 1 / float(times[1]) if times else None
     for found in re.finditer(
         r"(?:\bin|units?(?: is| are| of|:)?|measured in|stored as|expressed (?:in|as)|\(|\[)\s*(?:units of\s*)?",
         said,
@@ -194,6 +195,8 @@ def told_scale(text: str) -> tuple[float | None, str | None]:
                 rest[0].lower(),
                 f"{rest[0].lower()}.",
                 "vol",
+                "vdc",
+                "vac",
                 "amp",
                 "wat",
                 "sec",
@@ -202,8 +205,8 @@ def told_scale(text: str) -> tuple[float | None, str | None]:
                 "cel",
             }:
                 continue
-            return (rest[1] if rest[1] != 1.0 else None), rest[0]
-    return None, None
+            return (scale or (rest[1] if rest[1] != 1.0 else None)), rest[0]
+    return scale, None
 
 
 _STATE_PAIR = re.compile(

@@ -173,8 +173,8 @@ async def test_what_a_real_device_offers_is_found_over_udp_with_the_right_value(
 
 
 async def test_a_recording_made_of_a_device_reads_like_the_device(simulated, tmp_path):
-    from collectors.snmp.discovery import profiles_to_read
-    from collectors.snmp.readings import Device, read
+    from collectors.snmp.readings import Device
+    from collectors.snmp.replay import replay
     from collectors.snmp.walk import read_snmprec
 
     file = tmp_path / "apc.snmprec"
@@ -182,15 +182,8 @@ async def test_a_recording_made_of_a_device_reads_like_the_device(simulated, tmp
         "127.0.0.1", simulated, Secrets(community="apc_smtl1000-nmc3"), timeout=10, record=file
     )
 
-    profiles = shipped_profiles()
-    walk = read_snmprec(file)
-    taken = set()
-    again = [
-        r
-        for part in profiles_to_read(profiles[result.profile], profiles)
-        for r in read(part, walk, Device("127.0.0.1"), taken)
-    ]
-    assert [(r.oid, r.value) for r in again] == [(r.oid, r.value) for r in result.readings]
+    again = await replay(read_snmprec(file), shipped_profiles(), "auto", Device("127.0.0.1"))
+    assert [(r.oid, r.value) for r in again.readings] == [(r.oid, r.value) for r in result.readings]
     text = file.read_text()
     assert "AS2233161027" not in text, "the serial number is still there"
     assert "Equipment Room" not in text, "a name is still there"

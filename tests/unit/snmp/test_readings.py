@@ -4,7 +4,7 @@ import pytest
 
 from collectors.snmp.profiles import Profile, shipped_profiles
 from collectors.snmp.readings import Device, read
-from collectors.snmp.walk import Walk, format_snmprec, number, parse_snmprec
+from collectors.snmp.walk import Walk, format_snmprec, number, parse_snmprec, text
 from domain.errors import InputError
 
 ROOT = "1.3.6.1.4.1.99"
@@ -190,3 +190,53 @@ def test_a_broken_line_of_a_recording_is_refused():
 
 def test_a_number_is_found_at_the_start_of_a_text():
     assert (number(b"29.6 %RH"), number(b"-3,5 C"), number(b"n/a"), number(7)) == (29.6, -3.5, None, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (b"849867E3", None), (b"07/30/20", None), (b"1980-00-00", None), (b"12:30:45", None), (b"192.168.1.1", None),
+        (b"1.2.3", None), (b"100-240V", None), (b"9PX3000", None), (b"5 PX 1500", None), (b"NaN", None), (b"inf", None),
+        (b"1.2e+03", 1200.0), (b"1,234.5", 1234.5), (b"1.234,5", 1234.5), (b"0,5", 0.5), (b"60 degree Celsius", 60.0),
+        (b"29.1484 C: Normal", 29.1484), (b"23.5\xb0C", 23.5), (b"29.6 %RH", 29.6), (b"-3,5 C", -3.5), (b"2 A (RMS)", 2.0),
+        (b"\x9f\x78\x04\x41\xbc\x00\x00", 23.5), (b"\x9f\x79\x08\x40\x37\x80\x00\x00\x00\x00\x00", 23.5),
+        (b"\x9f\x78\x04\x7f\xc0\x00\x00", None), (2**64 - 1, 2.0**64), (float("nan"), None),
+    ],
+)  # fmt: skip
+def test_a_text_is_a_number_only_as_a_whole(told, expected):
+    assert number(told) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("Küche", "utf-8"), ("Küche", "latin-1"), ("Größe", "latin-1"), ("à côté", "latin-1"), ("机柜一", "gbk"),
+     ("服务器电源A", "gbk"), ("機櫃電源", "big5"), ("插座1", "big5"), ("插座1", "gbk")],
+)  # fmt: skip
+def test_a_name_stays_legible_in_the_encoding_of_its_owner(name, encoding):
+    assert text(name.encode(encoding)) == name
+
+
+@pytest.mark.parametrize(
+    ("value", "raw", "expected"),
+    [
+        ({"point": "AirTemperature", "unit": "Cel", "scale": 0.1}, 65506, -3.0),
+        ({"point": "AirTemperature", "unit": "Cel", "scale": 0.1}, 65535, None),
+        ({"point": "AirTemperature", "unit": "degF", "scale": 0.1}, 810, pytest.approx(27.2222222)),
+        ({"point": "Current", "unit": "A", "scale": 0.1, "signed": 8}, 250, -0.6),
+        ({"point": "Voltage", "unit": "V", "scale": 0.1}, 65535, None),
+        ({"point": "ActivePower", "unit": "W"}, 65535, 65535.0),
+        ({"point": "ActivePower", "unit": "W"}, 2147483647, None),
+        ({"point": "BatteryRuntime", "unit": "min"}, -1, None),
+        ({"states": {0: "on battery", 9: "overload", -1: "none"}, "bits": True}, b"\x00\x40", 9.0),
+        ({"states": {0: "on battery", 9: "overload", -1: "none"}, "bits": True}, b"\x00\x00", -1.0),
+    ],
+)  # fmt: skip
+def test_what_agents_do_to_numbers_is_undone(value, raw, expected):
+    assert one(value, raw).value == expected
+
+
+def test_a_unit_object_that_says_fahrenheit_is_believed():
+    table = {"fields": {"unitText": {"at": 4, "symbol": "u", "words": {"1": "Cel", "2": "degF"}}}}
+    value = {"at": 3, "symbol": "t", "point": "AirTemperature", "unit": "{unitText}"}
+    found = readings(profile([value], table=table), {"1.3.1": 81, "1.4.1": 2, "1.3.2": 27, "1.4.2": 1})
+    assert [round(r.value, 2) for r in found] == [27.22, 27.0]
