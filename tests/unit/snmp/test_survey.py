@@ -53,7 +53,7 @@ async def test_a_device_whose_word_says_nothing_is_known_by_what_answers():
 
 async def test_a_winner_that_reads_little_gives_way_to_one_that_reads_much():
     little = profile("little", 7, POWER, [{"sysObjectID": f"{ROOT}.1.1"}])
-    many = {n: ("GenericPoint", "V") for n in range(1, 9)}
+    many = dict.fromkeys(range(1, 9), ("GenericPoint", "V"))
     much = profile("much", 8, many, [{"sysObjectID": ROOT}])
     cells = {"7.1": 1, **{f"8.{n}": n for n in many}}
     found = await surveyed(cells, little, much)
