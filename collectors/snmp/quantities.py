@@ -182,7 +182,7 @@ def told_scale(text: str) -> tuple[float | None, str | None]:
     if found := _DECIMALS.search(said):
         return 10.0 ** -_COUNTED[found[1].lower()], None
     times = _AFTER.search(said) or _DIVIDED.search(said)
-    scale = 1 / float(times[1]) if times else None
+    behind = 1 / float(times[1]) if times else None
     for found in re.finditer(
         r"(?:\bin|units?(?: is| are| of|:)?|measured in|stored as|expressed (?:in|as)|\(|\[)\s*(?:units of\s*)?",
         said,
@@ -205,8 +205,8 @@ def told_scale(text: str) -> tuple[float | None, str | None]:
                 "cel",
             }:
                 continue
-            return (scale or (rest[1] if rest[1] != 1.0 else None)), rest[0]
-    return scale, None
+            return (behind or (rest[1] if rest[1] != 1.0 else None)), rest[0]
+    return behind, None
 
 
 _STATE_PAIR = re.compile(
