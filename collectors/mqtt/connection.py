@@ -16,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from collectors.mqtt import trouble
 from collectors.mqtt.receive import NO_LIMIT, BulkClient, Take
@@ -76,6 +77,8 @@ class Connection:
         it. A broker of MQTT 5 also tells when nobody has subscribed, and then keeps nothing (MQTT 5.0, 3.4.2.1).
     largest
         Of a payload longer than this only the beginning is taken.
+    as_published
+        Whether `RETAINED` tells what publishers asked for rather than what the broker had kept (MQTT 5 only).
     """
 
     def __init__(
@@ -87,7 +90,9 @@ class Connection:
         on_connect: Callable[[], None] | None = None,
         on_answered: Callable[[int, bool], None] | None = None,
         largest: int = NO_LIMIT,
+        as_published: bool = False,
     ) -> None:
+        self._as_published = as_published
         self._largest = largest
         self._settings = settings
         self._take = take or (lambda topic, payload, mid: None)
@@ -281,7 +286,10 @@ class Connection:
         log.info("connected", broker=self._settings.shown, protocol=self.state.protocol)
         self.state.refused = {}
         if self._subscriptions:  # here, so that it is made again after every reconnect
-            client.subscribe([(topic, 1) for topic in self._subscriptions])
+            how: Any = 1
+            if self._mqtt5:
+                how = SubscribeOptions(qos=1, retainAsPublished=self._as_published)
+            client.subscribe([(topic, how) for topic in self._subscriptions])
 
     def _subscribed(self, reasons: Sequence[ReasonCode]) -> None:
         topics = list(self._subscriptions)  # one SUBACK for them all, in their order

@@ -26,7 +26,7 @@ from domain import dsx, tray
 from domain.batch import Batch, BoolArray
 from domain.dsx import DsxPoint
 from domain.errors import ContractViolation, brief
-from domain.points import PointRegistry, Quality
+from domain.points import IntArray, PointRegistry, Quality, Retired
 from domain.units import Unit
 from storage.quarantine import Quarantine
 
@@ -34,6 +34,16 @@ log = structlog.get_logger(__name__)
 
 Message = tuple[bytes, bytes, int]
 """Topic, payload, message id with `RETAINED` where the broker had kept it."""
+_COMPARED = (
+    "object_id",
+    "object_name",
+    "state_text",
+    "serves",
+    "associate",
+    "process_area",
+    "phase",
+    "setpoint",
+)
 HEARTBEATS_MAX = 64
 """Systems whose heartbeat is watched; the contract has one BMS, and one for each integration."""
 
@@ -66,6 +76,8 @@ class Decoder:
         self._scale = np.ones(1024)
         self._offset = np.zeros(1024)
         self._is_beat = np.zeros(1024, bool)
+        self._is_state = np.zeros(1024, bool)
+        self._states: dict[int, frozenset[int]] = {}  # what stateText names, by slot
         self._used = 0
         self._left: list[int] = []  # slots that nothing refers to once this batch is made
         self._free: list[int] = []
@@ -122,6 +134,9 @@ class Decoder:
     def _batch(self, received: int) -> Batch:
         slots = np.array(self._rows[0], np.int32)
         points = self._index[slots]
+        states = self._is_state[slots]
+        if states.any():
+            self._judge_states(np.flatnonzero(states).tolist(), points)
         values = np.array(self._rows[2], np.float64) * self._scale[slots] + self._offset[slots]
         batch = Batch.of(points, self._rows[1], values, self._rows[3], received)
         if self._late:
@@ -130,7 +145,9 @@ class Decoder:
         beats = self._is_beat[slots]
         if beats.any():
             for index in np.unique(points[beats]):
-                self.heartbeats.heard(*self._beats[int(index)])
+                beat = self._beats.get(int(index))
+                if beat is not None:  # it may have been retired by the same batch
+                    self.heartbeats.heard(*beat)
         self._free += self._left
         self._left.clear()
         self.counts["dsx_values"] += len(batch)
@@ -140,6 +157,20 @@ class Decoder:
             batch = Batch.concat([batch, tray_rows])
         return self._without_absurd_times(batch)
 
+    def _judge_states(self, rows: list[int], points: IntArray) -> None:
+        """Give states that have no name a bad quality: nobody can say what they mean."""
+        slots, _, values, qualities = self._rows
+        for row in rows:
+            if values[row] not in self._states[slots[row]]:
+                qualities[row] = Quality.BAD
+                topic = self.value_topic(self._registry[int(points[row])].key)
+                self.findings.tolerated(topic, ContractViolation("unknown_state", brief(values[row])))
+
+    def value_topic(self, key: str) -> str:
+        """Return the topic on which the values of a point are told; the key itself where no metadata tells."""
+        known = self._metadata.get(key)
+        return key if known is None else dsx.value_topic(key, known[1].owner)
+
     def _without_absurd_times(self, batch: Batch) -> Batch:
         earliest = batch.received - int(self.settings.max_past * 1000)
         latest = batch.received + int(self.settings.max_future * 1000)
@@ -148,9 +179,13 @@ class Decoder:
             return batch
         for row in np.flatnonzero(absurd)[:100]:
             point = self._registry[int(batch.point[row])]
-            detail = f"observed {batch.observed[row]}, received {batch.received}"
+            observed = int(batch.observed[row])
+            seconds = " (seconds in place of milliseconds?)" if earliest < observed * 1000 < latest else ""
+            detail = f"observed {observed}, received {batch.received}{seconds}"
             self.findings.refused(
-                point.key, str(batch.value[row]).encode(), ContractViolation("absurd_time", detail)
+                self.value_topic(point.key),
+                str(batch.value[row]).encode(),
+                ContractViolation("absurd_time", detail),
             )
         self.quarantine.note("absurd_time", int(max(0, absurd.sum() - 100)))
         return batch.take(~absurd)
@@ -243,6 +278,9 @@ class Decoder:
         self.counts["metadata"] += 1
         if len(payload) > dsx.METADATA_BYTES:
             raise ContractViolation("too_large", f"{len(payload)} bytes of metadata")
+        if not payload:
+            self._retire(about)
+            return
         before = self._metadata.get(about.key)
         digest = blake2b(payload, digest_size=16).digest()
         if before is not None and before[0] == digest:
@@ -259,7 +297,7 @@ class Decoder:
             self.findings.tolerated(name, violation)
         self._metadata[about.key] = (digest, told)
         if before is not None:
-            self._change(about.key, before[1], told)
+            self._change(name, about.key, before[1], told)
         self._unpark(about.key, told)
 
     def _unpark(self, key: str, told: DsxPoint) -> None:
@@ -276,31 +314,62 @@ class Decoder:
                 self._refuse(dsx.value_topic(key, publisher).encode(), payload, self._violation(error))
         self.counts["unparked"] += len(waiting)
 
-    def _change(self, key: str, before: DsxPoint, now: DsxPoint) -> None:
-        if (before.unit, before.owner) != (now.unit, now.owner):
-            # the topic's next value makes a new slot
-            slot = self._slots.pop(dsx.value_topic(key, before.owner).encode(), None)
-            if slot is not None:
-                self._left.append(slot)
+    def _retire(self, about: dsx.Topic) -> None:
+        """Take a point out of use whose retained metadata was deleted, which is what an empty payload means."""
+        if about.publisher != dsx.BMS:
+            raise ContractViolation("metadata_not_from_bms", about.publisher)
+        known = self._metadata.pop(about.key, None)
+        if known is not None:
+            self._drop_slot(about.key, known[1])
+        index = self._registry.index(about.key)
+        if index is None or self._registry[index].source != self._source:
+            return
+        self._registry.retire(index, Retired.GONE)
+        self.counts["points_retired"] += 1
+        beat = self._beats.pop(index, None)
+        if beat is not None:
+            self.heartbeats.forget(beat[0])
+            self._registry.retire(beat[1], Retired.GONE)
+
+    def _change(self, name: str, key: str, before: DsxPoint, now: DsxPoint) -> None:
+        if (before.unit, before.owner, before.point.state_text) != (
+            now.unit,
+            now.owner,
+            now.point.state_text,
+        ):
+            self._drop_slot(key, before)
         if before.unit != now.unit:
             self.counts["units_changed"] += 1
         if before.point != now.point:
             self.counts["points_changed"] += 1
+        changed = [n for n in _COMPARED if getattr(before.point, n) != getattr(now.point, n)]
+        changed += [n for n in ("unit", "integration") if getattr(before, n) != getattr(now, n)]
+        if changed:
+            self.findings.tolerated(name, ContractViolation("metadata_changed", ", ".join(changed)))
+
+    def _drop_slot(self, key: str, told: DsxPoint) -> None:
+        """Forget the slot of a point's topic; its next value makes a new one."""
+        slot = self._slots.pop(dsx.value_topic(key, told.owner).encode(), None)
+        if slot is not None:
+            self._left.append(slot)
 
     def _new_slot(self, told: DsxPoint) -> int:
         slot = self._free.pop() if self._free else self._used
         if slot == self._used:
             self._used += 1
         if slot == len(self._index):
-            self._index, self._scale, self._offset, self._is_beat = (
+            self._index, self._scale, self._offset, self._is_beat, self._is_state = (
                 np.concatenate([a, np.zeros_like(a)])
-                for a in (self._index, self._scale, self._offset, self._is_beat)
+                for a in (self._index, self._scale, self._offset, self._is_beat, self._is_state)
             )
         index = self._registry.index(told.point.key)
         assert index is not None
         unit: Unit = told.unit
         self._index[slot], self._scale[slot], self._offset[slot] = index, unit.scale, unit.offset
         self._is_beat[slot] = index in self._beats
+        self._is_state[slot] = told.point.is_state
+        if told.point.is_state:
+            self._states[slot] = frozenset(value for value, _ in told.point.state_text)
         return slot
 
     def _violation(self, error: Exception) -> ContractViolation:

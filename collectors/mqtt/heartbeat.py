@@ -44,6 +44,10 @@ class HeartbeatWatch:
         else:
             beat.heard = self._clock()
 
+    def forget(self, name: str) -> None:
+        """Expect no more beats of `name`."""
+        self.beats.pop(name, None)
+
     def states(self) -> list[tuple[int, int]]:
         """Return (point index, `ALIVE` or `GONE`) of each heartbeat."""
         now = self._clock()

@@ -1,18 +1,31 @@
-"""What is on a broker: DSX points, trays, and every contract violation."""
+"""What is on a broker: DSX points, trays, and everything that is wrong with them."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict, deque
 from typing import Any
+
+import numpy as np
 
 from collectors.mqtt.connection import Connection, connected
 from collectors.mqtt.decoder import Decoder, Message
+from collectors.mqtt.receive import RETAINED
 from collectors.mqtt.settings import BrokerSettings, MqttSettings
-from domain.batch import now_ms
-from domain.dsx import METADATA, VALUES
-from domain.points import PointRegistry
+from domain.batch import Batch, now_ms
+from domain.dsx import HEARTBEATS, METADATA, VALUES, metadata_topic, value_topic
+from domain.dsx_plant import plant_violations
+from domain.errors import ContractViolation
+from domain.points import Point, PointRegistry, Quality
+from domain.possible import why_not
 from domain.tray import PRESENCES, SWEEPS
+from storage.settings import IngestSettings
+
+_STEP_S = 0.2
+_HEARTBEAT_S = 10.0  # the contract's
+_OFF_MS = 10_000  # what a clock may differ
+_KEPT_BEATS = 100
 
 
 def probe(broker: str | BrokerSettings, seconds: float) -> dict[str, Any]:
@@ -23,23 +36,23 @@ def probe(broker: str | BrokerSettings, seconds: float) -> dict[str, Any]:
     broker
         URL, such as ``mqtt://10.0.0.5:1883``, or settings with credentials and certificates.
     seconds
-        How long to listen; values that don't change come every 100 s.
+        How long to listen; values that don't change come every 100 s, heartbeats every 10 s.
 
     Returns
     -------
     dict
         ``broker``, ``protocol``, ``seconds``, ``messages``, ``points`` (each with key, objectType, pointType, objectId,
         objectName, unit, and value, observed, quality, state where one came), ``waiting`` (keys of values without
-        metadata), ``violations`` (each with topic, reason, meaning, detail, count, tolerated), ``violation_counts``, ``trays``.
+        metadata), ``violations`` (each with topic, reason, meaning, detail, count, tolerated), ``violation_counts``,
+        ``subscriptions_refused``, ``trays``.
 
     Raises
     ------
     SourceError
-        If the broker cannot be reached.
+        If the broker cannot be reached; `SourceRefused` if it grants none of the subscriptions.
     """
     settings = broker if isinstance(broker, BrokerSettings) else BrokerSettings(url=broker)
-    registry = PointRegistry()
-    decoder = Decoder(MqttSettings(name="probe", broker=settings), registry)
+    listener = _Listener(settings)
     messages: list[Message] = []
     lock = threading.Lock()
 
@@ -47,41 +60,126 @@ def probe(broker: str | BrokerSettings, seconds: float) -> dict[str, Any]:
         with lock:
             messages.append((topic, payload, mid))
 
-    largest = decoder.settings.max_payload
-    connection = Connection(settings, take, [METADATA, VALUES, SWEEPS, PRESENCES], largest=largest)
-    latest: dict[int, tuple[int, float, int]] = {}
+    connection = Connection(
+        settings,
+        take,
+        [METADATA, VALUES, SWEEPS, PRESENCES],
+        largest=listener.decoder.settings.max_payload,
+        as_published=True,
+    )
     connection.start()
     try:
         connected(connection, 15.0, subscribed=True)
-        protocol = connection.state.protocol
+        protocol, refused = connection.state.protocol, dict(connection.state.refused)
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            time.sleep(min(0.2, left))
+            time.sleep(min(_STEP_S, left))
             with lock:
                 heard, messages[:] = messages[:], []
-            batch = decoder.decode(heard, now_ms())
+            listener.hear(heard, as_published=protocol == "5")
             connection.acknowledge(mid for _, _, mid in heard if mid)
-            rows = zip(batch.point, batch.observed, batch.value, batch.quality, strict=True)
-            for point, observed, value, quality in rows:
-                if int(observed) >= latest.get(int(point), (0, 0.0, 0))[0]:
-                    latest[int(point)] = (int(observed), float(value), int(quality))
     finally:
         connection.stop()
+    listener.conclude(seconds)
+    decoder, registry = listener.decoder, listener.registry
     return {
         "broker": settings.shown,
         "protocol": protocol,
         "seconds": seconds,
         "messages": decoder.counts["messages"],
-        "points": [_point(registry, index, latest.get(index)) for index in range(len(registry))],
+        "points": [_point(registry[index], listener.latest.get(index)) for index in range(len(registry))],
         "waiting": sorted(decoder.parked.keys()),
         "violations": decoder.findings.rows(),
         "violation_counts": dict(decoder.quarantine.counts),
+        "subscriptions_refused": refused,
         "trays": {f"{rack}-{name}": online for (rack, name), online in decoder.trays.online.items()},
     }
 
 
-def _point(registry: PointRegistry, index: int, reading: tuple[int, float, int] | None) -> dict[str, Any]:
-    point = registry[index]
+class _Listener:
+    """Hears messages as the service would, and judges what the service does not wait for."""
+
+    def __init__(self, broker: BrokerSettings) -> None:
+        self.registry = PointRegistry()
+        # what is too far ahead is what ingest sets aside
+        self.decoder = Decoder(
+            MqttSettings(name="probe", broker=broker, max_future=IngestSettings().future_s), self.registry
+        )
+        self.latest: dict[int, tuple[int, float, int]] = {}
+        self._beats: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=_KEPT_BEATS))
+        self._freshest = -np.inf  # of all values: how far ahead of us, ms
+        self._values = 0
+
+    def hear(self, messages: list[Message], as_published: bool) -> None:
+        """Take in what has come since the last call."""
+        batch = self.decoder.decode(messages, now_ms())
+        if as_published:
+            for topic, payload, number in messages:
+                if b"/Metadata/" in topic and payload and not number & RETAINED:
+                    self._note(topic.decode("utf-8", "replace"), "metadata_not_retained", "")
+        late = np.zeros(len(batch), bool) if batch.late is None else batch.late
+        for point, observed, value, quality, kept in zip(
+            batch.point.tolist(),
+            batch.observed.tolist(),
+            batch.value.tolist(),
+            batch.quality.tolist(),
+            late.tolist(),
+            strict=True,
+        ):
+            self._value(point, observed, value, quality, batch, kept)
+
+    def _value(self, index: int, observed: int, value: float, quality: int, batch: Batch, late: bool) -> None:
+        point = self.registry[index]
+        before = self.latest.get(index)
+        topic = self.decoder.value_topic(point.key)
+        impossible = why_not(point, value)
+        if impossible:
+            self._note(topic, "impossible_value", impossible)
+            quality = Quality.BAD  # as ingest keeps it
+        if before is None or observed >= before[0]:
+            self.latest[index] = (observed, value, quality)
+        if not point.source.startswith("dsx:"):
+            return
+        if point.point_type in HEARTBEATS:
+            self._beats[index].append(time.monotonic())
+        if late:
+            return
+        ahead = observed - batch.received
+        self._freshest = max(self._freshest, ahead)
+        self._values += 1
+        if ahead > _OFF_MS:
+            self._note(topic, "clock_off", f"{ahead / 1000:.0f} s ahead")
+        if before is None:
+            return
+        if observed < before[0]:
+            self._note(topic, "time_backwards", f"by {(before[0] - observed) / 1000:g} s")
+        elif observed == before[0] and value != before[1]:
+            self._note(topic, "one_time_twice", f"{before[1]:g} and {value:g} at {observed}")
+
+    def conclude(self, seconds: float) -> None:
+        """Judge what only shows after a while, and what only the whole shows."""
+        now = time.monotonic()
+        for index, beats in self._beats.items():
+            usual = float(np.median(np.diff(beats))) if len(beats) > 2 else _HEARTBEAT_S
+            silent = now - beats[-1]
+            if silent > max(2.2 * usual, 2.0):
+                about = f"silent for {silent:.0f} s, was heard every {usual:.0f} s"
+                self._note(self.decoder.value_topic(self.registry[index].key), "heartbeat_stopped", about)
+        told = {self.registry[index].point_type for index in self._beats}
+        if seconds > 2.2 * _HEARTBEAT_S and self.decoder.known and "HeartbeatTimestampBms" not in told:
+            self._note(value_topic("System/HeartbeatTimestampBms/+"), "no_heartbeat", f"in {seconds:.0f} s")
+        if self._values and self._freshest < -_OFF_MS:
+            self._note(
+                VALUES, "clock_off", f"the freshest of all values is {-self._freshest / 1000:.0f} s old"
+            )
+        for key, violation in plant_violations(self.decoder.points):
+            self.decoder.findings.tolerated(metadata_topic(key), violation)
+
+    def _note(self, topic: str, reason: str, detail: str) -> None:
+        self.decoder.findings.tolerated(topic, ContractViolation(reason, detail))
+
+
+def _point(point: Point, reading: tuple[int, float, int] | None) -> dict[str, Any]:
     told: dict[str, Any] = {
         "key": point.key,
         "objectType": point.object_type,
@@ -90,6 +188,8 @@ def _point(registry: PointRegistry, index: int, reading: tuple[int, float, int] 
         "objectName": point.object_name,
         "unit": point.unit,
     }
+    if point.retired:
+        told["retired"] = point.retired
     if reading is not None:
         observed, value, quality = reading
         told |= {"observed": observed, "value": value, "quality": quality}

@@ -104,22 +104,66 @@ def nvml(json: Json = False) -> None:
 
 
 def mqtt(
-    url: Annotated[str, typer.Argument(help="The broker, such as mqtt://10.0.0.5:1883")],
+    url: Annotated[
+        str, typer.Argument(help="The broker, such as mqtt://10.0.0.5:1883 or mqtts://broker:8883")
+    ],
     seconds: Annotated[float, typer.Option("--for", help="How long to listen, seconds", min=0.1)] = 15.0,
+    username: Annotated[str, typer.Option(help="Login name")] = "",
+    password_env: Annotated[
+        str, typer.Option(help="Environment variable that holds the password", metavar="NAME")
+    ] = "",
+    password_file: Annotated[
+        Path | None, typer.Option(help="File that holds the password", metavar="FILE")
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(help="Certificates to trust, PEM; the system's where absent", metavar="FILE"),
+    ] = None,
+    cert_file: Annotated[Path | None, typer.Option(help="Client certificate, PEM", metavar="FILE")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Its key, PEM", metavar="FILE")] = None,
+    client_id: Annotated[
+        str, typer.Option(help="Where the broker wants one; not that of a running collector")
+    ] = "",
+    protocol: Annotated[str, typer.Option(help="auto, 5 or 3.1.1")] = "auto",
     json: Json = False,
 ) -> None:
     """Show the DSX points on a broker, with every violation of the contract."""
-    from collectors.mqtt.probe import probe
+    from pydantic import ValidationError
 
-    result = probe(url, seconds)
+    from collectors.mqtt.probe import probe
+    from collectors.mqtt.settings import BrokerSettings
+    from domain.errors import InputError
+
+    if (password_env or password_file) and not username and "@" not in url:
+        raise InputError("a password needs --username, or a name in the URL: mqtts://NAME@broker:8883")
+    try:
+        broker = BrokerSettings.model_validate(
+            {
+                "url": url,
+                "client_id": client_id,
+                "username": username,
+                "password_env": password_env,
+                "password_file": password_file,
+                "ca_file": ca_file,
+                "cert_file": cert_file,
+                "key_file": key_file,
+                "protocol": protocol,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
+    result = probe(broker, seconds)
     if json:
         as_json(result)
         return
-    typer.echo(
+    say(
         f"{result['messages']} messages in {result['seconds']:.0f} s ({result['protocol']}): "
         f"{len(result['points'])} points, {len(result['waiting'])} values without metadata, "
         f"{len(result['violations'])} violations"
     )
+    for topic, why in result["subscriptions_refused"].items():
+        say(f"The broker refuses the subscription to {topic}: {why}")
     as_table(
         ["object", "point", "value", "unit"],
         [
@@ -127,8 +171,16 @@ def mqtt(
             for p in result["points"]
         ],
     )
-    if result["violation_counts"]:
-        as_table(["violation", "count"], sorted(result["violation_counts"].items()))
+    if result["waiting"]:
+        as_table(["values without metadata"], [[key] for key in result["waiting"]])
+    if result["violations"]:
+        as_table(
+            ["violation", "topic", "count", "what"],
+            [
+                [v["reason"], v["topic"], v["count"], v["detail"] or v["meaning"]]
+                for v in sorted(result["violations"], key=lambda v: (v["reason"], v["topic"]))
+            ],
+        )
 
 
 def host_and_port(text: str, default: int) -> tuple[str, int]:

@@ -1,8 +1,11 @@
 """What stands between us and a broker is named, with what to do: ids, rights, TLS, certificates."""
 
 import asyncio
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -133,3 +136,36 @@ def test_passwords_are_not_shown(free_port):
     with pytest.raises(SourceError) as failed:
         connected(connection, 0.1)
     assert "s3cret" not in str(failed.value)
+
+
+def test_probe_takes_ca_and_user_as_options_and_the_password_from_a_file_or_the_environment(
+    tls_broker, certificates, tmp_path
+):
+    def run(*options, **environment):
+        command = [
+            str(Path(sys.executable).with_name("hallwatch")),
+            "probe",
+            "mqtt",
+            *options,
+            "--for",
+            "0.3",
+            "--json",
+        ]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=os.environ | environment, timeout=60
+        )
+
+    url, ca = f"mqtts://127.0.0.1:{tls_broker}", ("--ca-file", str(certificates / "ca.pem"))
+    secret = tmp_path / "password"
+    secret.write_text("s3cret\n")
+    for option, environment in (
+        (("--password-file", str(secret)), {}),
+        (("--password-env", "BUS_PASSWORD"), {"BUS_PASSWORD": "s3cret"}),
+    ):
+        told = run(url, *ca, "--username", "operator", *option, **environment)
+        assert told.returncode == 0, told.stderr
+        assert json.loads(told.stdout)["broker"] == url
+    without_name = run(url, *ca, "--password-file", str(secret))
+    assert without_name.returncode == 2
+    assert "--username" in without_name.stderr
+    assert run("nonsense://x").returncode == 2

@@ -8,7 +8,7 @@ import pytest
 
 from collectors.mqtt.decoder import Decoder
 from collectors.mqtt.settings import MqttSettings
-from domain.points import PointRegistry, Quality
+from domain.points import Point, PointRegistry, Quality, Retired
 from domain.tray import Sweep, encode, presence_topic, sweep_topic, value_count
 from storage.quarantine import PER_MINUTE, read_quarantine
 
@@ -267,3 +267,66 @@ def test_many_points_grow_the_tables(decoder):
     batch = decoder.decode([value(float(n), key=key) for n, key in enumerate(keys)], NOW)
     assert batch.value.tolist() == [n * 1000.0 for n in range(3000)]
     assert len(set(batch.point.tolist())) == 3000
+
+
+# --- what becomes of a point ------------------------------------------------------------------------------------------
+
+
+def test_an_empty_retained_payload_retires_the_point_and_its_metadata_brings_it_back(decoder):
+    registry = decoder._registry
+    decoder.decode([metadata(), value(1.0)], NOW)
+    topic = metadata()[0]
+    assert len(decoder.decode([(topic, b"", 0), value(2.0)], NOW)) == 0
+    assert registry[0].retired == Retired.GONE
+    assert (decoder.known, decoder.counts["points_retired"], decoder.counts["parked"]) == (0, 1, 1)
+    assert decoder.decode([metadata()], NOW).value.tolist() == [2000]
+    assert registry[0].retired == ""
+
+
+def test_only_the_bms_retires_its_points(decoder):
+    decoder.decode([metadata()], NOW)
+    topic = metadata()[0].replace(b"PUB", b"ROGUE")
+    assert decoder.decode([(topic, b"", 0), value(1.0)], NOW).value.tolist() == [1000]
+    assert decoder.quarantine.counts["metadata_not_from_bms"] == 1
+
+
+def test_a_point_of_another_source_is_not_retired():
+    registry = PointRegistry([Point(KEY, "PowerMeter", "ActivePower", "M1", unit="W", source="snmp:x")])
+    Decoder(MqttSettings(), registry).decode([(metadata()[0], b"", 0)], NOW)
+    assert registry[0].retired == ""
+
+
+def test_a_heartbeat_that_is_retired_beside_its_beat_is_expected_no_more(decoder):
+    key = "System/HeartbeatTimestampBms/site/heartbeat"
+    beat = metadata("s", key=key, servesId=[], objectId="BMS", objectName="BMS")
+    decoder.decode([beat, value(1.0, key=key)], NOW)
+    batch = decoder.decode([value(1.0, key=key), (beat[0], b"", 0)], NOW)
+    assert len(batch) == 1
+    assert decoder.alive_rows(NOW) is None
+
+
+def test_a_state_that_has_no_name_is_bad(decoder):
+    key = "CDU/Status/c"
+    states = [{"value": 0, "text": "Off"}, {"value": 1, "text": "On"}]
+    payload = {
+        "objectType": "CDU",
+        "pointType": "Status",
+        "objectId": "C",
+        "objectName": "C",
+        "stateText": states,
+    }
+    told = [value(n, at=NOW + i, key=key) for i, n in enumerate((0, 1, 2, 0.5, -1, 1e300, 1))]
+    batch = decoder.decode([(f"BMS/v1/PUB/Metadata/{key}".encode(), orjson.dumps(payload), 0), *told], NOW)
+    assert batch.quality.tolist() == [1, 1, 0, 0, 0, 0, 1]
+    (found,) = decoder.findings.rows()
+    assert (found["reason"], found["topic"], found["count"]) == (
+        "unknown_state",
+        f"BMS/v1/PUB/Value/{key}",
+        4,
+    )
+
+
+def test_what_changed_of_metadata_is_told(decoder):
+    decoder.decode([metadata(), metadata("W", servesId=["R9"])], NOW)
+    (found,) = decoder.findings.rows()
+    assert (found["reason"], found["detail"]) == ("metadata_changed", "serves, unit")
