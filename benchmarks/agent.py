@@ -21,7 +21,7 @@ import pynvml
 
 from collectors.nvml.agent import TraySweeps
 from collectors.nvml.fields import FIELDS
-from collectors.nvml.spool import Spool
+from collectors.nvml.spool import SweepSpool
 from collectors.nvml.sweeper import Sweeper
 from domain.batch import now_ms
 from domain.tray import GPU_FIELDS
@@ -47,7 +47,7 @@ def measure(folder: Path, sweeps: int, *, real: bool) -> dict[str, Any]:
         Standin(build(folder))
     sweeper = Sweeper(pynvml, poll_events=False)
     tray = TraySweeps("R001", "T01", sweeper, now_ms())
-    spool = Spool(folder / "spool", 64 << 20)
+    spool = SweepSpool(folder / "spool", 64 << 20)
     tray.take(0, now_ms())
     gpus = len(sweeper.slots)
     handles = [slot.handle for slot in sweeper.slots]

@@ -42,6 +42,8 @@ from storage.accounts import Accounts
 from storage.ingest import Ingest
 from storage.open import open_store
 from storage.plant import PlantView
+from storage.private import keep_private
+from storage.record_upkeep import RecordUpkeep
 from storage.records import Records
 from storage.settings import StorageSettings, StoreKind
 
@@ -91,7 +93,7 @@ class System:
                     "Use 'hallwatch run', or 'storage: influxdb' for separate processes.",
                 )
             )
-        configuration.data.mkdir(parents=True, exist_ok=True)
+        keep_private(configuration.data)
         if role == Role.SERVE:
             # its own spool: a collecting process may use the same data folder
             storage = storage.model_copy(update={"path": storage.path / "serve"})
@@ -145,6 +147,8 @@ class System:
             # power and temperature are foretold from the same load
             self.live.temperatures.foretold = lambda: self.issuer.nodes
             self.live.quarters.planned = lambda start, end: self.issuer.steps.mean_change(start, end)
+            self.record_upkeep = RecordUpkeep(self.records, configuration.storage.records, self.site.id)
+            parts["records upkeep"] = self.record_upkeep.run
             parts |= {"alerts": self.engine.run, "forecast": self.issuer.run, "analytics": self.live.run}
         self.supervisor = Supervisor(parts)
 
@@ -271,6 +275,7 @@ class System:
                 "replaced_readings": self.incoming.replaced,
             }
             report["alerts"] = self.engine.stats()
+            report["records_removed"] = dict(self.record_upkeep.removed)
             report["partners"] = self.partner_calls.stats()
         return report
 
@@ -290,7 +295,7 @@ def storage_settings(config: Path | None, data: Path) -> StorageSettings:
 async def open_ingest(config: Path | None, data: Path) -> AsyncIterator[tuple[PointRegistry, Ingest]]:
     """Open store and ingest without a service, for a command that writes; closes both."""
     settings = storage_settings(config, data)
-    settings.path.mkdir(parents=True, exist_ok=True)
+    keep_private(settings.path)
     registry = PointRegistry()
     store = open_store(settings, registry)
     ingest = Ingest.open(settings, registry, store)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 
 from domain.errors import InputError, StorageError, StoreUnavailable
 from storage import record_tables as t
+from storage.private import private_file, private_opener
 
 
 class Database:
@@ -82,6 +83,14 @@ def _engine(url: str) -> Engine:
         raise InputError(
             f"no folder can be made for the records at {address.database} ({error.strerror})"
         ) from error
+    file = Path(str(address.database))
+    try:
+        with open(file, "ab", opener=private_opener):
+            pass
+    except OSError as error:
+        raise InputError(f"the records at {file} cannot be written ({error.strerror})") from error
+    for there in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
+        private_file(there)
     engine = create_engine(address)
 
     @event.listens_for(engine, "connect")

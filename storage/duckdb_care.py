@@ -14,6 +14,7 @@ import numpy as np
 from domain.errors import InputError, StorageError
 from storage.duckdb_store import DuckDBStore
 from storage.open import DATABASE_FILE
+from storage.private import private_file, private_opener
 from storage.settings import HOUR, MINUTE, StorageSettings
 from storage.steps import roll
 
@@ -50,6 +51,7 @@ def backup(store: DuckDBStore, target: Path) -> int:
         name = cursor.execute("SELECT current_database()").fetchall()[0][0]
         quoted = str(unfinished).replace("'", "''")
         cursor.execute(f"ATTACH '{quoted}' AS backup_copy")
+        private_file(unfinished)
         try:
             cursor.execute(f'COPY FROM DATABASE "{name}" TO backup_copy')
         finally:
@@ -90,6 +92,8 @@ def restore(source: Path, settings: StorageSettings, replace: bool = False) -> C
     target.parent.mkdir(parents=True, exist_ok=True)
     copy = target.with_name(target.name + ".restoring")
     copy.unlink(missing_ok=True)
+    with open(copy, "wb", opener=private_opener):
+        pass
     shutil.copyfile(source, copy)
     store = DuckDBStore(copy, settings)
     try:

@@ -25,6 +25,7 @@ from domain.points import IntArray, Point, TimeArray, ValueArray
 from storage.duckdb_tables import PartitionedTable, points_condition
 from storage.latest import LatestValues, points_are_unique
 from storage.points_json import point_from_json, point_to_json
+from storage.private import private_file
 from storage.settings import DAY, HOUR, MINUTE, StorageSettings
 from storage.steps import Steps, ceil_to, floor_to
 from storage.telemetry import Aggregate, StoreHealth, WriteReport
@@ -120,6 +121,8 @@ class DuckDBStore(TieredStore):
             raise StoreUnavailable(f"{path}: {e}. A DuckDB file has one process at a time") from e
         except duckdb.Error as e:
             raise StorageError(f"{path}: cannot be opened: {e}") from e
+        private_file(path)
+        private_file(path.with_name(path.name + ".wal"))
         # upkeep folds the log into the file: left to itself, DuckDB would do so within the commit of a write
         self._con.execute(f"SET checkpoint_threshold='{4 * LOG_LIMIT}B'")
         self._con.execute("SET preserve_insertion_order=true")

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from domain.batch import Batch, now_ms
 from domain.errors import InputError, StorageError, StoreUnavailable
-from domain.points import PointRegistry
+from domain.points import IntArray, Point, PointRegistry, Retired
 from storage.latest import LatestValues
 from storage.plausibility import Plausibility
 from storage.quarantine import Quarantine
@@ -31,6 +32,10 @@ LARGE_COMMIT = 200_000
 """Rows at which a commit is made without waiting for more, and after which the next one begins."""
 DRAIN_S = 0.3
 """How long a part of the spool may take to store: live commits wait for no more than that."""
+ISOLATING = 200
+"""Writes that are tried at most to find the readings that the store can never take."""
+HOPELESS = 3
+"""Times that a part of the spool fails while others are stored, until what fails of it is set aside."""
 FEWEST_DRAINED = 5_000
 """Rows of the first part after an outage, when the store's pace is not known."""
 
@@ -52,6 +57,10 @@ class IngestCounters:
     dropped: int = 0
     """Readings that a full spool dropped."""
     commits: int = 0
+    set_aside: int = 0
+    """Readings of the spool that the store can never take."""
+    unreadable: int = 0
+    """Readings in the spool that could not be read back; what is left of them lies in its folder ``aside``."""
     failed: int = 0
     """Readings that could neither be stored nor spooled; their source was told."""
     maintenance_failures: int = 0
@@ -104,10 +113,17 @@ class Ingest:
         self._settings = settings or IngestSettings()
         self._clock = clock
         self._saved_version = 0
+        self._seen_version = 0
+        self._retired: set[int] = set()
         self._away_until = 0.0
         self._pending: list[tuple[Batch, asyncio.Future[None]]] = []
         self._pending_rows = 0
         self._drain_rows = FEWEST_DRAINED
+        self._drain_after = 0.0
+        self._drain_failures = 0
+        self._stored_when_it_failed = 0
+        self._refused_points: dict[int, str] = {}  # points that the store does not take, with its reason
+        self._failing = False
         self._room: asyncio.Event = asyncio.Event()
         self._room.set()
         self._committer: asyncio.Task[None] | None = None
@@ -241,6 +257,7 @@ class Ingest:
         limits = self._settings
         faults = {
             "unknown_point": (batch.point < 0) | (batch.point >= len(self._registry)),
+            "refused_point": self._refused_by_people(batch.point),
             "not_finite": ~np.isfinite(batch.value),
             "future": batch.observed > now + int(limits.future_s * 1000),
             "past": batch.observed < now - int(limits.past_days * DAY),
@@ -264,12 +281,29 @@ class Ingest:
         )
         return self.plausibility.marked(rows, impossible)
 
+    def _refused_by_people(self, point: IntArray) -> NDArray[np.bool_]:
+        """Return which readings are of points that were refused; those of points that are only gone bring them back."""
+        version = self._registry.version
+        if version != self._seen_version:
+            for index, known in self._registry.changed_since(self._seen_version):
+                (self._retired.discard if not known.retired else self._retired.add)(index)
+            self._seen_version = version
+        if not self._retired:
+            return np.zeros(len(point), dtype=bool)
+        out = np.isin(point, np.fromiter(self._retired, np.int32))
+        for index in np.unique(point[out]).tolist():
+            if self._registry[index].retired == Retired.REFUSED:
+                continue
+            self._registry.retire(index, None)
+            out &= point != index
+        return out
+
     def _set_aside(self, rows: Batch, reason: str) -> None:
         self.counters.quarantined += len(rows)
         self.quarantine.readings(rows, reason, self._registry)
 
     def _keep(self, rows: Batch) -> None:
-        """Store rows, or spool them where the store is away."""
+        """Store rows, or spool them where the store is away or fails on them."""
         if time.monotonic() >= self._away_until:
             try:
                 self._store_rows(rows)
@@ -277,7 +311,13 @@ class Ingest:
                 if not self.store_away:
                     log.error("the store is away, readings go to the spool: %s", e)
                 self._leave_alone(e)
+            except Exception as e:
+                # something in these rows: they wait in the spool to be looked at piece by piece, the next ones go on
+                if not self._failing:
+                    log.exception("%d readings cannot be stored, they go to the spool: %s", len(rows), e)
+                self._failing = True
             else:
+                self._failing = False
                 self._came_back()
                 return
         self.spool.append(rows)
@@ -287,13 +327,44 @@ class Ingest:
     def _store_rows(self, rows: Batch) -> None:
         version = self._registry.version
         if version != self._saved_version:  # a point is kept before the rows that use it
-            self._store.save_points(self._registry.changed_since(self._saved_version))
+            self._save_points(self._registry.changed_since(self._saved_version))
             self._saved_version = version
+        if self._refused_points:
+            rows = self._without_refused_points(rows)
         report = self._store.write(rows)
         self.counters.stored += report.stored
         self.counters.duplicate += report.duplicate
         for reason, refused in report.refused:
             self._set_aside(refused, reason)
+
+    def _save_points(self, points: Sequence[tuple[int, Point]]) -> None:
+        """Keep metadata; a point that the store does not take does not keep the others out."""
+        todo, tries = [points], 0
+        refused: dict[int, str] = {}
+        while todo:
+            part = todo.pop()
+            try:
+                self._store.save_points(part)
+            except StoreUnavailable:
+                raise
+            except StorageError as e:
+                tries += 1
+                if tries > ISOLATING:
+                    raise
+                if len(part) == 1:
+                    refused[part[0][0]] = str(e)[:300]
+                    log.error("the store does not take point %s: %s", part[0][1].key[:200], e)
+                else:
+                    todo += [part[len(part) // 2 :], part[: len(part) // 2]]
+        for index, _ in points:
+            self._refused_points.pop(index, None)
+        self._refused_points |= refused
+
+    def _without_refused_points(self, rows: Batch) -> Batch:
+        bad = np.isin(rows.point, np.fromiter(self._refused_points, np.int32))
+        if bad.any():
+            self._set_aside(rows.take(bad), "point_not_storable")
+        return rows.take(~bad)
 
     def _leave_alone(self, e: StorageError) -> None:
         asked = e.retry_after if isinstance(e, StoreUnavailable) else None
@@ -315,31 +386,74 @@ class Ingest:
 
     def _drain_part(self) -> bool:
         """Move the oldest part of the spool into the store; return whether it went."""
-        if time.monotonic() < self._away_until:
+        if time.monotonic() < max(self._away_until, self._drain_after):
             return False
         taken, rows = self.spool.peek(self._drain_rows)
         if rows is None:
             return False
+        self.counters.unreadable = self.spool.unreadable
         begun = time.monotonic()
+        counted = self.counters.stored, self.counters.duplicate
         try:
-            before = self.counters.stored, self.counters.duplicate
-            self._store_rows(rows)
-            self.counters.stored, self.counters.duplicate = before  # counted as spooled, and now as drained
+            stored = self._store_what_can_be(rows)
         except StoreUnavailable as e:
             log.info("the store is still away: %s", e)
             self._leave_alone(e)
             return False
-        except StorageError as e:
-            log.exception("a part of the spool cannot be stored, it is tried again")
-            self._leave_alone(e)
+        finally:
+            # counted as spooled, and now as drained
+            self.counters.stored, self.counters.duplicate = counted
+        if stored is None:  # only draining waits: live commits go on
+            self._drain_after = time.monotonic() + self._settings.retry_s
             return False
         self._came_back()
         pace = len(rows) / max(time.monotonic() - begun, 1e-3)
         self._drain_rows = int(min(max(pace * DRAIN_S, FEWEST_DRAINED), LARGE_COMMIT))
         self.spool.done(taken)
-        self.counters.drained += len(rows)
-        self.latest.update(rows)
+        self.counters.drained += len(stored)
+        self.latest.update(stored)
         return True
+
+    def _store_what_can_be(self, rows: Batch) -> Batch | None:
+        """Store rows of the spool and return them; those that never can be are searched and set aside.
+
+        Returns None where it is not known yet whether the rows are at fault or the store.
+        """
+        stored: list[Batch] = []
+        stuck: list[tuple[Batch, Exception]] = []
+        todo, tries = [rows], 0
+        while todo:
+            part = todo.pop()
+            try:
+                if len(part):
+                    self._store_rows(part)
+                stored.append(part)
+            except StoreUnavailable:
+                raise
+            except Exception as e:
+                tries += 1
+                if len(part) == 1 or tries > ISOLATING:
+                    stuck.append((part, e))
+                else:
+                    todo += _halves(part)
+        if stuck and not any(map(len, stored)):  # nothing of it goes: do others?
+            since = self.counters.stored + self.counters.duplicate
+            if self._drain_failures == 0 or since == self._stored_when_it_failed:
+                self._drain_failures = max(self._drain_failures, 1)
+                self._stored_when_it_failed = since
+                log.error("a part of the spool cannot be stored, it is tried again: %s", stuck[0][1])
+                return None
+            self._drain_failures += 1
+            self._stored_when_it_failed = since
+            if self._drain_failures <= HOPELESS:
+                return None
+        self._drain_failures = 0
+        for part, e in stuck:
+            self.counters.set_aside += len(part)
+            self.quarantine.readings(part, "not_storable", self._registry, str(e)[:300])
+            self.spool.set_aside(part, str(e))
+            log.error("%d readings of the spool can never be stored, they are set aside: %s", len(part), e)
+        return Batch.concat(stored) if stored else rows.take(np.zeros(len(rows), dtype=bool))
 
     async def _keep_maintaining(self) -> None:
         while True:
@@ -350,3 +464,15 @@ class Ingest:
                 self.counters.maintenance_failures += 1
                 log.error("upkeep of the store failed, it is tried again: %s", e)
             await asyncio.sleep(self._settings.maintain_s)
+
+
+def _halves(rows: Batch) -> list[Batch]:
+    """Split rows by their points, as long as there are several: what cannot be stored mostly is one point's."""
+    ordered = rows.take(np.argsort(rows.point, kind="stable").astype(np.int32))
+    middle = len(ordered) // 2
+    cut = int(np.searchsorted(ordered.point, ordered.point[middle])) or int(
+        np.searchsorted(ordered.point, ordered.point[middle], "right")
+    )
+    cut = middle if cut == len(ordered) else cut
+    at = np.arange(len(ordered), dtype=np.int32)
+    return [ordered.take(at[cut:]), ordered.take(at[:cut])]

@@ -14,6 +14,7 @@ import orjson
 
 from domain.batch import Batch, now_ms
 from domain.points import PointRegistry
+from storage.private import private_folder, private_opener
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Quarantine:
         self._minute = 0
         self._in_minute: Counter[str] = Counter()
         if folder:
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
 
     def readings(
         self,
@@ -112,7 +113,7 @@ class Quarantine:
             try:
                 if self._file.exists() and self._file.stat().st_size + len(blob) > self._max_bytes // 2:
                     self._file.replace(self._file.with_suffix(".1.jsonl"))
-                with self._file.open("ab") as file:
+                with open(self._file, "ab", opener=private_opener) as file:
                     file.write(blob)
             except OSError as e:
                 # a full disk must not stop ingest: they are counted all the same

@@ -49,6 +49,21 @@ class Retention(_Settings):
         }
 
 
+class RecordRetention(_Settings):
+    """How long records are kept once they are over; what is open, standing or in force stays."""
+
+    forecasts_days: float = Field(400, gt=0)
+    """Days that issued forecasts of the site are kept (about 15 kB each, 96 a day)."""
+    node_forecasts_days: float = Field(7, gt=0)
+    """Days that issued forecasts of other objects are kept: there are a hundred times as many."""
+    alerts_days: float = Field(1100, gt=0)
+    """Days that cleared alerts are kept, with what became of them and who was told; ended silences too."""
+    planned_days: float = Field(1100, gt=0)
+    """Days that planned work is kept after it ended or was called off."""
+    audit_days: float = Field(1100, gt=0)
+    """Days that it is kept who did what."""
+
+
 class InfluxSettings(_Settings):
     """How InfluxDB is reached. The token comes from the environment or from a file, never from the settings."""
 
@@ -140,6 +155,8 @@ class StorageSettings(_Settings):
     """Folder of the embedded store, the spool and the quarantine."""
     retention: Retention = Retention()
     """How long each tier is kept."""
+    records: RecordRetention = RecordRetention()
+    """How long alerts, forecasts, plans and the audit trail are kept."""
     max_gap_s: float = Field(300, gt=0)
     """How long a value holds when nothing follows it (DSX republishes every 100 s)."""
     tier_delay_s: float = Field(10, ge=0)

@@ -1,8 +1,8 @@
 """Records kept on disk in order while whoever should take them is away.
 
-A spool is a folder of segments. A record is appended with its length and checksum and synced before `append`
-returns; a torn record at the end, as a crash leaves it, is cut off on opening. Bounded: when the folder is full
-the oldest segment goes first, and what went is counted.
+A spool is a folder of segments, each named by the number of its first record. A record is appended with its length and
+checksum; a torn record at the end, as a crash leaves it, is cut off on opening, and damage costs the records that it
+hit. Bounded: when the folder is full the oldest segment goes first, and what went is counted.
 """
 
 from __future__ import annotations
@@ -16,27 +16,42 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from domain.errors import SpoolFull
+from storage.private import private_folder, private_opener
 
 log = logging.getLogger(__name__)
 
 HEADER = struct.Struct("<4sII")  # magic, length, crc32
 MAGIC = b"HWsp"
-SEGMENT = re.compile(r"(\d{12})\.spool")
+SEGMENT = re.compile(r"(\d{12,18})\.spool")
+LARGEST_NUMBER = 10**18
+ASIDE_BYTES = 32 << 20
+"""Room for what could not be read or used, beside the spool itself; beyond it is only counted."""
+SEARCHES = 100
+"""How often in one segment a record is looked for behind damage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record begins: number of the segment, and offset in it."""
+    """Where a record begins, or the one before it ends: segment, offset in it, and number of the record there."""
 
     segment: int
     offset: int
+    number: int
+
+
+class Found(NamedTuple):
+    """A record in a segment: the place where it begins, the one behind it, and what was appended."""
+
+    begin: Place
+    end: Place
+    record: bytes
 
 
 class Spool:
-    """First in, first out, on disk.
+    """First in, first out, on disk. Each record has a number, one more than that of the record before.
 
     Parameters
     ----------
@@ -47,7 +62,9 @@ class Spool:
     segment_bytes
         Size at which a new segment is begun.
     on_drop
-        Told each record that is dropped because the spool is full.
+        Told number and content of each record that is dropped because the spool is full.
+    synced
+        Whether records outlive a loss of power, too; otherwise they outlive the process.
     """
 
     def __init__(
@@ -55,24 +72,34 @@ class Spool:
         folder: Path,
         max_bytes: int,
         segment_bytes: int = 8 << 20,
-        on_drop: Callable[[bytes], None] | None = None,
+        on_drop: Callable[[int, bytes], None] | None = None,
+        synced: bool = True,
     ) -> None:
         self.folder = folder
         self._on_drop = on_drop
         self._max_bytes = max_bytes
         self._segment_bytes = min(segment_bytes, max(max_bytes // 8, 4096))
-        self._lock = threading.Lock()
+        self._synced = synced
+        self._lock = threading.RLock()
         self.dropped = 0
         """Records that were dropped unread because the spool was full."""
         self.damaged = 0
-        """Segments whose rest could not be read."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Places at which something could not be read back."""
+        self.failures = 0
+        """Writes that the disk did not take."""
+        self._aside_bytes: int | None = None
+        private_folder(folder)
         self._segments = {
-            int(m[1]): f.stat().st_size for f in sorted(folder.iterdir()) if (m := SEGMENT.fullmatch(f.name))
+            int(m[1]): f.stat().st_size
+            for f in folder.iterdir()
+            if (m := SEGMENT.fullmatch(f.name)) and f.is_file()
         }
         self._file: BinaryIO | None = None
+        self._next = max((self._mend(s) for s in sorted(self._segments)), default=0)
         self._read_from = self._load_position()
-        self._mend_tail()
+        self._next = max(self._next, self._read_from.number)
+        for old in [s for s in self._segments if s < self._read_from.segment]:
+            self._remove(old)
         self._pending = sum(1 for _ in self._scan(self._read_from))
 
     def __len__(self) -> int:
@@ -84,8 +111,18 @@ class Spool:
         """Bytes on disk."""
         return sum(self._segments.values())
 
-    def append(self, *records: bytes) -> None:
-        """Add records; when this returns they survive a crash.
+    @property
+    def next_number(self) -> int:
+        """Number that the next record gets."""
+        return self._next
+
+    @property
+    def end(self) -> Place:
+        """The place behind the newest record."""
+        return Place(self._next, 0, self._next)
+
+    def append(self, *records: bytes) -> Place:
+        """Add records; when this returns they survive a crash. Returns the place where the first one begins.
 
         Raises
         ------
@@ -97,85 +134,128 @@ class Spool:
             self._make_room(len(blob))
             while True:
                 try:
-                    self._write(blob)
+                    place = self._write(blob)
                     break
                 except OSError as e:
+                    self.failures += 1
                     self._cut_back()
                     if not self._drop_oldest():
                         raise SpoolFull(f"{self.folder}: cannot write {len(blob)} bytes: {e}") from e
             self._pending += len(records)
+            self._next += len(records)
+            return place
+
+    def skip(self) -> None:
+        """Leave a number out, of a record that is kept elsewhere."""
+        with self._lock:
+            self._next += 1
+            last = max(self._segments, default=None)
+            if last is not None and self._segments[last] == 0:
+                self._remove(last)  # it is named by the number that is left out
+            self._close_file()
 
     def peek(self, max_bytes: int = 4 << 20) -> list[tuple[Place, bytes]]:
         """Return the oldest records, about `max_bytes` of them, each with the place at which it ends."""
         with self._lock:
             taken: list[tuple[Place, bytes]] = []
             size = 0
-            for after, record in self._scan(self._read_from):
-                taken.append((after, record))
-                size += len(record)
+            for found in self._scan(self._read_from):
+                taken.append((found.end, found.record))
+                size += len(found.record)
                 if size >= max_bytes:
                     break
             return taken
 
-    def waiting(self) -> Iterator[bytes]:
+    def read(self, place: Place) -> bytes | None:
+        """Return the record that begins at a place, or None where it is gone or damaged."""
+        with self._lock:
+            try:
+                with self._path(place.segment).open("rb") as file:
+                    file.seek(place.offset)
+                    return _record(file, self._segments[place.segment])
+            except (OSError, KeyError):
+                return None
+
+    def waiting(self) -> Iterator[Found]:
         """Yield every record that waits, oldest first, one at a time: there may be gigabytes of them."""
         with self._lock:
-            for _, record in self._scan(self._read_from):
-                yield record
+            yield from self._scan(self._read_from)
 
     def done(self, taken: Sequence[tuple[Place, bytes]]) -> None:
         """Forget records that `peek` gave, from the first on; they have arrived elsewhere."""
-        if not taken:
-            return
+        if taken:
+            with self._lock:
+                known = self._read_from.number  # some may have been dropped meanwhile, as the oldest
+                self.forget(taken[-1][0], sum(place.number > known for place, _ in taken))
+
+    def forget(self, place: Place, count: int) -> None:
+        """Forget all records before a place, `count` of them."""
         with self._lock:
-            place = taken[-1][0]
-            if (place.segment, place.offset) <= (self._read_from.segment, self._read_from.offset):
-                return  # dropped meanwhile, as the oldest
-            self._read_from = place
-            self._pending = max(0, self._pending - len(taken))
-            for old in [s for s in self._segments if s < place.segment]:
+            if place.number <= self._read_from.number:
+                return
+            self._pending = 0 if place.number >= self._next else max(0, self._pending - count)
+            self._read_from = place if self._pending else self.end
+            self._save_position()  # first: files that are too many are harmless
+            for old in [s for s in self._segments if s < self._read_from.segment]:
                 self._remove(old)
-            if self._pending == 0 and place.offset >= self._segments.get(place.segment, 0):
-                self._remove(place.segment)
-            self._save_position()
+
+    def set_aside(self, blob: bytes, name: str) -> None:
+        """Keep what cannot be used for a person to look at, in the folder ``aside``, as long as there is room."""
+        folder = self.folder / "aside"
+        try:
+            private_folder(folder)
+            if self._aside_bytes is None:
+                self._aside_bytes = sum(f.stat().st_size for f in folder.iterdir())
+            if self._aside_bytes + len(blob) > min(ASIDE_BYTES, self._max_bytes):
+                log.warning("%s is full, what is found now is only counted; look at it and empty it", folder)
+                return
+            with open(folder / name, "ab", opener=private_opener) as file:
+                file.write(blob)
+            self._aside_bytes += len(blob)
+        except OSError as e:
+            log.error("%s: %s was not kept: %s", folder, name, e)
 
     def close(self) -> None:
         """Let go of the files."""
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._close_file()
 
     # --- files -----------------------------------------------------------------------------------------------
 
     def _path(self, segment: int) -> Path:
         return self.folder / f"{segment:012d}.spool"
 
-    def _write(self, blob: bytes) -> None:
-        last = max(self._segments, default=None)
-        if last is None or self._segments[last] + len(blob) > self._segment_bytes:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
-            last = max(self._read_from.segment, last or 0) + 1
-            self._segments[last] = 0
-        if self._file is None:
-            self._file = self._path(last).open("ab")
-            _sync_folder(self.folder)
-        self._file.write(blob)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._segments[last] += len(blob)
-
-    def _cut_back(self) -> None:
-        """Remove what a failed write left at the end of the newest segment."""
-        last = max(self._segments, default=None)
+    def _close_file(self) -> None:
         if self._file is not None:
             try:
                 self._file.close()
             except OSError:
-                log.debug("the rest of a failed write is cut off below")
+                log.debug("the rest of a failed write is cut off")
             self._file = None
+
+    def _write(self, blob: bytes) -> Place:
+        last = max(self._segments, default=None)
+        full = last is not None and 0 < self._segments[last] > self._segment_bytes - len(blob)
+        if last is None or full or self._file is None:  # numbers follow each other within a segment
+            self._close_file()
+            last = self._next
+            self._file = open(self._path(last), "ab", opener=private_opener)  # noqa: SIM115 - kept open
+            self._segments.setdefault(last, 0)
+            if self._synced:
+                _sync_folder(self.folder)
+        assert self._file is not None
+        place = Place(last, self._segments[last], self._next)
+        self._file.write(blob)
+        self._file.flush()
+        if self._synced:
+            os.fsync(self._file.fileno())
+        self._segments[last] += len(blob)
+        return place
+
+    def _cut_back(self) -> None:
+        """Remove what a failed write left at the end of the newest segment."""
+        last = max(self._segments, default=None)
+        self._close_file()
         if last is not None and self._path(last).exists():
             os.truncate(self._path(last), self._segments[last])
 
@@ -192,19 +272,14 @@ class Spool:
         oldest = min(self._segments, default=None)
         if oldest is None or self._segments[oldest] == 0:
             return False
-        begin = max((self._read_from.segment, self._read_from.offset), (oldest, 0))
         lost = 0
-        for after, record in self._scan(Place(*begin)):
-            if after.segment != oldest:
-                break
+        for found in self._scan(self._read_from, only=oldest):
             lost += 1
             if self._on_drop is not None:
-                self._on_drop(record)
-        if self._file is not None and oldest == max(self._segments):
-            self._file.close()
-            self._file = None
+                self._on_drop(found.begin.number, found.record)
         self._remove(oldest)
-        self._read_from = Place(oldest + 1, 0)
+        following = min(self._segments, default=None)
+        self._read_from = self.end if following is None else Place(following, 0, following)
         self._save_position()
         self.dropped += lost
         self._pending = max(0, self._pending - lost)
@@ -213,69 +288,120 @@ class Spool:
 
     def _remove(self, segment: int) -> None:
         if self._file is not None and segment == max(self._segments):
-            self._file.close()
-            self._file = None
+            self._close_file()
         self._path(segment).unlink(missing_ok=True)
         self._segments.pop(segment, None)
 
-    def _scan(self, place: Place) -> Iterator[tuple[Place, bytes]]:
-        """Yield records from a place on, each with the place after it; a damaged rest of a segment is skipped."""
-        for segment in sorted(s for s in self._segments if s >= place.segment):
-            offset = place.offset if segment == place.segment else 0
-            with self._path(segment).open("rb") as file:
-                file.seek(offset)
-                while header := file.read(HEADER.size):
-                    record = _record(file, header)
-                    if record is None:
-                        self.damaged += 1
-                        log.error(
-                            "spool %s: damaged at byte %d, the rest is skipped", self._path(segment), offset
-                        )
-                        break
-                    offset += HEADER.size + len(record)
-                    yield Place(segment, offset), record
+    def _scan(self, place: Place, only: int | None = None) -> Iterator[Found]:
+        """Yield records from a place on (in one segment only); those that cannot be read are left out."""
+        for segment in sorted(s for s in self._segments if s >= place.segment and only in (None, s)):
+            here = place.segment == segment
+            offset, number = (place.offset, place.number) if here else (0, segment)
+            try:
+                data = self._path(segment).read_bytes()
+            except OSError as e:
+                log.error("spool %s: %s", self._path(segment), e)
+                continue
+            end = offset
+            for begin, record in _records(data, offset):
+                number += begin > end  # damage between them hit one record at least
+                end = begin + HEADER.size + len(record)
+                yield Found(Place(segment, begin, number), Place(segment, end, number + 1), record)
+                number += 1
 
-    def _mend_tail(self) -> None:
-        """Cut a half-written record, as a crash leaves it, off the newest segment."""
-        last = max(self._segments, default=None)
-        if last is None:
-            return
-        good = 0
-        with self._path(last).open("rb") as file:
-            while header := file.read(HEADER.size):
-                record = _record(file, header)
-                if record is None:
-                    break
-                good += HEADER.size + len(record)
-        if good < self._segments[last]:
-            log.warning(
-                "spool %s: %d bytes of a torn record cut off", self._path(last), self._segments[last] - good
-            )
-            os.truncate(self._path(last), good)
-            self._segments[last] = good
+    def _mend(self, segment: int) -> int:
+        """Set damage aside, and cut a torn end off; return the number behind the segment's last record."""
+        path = self._path(segment)
+        try:
+            data = path.read_bytes()
+        except OSError as e:
+            log.error("spool %s cannot be read: %s", path, e)
+            self.damaged += 1
+            return segment
+        end, number = 0, segment
+        for begin, record in _records(data, 0):
+            if begin > end:
+                self._found_damage(segment, end, data[end:begin])
+                number += 1
+            end, number = begin + HEADER.size + len(record), number + 1
+        if end < len(data):
+            if segment == max(self._segments):
+                log.warning("spool %s: %d bytes of a torn record cut off", path, len(data) - end)
+            else:
+                self._found_damage(segment, end, data[end:])
+            os.truncate(path, end)
+            self._segments[segment] = end
+        return number
+
+    def _found_damage(self, segment: int, offset: int, damage: bytes) -> None:
+        self.damaged += 1
+        log.error(
+            "spool %s: %d bytes at %d are damaged and set aside", self._path(segment), len(damage), offset
+        )
+        self.set_aside(damage, f"{segment}-{offset}.damaged")
 
     def _load_position(self) -> Place:
+        first = min(self._segments, default=0)
         try:
-            segment, offset = (self.folder / "position").read_text().split()
-            return Place(int(segment), int(offset))
-        except (OSError, ValueError):
-            return Place(min(self._segments, default=0), 0)  # from the start: taking twice is harmless
+            told = (self.folder / "position").read_bytes()[:100]
+        except OSError:
+            return Place(first, 0, first)
+        try:
+            segment, offset = map(int, told.split())
+            if not self._segments and 0 <= segment < LARGEST_NUMBER:
+                return Place(segment, 0, segment)
+            if offset == 0 and segment == self._next:
+                return self.end
+            if segment in self._segments:
+                ends = [
+                    Place(segment, 0, segment),
+                    *(f.end for f in self._scan(Place(segment, 0, segment), segment)),
+                ]
+                return next(place for place in ends if place.offset == offset)
+        except (ValueError, StopIteration):
+            pass
+        # from the start: taking twice is harmless, losing is not
+        log.error("spool %s: its position is damaged, all that is there is taken once more", self.folder)
+        self.damaged += 1
+        return Place(first, 0, first)
 
     def _save_position(self) -> None:
-        # Not synced: after a crash a few records are handed out twice, and the store knows them.
+        # Not synced: after a crash a few records are handed out twice, and whoever takes them knows them.
         temporary = self.folder / "position.new"
         try:
-            temporary.write_text(f"{self._read_from.segment} {self._read_from.offset}")
+            with open(temporary, "w", opener=private_opener) as file:
+                file.write(f"{self._read_from.segment} {self._read_from.offset}")
             temporary.replace(self.folder / "position")
         except OSError as e:
             log.warning("spool %s: position not written: %s", self.folder, e)
 
 
-def _record(file: BinaryIO, header: bytes) -> bytes | None:
+def _records(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the offset and content of each whole record; behind damage the next one is searched."""
+    view = memoryview(data)
+    searches = 0
+    while 0 <= offset <= len(data) - HEADER.size:
+        magic, length, checksum = HEADER.unpack_from(data, offset)
+        begin = offset + HEADER.size
+        if (
+            magic == MAGIC
+            and begin + length <= len(data)
+            and zlib.crc32(view[begin : begin + length]) == checksum
+        ):
+            yield offset, data[begin : begin + length]
+            offset = begin + length
+        elif (searches := searches + 1) > SEARCHES:
+            return
+        else:
+            offset = data.find(MAGIC, offset + 1)
+
+
+def _record(file: BinaryIO, largest: int) -> bytes | None:
+    header = file.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
     magic, length, checksum = HEADER.unpack(header)
-    if magic != MAGIC:
+    if magic != MAGIC or length > largest:
         return None
     record = file.read(length)
     return record if len(record) == length and zlib.crc32(record) == checksum else None

@@ -17,7 +17,7 @@ import orjson
 import structlog
 
 from collectors.nvml.settings import AgentSettings
-from collectors.nvml.spool import Spool
+from collectors.nvml.spool import SweepSpool
 from collectors.nvml.sweeper import Sweeper
 from collectors.nvml.tokens import TokenCounter
 from domain import __version__
@@ -128,7 +128,7 @@ class TrayAgent:
         self.settings = settings
         self.sweeper = Sweeper(nvml, settings.gpus, settings.slow_every, poll_events=False)
         self.sweeps = TraySweeps(settings.rack, settings.tray, self.sweeper, now_ms())
-        self.spool = Spool(settings.spool, settings.spool_bytes)
+        self.spool = SweepSpool(settings.spool, settings.spool_bytes)
         self.tokens = TokenCounter(settings.inference)
         self._link = link
         self._host = host

@@ -262,12 +262,14 @@ def _store(config: Path | None, data: Path | None) -> Iterator[tuple[Any, Any]]:
     from domain.points import PointRegistry
     from service.system import storage_settings
     from storage.open import open_store
+    from storage.private import keep_private
 
     settings = storage_settings(config, _folder(config, data))
     if settings.kind == "duckdb" and not settings.path.is_dir():
         raise InputError(
             f"no service runs on {settings.path}, and there is no store in it; name one with --data"
         )
+    keep_private(settings.path)
     registry = PointRegistry()
     store = open_store(settings, registry)
     try:

@@ -158,9 +158,9 @@ async def test_a_full_spool_loses_only_what_it_says(mosquitto, library, tmp_path
     """The smallest spool holds about 700 sweeps: with an unreachable broker the oldest go, and are counted."""
     folder = tmp_path / "agent"
     settings = {"interval": 0.05, "spool_bytes": 1 << 20}
-    from collectors.nvml.spool import Spool
+    from collectors.nvml.spool import SweepSpool
 
-    spool = Spool(folder / "spool", 1 << 20)
+    spool = SweepSpool(folder / "spool", 1 << 20)
     for _ in range(1500):  # as if the broker had been away for long
         spool.append(b"x" * 1400)
     spool.close()

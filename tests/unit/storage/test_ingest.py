@@ -11,40 +11,9 @@ import pytest
 from domain.batch import Batch, now_ms
 from domain.errors import InputError, SpoolFull
 from domain.points import Point, PointRegistry
-from storage.ingest import Ingest
-from storage.quarantine import Quarantine
 from storage.reading_spool import ReadingSpool
 from storage.settings import DAY, HOUR, IngestSettings
-
-QUICK = IngestSettings(commit_interval_ms=1, retry_s=0.02, maintain_s=0.05)
-
-
-@pytest.fixture
-def make_ingest(tmp_path, registry, store):
-    made = []
-
-    def make(settings: IngestSettings = QUICK, spool_bytes: int = 1 << 24) -> Ingest:
-        ingest = Ingest(
-            registry,
-            store,
-            ReadingSpool(tmp_path / "spool", registry, spool_bytes),
-            Quarantine(tmp_path / "quarantine"),
-            settings,
-        )
-        made.append(ingest)
-        return ingest
-
-    return make
-
-
-def everything(store, n=10):
-    return store.read(np.arange(n, dtype=np.int32), 0, 1 << 60)
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
-            await asyncio.sleep(0.005)
+from tests.unit.storage.conftest import everything, until
 
 
 async def test_a_reading_is_in_the_store_when_accept_returns(make_ingest, store):

@@ -69,28 +69,78 @@ def test_a_record_that_a_crash_tore_is_cut_off_and_the_others_stay(tmp_path, tor
     assert records(again) == [b"first", b"third"]
 
 
-def test_damage_in_the_middle_costs_the_rest_of_its_segment_only(tmp_path):
-    spool = Spool(tmp_path, 1 << 20, segment_bytes=40)
-    spool.append(b"aaaaaaaaaa")
-    spool.append(b"bbbbbbbbbb")
-    spool.append(b"cccccccccc")
+@pytest.mark.parametrize("byte", [0, 5, 15])
+def test_damage_costs_the_record_that_it_hit_which_is_set_aside(tmp_path, byte):
+    spool = Spool(tmp_path, 1 << 20)
+    spool.append(b"aaaaaaaaaa", b"bbbbbbbbbb", b"cccccccccc")
     spool.close()
-    first = min(tmp_path.glob("*.spool"))
-    blob = bytearray(first.read_bytes())
-    blob[15] ^= 0xFF
-    first.write_bytes(blob)
-    again = Spool(tmp_path, 1 << 20, segment_bytes=40)
-    assert b"cccccccccc" in records(again)
-    assert again.damaged > 0
+    (segment,) = tmp_path.glob("*.spool")
+    blob = bytearray(segment.read_bytes())
+    blob[22 + byte] ^= 0xFF
+    segment.write_bytes(blob)
+    again = Spool(tmp_path, 1 << 20)
+    assert records(again) == [b"aaaaaaaaaa", b"cccccccccc"]
+    assert again.damaged == 1
+    (aside,) = (tmp_path / "aside").iterdir()
+    assert aside.read_bytes() == bytes(blob[22:44])
+    again.append(b"d")
+    assert [f.begin.number for f in again.waiting()] == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "position", [b"", b"\xff\xfe", b"0 -5", b"7 0", b"0 3", b"999999999999999999999 0", b"a b", b"1"]
+)
+def test_a_damaged_position_hands_everything_out_once_more(tmp_path, position):
+    spool = Spool(tmp_path, 1 << 20)
+    spool.append(b"a", b"b")
+    spool.done(spool.peek(1))
+    (tmp_path / "position").write_bytes(position)
+    again = Spool(tmp_path, 1 << 20)
+    assert records(again) == [b"a", b"b"]
+    assert again.damaged == 1
+    again.append(b"c")
+    assert records(Spool(tmp_path, 1 << 20)) == [b"a", b"b", b"c"]
+
+
+def test_what_is_set_aside_has_a_bound(tmp_path):
+    spool = Spool(tmp_path, 10_000)
+    for n in range(100):
+        spool.set_aside(b"x" * 1000, f"{n}.damaged")
+    assert sum(f.stat().st_size for f in (tmp_path / "aside").iterdir()) == 10_000
+
+
+def test_numbers_go_on_after_everything_was_taken_and_over_a_restart(tmp_path):
+    spool = Spool(tmp_path, 1 << 20)
+    spool.append(b"a", b"b")
+    spool.done(spool.peek())
+    again = Spool(tmp_path, 1 << 20)
+    assert again.next_number == 2
+    assert again.append(b"c").number == 2
+
+
+def test_only_its_user_reads_a_spool(tmp_path):
+    folder = tmp_path / "spool"
+    folder.mkdir(mode=0o755)
+    spool = Spool(folder, 1 << 20)
+    spool.append(b"a", b"b")
+    spool.done(spool.peek(1))
+    spool.set_aside(b"x", "x.damaged")
+    assert {f.stat().st_mode & 0o077 for f in (folder, *folder.rglob("*"))} == {0}
 
 
 def test_a_full_spool_drops_the_oldest_and_counts_it(tmp_path):
     dropped = []
-    spool = Spool(tmp_path, 4096 * 8, segment_bytes=4096, on_drop=dropped.append)
+    spool = Spool(
+        tmp_path,
+        4096 * 8,
+        segment_bytes=4096,
+        on_drop=lambda number, record: dropped.append((number, record)),
+    )
     for i in range(100):
         spool.append(b"%04d" % i * 250)
     kept = records(spool)
     assert spool.dropped == len(dropped) == 100 - len(kept) > 0
+    assert dropped == [(i, b"%04d" % i * 250) for i in range(100 - len(kept))]
     assert kept == [b"%04d" % i * 250 for i in range(100 - len(kept), 100)]
     assert spool.size_bytes <= 4096 * 8
 

@@ -1,0 +1,103 @@
+"""Records have an end: what is over for longer than its retention is removed, a little at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, or_, select
+
+from domain.alert import AlertState
+from domain.batch import now_ms
+from domain.errors import StorageError
+from storage import record_tables as t
+from storage.database import Database
+from storage.planned_records import STANDING
+from storage.settings import DAY, RecordRetention
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 2000
+"""Rows removed in one transaction: whoever writes meanwhile waits for no more than that."""
+EVERY_S = 3600.0
+
+
+class RecordUpkeep:
+    """Removes issued forecasts, cleared alerts with their deliveries, ended silences and plans, and audit entries.
+
+    Parameters
+    ----------
+    records
+        The records' database.
+    retention
+        How long each kind is kept.
+    site
+        Object whose forecasts are kept longest: partners were told them.
+    """
+
+    def __init__(self, records: Database, retention: RecordRetention, site: str) -> None:
+        self._records = records
+        self._retention = retention
+        self._site = site
+        self.removed: Counter[str] = Counter()
+        """Rows removed since the start, by kind."""
+
+    async def run(self) -> None:
+        """Keep the records in bounds until cancelled."""
+        while True:
+            try:
+                await asyncio.to_thread(self.once, now_ms())
+            except StorageError as e:
+                log.error("old records were not removed, it is tried again: %s", e)
+            await asyncio.sleep(EVERY_S)
+
+    def once(self, now: int) -> Counter[str]:
+        """Remove all that is too old at `now` (UTC ms); return the rows removed by kind."""
+        keep = self._retention
+        f, p = t.forecasts.c, t.planned_work.c
+        done: Counter[str] = Counter()
+
+        def remove(kind: str, table: Table, *of: ColumnElement[bool]) -> None:
+            def those(db: Connection, ids: list[int]) -> None:
+                db.execute(delete(table).where(table.c.id.in_(ids)))
+
+            done[kind] = self._remove(select(table.c.id).where(*of), those)
+
+        def before(days: float) -> int:
+            return now - int(days * DAY)
+
+        site = f.object_id == self._site
+        remove("forecasts", t.forecasts, site, f.issued < before(keep.forecasts_days))
+        remove("node forecasts", t.forecasts, ~site, f.issued < before(keep.node_forecasts_days))
+        remove("silences", t.silences, t.silences.c.end < before(keep.alerts_days))
+        over = before(keep.planned_days)
+        remove("planned", t.planned_work, or_(p.until == STANDING, p.until < over), p.end < over)
+        remove("audit", t.audit, t.audit.c.at < before(keep.audit_days))
+        a = t.alerts.c
+        cleared = select(a.id).where(
+            a.state == AlertState.CLEARED.value, a.cleared_at < before(keep.alerts_days)
+        )
+        done["alerts"] = self._remove(cleared, _delete_alerts)
+        self.removed += done
+        if done.total():
+            log.info("old records removed: %s", ", ".join(f"{n} {kind}" for kind, n in done.items() if n))
+        return done
+
+    def _remove(self, which: Select[tuple[int]], those: Callable[[Connection, list[int]], None]) -> int:
+        removed = 0
+        while True:
+            with self._records.writing() as db:
+                ids = list(db.scalars(which.limit(AT_ONCE)))
+                if ids:
+                    those(db, ids)
+            removed += len(ids)
+            if len(ids) < AT_ONCE:
+                return removed
+
+
+def _delete_alerts(db: Connection, ids: list[int]) -> None:
+    for table in (t.transitions, t.deliveries):
+        db.execute(delete(table).where(table.c.alert_id.in_(ids)))
+    db.execute(delete(t.alerts).where(t.alerts.c.id.in_(ids)))
