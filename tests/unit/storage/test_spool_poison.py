@@ -1,6 +1,7 @@
 """What waits and cannot be stored, or cannot be read back, is set aside: the rest goes on."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -134,7 +135,7 @@ def test_the_list_of_points_does_not_grow_with_restarts_or_changed_metadata(tmp_
     filled(tmp_path, registry, rows=10)
     size = (tmp_path / "points.jsonl").stat().st_size
     for n in range(5):
-        registry.replace("Rack/RackPower/R003", {"object_name": f"moved {n}"})
+        registry.register(replace(registry[3], object_name=f"moved {n}"))
         filled(tmp_path, registry, rows=10)
     assert (tmp_path / "points.jsonl").stat().st_size == size
     spool = ReadingSpool(tmp_path, registry, 1 << 24)
