@@ -450,7 +450,8 @@ class Ingest:
         self._drain_failures = 0
         for part, e in stuck:
             self.counters.set_aside += len(part)
-            self.quarantine.readings(part, "not_storable", self._registry, str(e)[:300])
+            why = str(e)[:300]
+            self.quarantine.readings(part, "not_storable", self._registry, lambda _p, _v, why=why: why)
             self.spool.set_aside(part, str(e))
             log.error("%d readings of the spool can never be stored, they are set aside: %s", len(part), e)
         return Batch.concat(stored) if stored else rows.take(np.zeros(len(rows), dtype=bool))
