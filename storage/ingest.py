@@ -448,13 +448,15 @@ class Ingest:
             if self._drain_failures <= HOPELESS:
                 return None
         self._drain_failures = 0
-        for part, e in stuck:
-            self.counters.set_aside += len(part)
-            why = str(e)[:300]
-            self.quarantine.readings(part, "not_storable", self._registry, lambda _p, _v, why=why: why)
-            self.spool.set_aside(part, str(e))
-            log.error("%d readings of the spool can never be stored, they are set aside: %s", len(part), e)
+        for part, failure in stuck:
+            self._set_aside_for_good(part, str(failure)[:300])
         return Batch.concat(stored) if stored else rows.take(np.zeros(len(rows), dtype=bool))
+
+    def _set_aside_for_good(self, rows: Batch, why: str) -> None:
+        self.counters.set_aside += len(rows)
+        self.quarantine.readings(rows, "not_storable", self._registry, lambda _point, _value: why)
+        self.spool.set_aside(rows, why)
+        log.error("%d readings of the spool can never be stored, they are set aside: %s", len(rows), why)
 
     async def _keep_maintaining(self) -> None:
         while True:

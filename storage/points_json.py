@@ -54,6 +54,7 @@ def point_from_json(text: str | bytes) -> Point:
 
 
 def _list(told: dict[str, Any], name: str) -> list[Any]:
-    if not isinstance(told[name], list):
+    found = told[name]
+    if not isinstance(found, list):
         raise ValueError(f"{name} is no list")
-    return told[name]
+    return found

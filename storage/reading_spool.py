@@ -52,9 +52,11 @@ class ReadingSpool:
         """Readings that wait."""
         self._spool = Spool(folder, max_bytes, on_drop=self._count_dropped)
         self._points_file = folder / "points.jsonl"
+        self._points: list[Point | None] = []
+        self._line_of: dict[str, int] = {}
         self._begin_anew_if_empty()
         self._points = self._load_points()
-        self._line_of = {point.key: line for line, point in enumerate(self._points) if point is not None}
+        self._line_of |= {point.key: line for line, point in enumerate(self._points) if point is not None}
         self._line = np.full(1024, -1, np.int32)  # of each point of the registry
         self._unreadable: set[Place] = set()
         self.rows = sum(_rows(found.record) for found in self._spool.waiting())
@@ -164,8 +166,7 @@ class ReadingSpool:
         except OSError as e:
             log.warning("%s stays: %s", self._points_file, e)
             return
-        self._points: list[Point | None] = []
-        self._line_of: dict[str, int] = {}
+        self._points, self._line_of = [], {}
         self._line = np.full(1024, -1, np.int32)
 
     def _load_points(self) -> list[Point | None]:

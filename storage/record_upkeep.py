@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, or_, select
 
@@ -85,11 +86,11 @@ class RecordUpkeep:
             log.info("old records removed: %s", ", ".join(f"{n} {kind}" for kind, n in done.items() if n))
         return done
 
-    def _remove(self, which: Select[tuple[int]], those: Callable[[Connection, list[int]], None]) -> int:
+    def _remove(self, which: Select[Any], those: Callable[[Connection, list[int]], None]) -> int:
         removed = 0
         while True:
             with self._records.writing() as db:
-                ids = list(db.scalars(which.limit(AT_ONCE)))
+                ids = [int(row[0]) for row in db.execute(which.limit(AT_ONCE))]
                 if ids:
                     those(db, ids)
             removed += len(ids)
