@@ -15,21 +15,25 @@ per tray ``nvmlEventSetWait_v2(events, 0)`` where events are polled; and at the 
 ``nvmlShutdown()``, ``nvmlSystemGetDriverVersion()``, ``nvmlDeviceGetCount()``, ``nvmlDeviceGetHandleByIndex(i)``,
 ``nvmlDeviceGetUUID(handle)``, ``nvmlDeviceGetName(handle)``, ``nvmlEventSetCreate()``,
 ``nvmlDeviceRegisterEvents(handle, types, events)``, ``nvmlEventSetFree(events)``. Errors are ``nvml.NVMLError`` with the
-code in ``.value``. A call that answers "not supported" is not made again until the next slow sweep.
+code in ``.value``. A call that fails is not made again until the next slow sweep, but for the first; where that one fails,
+``nvmlDeviceGetTotalEnergyConsumption(handle)`` (mJ) and ``nvmlDeviceGetPowerUsage(handle)`` (mW) are asked instead. A GPU is
+lost when none of its calls answers.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from collectors.nvml.fields import BLANK, ENERGY, FIELDS, PCIE_RECEIVE, PCIE_TRANSMIT, VALUE_MEMBER, Field
+from domain.possible import possible
 from domain.tray import GPU_FIELDS, XidEvent
 
 # NVML return codes (nvmlReturn_t).
@@ -44,11 +48,24 @@ _TEMPERATURE, _TEMPERATURE_LIMIT = _COLUMN["GpuTemperature"], _COLUMN["GpuTemper
 _AVAILABLE = _COLUMN["GpuAvailable"]
 _LOST: tuple[float | None, ...] = tuple(0.0 if c == _AVAILABLE else None for c in range(len(GPU_FIELDS)))
 _MIN_PERIOD_S = 0.05  # energy counters move in steps; over less than this their difference tells nothing
+_STILL_S = 10.0  # an energy counter that has not moved for so long is broken: its next step is no power
+_LOW_POWER, _HIGH_POWER = possible("GPU", "GpuPower")
+_ALWAYS = frozenset(("fields", "energy", "power"))  # calls that are made in every sweep, failed or not
 _REOPEN_EVERY = 5  # sweeps between attempts while the driver is gone
 _XID_EVENT = 0x8  # nvmlEventTypeXidCriticalError
 
 Row = list[float | None]
 Reading = tuple[str, Callable[[Any], Any], Callable[[Any, Row], None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A counter as it was: its value, when the GPU and when we say that it was so, s; `still` while it should grow and does not."""
+
+    value: float
+    at: float
+    seen: float
+    still: bool = False
 
 
 @dataclass(slots=True)
@@ -60,8 +77,9 @@ class Slot:
     handle: Any = None
     last: Any = None  # the handle that it had before it was lost
     fields: tuple[Field, ...] = FIELDS
-    unsupported: set[str] = field(default_factory=set)
-    counters: dict[int, tuple[float, float]] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    """Calls that failed, and fields that are not there: why. Asked again in the next slow sweep."""
+    counters: dict[int, Count] = field(default_factory=dict)
 
 
 class Sweeper:
@@ -202,23 +220,19 @@ class Sweeper:
         if slot.handle is None:
             return _LOST
         if slow:
-            slot.unsupported.clear()
+            slot.faults.clear()
             slot.fields = FIELDS
         row: Row = [None] * len(GPU_FIELDS)
-        try:
-            self._read_fields(slot, row)
-            readings = (*self._often, *self._seldom) if slow else self._often
-            for name, call, put in readings:
-                if name in slot.unsupported:
-                    continue
-                try:
-                    put(call(slot.handle), row)
-                except self._error as error:
-                    if error.value in _GPU_GONE:
-                        raise
-                    slot.unsupported.add(name)
-        except self._error as error:
-            self._lose(slot, error.value)
+        codes: list[int] = []
+        answered = self._call(
+            slot, "fields", lambda h: self._fields(slot, h), self._put_fields(slot), row, codes
+        )
+        readings = (*self._often, *self._seldom) if slow else self._often
+        for name, call, put in (*readings, *self._instead(slot)) if "fields" in slot.faults else readings:
+            if name not in slot.faults or name in _ALWAYS:
+                answered |= self._call(slot, name, call, put, row, codes)
+        if not answered and any(code in _GPU_GONE for code in codes):
+            self._lose(slot, codes)
             return _LOST
         # By preference: over a sweep from the energy counter; NVML's own power figures sample.
         if row[_POWER] is None:
@@ -226,45 +240,114 @@ class Sweeper:
         row[_AVAILABLE] = 1.0
         return row
 
-    def _read_fields(self, slot: Slot, row: Row) -> None:
-        told = self.nvml.nvmlDeviceGetFieldValues(slot.handle, [(f.id, f.scope) for f in slot.fields])
-        supported = []
-        for f, item in zip(slot.fields, told, strict=True):
-            if item.nvmlReturn:
-                if item.nvmlReturn in _GPU_GONE - {_UNKNOWN}:
-                    raise self._error(item.nvmlReturn)
-                continue
-            supported.append(f)
-            value = getattr(item.value, VALUE_MEMBER[item.valueType])
-            if value in BLANK:
-                continue
-            scaled = value * f.scale
-            if f is ENERGY:
-                row[_POWER] = self._rate(slot, f, scaled, item.timestamp)
-            elif f is PCIE_RECEIVE or f is PCIE_TRANSMIT:
-                row[f.column] = self._rate(slot, f, scaled, item.timestamp)
-                continue
-            before = row[f.column]
-            row[f.column] = scaled if before is None else before + scaled
-        slot.fields = tuple(supported)
+    def _call(
+        self,
+        slot: Slot,
+        name: str,
+        call: Callable[[Any], Any],
+        put: Callable[[Any, Row], None],
+        row: Row,
+        codes: list[int],
+    ) -> bool:
+        """Make one call and put what it tells into the row; return whether it answered. No call fails the others."""
+        try:
+            put(call(slot.handle), row)
+        except self._error as error:
+            codes.append(error.value)
+            slot.faults[name] = str(error)[:200]
+            # "not supported" is an answer, too
+            return error.value not in _GPU_GONE
+        except Exception as error:  # what the library says is none of what it documents
+            slot.faults[name] = f"{type(error).__name__}: {str(error)[:150]}"
+            return True
+        if name in _ALWAYS:
+            slot.faults.pop(name, None)
+        return True
+
+    def _fields(self, slot: Slot, handle: Any) -> Any:
+        return self.nvml.nvmlDeviceGetFieldValues(handle, [(f.id, f.scope) for f in slot.fields])
+
+    def _put_fields(self, slot: Slot) -> Callable[[Any, Row], None]:
+        def put(told: Any, row: Row) -> None:
+            supported = []
+            for f, item in zip(slot.fields, told, strict=True):
+                if item.nvmlReturn:
+                    slot.faults[f"field {f.id}"] = f"{GPU_FIELDS[f.column]}: NVML says {item.nvmlReturn}"
+                    continue
+                supported.append(f)
+                if not 0 <= item.valueType < len(VALUE_MEMBER):
+                    slot.faults[f"field {f.id}"] = f"{GPU_FIELDS[f.column]}: unknown type {item.valueType}"
+                    continue
+                value = getattr(item.value, VALUE_MEMBER[item.valueType])
+                if value not in BLANK and math.isfinite(value):
+                    self._put_field(slot, f, value * f.scale, item.timestamp, row)
+            slot.fields = tuple(supported)
+
+        return put
+
+    def _put_field(self, slot: Slot, f: Field, value: float, timestamp_us: int, row: Row) -> None:
+        if f is ENERGY:
+            row[_POWER] = self._power(slot, value, timestamp_us)
+        elif f is PCIE_RECEIVE or f is PCIE_TRANSMIT:
+            row[f.column] = self._rate(slot, f, value, timestamp_us)
+            return
+        before = row[f.column]
+        row[f.column] = value if before is None else before + value
+
+    def _instead(self, slot: Slot) -> tuple[Reading, ...]:
+        """Return the calls that tell power and energy where the one for all fields fails."""
+
+        def put_energy(told: Any, row: Row) -> None:
+            if told not in BLANK:
+                self._put_field(slot, ENERGY, told * ENERGY.scale, 0, row)
+
+        def put_power(told: Any, row: Row) -> None:
+            if told not in BLANK:
+                row[_AVERAGE] = told * 1e-3
+
+        return (
+            ("energy", lambda h: self.nvml.nvmlDeviceGetTotalEnergyConsumption(h), put_energy),
+            ("power", lambda h: self.nvml.nvmlDeviceGetPowerUsage(h), put_power),
+        )
+
+    def _power(self, slot: Slot, energy: float, timestamp_us: int) -> float | None:
+        """Return the power since the energy counter's last step; None where it stands still or tells what cannot be."""
+        before = slot.counters.get(ENERGY.id)
+        if before is not None and energy == before.value:
+            # A GPU that is there draws power. Its next step tells that of all the time, unless the counter was stuck.
+            if self._clock() - before.seen > _STILL_S:
+                slot.counters[ENERGY.id] = replace(before, still=True)
+                slot.faults["energy counter"] = f"it stands still at {energy:.0f} J"
+            return None
+        power = self._rate(slot, ENERGY, energy, timestamp_us)
+        if before is None or not before.still:
+            slot.faults.pop("energy counter", None)
+        if power is not None and not _LOW_POWER <= power <= _HIGH_POWER:
+            slot.faults["energy counter"] = f"its growth would be {power:.0f} W"
+            return None
+        return power
 
     def _rate(self, slot: Slot, f: Field, counter: float, timestamp_us: int) -> float | None:
-        """Return a counter's growth in a second since the last read, None for the first, or after a reset."""
-        now = timestamp_us / 1e6 if timestamp_us else self._clock()
+        """Return a counter's growth in a second since the last read, None for the first, after a reset or a step of the clock."""
+        seen = self._clock()
+        now = timestamp_us / 1e6 if timestamp_us else seen
         before = slot.counters.get(f.id)
-        if before is None or counter < before[0] or now < before[1]:
-            slot.counters[f.id] = counter, now
+        if before is None or before.still or counter < before.value or now < before.at:
+            slot.counters[f.id] = Count(counter, now, seen)
             return None
-        if now - before[1] < _MIN_PERIOD_S:
+        period = now - before.at
+        if period < _MIN_PERIOD_S:
             return None
-        slot.counters[f.id] = counter, now
-        return (counter - before[0]) / (now - before[1])
+        slot.counters[f.id] = Count(counter, now, seen)
+        if abs(period - (seen - before.seen)) > max(0.5, 0.2 * period):
+            return None  # the GPU's times are wall clock, which may be set
+        return (counter - before.value) / period
 
-    def _lose(self, slot: Slot, code: int) -> None:
+    def _lose(self, slot: Slot, codes: Sequence[int]) -> None:
         self.lost += 1
         slot.handle = None
         slot.counters.clear()
-        if code in _DRIVER_GONE:
+        if any(code in _DRIVER_GONE for code in codes):
             self._open = False
 
     def _watch_events(self) -> None:

@@ -31,6 +31,7 @@ typedef struct { gpu *device; unsigned long long type, data; unsigned gpu_instan
 typedef struct { unsigned version; int margin; } margin_v1;
 
 static gpu gpus[GPUS];
+static int fields_code, stuck, busy = 97;
 static int initialised, driver = 1, set_up;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t xid_came = PTHREAD_COND_INITIALIZER;
@@ -50,7 +51,7 @@ static void set_up_once(void) {
 
 static void accrue(gpu *g) {
     int64_t now = now_us();
-    g->energy_mj += g->power_mw * ((double)(now - g->since_us) / 1e6);
+    if (!stuck) g->energy_mj += g->power_mw * ((double)(now - g->since_us) / 1e6);
     g->since_us = now;
 }
 
@@ -75,7 +76,10 @@ API void standin_xid(int i, int xid) {
     pthread_cond_broadcast(&xid_came);
     pthread_mutex_unlock(&lock);
 }
-API void standin_fresh(void) { set_up = 0; driver = 1; initialised = 0; set_up_once(); }
+API void standin_fields_fail(int code) { fields_code = code; }
+API void standin_stuck(int on) { stuck = on; }
+API void standin_busy(int percent) { busy = percent; }
+API void standin_fresh(void) { set_up = 0; fields_code = stuck = 0; busy = 97; driver = 1; initialised = 0; set_up_once(); }
 
 API result nvmlInitWithFlags(unsigned flags) {
     (void)flags;
@@ -106,7 +110,7 @@ API result nvmlDeviceGetTemperature(gpu *g, int sensor, unsigned *t) { (void)sen
 API result nvmlDeviceGetUtilizationRates(gpu *g, utilization *u) {
     CHECK(g);
     if (g->mig) return NOT_SUPPORTED;
-    *u = (utilization){97, 41};
+    *u = (utilization){(unsigned)busy, 41};
     return OK;
 }
 API result nvmlDeviceGetClockInfo(gpu *g, int type, unsigned *mhz) { CHECK(g); *mhz = type == 2 ? 3996 : 1965; return OK; }
@@ -125,6 +129,7 @@ API result nvmlDeviceGetFanSpeed(gpu *g, unsigned *s) { (void)s; CHECK(g); retur
 
 API result nvmlDeviceGetFieldValues(gpu *g, int count, field_value *f) {
     CHECK(g);
+    if (fields_code) return fields_code;
     accrue(g);
     for (int i = 0; i < count; i++) {
         f[i].code = OK;
@@ -152,6 +157,14 @@ API result nvmlDeviceGetFieldValues(gpu *g, int count, field_value *f) {
     }
     return OK;
 }
+
+API result nvmlDeviceGetTotalEnergyConsumption(gpu *g, unsigned long long *mj) {
+    CHECK(g);
+    accrue(g);
+    *mj = (unsigned long long)g->energy_mj;
+    return OK;
+}
+API result nvmlDeviceGetPowerUsage(gpu *g, unsigned *mw) { CHECK(g); *mw = g->power_mw; return OK; }
 
 API result nvmlEventSetCreate(void **set) { CHECK(NULL); *set = &lock; return OK; }
 API result nvmlDeviceRegisterEvents(gpu *g, unsigned long long types, void *set) {

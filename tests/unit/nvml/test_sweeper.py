@@ -17,6 +17,15 @@ def reading(values, gpu, point_type):
     return values[gpu * WIDTH + GPU_FIELDS.index(point_type)]
 
 
+class Clock:
+    """Seconds that only a test lets pass."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
 @pytest.fixture
 def sweeper(standin):
     sweeper = Sweeper(standin.nvml, slow_every=1)
@@ -103,6 +112,67 @@ def test_a_lost_gpu_keeps_its_slot_and_comes_back_to_it(sweeper, standin):
     assert reading(sweeper.sweep(NOW), 2, "GpuPowerInstant") == 800.0
     standin.lose(1, 0)
     assert reading(sweeper.sweep(NOW), 1, "GpuPowerInstant") == 750.0
+
+
+@pytest.mark.parametrize("code", [999, 15, 3, 10], ids=["unknown", "lost", "not-supported", "timeout"])
+def test_a_call_for_all_fields_that_fails_does_not_lose_a_gpu_whose_other_calls_answer(
+    sweeper, standin, code
+):
+    standin.fields_fail(code)
+    values = two_sweeps(sweeper)
+    assert [reading(values, gpu, "GpuAvailable") for gpu in range(4)] == [1] * 4
+    assert reading(values, 0, "GpuTemperature") == 45
+    assert reading(values, 0, "GpuPowerAverage") == 700
+    assert reading(values, 0, "GpuPower") == pytest.approx(
+        700, rel=0.01
+    )  # of the energy that another call tells
+    assert "fields" in sweeper.slots[0].faults
+    standin.fields_fail(0)
+    assert reading(sweeper.sweep(NOW), 0, "GpuMemoryTemperature") == 53
+    assert "fields" not in sweeper.slots[0].faults
+
+
+def test_an_energy_counter_that_stands_still_is_no_power_of_zero(standin):
+    clock = Clock()
+    sweeper = Sweeper(standin.nvml, slow_every=1000, clock=clock)
+    standin.stuck(1)
+    told = []
+    for _ in range(30):
+        told.append(reading(sweeper.sweep(NOW), 0, "GpuPower"))
+        clock.now += 1
+    assert told == [700.0] * 30
+    assert "stands still" in sweeper.slots[0].faults["energy counter"]
+    sweeper.close()
+
+
+def test_the_step_of_a_counter_that_was_stuck_is_no_power(standin):
+    clock = Clock()
+    sweeper = Sweeper(standin.nvml, slow_every=1000, clock=clock)
+    standin.stuck(1)
+    for _ in range(15):
+        sweeper.sweep(NOW)
+        clock.now += 1
+    standin.stuck(0)
+    time.sleep(0.1)
+    assert reading(sweeper.sweep(NOW), 0, "GpuPower") == 700.0
+    sweeper.close()
+
+
+def test_a_step_of_the_clock_is_no_power(standin):
+    clock = Clock()
+    sweeper = Sweeper(standin.nvml, slow_every=1000, clock=clock)
+    sweeper.sweep(NOW)
+    time.sleep(0.1)
+    clock.now += 3600  # an hour by our clock, a tenth of a second by the GPU's
+    assert reading(sweeper.sweep(NOW), 0, "GpuPower") == 700.0
+    sweeper.close()
+
+
+def test_a_value_that_nvml_cannot_have_meant_costs_itself(sweeper, standin):
+    standin.busy(-1)
+    values = sweeper.sweep(NOW)
+    assert reading(values, 0, "GpuUtilization") is None
+    assert reading(values, 0, "GpuMemoryUtilization") == pytest.approx(0.41)
 
 
 def test_a_replaced_gpu_takes_the_free_slot(sweeper, standin):
