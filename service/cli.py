@@ -53,7 +53,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "what-if": whatif.what_if,
         "bench": run.bench,
     },
-    probes: {"snmp": probe.snmp, "nvml": probe.nvml, "mqtt": probe.mqtt},
+    probes: {"snmp": probe.snmp, "nvml": probe.nvml, "mqtt": probe.mqtt, "prometheus": probe.prometheus},
     profiles: {"draft": profile.draft, "test": profile.replay},
     stores: {"backup": data.backup, "restore": data.restore, "check": data.check_store},
     users: {

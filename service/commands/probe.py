@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.commands.output import as_json, as_table, safe_json, say
+
+if TYPE_CHECKING:
+    from collectors.examination import Examination
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
@@ -97,10 +100,80 @@ def nvml(json: Json = False) -> None:
         as_json(result)
         return
     for gpu in result["gpus"]:
-        say(f"GPU {gpu['index']}: {gpu['name']} ({gpu['uuid']})")
+        say(f"GPU {gpu['slot']}: {gpu['name']} ({gpu['uuid']})")
         as_table(
-            ["point", "value", "unit"], [[r["pointType"], r["value"], r["unit"]] for r in gpu["readings"]]
+            ["point", "value", "unit", "doubt"],
+            [[r["pointType"], r["value"], r["unit"], r["doubt"]] for r in gpu["readings"]],
         )
+        say(f"missing: {', '.join(gpu['missing']) or 'nothing'}")
+        for call, reason in gpu["faults"].items():
+            say(f"{call}: {reason}")
+
+
+def prometheus(
+    url: Annotated[str, typer.Argument(help="The exporter, such as http://node-1:9400/metrics")],
+    rack: Annotated[str, typer.Option(help="Rack of the node")] = "",
+    tray: Annotated[str, typer.Option(help="Tray of the node")] = "",
+    place: Annotated[
+        str, typer.Option(help="Regular expression with groups rack and tray, for the node's name")
+    ] = "",
+    mapping: Annotated[str, typer.Option(help="Name of a file in config/prometheus")] = "dcgm-exporter",
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for a whole answer")] = 5.0,
+    pause: Annotated[float, typer.Option(min=0.0, help="Seconds between the two scrapes, for rates")] = 2.0,
+    bearer_token_env: Annotated[
+        str, typer.Option(help="Environment variable that holds a bearer token", metavar="NAME")
+    ] = "",
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(help="Certificates to trust, PEM; the system's where absent", metavar="FILE"),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("-c", "--config", metavar="DIR", help="Configuration folder, for the racks there are"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what an exporter of GPU metrics tells: what is read, set aside, doubtful and missing, and why."""
+    from pydantic import ValidationError
+
+    from collectors.prometheus.probe import examine
+    from collectors.prometheus.settings import ExporterMapping, PrometheusSettings, Target
+    from domain.errors import InputError
+    from service.configuration import SHIPPED, load
+    from service.settings import read_configuration
+
+    try:
+        settings = PrometheusSettings(
+            place=place, timeout=timeout, bearer_token_env=bearer_token_env, ca_file=ca_file
+        )
+        target = Target(url=url if "://" in url else f"http://{url}", rack=rack, tray=tray)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{first['loc'][0]}: {first['msg']}") from error
+    known = load(SHIPPED / "prometheus" / f"{mapping}.yaml", ExporterMapping)
+    racks = None if config is None else read_configuration(config).site.racks
+    examined(asyncio.run(examine(target, settings, known, racks, pause)), json)
+
+
+def examined(look: Examination, json: bool) -> None:
+    """Print what a look at a source found; ends with 1 where something stands in the way."""
+    if json:
+        as_json(look.as_dict())
+    else:
+        say(look.source)
+        as_table(
+            ["object", "point", "value", "unit", "doubt"],
+            [[r["objectId"], r["pointType"], r["value"], r["unit"], r["doubt"]] for r in look.readings],
+        )
+        if look.set_aside:
+            as_table(
+                ["set aside", "count", "such as"], [[a.reason, a.count, a.example] for a in look.set_aside]
+            )
+        say(f"missing: {', '.join(look.missing) or 'nothing'}")
+        for finding in look.findings:
+            say(f"{finding.level}: {finding.about}: {finding.text}")
+    if not look.ok:
+        raise typer.Exit(1)
 
 
 def mqtt(

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from collectors.nvml.probe import probe
+from collectors.nvml.probe import examine, probe
 from collectors.nvml.sweeper import Sweeper
 from domain.errors import SourceError
 from domain.tray import GPU_FIELDS
@@ -246,3 +246,34 @@ def test_probe_without_a_driver_says_so(standin):
     standin.driver(0)
     with pytest.raises(SourceError, match="no NVIDIA driver"):
         probe(standin.nvml)
+
+
+def test_a_look_tells_what_is_read_missing_and_wrong(standin):
+    standin.fields_fail(999)
+    standin.busy(2619)
+    found = examine(standin.nvml, gpus=5, seconds=0.1)
+    told = {(f.level, f.about) for f in found.findings}
+    assert told == {
+        ("fine", "driver"),
+        ("problem", "GPUs"),
+        ("problem", "readings"),
+        ("note", "readings"),
+        ("fine", "readings"),
+    }
+    assert "2619 % cannot be" in next(
+        r["doubt"] for r in found.readings if r["pointType"] == "GpuUtilization"
+    )
+    assert "G0 GpuMemoryTemperature" in found.missing
+    assert not found.ok
+
+
+def test_a_look_at_healthy_gpus_finds_nothing(standin):
+    found = examine(standin.nvml, seconds=0.1)
+    assert found.ok
+    assert len(found.readings) > 80
+
+
+def test_a_look_without_a_driver_says_so(standin):
+    standin.driver(0)
+    (finding,) = examine(standin.nvml).findings
+    assert (finding.level, finding.about) == ("problem", "driver")

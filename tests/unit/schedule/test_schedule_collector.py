@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from collectors.schedule.collector import ScheduleCollector
 from collectors.schedule.entries import MOST_ENTRIES, read_entries
+from collectors.schedule.probe import examine
 from collectors.schedule.settings import ScheduleSettings
 from domain.errors import SourceProtocolError
 from storage.records import Records
@@ -289,3 +290,26 @@ async def test_the_event_loop_goes_on_while_a_large_schedule_is_read(served, rec
     watching.cancel()
     assert collector.stats()["bad_entries"] == 20_000
     assert longest < 0.5  # it took 14 s
+
+
+async def test_a_look_tells_works_and_what_is_wrong_with_the_others(served):
+    served.answer = json.dumps([GOOD, GOOD | {"name": "b", "racks": ["R999"]}]).encode()
+    found = await examine(ScheduleSettings(url=f"http://127.0.0.1:{served.server_port}/"), RACKS)
+    assert [work["name"] for work in found.readings] == ["train"]
+    assert [(a.reason, a.example) for a in found.set_aside] == [("the site has no rack R999", "b")]
+    assert not found.ok
+
+
+@pytest.mark.parametrize(
+    ("settings", "about"),
+    [
+        ({"url": "http://[::1"}, "reachability"),
+        ({"url": "http://127.0.0.1:1/"}, "reachability"),
+        ({"url": "http://127.0.0.1:1/", "bearer_token_env": "NO_SUCH_VARIABLE"}, "credentials"),
+        ({"file": "nowhere.yaml"}, "reachability"),
+    ],
+)
+async def test_a_look_at_what_cannot_be_read_says_so(settings, about):
+    found = await examine(ScheduleSettings(**settings), RACKS)
+    assert [finding.about for finding in found.findings] == [about]
+    assert not found.ok
