@@ -6,7 +6,8 @@ import orjson
 
 from domain.batch import now_ms
 from domain.dsx import metadata_topic, value_topic
-from simulator.bms import Bms, ChangeFilter
+from simulator.bms import Bms, ChangeFilter, Reading
+from simulator.misbehaving import Misbehaving, Misbehaviour
 from simulator.mqtt import Publisher, encode_text, publish_packet
 
 HEARTBEAT_S = 10.0
@@ -31,6 +32,7 @@ class DsxPublisher:
         self.mqtt = Publisher(host, port, f"{bms.factory.site.id}-bms", self._start)
         self._cadence_s = cadence_s
         self._change = ChangeFilter(bms)
+        self._misbehaving = Misbehaving(bms)
         self._topics = [encode_text(value_topic(key)) for key in bms.keys]
         self._metadata = [
             publish_packet(encode_text(metadata_topic(key)), orjson.dumps(payload), retain=True)
@@ -52,6 +54,7 @@ class DsxPublisher:
 
     def _start(self) -> None:
         self.mqtt.send(self._metadata)
+        self._misbehaving = Misbehaving(self.bms)
         self._change = ChangeFilter(self.bms)
         self._heartbeat_due = 0.0
 
@@ -59,23 +62,28 @@ class DsxPublisher:
         """Publish what has changed, and what is due again; return the number of messages."""
         if self.bms.factory.faults.silent["dsx"] or not self.mqtt.connected:
             return 0
-        packets = self._values() + self._some_metadata() + self._heartbeat()
+        reading = self.bms.read()
+        wrong = self._misbehaving.now(reading)
+        packets = self._values(reading, wrong) + self._some_metadata()
+        if wrong.heartbeat:
+            packets += self._heartbeat(wrong.clock_ms)
         self.mqtt.send(packets)
         return len(packets)
 
-    def _values(self) -> list[bytes]:
-        reading = self.bms.read()
+    def _values(self, reading: Reading, wrong: Misbehaviour) -> list[bytes]:
         tell = self._change(reading)
         decimals, topics = self.bms.decimals, self._topics
         values = reading.value[tell].tolist()
-        times = (reading.time_ms + reading.late[tell]).tolist()
+        times = (reading.time_ms + wrong.clock_ms + reading.late[tell]).tolist()
         good = reading.quality[tell].tolist()
         return [
             publish_packet(
-                topics[i], b'{"value":%.*f,"timestamp":%d,"quality":%d}' % (decimals[i], value, time, quality)
+                topics[i],
+                b'{"value":%.*f,"timestamp":%d,"quality":%d}' % (decimals[i], value, time, quality),
+                i in wrong.retained,
             )
             for i, value, time, quality in zip(tell.tolist(), values, times, good, strict=True)
-        ]
+        ] + wrong.packets
 
     def _some_metadata(self) -> list[bytes]:
         first = int(self._next_metadata)
@@ -85,10 +93,11 @@ class DsxPublisher:
             self._next_metadata = 0.0
         return part
 
-    def _heartbeat(self) -> list[bytes]:
+    def _heartbeat(self, clock_ms: int) -> list[bytes]:
         now = now_ms() / 1000.0
         if now < self._heartbeat_due:
             return []
         self._heartbeat_due = now + HEARTBEAT_S - 0.5 * self._cadence_s
-        message = b'{"value":%d,"timestamp":%d,"quality":1}' % (int(now), int(now * 1000))
+        told = int(now * 1000) + clock_ms
+        message = b'{"value":%d,"timestamp":%d,"quality":1}' % (told // 1000, told)
         return [publish_packet(self._heartbeat_topic, message)]

@@ -1,7 +1,7 @@
 """Faults: a catalogue as data, and the book of those that are planned or going on.
 
-A fault turns knobs of the plant (`domain.plant.conditions`) or of the GPUs (`simulator.gpus`), falsifies readings,
-silences an instrument, or makes a GPU report an error. New faults are entries of `config/simulator/faults.yaml`.
+A fault turns knobs of the plant (`domain.plant.conditions`) or of the GPUs (`simulator.gpus`), falsifies readings, has the BMS
+misbehave on its bus (`simulator.misbehaving`), silences an instrument, or makes a GPU report an error. New faults are entries of `config/simulator/faults.yaml`.
 """
 
 from __future__ import annotations
@@ -71,15 +71,24 @@ class Effect(_Model):
     )
     other: str = Field("", description="For swap: the tag of the point to swap with")
 
+    bus: Literal["clock", "clock_drift", "second_tag", "retain", "rogue", "no_heartbeat"] | None = Field(
+        None,
+        description="What the BMS does wrong on the bus: its clock is `amount` s ahead, or gains them each minute; it tells a "
+        "`quantity` under a second tag as well, `amount` times as large, or retained; somebody else tells `amount`; no heartbeat",
+    )
+    quantity: str = Field("", description="For bus: the point type")
+
     silence: Literal["snmp", "tray", "dsx"] | None = Field(None, description="Endpoint that stops answering")
     xid: int | None = Field(None, description="GPU error that is reported")
     per_hour: float = Field(0.0, description="How often the XID comes again; once if 0")
 
     @model_validator(mode="after")
     def _one_thing(self) -> Effect:
-        kinds = [k for k in ("knob", "point", "silence", "xid") if getattr(self, k) is not None]
+        kinds = [k for k in ("knob", "point", "bus", "silence", "xid") if getattr(self, k) is not None]
         if len(kinds) != 1:
-            raise ValueError("an effect has exactly one of knob, point, silence and xid")
+            raise ValueError("an effect has exactly one of knob, point, silence and xid, or is of the bus")
+        if self.bus in ("second_tag", "retain", "rogue") and self.quantity not in POINT_TYPES:
+            raise ValueError(f"{self.bus} needs a quantity: a point type of the catalogue")
         if self.knob is not None:
             if self.knob not in HEALTHY and self.knob not in KNOBS:
                 close = difflib.get_close_matches(self.knob, [*HEALTHY, *KNOBS], 1)
@@ -100,7 +109,7 @@ class FaultKind(_Model):
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
     title: str
-    area: Literal["power", "cooling", "gpu", "sensor", "load"]
+    area: Literal["power", "cooling", "gpu", "sensor", "load", "bus"]
     object: ObjectKind
     onset: _Seconds = Field(0.0, description="Time from its beginning to full severity")
     duration: _Seconds | None = Field(None, description="How long it lasts; until it is cleared if not given")
@@ -272,7 +281,7 @@ class FaultBook:
     def _apply(self, fault: Fault, effect: Effect, progress: float, now: int) -> None:
         if effect.knob is not None:
             self._turn(fault, effect, progress * fault.severity)
-        elif effect.point is not None:
+        elif effect.point is not None or effect.bus is not None:
             self.falsified.append((fault, effect, progress * fault.severity))
         elif effect.silence is not None:
             self.silent[effect.silence] |= {fault.target}
@@ -389,16 +398,20 @@ def _pods(layout: PlantLayout, target: str, whole: str) -> list[int]:
 def draw(
     catalogue: Catalogue, layout: PlantLayout, site_id: str, seed: int, start: int, end: int, per_week: float
 ) -> list[tuple[str, str, int, float]]:
-    """Return random faults as (name, target, onset, severity), Poisson in time, for scoring detectors."""
+    """Return random faults as (name, target, onset, severity), Poisson in time, for scoring detectors.
+
+    What is wrong on the bus alone is not drawn: no detector is to find it.
+    """
     rng = np.random.default_rng([seed, 503])
     by_kind: dict[str, list[str]] = {}
     for target, kind in objects(layout, site_id).items():
         by_kind.setdefault(kind, []).append(target)
     count = int(rng.poisson(per_week * (end - start) / (7 * 86_400_000)))
     onsets = np.sort(rng.integers(start, end, count)).tolist()
+    names = sorted(name for name, kind in catalogue.items() if kind.area != "bus")
     drawn = []
     for onset in onsets:
-        fault = catalogue[str(rng.choice(sorted(catalogue)))]
+        fault = catalogue[str(rng.choice(names))]
         target = str(rng.choice(by_kind[fault.object]))
         drawn.append((fault.name, target, int(onset), float(rng.uniform(*fault.severity))))
     return drawn

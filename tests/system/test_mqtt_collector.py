@@ -161,6 +161,25 @@ async def test_a_thousand_malformed_messages_are_counted_and_every_good_one_is_s
     assert sorted(v for _, _, v in sink.rows) == pytest.approx([1000.0 * n for n in range(1000)])
 
 
+async def test_a_message_of_brackets_is_acknowledged_and_does_not_come_again(mosquitto):
+    """It once left the decoder as a RecursionError, was never acknowledged, and came back at every reconnect."""
+    deep = b"[" * 1000 + b"]" * 1000
+    nested = b'{"value":1,"timestamp":1,"quality":' + deep + b"}"
+    with publishing(mosquitto) as bus:
+        for n in range(2):
+            sink = Kept()
+            async with collecting(mosquitto, sink) as collector:
+                if n == 0:
+                    bus.publish(*metadata())
+                    bus.publish(sweep(0)[0], deep)
+                    bus.publish(value(1)[0], nested)
+                bus.publish(*sweep(n))
+                bus.publish(*value(1.0))
+                await sink.wait_for(lambda rows: len(rows) > value_count(1) - (n == 1))
+                stats = collector.stats()
+            assert stats["refused"] == (2 if n == 0 else 0)
+
+
 async def test_what_was_not_stored_is_not_acknowledged_and_comes_again_to_the_next_collector(mosquitto):
     stuck, registry = Kept(), PointRegistry()
     stuck.open.clear()

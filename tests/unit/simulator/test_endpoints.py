@@ -89,6 +89,60 @@ def test_a_silent_bms_tells_nothing_not_even_its_heartbeat():
     assert dsx.messages() == []
 
 
+def misbehaving(name, target="R003", after_s=2.0):
+    """What the bus carries while a fault goes on: (retained, topic, payload) of the fault's messages, BMS, time."""
+    factory = small_factory()
+    bms = Bms(factory)
+    dsx = Recorded(bms)
+    dsx._start()
+    dsx.messages()
+    factory.raise_fault(name, target, NOW)
+    factory.step(after_s)
+    dsx.tell()
+    return dsx.messages(), factory.time_ms
+
+
+def values_told(messages):
+    return [m for m in messages if "/Value/" in m[1] and "Heartbeat" not in m[1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "after_s", "ahead_s"),
+    [("bms-clock-ahead", 2, 420), ("bms-clock-back", 2, -240), ("bms-clock-drift", 120, 2)],
+)
+def test_the_clock_of_the_bms_steps_and_drifts(name, after_s, ahead_s):
+    messages, now = misbehaving(name, small_factory().site.id, after_s)
+    assert {m[2]["timestamp"] - now for m in values_told(messages)} == {ahead_s * 1000}
+
+
+def test_the_heartbeat_stops_while_values_go_on():
+    messages, _ = misbehaving("bms-heartbeat-stops", small_factory().site.id)
+    assert values_told(messages)
+    assert not any("/Value/System/HeartbeatTimestampBms" in m[1] for m in messages)
+
+
+def test_a_quantity_is_told_under_a_second_tag_with_metadata_of_its_own():
+    messages, _ = misbehaving("tag-twice")
+    second = [m for m in messages if m[1].endswith("/second")]
+    assert [(m[0], m[1].split("/")[3]) for m in second] == [(1, "Metadata"), (0, "Value")]
+    (first,) = [m for m in messages if second[1][1] == f"{m[1]}/second"]
+    assert second[1][2]["value"] == pytest.approx(1.15 * first[2]["value"], rel=1e-3)
+    assert second[0][2]["rackLocationId"] == "R003"
+
+
+def test_values_of_one_rack_are_retained():
+    messages, _ = misbehaving("value-retained")
+    retained = [m[1] for m in values_told(messages) if m[0]]
+    assert len(retained) == 1
+    assert "/RackPower/" in retained[0]
+
+
+def test_somebody_else_tells_a_racks_power():
+    messages, _ = misbehaving("wrong-publisher")
+    (rogue,) = [m for m in messages if m[1].startswith("BMS/v1/ROGUE/Value/Rack/RackPower/")]
+    assert rogue[2]["value"] == 999
+
+
 @pytest.mark.parametrize(("n", "encoded"), [(0, "00"), (127, "7f"), (128, "8001"), (2_097_151, "ffff7f")])
 def test_remaining_lengths_are_those_of_the_mqtt_specification(n, encoded):
     assert encode_length(n).hex() == encoded

@@ -16,7 +16,7 @@ OBJECTS = objects(LAYOUT, SMALL.id)
 def test_the_catalogue_covers_power_cooling_gpus_and_sensors():
     areas = [kind.area for kind in SHIPPED.values()]
     assert len(SHIPPED) >= 20
-    assert all(areas.count(area) >= 5 for area in ("power", "cooling", "gpu", "sensor"))
+    assert all(areas.count(area) >= 5 for area in ("power", "cooling", "gpu", "sensor", "bus"))
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
