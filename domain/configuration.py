@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from domain.documents import KeyPath
 from domain.errors import ConfigurationError, Problem, brief
+from domain.redaction import redacted_all
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class SettingsModel(BaseModel):
+    """A part of the configuration: unknown keys are refused, and its text shows no secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, redacted_all(value)
 
 
 def validated(

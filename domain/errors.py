@@ -9,6 +9,8 @@ from __future__ import annotations
 import reprlib
 from dataclasses import dataclass
 
+from domain.redaction import redacted
+
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
 _SHORT.maxlevel = 3
@@ -32,9 +34,15 @@ def printable(text: str) -> str:
 
 
 class HallwatchError(Exception):
-    """Root of everything that Hallwatch raises on purpose."""
+    """Root of everything that Hallwatch raises on purpose; its text shows no secret."""
 
     retryable = False
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class InputError(HallwatchError):
@@ -54,7 +62,7 @@ class Problem:
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
         text = f"{where}: {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
-        return printable(f"{text}. {self.remedy}" if self.remedy else text)
+        return printable(redacted(f"{text}. {self.remedy}" if self.remedy else text))
 
 
 class ConfigurationError(InputError):

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 from domain.errors import ConfigurationError, Problem
+from domain.redaction import keep_secret
 
 
 def read_secret(variable: str, file: Path | str | None, where: str, key: str) -> str:
-    """Return the secret that an environment variable or a file holds; empty where neither is named.
+    """Return the secret that an environment variable or a file holds; empty where neither is named. It is never shown.
 
     Parameters
     ----------
@@ -31,12 +32,15 @@ def read_secret(variable: str, file: Path | str | None, where: str, key: str) ->
             raise ConfigurationError(
                 Problem(where, f"{key}_env", f"the environment has no {variable}", f"Set {variable}.")
             )
+        keep_secret(value)
         return value
     if file:
         try:
-            return Path(file).read_text(encoding="utf-8").strip()
+            value = Path(file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(
                 Problem(where, f"{key}_file", f"{file} cannot be read ({error})", "Make it readable.")
             ) from error
+        keep_secret(value)
+        return value
     return ""

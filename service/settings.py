@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from alerts.settings import AlertSettings
 from analytics.settings import AnalyticsSettings
@@ -16,6 +16,7 @@ from collectors.nvml.settings import AgentSettings
 from collectors.prometheus.settings import PrometheusSettings
 from collectors.schedule.settings import ScheduleSettings
 from collectors.snmp.settings import SnmpSettings
+from domain.configuration import SettingsModel
 from domain.errors import ConfigurationError, Problem
 from domain.site import Site
 from service.configuration import load
@@ -27,11 +28,7 @@ AGENT_FILE = "agent.yaml"
 RECORDS_FILE = "records.sqlite"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WebSettings(_Model):
+class WebSettings(SettingsModel):
     """Where console and API are served; on loopback unless told otherwise."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all")
@@ -62,7 +59,7 @@ class WebSettings(_Model):
         return proxies
 
 
-class LogSettings(_Model):
+class LogSettings(SettingsModel):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
@@ -71,7 +68,7 @@ class LogSettings(_Model):
     format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON")
 
 
-class Settings(_Model):
+class Settings(SettingsModel):
     """`hallwatch.yaml`. Paths are relative to its folder."""
 
     site: Path = Field(Path("site.yaml"), description="The site file")

@@ -34,7 +34,9 @@ from collectors.snmp.profiles import load_profiles, shipped_profiles
 from domain.batch import Batch, Sink, now_ms
 from domain.errors import ConfigurationError, Problem, StorageError
 from domain.points import PointRegistry
+from domain.redaction import redacted_all
 from partners.problems import Calls
+from service import logs
 from service.configuration import SHIPPED, load
 from service.settings import Configuration, read_configuration
 from service.supervisor import Supervisor
@@ -230,7 +232,7 @@ class System:
 
     def source_stats(self) -> dict[str, dict[str, Any]]:
         """Return each collector's counters."""
-        return {name: collector.stats() for name, collector in self.collectors.items()}
+        return {name: _shown(collector) for name, collector in self.collectors.items()}
 
     def ingest_counters(self) -> dict[str, Any]:
         """Return what ingest has done since the start, and what the quarantine holds by reason."""
@@ -262,7 +264,8 @@ class System:
             "parts": {name: asdict(state) for name, state in self.supervisor.states.items()},
             "collectors": self.source_stats(),
             "ingest": self.ingest_counters(),
-            "store": asdict(self.store.health()),
+            "store": redacted_all(asdict(self.store.health())),
+            "logs": logs.stats(),
         }
         if Role.SERVE in self.role:
             report["forecast"] = self.issuer.counters
@@ -278,6 +281,12 @@ class System:
             report["records_removed"] = dict(self.record_upkeep.removed)
             report["partners"] = self.partner_calls.stats()
         return report
+
+
+def _shown(collector: Collector) -> dict[str, Any]:
+    """Return a collector's counters as anybody may see them."""
+    stats: dict[str, Any] = redacted_all(collector.stats())
+    return stats
 
 
 def storage_settings(config: Path | None, data: Path) -> StorageSettings:

@@ -6,9 +6,11 @@ import os
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from domain.configuration import SettingsModel
 from domain.errors import ConfigurationError, Problem
+from domain.redaction import keep_secret
 
 MINUTE = 60_000
 QUARTER = 15 * MINUTE
@@ -23,8 +25,8 @@ class StoreKind(StrEnum):
     INFLUXDB = "influxdb"
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+class _Settings(SettingsModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class Retention(_Settings):
@@ -98,14 +100,17 @@ class InfluxSettings(_Settings):
         """
         if self.token_file is not None:
             try:
-                return self.token_file.read_text(encoding="utf-8").strip()
+                token = self.token_file.read_text(encoding="utf-8").strip()
             except OSError as e:
                 raise ConfigurationError(
                     Problem(
                         str(self.token_file), "storage.influxdb.token_file", str(e), "Put the token there"
                     )
                 ) from e
-        return os.environ.get(self.token_env, "").strip()
+        else:
+            token = os.environ.get(self.token_env, "").strip()
+        keep_secret(token)
+        return token
 
 
 class DuckDBSettings(_Settings):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -16,6 +15,7 @@ from pydantic import (
 
 from domain.alert import Severity
 from domain.catalogue import POINT_TYPES, STATE, PointType
+from domain.configuration import SettingsModel
 from domain.errors import UnitError
 from domain.site import ThermalLimits
 from domain.units import parse_quantity
@@ -43,10 +43,10 @@ Share = Annotated[float, _quantity("1", "50 %"), _schema("50 %"), Field(ge=0)]
 """A ratio; a bare number (0 to 1) or a quantity such as ``50 %``."""
 
 
-class Strict(BaseModel):
+class Strict(SettingsModel):
     """A model that refuses keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class RuleSettings(Strict):

@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from domain.configuration import SettingsModel
 from domain.secret import read_secret
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class BrokerSettings(_Model):
+class BrokerSettings(SettingsModel):
     """How to reach an MQTT broker."""
 
     url: str = Field("mqtt://127.0.0.1:1883", description="mqtt://host:port, or mqtts:// with TLS")
@@ -88,7 +85,7 @@ class BrokerSettings(_Model):
         return user, unquote(parts.password or "")
 
 
-class MqttSettings(_Model):
+class MqttSettings(SettingsModel):
     """The MQTT collector: DSX Exchange messages and tray sweeps from one broker."""
 
     name: str = Field("bms", description="Names the source in points and on the health page")
@@ -126,7 +123,7 @@ class MqttSettings(_Model):
     )
 
 
-class PublisherSettings(_Model):
+class PublisherSettings(SettingsModel):
     """Hallwatch as a DSX publisher: which of its points go onto the bus."""
 
     broker: BrokerSettings = BrokerSettings()

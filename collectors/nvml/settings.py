@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from domain.configuration import SettingsModel
 
 _ID = r"^[A-Za-z0-9._-]+$"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class InferenceSettings(_Model):
+class InferenceSettings(SettingsModel):
     """An inference server on this tray whose Prometheus counters tell the tokens that it generated."""
 
     url: str = Field(description="Its metrics, such as http://127.0.0.1:8000/metrics")
@@ -29,7 +27,7 @@ class InferenceSettings(_Model):
     timeout: float = Field(2.0, gt=0, description="Seconds")
 
 
-class AgentSettings(_Model):
+class AgentSettings(SettingsModel):
     """The tray agent: which tray this is, how often it sweeps, and what it keeps while the broker is away."""
 
     rack: str = Field(pattern=_ID, description="Id of the rack, as the BMS has it")

@@ -6,18 +6,15 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from domain.catalogue import POINT_TYPES
+from domain.configuration import SettingsModel
 from domain.errors import UnitError
 from domain.units import parse_unit
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MetricMapping(_Model):
+class MetricMapping(SettingsModel):
     """One metric of an exporter."""
 
     point: str = Field(description="Point type of the catalogue")
@@ -52,7 +49,7 @@ class MetricMapping(_Model):
         return self
 
 
-class ExporterMapping(_Model):
+class ExporterMapping(SettingsModel):
     """An exporter: which of its metrics are which points, and which labels tell the GPU.
 
     Where two metrics are the same point and do not add up, the one that stands first here counts.
@@ -67,7 +64,7 @@ class ExporterMapping(_Model):
     metrics: dict[str, MetricMapping]
 
 
-class Target(_Model):
+class Target(SettingsModel):
     """One exporter to scrape."""
 
     url: str = Field(max_length=500, description="Where its metrics are")
@@ -75,7 +72,7 @@ class Target(_Model):
     tray: str = Field("", max_length=64, description="Tray of the node")
 
 
-class PrometheusSettings(_Model):
+class PrometheusSettings(SettingsModel):
     """The scraper: targets here or in discovery files, and how a node's name tells its place."""
 
     name: str = Field("dcgm", description="Names the source in points and on the health page")

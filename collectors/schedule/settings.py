@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from domain.configuration import SettingsModel
 
 from domain.errors import brief
 
 
-class ScheduleSettings(BaseModel):
+class ScheduleSettings(SettingsModel):
     """A schedule of jobs or of maintenance, at a URL that answers JSON or in a file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field("jobs", min_length=1, description="Names the source in records and on the health page")
     url: str = Field("", description="http:// or https://, answers the JSON list of planned work")

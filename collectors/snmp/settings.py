@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from domain.configuration import SettingsModel
 from domain.secret import read_secret
 from domain.site import Ids
 
@@ -13,11 +14,7 @@ AuthProtocol = Literal["MD5", "SHA", "SHA224", "SHA256", "SHA384", "SHA512"]
 PrivProtocol = Literal["DES", "AES", "AES192", "AES256"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Credentials(_Model):
+class Credentials(SettingsModel):
     """How a device knows us. Secrets come from the environment or from files, never from the configuration."""
 
     version: Literal["1", "2c", "3"] = Field("2c", description="SNMP version")
@@ -66,7 +63,7 @@ class Credentials(_Model):
         )
 
 
-class Secrets(_Model):
+class Secrets(SettingsModel):
     """Credentials with their secrets; lives in memory only and does not show them."""
 
     version: Literal["1", "2c", "3"] = "2c"
@@ -79,7 +76,7 @@ class Secrets(_Model):
     key_extension: Literal["blumenthal", "reeder"] = "blumenthal"
 
 
-class Polling(_Model):
+class Polling(SettingsModel):
     """How often a device is asked, and how patiently. Seconds."""
 
     interval: float = Field(10.0, gt=0, description="From poll to poll")
@@ -109,7 +106,7 @@ class Polling(_Model):
     breaker_longest: float = Field(300.0, gt=0, description="Longest wait between such probes")
 
 
-class Target(_Model):
+class Target(SettingsModel):
     """One device."""
 
     host: str = Field(description="Its name or address")
@@ -145,7 +142,7 @@ class TrapSender(Credentials):
     )
 
 
-class TrapSettings(_Model):
+class TrapSettings(SettingsModel):
     """Where notifications are received."""
 
     host: str = Field("127.0.0.1", description="Address to listen on")
@@ -155,7 +152,7 @@ class TrapSettings(_Model):
     )
 
 
-class SnmpSettings(_Model):
+class SnmpSettings(SettingsModel):
     """The SNMP collector."""
 
     credentials: Credentials = Field(default_factory=Credentials, description="Where a device names none")
