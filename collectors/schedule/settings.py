@@ -7,7 +7,6 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 
 from domain.configuration import SettingsModel
-
 from domain.errors import brief
 
 
