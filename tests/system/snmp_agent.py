@@ -200,6 +200,13 @@ class Running:
         await self.kept.until(lambda: device.polls >= polls)
 
 
+async def until(condition, patience=20.0):
+    """Wait for something that nobody tells of."""
+    async with asyncio.timeout(patience):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
 def target(a, name="PDU-1", **more):
     return {"host": "127.0.0.1", "port": a.port, "object_id": name, **more}
 

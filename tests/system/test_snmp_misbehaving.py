@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from collectors.snmp import client as client_module
+from collectors.snmp import collector as collector_module
 from collectors.snmp.client import MOST_ROWS, Budget, BudgetSpent, PatientClient
 from collectors.snmp.probe import probe
 from collectors.snmp.settings import Secrets
@@ -23,6 +24,7 @@ from tests.system.snmp_agent import (
     agent,
     elsewhere,
     target,
+    until,
     up,
     values,
 )
@@ -516,6 +518,48 @@ async def test_an_engine_that_starts_anew_is_known_again_at_once(tmp_path):
 FAKES = ("nobulk", "emptybulk", "silentbulk", "generr", "null", "nosuch", "reorder", "dropvb", "dup", "more", "cut",
          "eomerr", "toobig10", "toobig2", "othercom", "lossy", "twice")  # fmt: skip
 """Faults of the agent in the test data of which all that is there must come through nonetheless."""
+
+
+async def test_of_many_troubles_some_are_told_and_the_rest_is_a_number():
+    many = values(
+        **{
+            f"1.3.6.1.4.1.318.1.1.26.6.3.1.{at}.{n}": V2C.Integer(n)
+            for at in (1, 2, 3, 5, 6)
+            for n in range(1, 81)
+        }
+    )
+
+    def spoil(a, data):
+        _, kind, asked = a.asked(data)
+        bad = [o for o in asked if o.startswith(f"{PHASES}.5.")]
+        return [(0, a.answer(data, status=5, index=0))] if kind == "get" and bad else None
+
+    async with agent(many, spoil=spoil) as a, Running([target(a)], interval=5.0, timeout=2.0) as run:
+        await run.polled(1)
+        told = run.collector.stats()["partly"]["PDU-1"]
+        assert told.endswith("; and 47 more")
+        assert len(told) < 500
+        assert len(run.device.client.troubles) == 50
+
+
+async def test_polls_wait_for_a_sink_that_does_not_take_and_nothing_is_dropped(monkeypatch):
+    monkeypatch.setattr(collector_module, "MOST_WAITING", 2)
+    open_again, stored = asyncio.Event(), []
+
+    async def sink(batch):
+        await open_again.wait()
+        stored.append(len(batch))
+
+    async with agent() as a, Running([target(a)], sink=sink, interval=0.05, timeout=1.0) as run:
+        await until(lambda: run.collector.stats()["waiting"] == 2 and run.device.polls > 3)
+        await asyncio.sleep(0.3)
+        polls = run.device.polls
+        await asyncio.sleep(0.3)
+        assert run.device.polls == polls
+        assert run.collector.stats()["waiting"] == 2
+        open_again.set()
+        await until(lambda: run.device.polls >= polls + 3)
+        assert run.collector.stats()["rejected"] == 0
 
 
 @pytest.fixture(scope="session")

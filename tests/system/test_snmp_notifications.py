@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from collectors.snmp import collector as collector_module
+from collectors.snmp import traps as traps_module
 from tests.system.snmp_agent import POWER, Running, agent, target, up
 
 COLD_START = ("", "1.3.6.1.6.3.1.1.5.1")
@@ -72,6 +73,21 @@ async def test_a_flood_of_notifications_makes_one_poll(community):
         traps = run.collector.traps
         assert 0 < traps.taken <= 20, "ten a second of one host are taken apart"
         assert traps.dropped > 1000
+
+
+@pytest.mark.server("snmptrap")
+async def test_a_flood_of_notifications_is_left_to_the_kernel(community, monkeypatch):
+    monkeypatch.setattr(traps_module, "MOST_READ", 20)
+    async with listening(community) as run:
+        trap = await datagram()
+        await send(run.collector.traps.port, [trap] * 200)
+        await run.kept.until(lambda: run.kept.value(POWER) == 5130.0)
+        assert run.collector.traps.taken + run.collector.traps.dropped <= 40
+        heard = run.collector.traps.taken
+        async with asyncio.timeout(20):
+            while run.collector.traps.taken == heard:  # it listens again
+                await send(run.collector.traps.port, [trap])
+                await asyncio.sleep(0.05)
 
 
 async def test_notifications_within_a_while_make_one_poll_more(monkeypatch):
