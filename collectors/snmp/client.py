@@ -210,6 +210,9 @@ class PatientClient:
                 self._split(group, groups, str(error))
                 continue
             alive = True
+            if answer.whole and not answer.status:
+                yield dict(answer.rows)  # type: ignore[arg-type]
+                continue
             if answer.status or not answer.rows:
                 self._take_error(group, groups, answer)
                 continue

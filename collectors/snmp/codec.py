@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -61,6 +60,8 @@ class Answer:
         How many could not.
     reason
         Why the first of these could not.
+    whole
+        Whether it is exactly what was asked for, a number or text for each name, in order.
     """
 
     status: int = 0
@@ -68,6 +69,7 @@ class Answer:
     rows: list[tuple[str, Told]] = field(default_factory=list)
     unreadable: int = 0
     reason: str = ""
+    whole: bool = field(default=False, compare=False)
 
 
 def status_name(status: int) -> str:
@@ -126,8 +128,41 @@ def decode_oid(content: bytes) -> str:
     return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Objects that are asked for, encoded once for all requests that ask for them."""
+
+    names: dict[bytes, str]
+    """By the content of their encoding."""
+    heads: tuple[tuple[str, bytes, int], ...]
+    """Name, its encoding with tag and length, and where the value begins behind it in a binding."""
+    bindings: bytes
+
+
+def encode_names(oids: tuple[str, ...]) -> Asked:
+    """Return the objects of a request, encoded.
+
+    Raises
+    ------
+    Malformed
+        If one is no OID.
+    """
+    contents = [encode_oid(o) for o in oids]
+    heads = tuple(_tlv(_OID, c) for c in contents)
+    bindings = b"".join(_tlv(_SEQUENCE, head + b"\x05\x00") for head in heads)
+    return Asked(
+        dict(zip(contents, oids, strict=True)),
+        tuple((oid, head, 2 + len(head)) for oid, head in zip(oids, heads, strict=True)),
+        _tlv(_SEQUENCE, bindings),
+    )
+
+
+cached_names = lru_cache(maxsize=2048)(encode_names)
+"""The same for requests that come again at every poll; devices of one model share them."""
+
+
 def encode_request(
-    version: int, community: bytes, kind: int, request_id: int, oids: Sequence[str], count: int = 0
+    version: int, community: bytes, kind: int, request_id: int, asked: Asked, count: int = 0
 ) -> bytes:
     """Return a request.
 
@@ -140,19 +175,17 @@ def encode_request(
     count
         Repetitions, GETBULK only.
     """
-    bindings = b"".join(_tlv(_SEQUENCE, _tlv(_OID, encode_oid(o)) + b"\x05\x00") for o in oids)
-    head = _integer(request_id) + _integer(0) + _integer(count)
-    pdu = _tlv(kind, head + _tlv(_SEQUENCE, bindings))
+    pdu = _tlv(kind, _integer(request_id) + _integer(0) + _integer(count) + asked.bindings)
     return _tlv(_SEQUENCE, _integer(version) + _tlv(_STRING, community) + pdu)
 
 
-def decode_answer(data: bytes, names: Mapping[bytes, str]) -> tuple[int, Answer]:
+def decode_answer(data: bytes, asked: Asked | None = None) -> tuple[int, Answer]:
     """Take an answer apart; return its request id too.
 
     Parameters
     ----------
-    names
-        Encoded names that were asked for, so that they need no decoding.
+    asked
+        What was asked for, so that names which come back as they were sent need no decoding.
 
     Raises
     ------
@@ -175,6 +208,9 @@ def decode_answer(data: bytes, names: Mapping[bytes, str]) -> tuple[int, Answer]
     except IndexError:
         raise Malformed("cut off") from None
     answer = Answer(status, index)
+    if asked is not None:
+        at = _take_expected(data, at, end, asked, answer)
+    names = asked.names if asked is not None else {}
     while at < end:
         try:
             inner, at = _enter(data, at, end, _SEQUENCE)
@@ -189,6 +225,38 @@ def decode_answer(data: bytes, names: Mapping[bytes, str]) -> tuple[int, Answer]
         except (Malformed, IndexError) as error:
             _set_aside(answer, error)
     return request_id, answer
+
+
+def _take_expected(data: bytes, at: int, end: int, asked: Asked, answer: Answer) -> int:
+    """Take in the bindings that come as they were asked for; return where the first other one begins.
+
+    This is what nearly every answer consists of, so it does without calls.
+    """
+    take, starts, number = answer.rows.append, data.startswith, int.from_bytes
+    for oid, head, value_at in asked.heads:
+        tag_at = at + value_at
+        if tag_at + 2 > end or data[at] != 0x30 or not starts(head, at + 2):
+            return at
+        octets = data[tag_at + 1]
+        begin = tag_at + 2
+        after = begin + octets
+        # Longer forms, and whatever does not fit, are left to the general way.
+        if octets > 0x7F or after - at - 2 != data[at + 1] or after > end:
+            return at
+        tag = data[tag_at]
+        if tag == 0x04:
+            take((oid, data[begin:after]))
+        elif not 0 < octets < 6:
+            return at
+        elif tag == 0x02:
+            take((oid, number(data[begin:after], "big", signed=True)))
+        elif tag in _UNSIGNED32:
+            take((oid, number(data[begin:after], "big", signed=True) & 0xFFFF_FFFF))
+        else:
+            return at
+        at = after
+    answer.whole = at == end
+    return at
 
 
 def _set_aside(answer: Answer, error: Exception) -> None:

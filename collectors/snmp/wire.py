@@ -195,8 +195,9 @@ class UdpWire:
         number = random.getrandbits(31)
         repetitions = count if kind == codec.GET_BULK else 0
         try:
-            names = {codec.encode_oid(o): o for o in oids}
-            request = codec.encode_request(self._version, self._community, kind, number, oids, repetitions)
+            wanted = tuple(oids)
+            asked = codec.cached_names(wanted) if len(wanted) > 1 else codec.encode_names(wanted)
+            request = codec.encode_request(self._version, self._community, kind, number, asked, repetitions)
         except Malformed as error:
             raise SourceProtocolError(f"{self.where}: {error}") from None
         wait = self._timeout
@@ -208,7 +209,7 @@ class UdpWire:
             patience = self.budget.wait(wait)
             try:
                 await self._send(request)
-                answer = await self._receive(number, names, time.monotonic() + patience)
+                answer = await self._receive(number, asked, time.monotonic() + patience)
             except OSError as error:
                 self.close()
                 self._failed(error, left)
@@ -253,7 +254,7 @@ class UdpWire:
             # The kernel's buffer is full: as good as lost on the way, and repeated like that.
             return
 
-    async def _receive(self, number: int, names: Mapping[bytes, str], until: float) -> Answer | None:
+    async def _receive(self, number: int, asked: codec.Asked, until: float) -> Answer | None:
         """Wait for the answer with that number; None where none came in time."""
         assert self._socket is not None
         for _ in range(MOST_STRAYS):
@@ -267,7 +268,7 @@ class UdpWire:
             self.budget.octets -= len(data)
             expected = source[:2] == self._address[:2]
             try:
-                got, answer = codec.decode_answer(data, names)
+                got, answer = codec.decode_answer(data, asked)
             except Malformed:
                 if expected:
                     raise

@@ -203,7 +203,7 @@ class Running:
 async def until(condition, patience=20.0):
     """Wait for something that nobody tells of."""
     async with asyncio.timeout(patience):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

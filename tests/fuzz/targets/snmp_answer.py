@@ -5,6 +5,8 @@ from collectors.snmp.codec import LONGEST_STRING, Absent, Malformed
 
 GOOD = bytes.fromhex("300c 0608 2b06010201010300 0500".replace(" ", ""))
 
+ASKED = codec.encode_names(("1.3.6.1.2.1.1.3.0", "1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.3.0"))
+
 
 def fuzz(data: bytes) -> None:
     _read(data)
@@ -18,9 +20,10 @@ def fuzz(data: bytes) -> None:
 
 def _read(data: bytes) -> codec.Answer | None:
     try:
-        _, answer = codec.decode_answer(data, {})
+        number, answer = codec.decode_answer(data)
     except Malformed:
         return None
+    assert codec.decode_answer(data, ASKED) == (number, answer)
     assert len(answer.rows) <= len(data)
     for name, value in answer.rows:
         assert codec.decode_oid(codec.encode_oid(name)) == name or name.count(".") == 1

@@ -65,7 +65,9 @@ def test_names_survive_the_wire(first, second, rest):
 )
 def test_a_request_is_what_another_implementation_reads(kind, number, names):
     oids = [".".join(map(str, (1, 3, *n))) for n in names]
-    data = codec.encode_request(1, b"public", kind, number, oids, 40 if kind == codec.GET_BULK else 0)
+    data = codec.encode_request(
+        1, b"public", kind, number, codec.encode_names(tuple(oids)), 40 if kind == codec.GET_BULK else 0
+    )
     message, rest = decoder.decode(data, asn1Spec=V2C.Message())
     pdu = V2C.apiMessage.get_pdu(message)
     assert not rest
@@ -94,17 +96,17 @@ VALUES = {
 @pytest.mark.parametrize("kind", VALUES)
 def test_values_of_each_type_are_read(kind):
     encoded, value = VALUES[kind]
-    number, got = codec.decode_answer(answer((NAME, encoded)), {})
+    number, got = codec.decode_answer(answer((NAME, encoded)))
     assert (number, got.rows, got.unreadable) == (7, [(NAME, value)], 0)
 
 
 def test_an_unsigned_number_without_its_leading_zero_octet_is_the_number():
-    _, got = codec.decode_answer(raw((name(), b"\x42\x04\xff\xff\xff\xfe")), {})
+    _, got = codec.decode_answer(raw((name(), b"\x42\x04\xff\xff\xff\xfe")))
     assert got.rows == [(NAME, 4294967294)]
 
 
 def test_error_status_and_index_are_told():
-    _, got = codec.decode_answer(answer((NAME, V2C.Null("")), status=5, index=1), {})
+    _, got = codec.decode_answer(answer((NAME, V2C.Null("")), status=5, index=1))
     assert (got.status, got.index, codec.status_name(5)) == (5, 1, "genErr")
 
 
@@ -124,17 +126,28 @@ ODD = {
 @pytest.mark.parametrize("odd", ODD)
 def test_a_binding_that_cannot_be_read_costs_itself(odd):
     good = (name("1.3.6.1.2.1.1.1.0"), b"\x04\x02up")
-    _, got = codec.decode_answer(raw(good, ODD[odd], good), {})
+    data = raw(good, ODD[odd], good)
+    _, got = codec.decode_answer(data)
+    asked = codec.encode_names(("1.3.6.1.2.1.1.1.0", NAME, "1.3.6.1.2.1.1.1.0"))
+    assert codec.decode_answer(data, asked)[1] == got
     assert got.rows == [("1.3.6.1.2.1.1.1.0", b"up")] * 2
     assert got.unreadable == 1
     assert 0 < len(got.reason) <= 120
+
+
+@given(st.permutations(range(12)), st.integers(0, 12))
+def test_an_answer_reads_the_same_whether_its_names_were_expected_or_not(order, cut):
+    names = [f"1.3.6.1.4.1.318.{n}.0" for n in range(12)]
+    kinds = [value for value, _ in VALUES.values()]
+    data = answer(*((names[n], kinds[n]) for n in order[:cut]))
+    assert codec.decode_answer(data, codec.encode_names(tuple(names))) == codec.decode_answer(data)
 
 
 def test_bindings_before_one_that_breaks_the_list_are_kept():
     good = raw((name(), b"\x02\x01\x05"), (name(), b"\x02\x01\x06"))
     broken = bytearray(good)
     broken[good.rindex(name()) - 4] = 0x31
-    _, got = codec.decode_answer(bytes(broken), {})
+    _, got = codec.decode_answer(bytes(broken))
     assert got.rows == [(NAME, 5)]
     assert got.unreadable == 1
 
@@ -144,9 +157,9 @@ def test_bindings_before_one_that_breaks_the_list_are_kept():
 )
 def test_what_is_no_answer_is_malformed(data):
     with pytest.raises(Malformed):
-        codec.decode_answer(data, {})
+        codec.decode_answer(data)
 
 
 def test_a_long_text_is_cut_off():
-    _, got = codec.decode_answer(answer((NAME, V2C.OctetString("x" * 30_000))), {})
+    _, got = codec.decode_answer(answer((NAME, V2C.OctetString("x" * 30_000))))
     assert len(got.rows[0][1]) == LONGEST_STRING
