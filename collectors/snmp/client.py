@@ -118,6 +118,8 @@ class PatientClient:
         """Objects that are asked for apart: until when, and why; an empty reason where the agent just lacks it."""
         self._suspects: list[tuple[str, ...]] = []
         """Groups of objects of which one hangs; asked last, and halved from poll to poll."""
+        self._whole: tuple[Sequence[str], int, list[tuple[str, ...]]] = ((), 0, [])
+        """What was asked last, and its requests: mostly the same as now."""
         self._tables: dict[str, tuple[float, str]] = {}
         """Tables that are in trouble: until when they are left alone (0: they are not), and why."""
         self._other_version: tuple[float, str] = (0.0, "")
@@ -230,6 +232,10 @@ class PatientClient:
             self._size, self._shrunk = min(self._most, 2 * self._size), now
         if self._aside:
             self._aside = {o: a for o, a in self._aside.items() if a[0] > now}
+        if not self._aside and not self._suspects:
+            if self._whole[:2] != (oids, self._size):
+                self._whole = (oids, self._size, _parts(oids, self._size))
+            return deque(self._whole[2]), set()
         wanted = [o for o in oids if o not in self._aside]
         if not self._suspects:
             return deque(_parts(wanted, self._size)), set()

@@ -40,6 +40,18 @@ class _Column:
 
     reading: Reading
     index: int
+    plain: bool
+    """Whether an integer needs no more than scale and offset."""
+    scale: float
+    offset: float
+    none: frozenset[int]
+    """Integers that stand for no reading."""
+
+    @classmethod
+    def of(cls, reading: Reading, index: int) -> _Column:
+        plain = not (reading.guards or reading.rate or reading.bits or reading.signed)
+        none = frozenset(int(t) for t in reading.none if t.removeprefix("-").isdecimal() and t == str(int(t)))
+        return cls(reading, index, plain, reading.scale, reading.offset, none)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +258,7 @@ class PolledDevice:
         self._inventory_taken, self._inventory_due, self._slow_due = now, now + again, 0.0
 
     def _planned(self, found: Sequence[Reading], derived: Sequence[Derived]) -> _Plan:
-        columns = {r.oid: _Column(r, self._registry.register(r.point)) for r in found}
+        columns = {r.oid: _Column.of(r, self._registry.register(r.point)) for r in found}
 
         def wanted(slow: bool) -> tuple[str, ...]:
             chosen = [r for r in found if r.slow == slow]
@@ -290,38 +302,48 @@ class PolledDevice:
         slow = bool(plan.slow) and now >= self._slow_due
         oids = (*plan.fast, *plan.slow) if slow else plan.fast
         got: dict[str, Scalar] = {}
-        at: dict[str, int] = {}
+        others: list[tuple[_Column, str, Scalar, int]] = []
+        values: dict[str, tuple[float, int]] = {}
         cut_short = ""
+        columns, add, summed = plan.columns, rows.append, bool(plan.sums)
         try:
             async for answer in self.client.read(oids):
                 got |= answer
-                at |= dict.fromkeys(answer, now_ms())
+                stamp = now_ms()
+                for oid, raw in answer.items():
+                    column = columns.get(oid)
+                    if column is None:
+                        continue
+                    if column.plain and type(raw) is int:
+                        if raw not in column.none:
+                            value = raw * column.scale + column.offset
+                            add((column.index, stamp, value))
+                            if summed:
+                                values[oid] = value, stamp
+                    else:
+                        others.append((column, oid, raw, stamp))
         except SourceError as error:
             # What came before stays true; a device that has died meanwhile shows at the next poll.
             if not got:
                 raise
             cut_short = f"{len(got)} of {len(oids)} objects read: {error}"
         self._notice_restart(got.get(SYS_UPTIME))
-        values: dict[str, float] = {}
-        for oid, raw in got.items():
-            column = plan.columns.get(oid)
-            if column is None:
-                continue
-            value = self._value(column.reading, raw, got, at[oid])
-            if value is not None and math.isfinite(value):
-                values[oid] = value
-                rows.append((column.index, at[oid], value))
+        for column, oid, raw, stamp in others:
+            told = self._value(column.reading, raw, got, stamp)
+            if told is not None and math.isfinite(told):
+                values[oid] = told, stamp
+                add((column.index, stamp, told))
         rows += [
-            (total.index, at[total.oids[-1]], sum(values[oid] for oid in total.oids))
+            (total.index, values[total.oids[-1]][1], sum(values[oid][0] for oid in total.oids))
             for total in plan.sums
             if all(oid in values for oid in total.oids)
         ]
         if slow:
             self._slow_due = now + self.polling.slow
-        apart = self.client.left_alone
-        gone = any(oid in plan.columns and oid not in got and oid not in apart for oid in oids)
-        if gone and not cut_short and now - self._inventory_taken > INVENTORY_AGAIN:
-            self._inventory_due = 0.0
+        if len(got) < len(oids) and not cut_short and now - self._inventory_taken > INVENTORY_AGAIN:
+            apart = self.client.left_alone
+            if any(oid in columns and oid not in got and oid not in apart for oid in oids):
+                self._inventory_due = 0.0
         return cut_short
 
     def _value(self, reading: Reading, raw: Scalar, got: Mapping[str, Scalar], observed: int) -> float | None:
