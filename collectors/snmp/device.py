@@ -6,15 +6,15 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from collectors.snmp.client import TRY_AGAIN, Budget, PatientClient
-from collectors.snmp.discovery import SYS_UPTIME
+from collectors.snmp.discovery import SYS_UPTIME, identify, take_inventory
 from collectors.snmp.profiles import Derived, Profile
 from collectors.snmp.rates import Counter
 from collectors.snmp.readings import Device, Reading
 from collectors.snmp.settings import Polling, Target
-from collectors.snmp.survey import survey
+from collectors.snmp.survey import Survey, survey
 from collectors.snmp.walk import Scalar, text
 from domain.batch import Batch, now_ms
 from domain.catalogue import POINT_TYPES
@@ -24,6 +24,8 @@ from domain.points import Point, PointRegistry
 UP_STATES = ((0, "no answer"), (1, "up"), (2, "refused"), (3, "broken answers"))
 INVENTORY_AGAIN = 60.0
 """Seconds before rows that vanished cause another inventory."""
+SURVEY_AGAIN = 6 * 3600.0
+"""Seconds after which all profiles are weighed anew; inventories in between read the tables of those that answered."""
 INVENTORY_SECONDS, INVENTORY_REQUESTS, INVENTORY_OCTETS = 60.0, 10_000, 16 << 20
 """What an inventory may cost; what is read by then is used."""
 POLL_OCTETS = 4 << 20
@@ -116,7 +118,8 @@ class PolledDevice:
         self._plan: _Plan | None = None
         self._counters: dict[str, Counter] = {}
         self._uptime: int | None = None
-        self._inventory_due = self._slow_due = 0.0
+        self._inventory_due = self._slow_due = self._survey_due = 0.0
+        self._seen: Survey | None = None
         self._inventory_taken = 0.0
         own = target.id
         self._health = tuple(
@@ -220,8 +223,8 @@ class PolledDevice:
         self._failed(3, reason)
 
     def expect_change(self) -> None:
-        """Take the inventory anew at the next poll."""
-        self._inventory_due = 0.0
+        """Look at the device anew at the next poll."""
+        self._inventory_due = self._survey_due = 0.0
 
     def _failed(self, state: int, reason: str) -> None:
         self.state, self.reason = state, reason
@@ -242,7 +245,7 @@ class PolledDevice:
         return Batch.of(index, observed, value, received=now)
 
     async def _take_inventory(self) -> None:
-        seen = await survey(self.client, self._profiles, self.target.profile, count=self.polling.max_varbinds)
+        seen = await self._survey()
         self.description = seen.identity.description
         self.profile = seen.profile.name if seen.profile is not None else None
         t = self.target
@@ -256,6 +259,19 @@ class PolledDevice:
         now = time.monotonic()
         again = min(self.polling.inventory, TRY_AGAIN) if self.client.troubles else self.polling.inventory
         self._inventory_taken, self._inventory_due, self._slow_due = now, now + again, 0.0
+
+    async def _survey(self) -> Survey:
+        """Look at the device: anew, or only at the tables that it was found to have."""
+        count, before, now = self.polling.max_varbinds, self._seen, time.monotonic()
+        if before is not None and now < self._survey_due:
+            identity = await identify(self.client)
+            if identity == before.identity:
+                inventory = await take_inventory(self.client, before.parts, count=count)
+                if 2 * len(inventory.walk) > len(before.inventory.walk):
+                    return replace(before, inventory=inventory)
+        self._seen = await survey(self.client, self._profiles, self.target.profile, count=count)
+        self._survey_due = now + SURVEY_AGAIN
+        return self._seen
 
     def _planned(self, found: Sequence[Reading], derived: Sequence[Derived]) -> _Plan:
         columns = {r.oid: _Column.of(r, self._registry.register(r.point)) for r in found}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -129,6 +130,7 @@ class Walk:
     def __init__(self, values: Mapping[str, Scalar] | Iterable[tuple[str, Scalar]] = ()) -> None:
         self._values: dict[str, Scalar] = dict(values)
         self._columns: dict[str, dict[str, Scalar]] = {}
+        self._sorted: list[str] = []
 
     def __len__(self) -> int:
         return len(self._values)
@@ -147,15 +149,19 @@ class Walk:
         """Add values, or replace those with the same OID."""
         self._values.update(values)
         self._columns.clear()
+        self._sorted.clear()
 
     def column(self, oid: str) -> dict[str, Scalar]:
         """Return index text to value of everything under `oid`, in the order of the OIDs."""
         rows = self._columns.get(oid)
         if rows is None:
-            prefix = oid + "."
-            found = [(o[len(prefix) :], v) for o, v in self._values.items() if o.startswith(prefix)]
-            rows = dict(sorted(found, key=lambda row: arcs(row[0])))
-            self._columns[oid] = rows
+            if not self._sorted:
+                self._sorted = sorted(self._values)
+            # As texts, too, all names under a prefix lie together; "/" comes next after ".".
+            first, last = bisect_left(self._sorted, f"{oid}."), bisect_left(self._sorted, f"{oid}/")
+            skip = len(oid) + 1
+            found = [(o[skip:], self._values[o]) for o in self._sorted[first:last]]
+            rows = self._columns[oid] = dict(sorted(found, key=lambda row: arcs(row[0])))
         return rows
 
 

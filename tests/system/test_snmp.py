@@ -12,7 +12,7 @@ from collectors.snmp.pysnmp_client import PysnmpClient
 from collectors.snmp.settings import Secrets
 from domain.errors import SourceRefused, SourceTimeout, StoreUnavailable
 from tests.servers import Snmpd
-from tests.system.snmp_agent import POWER, UPTIME, V2C, Agent, Running, agent, target, up, values
+from tests.system.snmp_agent import POWER, UPTIME, V2C, Agent, Running, agent, quick_agent, target, up, values
 
 DESCRIPTION = "1.3.6.1.2.1.1.1.0"
 
@@ -173,7 +173,7 @@ async def test_sick_devices_do_not_make_the_healthy_late():
     """Of 80 devices 8 never answer and 4 answer after 3 s; the issue's 400 run in the benchmark."""
     silent = lambda *_: []  # noqa: E731
     slow = lambda a, data: [(3.0, a.answer(data))]  # noqa: E731
-    async with agent() as good, agent(spoil=silent) as dead, agent(spoil=slow) as tardy:
+    async with quick_agent() as good, agent(spoil=silent) as dead, agent(spoil=slow) as tardy:
         targets = [target(good, f"G{i}") for i in range(68)]
         targets += [target(dead, f"D{i}") for i in range(8)] + [target(tardy, f"T{i}") for i in range(4)]
         async with Running(targets, interval=2.0) as run:
