@@ -172,7 +172,7 @@ async def test_a_message_of_brackets_is_acknowledged_and_does_not_come_again(mos
             with publishing(mosquitto) as bus:
                 for message in messages:
                     bus.publish(*message)
-            await sink.wait_for(lambda kept: len(kept) >= rows)
+                await sink.wait_for(lambda kept: len(kept) >= rows)
             return collector.stats()["refused"]
 
     bad = ((sweep(0)[0], deep), (value(1)[0], nested))
