@@ -9,29 +9,41 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import orjson
 import structlog
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update, set_props
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard import frames
-from dashboard.auth import Guard, Session, Sessions, current_session, login_router, security_headers
+from dashboard.auth import (
+    FRESH_S,
+    Guard,
+    Passwords,
+    Sessions,
+    current_session,
+    login_router,
+    security_headers,
+)
 from dashboard.broadcast import Broadcaster
-from dashboard.components.frame import LIVE, frame
+from dashboard.components.frame import frame
 from dashboard.data import ConsoleData
 from dashboard.pages import alerts, health, overview, rack
+from dashboard.threads import reading
 from dashboard.views import SPANS
+from dashboard.windows import Windows
 from domain.errors import HallwatchError, StorageError
 from domain.role import Role
 from storage.accounts import Accounts
+from storage.sessions import LoginSessions, Session
 
 log = structlog.get_logger(__name__)
 
 PAGES = ("/", "/alerts", "/health")
-LOCK_OUT_S = 5.0
-"""Within this time a locked-out person's windows go to the login page."""
 ANSWER_S = 30.0
 """A browser that does not answer for so long is asked again; frames are not piled up for it."""
+MOST_UNANSWERED = 20
+"""A window that answered nothing so many times is gone; one that only slept notices, and loads itself anew."""
 SLOW = {"power": 10.0}
 """The chart of the last hours reads the store; its tip moves with every header."""
 LONGEST_NOTE = 500
@@ -43,24 +55,24 @@ class Console:
 
     broadcaster: Broadcaster
     sessions: Sessions
-    accounts: Accounts
+    passwords: Passwords
+    windows: Windows
 
     async def run(self) -> None:
-        """Look at the plant for all viewers, and after locked-out people, until cancelled."""
+        """Look at the plant for all viewers, and at who is still logged in, until cancelled."""
         async with asyncio.TaskGroup() as parts:
             parts.create_task(self.broadcaster.run())
-            parts.create_task(self._keep_locked_out())
+            parts.create_task(self._watch_sessions())
 
-    async def _keep_locked_out(self) -> None:
+    async def _watch_sessions(self) -> None:
         while True:
-            with contextlib.suppress(StorageError):  # whoever was locked out stays so
-                users = await asyncio.to_thread(self.accounts.users)
-                self.sessions.lock_out(u.name for u in users if not u.active)
-            await asyncio.sleep(LOCK_OUT_S)
+            with contextlib.suppress(StorageError):  # whoever was logged in stays so
+                await reading(self.sessions.refresh)
+            await asyncio.sleep(FRESH_S)
 
     def stats(self) -> dict[str, float]:
-        """Return the broadcaster's counters."""
-        return dict(self.broadcaster.counters)
+        """Return the counters of broadcaster, logins and windows."""
+        return {**self.broadcaster.counters, **self.passwords.counters, **self.windows.counters}
 
 
 def mount(
@@ -91,15 +103,17 @@ def mount(
     secure_cookie
         Whether the cookie is for HTTPS only; set it wherever the console is reached over HTTPS.
     """
-    sessions = Sessions(secret, session_hours, secure_cookie)
+    sessions = Sessions(secret, LoginSessions(data.records), session_hours, secure_cookie)
+    passwords = Passwords(accounts, sessions)
+    windows = Windows()
     broadcaster = Broadcaster(lambda name: frames.section(data, name), slow=SLOW)
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     inner.add_api_route("/alive", _alive, include_in_schema=False)
-    dash = _build(inner, data, broadcaster, sessions, accounts)
+    dash = _build(inner, data, broadcaster, sessions, windows)
     headers = security_headers(dash.csp_hashes())
-    app.include_router(login_router(accounts, sessions, data.site.name))
-    app.mount("/", Guard(_OnePage(inner), sessions, headers), name="console")
-    return Console(broadcaster, sessions, accounts)
+    app.include_router(login_router(passwords, sessions, data.site.name))
+    app.mount("/", Guard(_OnePage(inner), sessions, headers, windows), name="console")
+    return Console(broadcaster, sessions, passwords, windows)
 
 
 def sections_of(path: str, data: ConsoleData) -> frozenset[str]:
@@ -139,7 +153,7 @@ class _OnePage:
 
 
 def _build(
-    server: FastAPI, data: ConsoleData, broadcaster: Broadcaster, sessions: Sessions, accounts: Accounts
+    server: FastAPI, data: ConsoleData, broadcaster: Broadcaster, sessions: Sessions, windows: Windows
 ) -> Dash:
     app = Dash(
         "hallwatch",
@@ -157,13 +171,12 @@ def _build(
     )
 
     def layout() -> html.Div:
-        user = accounts.user(_session().user)
-        return frame(data.site.name, data.note, _session().user, user.role if user else Role.VIEWER)
+        return frame(data.site.name, data.note, _session().user, _session().role)
 
     app.layout = layout
-    _register_live(app, data, broadcaster, sessions)
+    _register_live(app, data, broadcaster, sessions, windows)
     _register_pages(app, data)
-    _register_acknowledge(app, data, broadcaster, accounts)
+    _register_acknowledge(app, data, broadcaster)
     _register_painting(app)
     return app
 
@@ -175,7 +188,9 @@ def _session() -> Session:
     return session
 
 
-def _register_live(app: Dash, data: ConsoleData, broadcaster: Broadcaster, sessions: Sessions) -> None:
+def _register_live(
+    app: Dash, data: ConsoleData, broadcaster: Broadcaster, sessions: Sessions, windows: Windows
+) -> None:
     @app.callback(websocket=True, persistent=True)
     async def live() -> None:
         """Send one viewer what changed, for as long as its window is open.
@@ -184,23 +199,32 @@ def _register_live(app: Dash, data: ConsoleData, broadcaster: Broadcaster, sessi
         which page it shows. So one frame at most is under way, and a slow browser gets fewer of them.
         """
         socket, session = ctx.websocket, _session()
-        minute = -1
-        with broadcaster.viewer() as viewer:
-            while not socket.is_shutdown:
+        minute, unanswered = -1, 0
+        with broadcaster.viewer() as viewer, windows.opened(session.user) as window:
+            # a browser's windows share one socket: of a closed one only the silence tells
+            while not socket.is_shutdown and not window.ended and unanswered < MOST_UNANSWERED:
                 if not sessions.alive(session):
-                    set_props("live-session", {"data": {"ended": True}})
+                    push("session", {"ended": True})
                     return
                 try:
                     path = await socket.get_prop("url", "pathname", timeout=ANSWER_S)
                 except TimeoutError:
                     viewer.look_at(frozenset())
+                    unanswered += 1
                     continue
+                unanswered = 0
                 changed = await viewer.changes(sections_of(path or "/", data))
                 for name, payload in changed.items():
-                    set_props(f"live-{name.partition(':')[0]}", {"data": payload})
+                    push(name.partition(":")[0], payload)
                 if data.clock() // 60_000 != minute:
                     minute = data.clock() // 60_000
                     set_props("minute", {"data": minute})
+
+
+def push(section: str, payload: frames.Payload) -> None:
+    """Send a section to the window whose live callback runs."""
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    set_props(f"live-{section}", {"children": orjson.dumps(payload, option=options).decode()})
 
 
 def _register_pages(app: Dash, data: ConsoleData) -> None:
@@ -232,7 +256,7 @@ def _register_pages(app: Dash, data: ConsoleData) -> None:
         if span not in SPANS or rack_id not in data.site.racks:
             return no_update
         try:
-            found, trouble = await asyncio.to_thread(data.rack_history, rack_id, span), ""
+            found, trouble = await reading(data.rack_history, rack_id, span), ""
         except StorageError as error:
             found, trouble = {}, str(error)
         return frames.rack_history(found, rack_id, span, data.clock(), data.site.zone) | {"trouble": trouble}
@@ -240,15 +264,14 @@ def _register_pages(app: Dash, data: ConsoleData) -> None:
     @app.callback(Output("alert-history", "data"), Input("alert-change", "data"))
     async def alert_history(_change: str) -> Any:
         """Return the newest alerts of every state, whenever an alert opened, was taken or cleared."""
-        found = await asyncio.to_thread(data.alert_history)
-        return {"rows": [frames.alert_row(a, data) for a in found]}
+        return await reading(frames.alert_history, data)
 
 
 def _nothing(path: str) -> html.Div:
     return html.Div([html.H1("Nothing here"), html.P(f"The console has no page {path}.")], className="plain")
 
 
-def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster, accounts: Accounts) -> None:
+def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster) -> None:
     @app.callback(
         Output("acknowledge-answer", "data"),
         Input("acknowledge-request", "data"),
@@ -260,11 +283,10 @@ def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster
             return no_update
         who = _session().user
         try:
-            user = await asyncio.to_thread(accounts.user, who)
-            if user is None or user.role is Role.VIEWER:
+            if _session().role is Role.VIEWER:
                 return {"error": f"{who} may look, but not acknowledge: that takes the role operator"}
             number, note = int(request["id"]), str(request.get("note", ""))[:LONGEST_NOTE].strip()
-            await asyncio.to_thread(data.acknowledge, number, who, note)
+            await reading(data.acknowledge, number, who, note)
         except (HallwatchError, KeyError, TypeError, ValueError) as error:
             return {"error": str(error)}
         broadcaster.refresh()
@@ -273,12 +295,7 @@ def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster
 
 def _register_painting(app: Dash) -> None:
     """Connect the stores to the functions of ``assets/`` that paint them."""
-    for name in (
-        *(f"live-{section}" for section in LIVE),
-        "rack-history",
-        "alert-history",
-        "acknowledge-answer",
-    ):
+    for name in ("rack-history", "alert-history", "acknowledge-answer"):
         app.clientside_callback(  # type: ignore[no-untyped-call]
             ClientsideFunction("console", "take"), Input(name, "data"), State(name, "id")
         )
@@ -293,9 +310,3 @@ def _register_painting(app: Dash) -> None:
         app.clientside_callback(  # type: ignore[no-untyped-call]
             ClientsideFunction("console", "choose"), Input(name, "value"), State(name, "id")
         )
-    app.clientside_callback(  # type: ignore[no-untyped-call]
-        ClientsideFunction("console", "alertChange"),
-        Output("alert-change", "data"),
-        Input("live-alerts", "data"),
-        State("alert-change", "data"),
-    )

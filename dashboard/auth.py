@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import html
+import math
 import secrets
+import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote, urlsplit
@@ -27,24 +29,27 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from storage.accounts import Accounts
+from dashboard.threads import reading
+from dashboard.throttle import Attempt, LoginThrottle, same_name
+from dashboard.windows import Windows
+from domain.batch import now_ms
+from domain.errors import StorageError
+from storage.accounts import Accounts, User, plain
+from storage.sessions import LoginSessions, Session, digest
 
 log = structlog.get_logger(__name__)
 
 COOKIE = "hallwatch_session"
+DEVICE_COOKIE = "hallwatch_known"
+DEVICE_S = 180 * 86_400
+FRESH_S = 1.0
+"""Which sessions count is asked anew after so long: what another process ended ends here within it."""
+MOST_WAITING = 8
+"""Logins that wait for their password to be checked; more are told to come again."""
 OPEN_PATHS = ("/assets/console.css",)
 """What may be seen without a login."""
 
 _LOGIN_PAGE = (Path(__file__).parent / "login.html").read_text(encoding="utf-8")
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A person who is logged in: name, the session's own id, and when it began (seconds since 1970)."""
-
-    user: str
-    id: str
-    began: float
 
 
 current_session: ContextVar[Session | None] = ContextVar("current_session", default=None)
@@ -52,101 +57,108 @@ current_session: ContextVar[Session | None] = ContextVar("current_session", defa
 
 
 class Sessions:
-    """Makes and checks session cookies.
+    """Makes and checks session cookies. Which sessions count lies in the records; here is what they said lately.
 
     Parameters
     ----------
     secret
-        Signs the cookies; at least 16 characters. Whoever knows it can be anybody.
+        Signs the cookies; at least 16 characters. Whoever knows it still needs a session in the records.
+    kept
+        The sessions in the records.
     hours
         How long a login lasts.
     secure
         Whether the cookie is for HTTPS only.
     """
 
-    def __init__(self, secret: str, hours: float = 24.0, secure: bool = False) -> None:
+    def __init__(self, secret: str, kept: LoginSessions, hours: float = 24.0, secure: bool = False) -> None:
         if len(secret) < 16:
             raise ValueError("the session secret needs at least 16 characters")
         self._signer = URLSafeTimedSerializer(secret, salt="hallwatch console session")
+        self._devices = URLSafeTimedSerializer(secret, salt="hallwatch known browser")
+        self._kept = kept
         self._seconds = hours * 3600
         self._secure = secure
-        self._ended: OrderedDict[str, float] = OrderedDict()
-        self._locked_out: frozenset[str] = frozenset()
+        self._live: dict[str, Session] = {}
+        self._looked = -math.inf
+        self._lock = threading.Lock()
 
-    def begin(self, user: str, response: Response) -> Session:
-        """Start a session and set its cookie."""
-        session = Session(user, secrets.token_urlsafe(16), time.time())
+    def begin(self, user: User, address: str = "") -> tuple[str, Session]:
+        """Begin a session and return its secret; blocks."""
+        with self._lock:  # what is looked at meanwhile does not know it yet
+            secret, session = self._kept.begin(user.name, user.role, self._seconds, address)
+            self._live = self._live | {session.key: session}
+        return secret, session
+
+    def give(self, response: Response, secret: str, session: Session) -> None:
+        """Set the cookies of a session that began: its own, and the one by which this browser is known again."""
         response.set_cookie(
             COOKIE,
-            self._signer.dumps([session.user, session.id, session.began]),
+            self._signer.dumps(secret),
             max_age=int(self._seconds),
             httponly=True,
             samesite="lax",
             secure=self._secure,
         )
-        return session
+        response.set_cookie(
+            DEVICE_COOKIE,
+            self._devices.dumps([same_name(session.user), secrets.token_urlsafe(12)]),
+            max_age=DEVICE_S,
+            path="/login",
+            httponly=True,
+            samesite="strict",
+            secure=self._secure,
+        )
 
-    def of(self, connection: HTTPConnection) -> Session | None:
-        """Return the session that a request or websocket carries, or None."""
-        cookie = connection.cookies.get(COOKIE, "")
+    def device(self, connection: HTTPConnection, name: str) -> str:
+        """Return what this browser is known by, where this very person logged in from it before; else nothing."""
         try:
-            user, session_id, began = self._signer.loads(cookie, max_age=int(self._seconds))
+            user, device = self._devices.loads(connection.cookies.get(DEVICE_COOKIE, ""), max_age=DEVICE_S)
+        except (BadSignature, TypeError, ValueError):
+            return ""
+        return str(device) if user == same_name(name) else ""
+
+    async def of(self, connection: HTTPConnection) -> Session | None:
+        """Return the session that a request or websocket carries, or None.
+
+        Raises
+        ------
+        StorageError
+            If nobody can tell: the records do not answer, and the session is not known from before.
+        """
+        try:
+            cookie = connection.cookies.get(COOKIE, "")
+            secret, given = self._signer.loads(cookie, max_age=int(self._seconds), return_timestamp=True)
         except (BadSignature, TypeError, ValueError):
             return None
-        session = Session(str(user), str(session_id), float(began))
-        return session if self.alive(session) else None
+        key = digest(str(secret))
+        # one that just began, in another process, may be younger than the last look
+        new = key not in self._live and time.time() - given.timestamp() < 2 * FRESH_S
+        if new or time.monotonic() - self._looked > FRESH_S:
+            try:
+                await reading(self.refresh)
+            except StorageError:
+                if key not in self._live:
+                    raise
+        session = self._live.get(key)
+        return session if session is not None and self.alive(session) else None
 
     def alive(self, session: Session) -> bool:
-        """Return whether a session still counts: not logged out, not too old, its person not locked out."""
-        young = time.time() < session.began + self._seconds
-        return young and session.id not in self._ended and session.user not in self._locked_out
+        """Return whether a session still counts: begun, not ended, not too old, its person not locked out or changed."""
+        found = self._live.get(session.key)
+        return found is not None and found.role == session.role and now_ms() < found.expires
 
-    def lock_out(self, names: Iterable[str]) -> None:
-        """End all sessions of these people, and only of these, until told otherwise."""
-        self._locked_out = frozenset(names)
+    def refresh(self) -> None:
+        """Ask the records which sessions count; blocks."""
+        with self._lock:
+            self._live = self._kept.live()
+            self._looked = time.monotonic()
 
     def end(self, session: Session) -> None:
-        """Log out: the cookie is worthless from now on, wherever a copy of it is."""
-        now = time.time()
-        self._ended[session.id] = now + self._seconds
-        while self._ended and next(iter(self._ended.values())) < now:
-            self._ended.popitem(last=False)
-
-
-class LoginThrottle:
-    """Counts failed logins by key; who fails too often waits.
-
-    Parameters
-    ----------
-    most
-        Failures within `window_s` seconds after which a key is refused.
-    clock
-        Monotonic seconds.
-    """
-
-    def __init__(
-        self, most: int = 5, window_s: float = 300.0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._most = most
-        self._window = window_s
-        self._clock = clock
-        self._failures: OrderedDict[str, list[float]] = OrderedDict()
-
-    def wait(self, key: str) -> float:
-        """Return the seconds until this key may try again, 0 where it may now."""
-        recent = [t for t in self._failures.get(key, ()) if t > self._clock() - self._window]
-        return recent[-self._most] + self._window - self._clock() if len(recent) >= self._most else 0.0
-
-    def failed(self, key: str) -> None:
-        """Count one failure."""
-        times = self._failures.pop(key, [])
-        self._failures[key] = [*times[-self._most + 1 :], self._clock()]
-        while len(self._failures) > 10_000:  # an attacker with many addresses must not fill the memory
-            self._failures.popitem(last=False)
-
-    def succeeded(self, key: str) -> None:
-        """Forget the failures of a key."""
-        self._failures.pop(key, None)
+        """Log out: the cookie is worthless from now on, in every process and after a restart; blocks."""
+        with self._lock:
+            self._live = {k: s for k, s in self._live.items() if k != session.key}
+            self._kept.end(session)
 
 
 def same_origin(headers: Headers) -> bool:
@@ -157,17 +169,59 @@ def same_origin(headers: Headers) -> bool:
     return urlsplit(origin).netloc == headers.get("host")
 
 
-def login_router(accounts: Accounts, sessions: Sessions, site_name: str) -> APIRouter:
+class Passwords:
+    """Checks passwords in a thread of their own: nothing else waits behind them, and few wait for it.
+
+    `counters` tells how many logins were good, bad, and refused unheard.
+    """
+
+    def __init__(self, accounts: Accounts, sessions: Sessions) -> None:
+        self._accounts = accounts
+        self._sessions = sessions
+        self._thread = ThreadPoolExecutor(1, "login")
+        self._waiting = 0
+        self.counters: Counter[str] = Counter()
+
+    async def log_in(self, name: str, password: str, address: str) -> tuple[str, Session] | None:
+        """Return the new session of the person whose password this is, with its secret; or None.
+
+        Raises
+        ------
+        Busy
+            If too many wait already.
+        """
+        if self._waiting >= MOST_WAITING:
+            self.counters["logins_refused_busy"] += 1
+            raise Busy
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._thread, self._check, name, password, address)
+        finally:
+            self._waiting -= 1
+        self.counters["logins_good" if found else "logins_bad"] += 1
+        return found
+
+    def _check(self, name: str, password: str, address: str) -> tuple[str, Session] | None:
+        user = self._accounts.verify_password(name, password, address)
+        return None if user is None else self._sessions.begin(user, address)
+
+
+class Busy(Exception):
+    """Too many logins wait."""
+
+
+def login_router(passwords: Passwords, sessions: Sessions, site_name: str) -> APIRouter:
     """Return the routes of the login page and of logging out."""
     router = APIRouter(include_in_schema=False)
     throttle = LoginThrottle()
-    per_address = LoginThrottle(most=30)
 
-    def page(message: str = "", following: str = "/", status: int = 200) -> HTMLResponse:
+    def page(message: str = "", following: str = "/", status: int = 200, wait: float = 0.0) -> HTMLResponse:
         text = _LOGIN_PAGE
         for key, value in (("SITE", site_name), ("MESSAGE", message), ("NEXT", following)):
             text = text.replace(f"{{{key}}}", html.escape(value, quote=True))
-        return HTMLResponse(text, status_code=status, headers=security_headers())
+        headers = security_headers() | ({"Retry-After": str(math.ceil(wait))} if wait else {})
+        return HTMLResponse(text, status_code=status, headers=headers)
 
     @router.get("/login")
     async def show(next: str = "/") -> HTMLResponse:
@@ -182,34 +236,34 @@ def login_router(accounts: Accounts, sessions: Sessions, site_name: str) -> APIR
     ) -> Response:
         if not same_origin(request.headers):
             return page("This login came from another site and was refused.", status=403)
+        if not name.strip() or not password:
+            return page("Name and password are needed.", _inside(next), 401)
         address = request.client.host if request.client else ""
-        key = f"{address} {name}"
-        wait = max(throttle.wait(key), per_address.wait(address))
-        if wait:
-            answer = page(f"Too many failed logins. Try again in {wait:.0f} seconds.", _inside(next), 429)
-            answer.headers["Retry-After"] = f"{wait:.0f}"
-            return answer
-        # counted before the check, so that parallel tries cannot slip through
-        throttle.failed(key)
-        per_address.failed(address)
-        user = await asyncio.to_thread(accounts.verify_password, name, password)
-        if user is None:
-            log.warning("login failed", user=name, address=address)
+        attempt = throttle.begin(name, address, sessions.device(request, name))
+        if not isinstance(attempt, Attempt):
+            passwords.counters["logins_throttled"] += 1
+            text = f"Too many failed logins. Try again in {math.ceil(attempt)} seconds."
+            return page(text, _inside(next), 429, attempt)
+        try:
+            found = await passwords.log_in(name, password, address)
+        except Busy:
+            return page("Too many people log in just now. Try again in a moment.", _inside(next), 503, 2)
+        if found is None:
+            log.warning("login failed", user=plain(name), address=address)
             return page("Name or password is wrong.", _inside(next), 401)
-        throttle.succeeded(key)
-        per_address.succeeded(address)
+        throttle.succeeded(attempt)
         response = RedirectResponse(_inside(next), status_code=303)
-        sessions.begin(user.name, response)
-        log.info("login", user=user.name, address=address)
+        sessions.give(response, *found)
+        log.info("login", user=found[1].user, address=address)
         return response
 
     @router.post("/logout")
     async def log_out(request: Request) -> Response:
         if not same_origin(request.headers):
             return PlainTextResponse("This request came from another site and was refused.", 403)
-        session = sessions.of(request)
+        session = await sessions.of(request)
         if session is not None:
-            sessions.end(session)
+            await reading(sessions.end, session)
             log.info("logout", user=session.user)
         response = RedirectResponse("/login", status_code=303)
         response.delete_cookie(COOKIE)
@@ -248,8 +302,11 @@ class Guard:
     `headers` are added to every answer.
     """
 
-    def __init__(self, app: ASGIApp, sessions: Sessions, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, app: ASGIApp, sessions: Sessions, headers: Mapping[str, str], windows: Windows
+    ) -> None:
         self._app = app
+        self._windows = windows
         self._sessions = sessions
         self._headers = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
 
@@ -259,7 +316,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        session = self._sessions.of(connection)
+        try:
+            session = await self._sessions.of(connection)
+        except StorageError:
+            await self._unknown(scope, receive, send)
+            return
         if session is None and scope["path"] not in OPEN_PATHS:
             await self._refuse(connection, scope, receive, send)
             return
@@ -269,9 +330,21 @@ class Guard:
             return
         token = current_session.set(session)
         try:
-            await self._app(scope, receive, self._adding_headers(send) if scope["type"] == "http" else send)
+            if scope["type"] == "websocket":
+                await self._windows.talk(self._app, scope, receive, send, session.user if session else "")
+            else:
+                await self._app(scope, receive, self._adding_headers(send))
         finally:
             current_session.reset(token)
+
+    @staticmethod
+    async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1013, "reason": "the records do not answer"})
+            return
+        text = "The records do not answer, so nobody can tell who is logged in. Try again in a moment."
+        await PlainTextResponse(text, 503, {"retry-after": "5"})(scope, receive, send)
 
     @staticmethod
     async def _refuse(connection: HTTPConnection, scope: Scope, receive: Receive, send: Send) -> None:

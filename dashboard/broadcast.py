@@ -17,6 +17,8 @@ from typing import Any
 
 import structlog
 
+from dashboard.threads import reading
+
 log = structlog.get_logger(__name__)
 
 Payload = dict[str, Any]
@@ -143,7 +145,7 @@ class Broadcaster:
             began = loop.time()
             self._due.clear()
             if self._interest:
-                await self._publish(await asyncio.to_thread(self._sections, tuple(self._interest)))
+                await self._publish(await reading(self._sections, tuple(self._interest)))
             else:  # the next viewer must not be shown what the last one saw
                 self._snapshot = Snapshot(self._snapshot.number)
             took = loop.time() - began

@@ -224,6 +224,11 @@ def alerts(active: list[Alert], data: ConsoleData) -> Payload:
     return {"rows": [alert_row(a, data) for a in active]}
 
 
+def alert_history(data: ConsoleData) -> Payload:
+    """Return the newest alerts of every state."""
+    return {"rows": [alert_row(a, data) for a in data.alert_history()]}
+
+
 def alert_row(a: Alert, data: ConsoleData) -> Payload:
     """Return one alert as the lists show it."""
     c = a.condition

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -15,15 +15,19 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AwareDatetime, BeforeValidator
 
 from domain.batch import now_ms
+from domain.pace import Pace
 from domain.site import Site
+from partners.answers import Answers, NewestForecasts, Workers
 from partners.forecasts import PowerForecast, as_csv, as_json, select
 from partners.openapi import PREFIX, specification
 from partners.problems import ApiError, Calls, Problem, route_class
 from partners.reference import CONTENT_SECURITY, reference_page
-from storage.accounts import Accounts, ApiKey
+from storage.accounts import Accounts
 from storage.records import Records
 
 JSON, CSV = "application/json", "text/csv"
+CALLS_PER_MINUTE = 30_000
+MOST_LEVELS = 100
 
 
 class Format(StrEnum):
@@ -48,6 +52,7 @@ def router(
     site: Site,
     calls: Calls | None = None,
     clock: Callable[[], int] = now_ms,
+    per_minute: int = CALLS_PER_MINUTE,
 ) -> APIRouter:
     """Return the API's routes, to be included in the application as they are.
 
@@ -63,20 +68,29 @@ def router(
         Counts every call, where given.
     clock
         UTC ms.
+    per_minute
+        Calls that a partner may make, at once or spread.
     """
     counted = calls or Calls()
+    workers = Workers()
+    newest, answers = NewestForecasts(records, workers), Answers(workers)
+    pace = Pace(per_minute / 60, per_minute)
     api = APIRouter(prefix=PREFIX, route_class=route_class(counted))
 
-    def partner(
+    async def partner(
         request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-    ) -> ApiKey:
+    ) -> None:
         if credentials is None:
             raise ApiError(
                 401,
                 "no API key; send the header 'Authorization: Bearer KEY'",
                 {"www-authenticate": "Bearer"},
             )
-        key = accounts.verify_api_key(credentials.credentials)
+        told = credentials.credentials
+        if accounts.keys_are_fresh():
+            key = accounts.verify_api_key(told)
+        else:
+            key = await workers(accounts.verify_api_key, told)
         if key is None:
             raise ApiError(
                 401,
@@ -84,7 +98,15 @@ def router(
                 {"www-authenticate": 'Bearer error="invalid_token"'},
             )
         request.state.partner = key.partner
-        return key
+        wait = pace.take(key.partner)
+        if wait:
+            raise ApiError(
+                429,
+                f"more than {per_minute} calls a minute; a new forecast is issued every 15 minutes",
+                {"retry-after": str(math.ceil(wait))},
+            )
+        if accounts.use_is_due(key, clock()):
+            await workers(accounts.note_use, key)
 
     @api.get(
         "/forecasts/power",
@@ -106,12 +128,13 @@ def router(
                     (401, "The API key is missing or not valid"),
                     (404, "No forecasts are made for this object"),
                     (406, "Neither JSON nor CSV is accepted"),
+                    (429, f"More than {per_minute} calls a minute; Retry-After tells when to ask again"),
                     (503, "There is no forecast yet; Retry-After tells when to ask again"),
                 )
             },
         },
     )
-    def power_forecast(
+    async def power_forecast(
         object_id: Annotated[
             str | None, Query(description="The site (default), or a node of its power path")
         ] = None,
@@ -137,34 +160,35 @@ def router(
         """Quantiles of the average power of the coming quarter hours, to 48 hours ahead.
 
         A new forecast is issued every 15 minutes. Ask as often as you like with `If-None-Match`: an answer that has
-        not changed costs 304 and no body.
+        not changed costs 304 and no body. Where many calls come, those of one partner above the limit are answered 429.
         """
         media = _media_type(form, accept)
         if start is not None and end is not None and end <= start:
             raise ApiError(400, "'to' must come after 'from'")
-        forecast = records.latest_forecast(object_id or site.id, "ActivePower")
+        forecast = await newest.of(object_id or site.id)
         if forecast is None:
             raise _no_forecast(object_id or site.id, site)
         try:
             chosen = select(forecast, clock(), _levels(quantiles), _ms(start), _ms(end))
         except ValueError as error:
             raise ApiError(400, str(error)) from error
-        content = as_csv(chosen) if media == CSV else as_json(chosen)
-        tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        answer = await answers.of(chosen, as_csv if media == CSV else as_json)
         headers = {
-            "etag": tag,
+            "etag": answer.tag,
             "last-modified": format_datetime(
-                datetime.fromtimestamp(forecast.issued // 1000, UTC), usegmt=True
+                datetime.fromtimestamp(chosen.changed // 1000, UTC), usegmt=True
             ),
             "cache-control": "private, max-age=60",
             "vary": "Accept, Authorization",
         }
-        if _unchanged(tag, forecast.issued, if_none_match, if_modified_since):
+        if _unchanged(answer.tag, chosen.changed, if_none_match, if_modified_since):
             return Response(status_code=304, headers=headers)
         if media == CSV:
             headers["content-disposition"] = 'inline; filename="power-forecast.csv"'
-            return Response(content, headers=headers, media_type="text/csv; charset=utf-8; header=present")
-        return Response(content, headers=headers, media_type=JSON)
+            return Response(
+                answer.content, headers=headers, media_type="text/csv; charset=utf-8; header=present"
+            )
+        return Response(answer.content, headers=headers, media_type=JSON)
 
     spec = specification(api, site)
     page = reference_page(spec)
@@ -197,17 +221,19 @@ def _no_forecast(object_id: str, site: Site) -> ApiError:
             "no forecast has been issued yet: the service has just started or has no history to forecast from",
             {"retry-after": "60"},
         )
-    return ApiError(404, f"no forecasts are made for {object_id!r}; the site is {site.id!r}")
+    return ApiError(404, f"no forecasts are made for {object_id[:100]!r}; the site is {site.id!r}")
 
 
 def _levels(text: str | None) -> tuple[float, ...]:
     """Return the quantile levels in a text such as ``0.1,0.5``, ascending, each once."""
     if text is None:
         return ()
+    if text.count(",") >= MOST_LEVELS:
+        raise ValueError(f"quantiles: at most {MOST_LEVELS} levels")
     try:
         return tuple(sorted({round(float(part), 6) for part in text.split(",")}))
     except ValueError as error:
-        raise ValueError(f"quantiles: {text!r} is not a list of numbers such as 0.1,0.5,0.9") from error
+        raise ValueError(f"quantiles: {text[:100]!r} is not a list of numbers such as 0.1,0.5,0.9") from error
 
 
 def _media_type(form: Format | None, accept: str) -> str:
@@ -228,19 +254,19 @@ def _media_type(form: Format | None, accept: str) -> str:
         if media is not None and share > best[0]:
             best = (share, media)
     if not best[1]:
-        raise ApiError(406, f"'Accept: {accept}' allows neither {JSON} nor {CSV}")
+        raise ApiError(406, f"'Accept: {accept[:100]}' allows neither {JSON} nor {CSV}")
     return best[1]
 
 
-def _unchanged(tag: str, issued: int, if_none_match: str | None, if_modified_since: str | None) -> bool:
+def _unchanged(tag: str, changed: int, if_none_match: str | None, if_modified_since: str | None) -> bool:
     if if_none_match is not None:  # takes precedence, RFC 9110 13.1.3
         tags = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
         return tag in tags or "*" in tags
     if if_modified_since is None:
         return False
     try:
-        return issued // 1000 <= parsedate_to_datetime(if_modified_since).timestamp()
-    except ValueError:
+        return changed // 1000 <= parsedate_to_datetime(if_modified_since).timestamp()
+    except (ValueError, OverflowError):
         return False
 
 

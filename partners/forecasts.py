@@ -55,6 +55,8 @@ class Selection:
     rows: np.ndarray[Any, np.dtype[np.bool_]]
     columns: tuple[int, ...]
     quality: str
+    changed: int
+    """When the answer last became another, UTC ms: with the issue, and again when it became late."""
 
 
 def select(
@@ -87,7 +89,8 @@ def select(
         if forecast.quality == "good"
         else f"{forecast.quality}; late"
     )
-    return Selection(forecast, rows, columns, quality)
+    changed = forecast.issued + LATE_MS if late else forecast.issued
+    return Selection(forecast, rows, columns, quality, changed)
 
 
 def as_json(selection: Selection) -> bytes:

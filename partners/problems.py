@@ -25,6 +25,8 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     406: "Not acceptable",
+    413: "Content too large",
+    429: "Too many requests",
     500: "Internal error",
     503: "Not available now",
 }
@@ -98,8 +100,8 @@ def route_class(calls: Calls) -> type[APIRoute]:
                 response = await _answered(answer, request)
                 partner = getattr(request.state, "partner", "")
                 calls.note(partner, response.status_code)
-                if response.status_code >= 400:
-                    log.info("partner call refused", partner=partner, status=response.status_code)
+                if response.status_code >= 400 and response.status_code != 429:
+                    log.debug("partner call refused", partner=partner, status=response.status_code)
                 return response
 
             return handler

@@ -46,6 +46,12 @@ class WebSettings(SettingsModel):
     )
     connections_per_address: int = Field(128, ge=4, description="Open connections from one address at most")
 
+    partner_calls_per_minute: int = Field(
+        30_000,
+        ge=1,
+        description="Calls that one partner may make of the API in a minute; more are answered 429",
+    )
+
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:

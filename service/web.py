@@ -7,8 +7,10 @@ import contextlib
 import os
 import secrets
 import socket
+import tempfile
 from pathlib import Path
 
+import structlog
 from fastapi import FastAPI
 
 from dashboard.app import Console, mount
@@ -24,6 +26,9 @@ from service.system import System
 BACKLOG = 256
 """Connections that the system keeps until they are accepted."""
 SECRET_FILE = "session.secret"  # noqa: S105 - a file's name
+SHORTEST_SECRET = 16
+
+log = structlog.get_logger(__name__)
 
 
 def gate(settings: WebSettings) -> Gate:
@@ -41,8 +46,17 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    app.include_router(partner_router(system.records, system.accounts, system.site, system.partner_calls))
-    app.include_router(internal.router(system, token, gate.stats))
+    web = system.configuration.settings.web
+    app.include_router(
+        partner_router(
+            system.records,
+            system.accounts,
+            system.site,
+            system.partner_calls,
+            per_minute=web.partner_calls_per_minute,
+        )
+    )
+    app.include_router(internal.router(system, token, lambda: {**gate.stats(), **console.stats()}))
     data = ConsoleData(
         system.site,
         system.registry,
@@ -50,24 +64,32 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         system.store,
         system.records,
         system.plant,
-        sources=lambda: {**system.source_stats(), "web": gate.stats()},
+        sources=lambda: {**system.source_stats(), "web": {**gate.stats(), **console.stats()}},
         counters=system.ingest_counters,
         upkeep=lambda: system.live.upkeep,
         instruments=lambda: system.live.instruments,
         note=note,
     )
-    web = system.configuration.settings.web
     secret = session_secret(system.configuration.data)
-    return app, mount(app, data, system.accounts, secret, secure_cookie=web.secure_cookie)
+    console = mount(app, data, system.accounts, secret, secure_cookie=web.secure_cookie)
+    return app, console
 
 
 def session_secret(folder: Path) -> str:
     """Return the secret that signs session cookies; made once, kept in the data folder for its user only."""
     path = folder / SECRET_FILE
-    with contextlib.suppress(FileExistsError):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    if path.exists() and len(path.read_text()) < SHORTEST_SECRET:  # the write of it was cut short
+        path.unlink()
+    if not path.exists():
+        handle, name = tempfile.mkstemp(dir=folder, prefix=SECRET_FILE)  # mode 0600
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_urlsafe(48))
+        with contextlib.suppress(FileExistsError):  # another process was first
+            os.link(name, path)
+        os.unlink(name)
+    if path.stat().st_mode & 0o077:
+        log.warning("others could read the secret of the sessions; now they cannot", file=str(path))
+        path.chmod(0o600)
     return path.read_text()
 
 

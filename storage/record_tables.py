@@ -1,4 +1,4 @@
-"""Tables of the records that change: alerts, silences, deliveries, forecasts, planned work, users, API keys, audit.
+"""Tables of the records that change: alerts, deliveries, forecasts, planned work, users, sessions, API keys, audit.
 
 Times are UTC, milliseconds. They run unchanged on SQLite and PostgreSQL.
 """
@@ -169,6 +169,19 @@ users = Table(
     _time("created"),
     _time("last_login", 0),
 )
+
+sessions = Table(
+    "console_sessions",
+    metadata,
+    _id(),
+    Column("key", String(64), nullable=False, unique=True),  # a digest: who reads the records gets no session
+    _text("user"),
+    _time("began"),
+    _time("expires"),
+    _time("ended", 0),
+    _text("address", 100, default=""),
+)
+Index("console_sessions_user", sessions.c.user, sessions.c.ended)
 
 api_keys = Table(
     "api_keys",

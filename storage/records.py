@@ -48,6 +48,8 @@ class Records(AlertRecords, PlannedRecords):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._newest: dict[tuple[str, str], tuple[int, Forecast]] = {}
+        self.forecasts_saved = 0
+        """How often this process saved forecasts: whoever keeps the newest sees by it that there is a newer."""
 
     # --- issued forecasts: all are kept ------------------------------------------------------------------------
 
@@ -67,7 +69,9 @@ class Records(AlertRecords, PlannedRecords):
             "quality": forecast.quality,
         }
         with self.writing() as db:
-            return inserted(db, t.forecasts, fields)
+            number = inserted(db, t.forecasts, fields)
+        self.forecasts_saved += 1
+        return number
 
     def latest_forecast(self, object_id: str, point_type: str = "ActivePower") -> Forecast | None:
         """Return the newest forecast of a quantity, or None where none was issued."""
@@ -111,9 +115,13 @@ class Records(AlertRecords, PlannedRecords):
         with self.writing() as db:
             db.execute(insert(t.audit).values(at=now_ms(), who=who, what=what, detail=detail))
 
-    def audit_trail(self, start: int = 0, end: int | None = None, limit: int = 1000) -> list[AuditEntry]:
-        """Return what was done in [start, end), newest first, `limit` at most."""
+    def audit_trail(
+        self, start: int = 0, end: int | None = None, limit: int = 1000, who: str = ""
+    ) -> list[AuditEntry]:
+        """Return what was done in [start, end), by one person if named, newest first, `limit` at most."""
         query = select(t.audit).where(t.audit.c.at >= start)
+        if who:
+            query = query.where(t.audit.c.who == who)
         if end is not None:
             query = query.where(t.audit.c.at < end)
         with self.reading() as db:

@@ -95,11 +95,28 @@
       console_.chosen[name] = value;
       console_.paintAll();
     },
-    alertChange(data, before) {
-      const change = ((data && data.rows) || []).map((a) => a.id + a.state).join() || 'none';
-      return change === before ? window.dash_clientside.no_update : change;
-    },
   };
+
+  // --- what the server pushes: JSON in the hidden elements of #live ---------------------------------------------------
+
+  function taken(mutations) {
+    const changed = new Set();
+    for (const mutation of mutations) {
+      const node = mutation.target;
+      const place = (node.nodeType === Node.TEXT_NODE ? node.parentElement : node);
+      if (place && place.parentElement && place.parentElement.id === 'live') changed.add(place);
+    }
+    for (const place of changed) {
+      if (place.textContent) window.dash_clientside.console.take(JSON.parse(place.textContent), place.id);
+    }
+  }
+  function watchLive() {
+    const live = document.getElementById('live');
+    if (!live) return setTimeout(watchLive, 50);
+    new MutationObserver(taken).observe(live, { characterData: true, childList: true, subtree: true });
+    taken([...live.children].map((target) => ({ target })));
+  }
+  watchLive();
 
   // --- header ------------------------------------------------------------------------------------------------------
 

@@ -105,6 +105,16 @@
     if (!same) place.replaceChildren(...rows);
   }
 
+  let change = null; // which alerts were active, and how, when the history was last asked for
+  hw.on('live-alerts', (alerts) => {
+    if (!document.getElementById('alert-table')) {
+      change = null;
+      return;
+    }
+    const now = alerts.rows.map((a) => a.id + a.state).join();
+    if (change !== null && now !== change) window.dash_clientside.set_props('alert-change', { data: now });
+    change = now;
+  });
   hw.on('live-alerts', (alerts) => {
     list('alert-list', alerts.rows, 'No active alerts');
     const open = alerts.rows.filter((a) => a.state === 'open').length;

@@ -35,6 +35,7 @@
   }
 
   // The line's tip: what the header told since the last series came.
+  const MOST_TIPS = 900;
   let tip = { time: [], power: [] };
   hw.on('live-header', (header) => {
     const chart = hw.latest['live-power'];
@@ -44,6 +45,10 @@
     if (tip.time.length && tip.time[tip.time.length - 1] >= time) return;
     tip.time.push(time);
     tip.power.push(watts / 1e6);
+    if (tip.time.length > MOST_TIPS) { // a page without the chart gets no series that would shorten it
+      tip.time.shift();
+      tip.power.shift();
+    }
     const place = document.getElementById('power-chart');
     if (place && place.data && window.Plotly) {
       const last = place.data.length - 1;

@@ -1,4 +1,4 @@
-"""The frame around every page: header, connection banner, and the stores that the live updates arrive in."""
+"""The frame around every page: header, connection banner, and the elements that the live updates arrive in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from dash import dcc, html
 from dashboard.components.panel import figure
 
 LIVE = ("header", "alerts", "power", "floor", "cooling", "supply", "work", "rack", "health", "session")
-"""The sections that are pushed, each into the store ``live-<name>``."""
+"""The sections that are pushed, each as JSON into the hidden element ``live-<name>``.
+
+Not into a ``dcc.Store`` that a callback takes as its input: Dash's renderer keeps the past of every such property for
+ever, to undo it, whether or not its undo buttons are shown.
+"""
 
 
 def frame(site_name: str, note: str, user: str, role: str) -> html.Div:
@@ -15,7 +19,7 @@ def frame(site_name: str, note: str, user: str, role: str) -> html.Div:
     return html.Div(
         [
             dcc.Location(id="url"),
-            *(dcc.Store(id=f"live-{name}") for name in LIVE),
+            html.Div([html.Div(id=f"live-{name}") for name in LIVE], id="live", hidden=True),
             dcc.Store(id="minute"),
             dcc.Store(id="acknowledge-request"),
             dcc.Store(id="acknowledge-answer"),

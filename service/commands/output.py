@@ -48,3 +48,8 @@ def as_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 def when(ms: int) -> str:
     """Return UTC ms as a person reads them; 0 is never."""
     return "never" if ms == 0 else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def to_the_second(ms: int) -> str:
+    """Return UTC ms as a person reads them who wants to know exactly."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

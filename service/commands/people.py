@@ -1,8 +1,10 @@
-"""People of the console and partners of the API."""
+"""People of the console and partners of the API, and the audit of what was done."""
 
 from __future__ import annotations
 
+import getpass
 import os
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,7 @@ import typer
 from domain.errors import InputError
 from domain.role import Role
 from service.commands.options import Data, RecordsOf
-from service.commands.output import as_table, when
+from service.commands.output import as_json, as_table, to_the_second, when
 
 if TYPE_CHECKING:
     from storage.accounts import Accounts
@@ -30,6 +32,15 @@ def _accounts(config: Path | None, data: Path | None) -> Accounts:
     return Accounts(Records(records_url(config, data)))
 
 
+def _by() -> str:
+    """Return who runs this command, and where, as the audit keeps it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as containers have
+        user = f"uid {os.getuid()}"
+    return f"{user}@{platform.node()}"
+
+
 def _password(file: Path | None) -> str:
     if file is not None:
         try:
@@ -44,6 +55,30 @@ def _password(file: Path | None) -> str:
     )
 
 
+def audit(
+    since: Annotated[str, typer.Option(help="From when: a time, or a span before now such as 24h")] = "7d",
+    until: Annotated[str, typer.Option(help="Until when")] = "now",
+    who: Annotated[str, typer.Option(help="Only what this person did")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Newest entries, at most")] = 200,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+    config: RecordsOf = None,
+    data: Data = None,
+) -> None:
+    """Tell who did what, newest first: logins good and bad, people, keys, acknowledgements, silences."""
+    from service.commands.data import moment
+    from service.settings import records_url
+    from storage.records import Records
+
+    records = Records(records_url(config, data))
+    entries = records.audit_trail(moment(since), moment(until) + 1, limit, who)
+    if json:
+        as_json([{"time": e.at, "who": e.who, "what": e.what, "detail": e.detail} for e in entries])
+        return
+    as_table(
+        ["when", "who", "what", "detail"], [[to_the_second(e.at), e.who, e.what, e.detail] for e in entries]
+    )
+
+
 def add_user(
     name: Name,
     role: Annotated[
@@ -54,7 +89,7 @@ def add_user(
     data: Data = None,
 ) -> None:
     """Add a person. The password is asked for, or taken from --password-file or HALLWATCH_PASSWORD."""
-    user = _accounts(config, data).add_user(name, _password(password_file), role)
+    user = _accounts(config, data).add_user(name, _password(password_file), role, _by())
     typer.echo(f"{user.name} may log in as {user.role}.")
 
 
@@ -72,15 +107,32 @@ def list_users(config: RecordsOf = None, data: Data = None) -> None:
 def change_password(
     name: Name, password_file: PasswordFile = None, config: RecordsOf = None, data: Data = None
 ) -> None:
-    """Give a person a new password."""
-    _accounts(config, data).set_password(name, _password(password_file))
+    """Give a person a new password; whoever is logged in with the old one is out."""
+    _accounts(config, data).set_password(name, _password(password_file), _by())
     typer.echo(f"{name} has a new password.")
 
 
 def remove_user(name: Name, config: RecordsOf = None, data: Data = None) -> None:
-    """Lock a person out; what they did stays on record."""
-    _accounts(config, data).set_active(name, active=False)
+    """Lock a person out, at once; what they did stays on record."""
+    _accounts(config, data).set_active(name, active=False, by=_by())
     typer.echo(f"{name} may no longer log in.")
+
+
+def restore_user(name: Name, config: RecordsOf = None, data: Data = None) -> None:
+    """Let a person who was locked out log in again."""
+    _accounts(config, data).set_active(name, active=True, by=_by())
+    typer.echo(f"{name} may log in again.")
+
+
+def change_role(
+    name: Name,
+    role: Annotated[Role, typer.Argument(help="viewer looks, operator also acknowledges alerts")],
+    config: RecordsOf = None,
+    data: Data = None,
+) -> None:
+    """Give a person another role; they log in anew."""
+    _accounts(config, data).set_role(name, role, _by())
+    typer.echo(f"{name} is {role} from the next login on.")
 
 
 def add_key(
@@ -89,7 +141,7 @@ def add_key(
     data: Data = None,
 ) -> None:
     """Make an API key and print it. It is shown this once; only a hash is kept."""
-    secret, _ = _accounts(config, data).add_api_key(partner)
+    secret, _ = _accounts(config, data).add_api_key(partner, by=_by())
     typer.echo(secret)
 
 
@@ -110,5 +162,5 @@ def revoke_key(
     data: Data = None,
 ) -> None:
     """Make an API key useless from now on."""
-    _accounts(config, data).revoke_api_key(prefix)
+    _accounts(config, data).revoke_api_key(prefix, _by())
     typer.echo(f"{prefix} is revoked.")

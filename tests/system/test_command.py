@@ -86,6 +86,15 @@ def test_people_and_keys_are_made_and_taken_away_by_command(tmp_path):
     assert key not in listed
     prefix = next(line.split()[0] for line in listed.splitlines() if "grid partner" in line)
     hallwatch("apikey", "revoke", prefix, *data)
+    hallwatch("user", "role", "ann", "viewer", *data)
+    hallwatch("user", "remove", "ann", *data)
+    hallwatch("user", "restore", "ann", *data)
+    told = json.loads(hallwatch("audit", "--since", "1h", "--json", *data).stdout)
+    done = ["added user", "made API key", "revoked API key", "made viewer", "locked out", "let in again"]
+    assert [entry["what"] for entry in reversed(told)] == done
+    assert all("@" in entry["who"] for entry in told)
+    assert "revoked API key" in hallwatch("audit", *data).stdout
+    assert "revoked" not in hallwatch("audit", "--who", "somebody", *data).stdout
 
 
 def test_a_silence_is_made_listed_and_ended_by_command(tmp_path):

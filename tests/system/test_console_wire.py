@@ -143,7 +143,7 @@ def test_a_locked_out_person_is_told_so_and_gets_no_more_figures(console, sessio
         ended = [
             m for m in messages if m["type"] == "set_props" and m["payload"]["componentId"] == "live-session"
         ]
-        assert ended[0]["payload"]["props"] == {"data": {"ended": True}}
+        assert ended[0]["payload"]["props"] == {"children": '{"ended":true}'}
         assert carls.get("/", headers={"accept": "text/html"}).status_code == 303
         with pytest.raises((ConnectionClosed, TimeoutError)):
             window.receive(1.5)

@@ -1,43 +1,61 @@
 """Login, session cookie and guard, over real HTTP messages to the real application."""
 
+import asyncio
+import time
+
 import httpx
 import pytest
 from fastapi import FastAPI
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
+from dashboard import auth
 from dashboard.auth import (
     COOKIE,
     Guard,
-    LoginThrottle,
+    Passwords,
     Sessions,
     current_session,
     login_router,
     security_headers,
 )
+from dashboard.windows import Windows
+from domain.errors import StoreUnavailable
+from domain.role import Role
 from storage.accounts import Accounts
 from storage.records import Records
+from storage.sessions import MOST_SESSIONS, LoginSessions
 
 SECRET = "only for tests, and long enough"
 FORM = {"name": "anna", "password": "night-shift-1"}
 
 
-@pytest.fixture(scope="module")
-def accounts(tmp_path_factory):
-    records = Records(f"sqlite:///{tmp_path_factory.mktemp('records')}/records.sqlite")
-    made = Accounts(records)
-    made.add_user("anna", FORM["password"])
+@pytest.fixture
+def records(tmp_path):
+    made = Records(f"sqlite:///{tmp_path}/records.sqlite")
     yield made
-    records.close()
+    made.close()
 
 
 @pytest.fixture
-def sessions():
-    return Sessions(SECRET)
+def accounts(records):
+    made = Accounts(records)
+    made._hash = PasswordHash(
+        (Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),)
+    )  # not what is tested here
+    made.add_user("anna", FORM["password"])
+    return made
 
 
 @pytest.fixture
-async def client(accounts, sessions):
+def sessions(records):
+    return Sessions(SECRET, LoginSessions(records))
+
+
+def console(accounts, sessions):
+    """The login, and behind it a page that tells who looks."""
     inner = FastAPI()
 
     @inner.get("/{path:path}")
@@ -47,10 +65,24 @@ async def client(accounts, sessions):
         return session.user if session else "nobody"
 
     app = FastAPI()
-    app.include_router(login_router(accounts, sessions, "Site <1>"))
-    app.mount("/", Guard(inner, sessions, security_headers()))
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://console.test") as made:
+    app.include_router(login_router(Passwords(accounts, sessions), sessions, "Site <1>"))
+    app.mount("/", Guard(inner, sessions, security_headers(), Windows()))
+    return app
+
+
+def browser(app, address="192.0.2.1"):
+    transport = httpx.ASGITransport(app, client=(address, 1234))
+    return httpx.AsyncClient(transport=transport, base_url="http://console.test")
+
+
+@pytest.fixture
+def app(accounts, sessions):
+    return console(accounts, sessions)
+
+
+@pytest.fixture
+async def client(app):
+    async with browser(app) as made:
         yield made
 
 
@@ -80,13 +112,15 @@ async def test_what_a_stranger_writes_into_the_address_is_not_markup(client):
     assert "Site &lt;1&gt;" in page
 
 
-async def test_a_changed_or_foreign_cookie_is_worthless(client, accounts):
+async def test_a_changed_or_foreign_cookie_is_worthless(client, sessions):
     await client.post("/login", data=FORM)
     good = client.cookies[COOKIE]
     client.cookies.clear()
     for forged in (
         good[:-2] + "xx",
-        Sessions("another secret, also long")._signer.dumps(["anna", "x", 0]),
+        Sessions("another secret, also long", sessions._kept)._signer.dumps("x"),
+        sessions._signer.dumps("rightly signed, and in no record"),
+        sessions._signer.dumps({"a": [1]}),
         "x",
     ):
         answer = await client.get("/", headers={"cookie": f"{COOKIE}={forged}"})
@@ -100,18 +134,101 @@ async def test_a_copy_of_the_cookie_is_worthless_after_the_logout(client):
     assert (await client.get("/", headers={"cookie": f"{COOKIE}={stolen}"})).status_code == 401
 
 
-def test_a_login_ends_after_its_hours():
-    assert Sessions(SECRET, hours=1).alive(Sessions(SECRET, hours=1).begin("anna", Response()))
-    past = Sessions(SECRET, hours=0)
-    assert not past.alive(past.begin("anna", Response()))
-
-
-async def test_whoever_is_locked_out_is_out_at_once_and_others_are_not(client, sessions):
+async def test_a_logged_out_cookie_stays_worthless_after_a_restart(client, accounts, records):
     await client.post("/login", data=FORM)
-    sessions.lock_out(["ben"])
-    assert (await client.get("/")).status_code == 200
-    sessions.lock_out(["anna"])
-    assert (await client.get("/")).status_code == 401
+    stolen, kept = client.cookies[COOKIE], None
+    await client.post("/logout")
+    await client.post("/login", data=FORM)
+    kept = client.cookies[COOKIE]
+    restarted = console(accounts, Sessions(SECRET, LoginSessions(records)))
+    async with browser(restarted) as again:
+        assert (await again.get("/", headers={"cookie": f"{COOKIE}={stolen}"})).status_code == 401
+        assert (await again.get("/", headers={"cookie": f"{COOKIE}={kept}"})).json() == "anna"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda accounts: accounts.set_password("anna", "another-password"),
+        lambda accounts: accounts.set_role("anna", Role.VIEWER),
+        lambda accounts: accounts.set_active("anna", False),
+        lambda accounts: (accounts.set_active("anna", False), accounts.set_active("anna", True)),
+    ],
+    ids=["password", "role", "locked out", "let in again"],
+)
+async def test_what_changes_a_person_ends_their_sessions_and_no_others(
+    client, app, accounts, monkeypatch, change
+):
+    monkeypatch.setattr(auth, "FRESH_S", 0.0)
+    accounts.add_user("ben", "bens password")
+    async with browser(app) as bens:
+        await bens.post("/login", data={"name": "ben", "password": "bens password"})
+        await client.post("/login", data=FORM)
+        assert (await client.get("/")).status_code == 200
+        change(accounts)  # as a command does, in a process of its own
+        assert (await client.get("/")).status_code == 401
+        assert (await bens.get("/")).json() == "ben"
+
+
+async def test_a_session_that_another_process_began_counts_at_once(accounts, records, sessions):
+    other = Sessions(SECRET, LoginSessions(records))
+    sessions.refresh()
+    answer = Response()
+    other.give(answer, *other.begin(accounts.user("anna")))
+    cookie = answer.headers["set-cookie"].split(";")[0]
+    async with browser(console(accounts, sessions)) as here:
+        assert (await here.get("/", headers={"cookie": cookie})).json() == "anna"
+
+
+async def test_while_the_records_do_not_answer_known_sessions_go_on_and_others_are_told_so(
+    client, sessions, monkeypatch
+):
+    await client.post("/login", data=FORM)
+    known = client.cookies[COOKIE]
+
+    def down():
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(auth, "FRESH_S", -1.0)
+    monkeypatch.setattr(sessions._kept, "live", down)
+    assert (await client.get("/", headers={"cookie": f"{COOKIE}={known}"})).json() == "anna"
+    unknown = sessions._signer.dumps("somebody else")
+    client.cookies.clear()
+    assert (await client.get("/", headers={"cookie": f"{COOKIE}={unknown}"})).status_code == 503
+
+
+def test_a_login_ends_after_its_hours(accounts, records):
+    short = Sessions(SECRET, LoginSessions(records), hours=0)
+    _, session = short.begin(accounts.user("anna"))
+    assert not short.alive(session)
+    long = Sessions(SECRET, LoginSessions(records), hours=1)
+    _, session = long.begin(accounts.user("anna"))
+    assert long.alive(session)
+
+
+def test_a_person_has_so_many_sessions_and_the_oldest_gives_way(accounts, records):
+    kept = LoginSessions(records)
+    first = kept.begin("anna", Role.OPERATOR, 3600)[1]
+    for _ in range(MOST_SESSIONS):
+        last = kept.begin("anna", Role.OPERATOR, 3600)[1]
+    live = kept.live()
+    assert len(live) == MOST_SESSIONS
+    assert first.key not in live
+    assert last.key in live
+
+
+async def test_logins_and_logouts_are_in_the_audit_with_their_address(client, records):
+    await client.post("/login", data={**FORM, "password": "guess"})
+    await client.post("/login", data={"name": "nobody\x1b[2J\x00", "password": "guess"})
+    await client.post("/login", data=FORM)
+    await client.post("/logout")
+    told = [(e.who, e.what, e.detail) for e in reversed(records.audit_trail())]
+    assert told[1:] == [
+        ("anna", "login failed", "from 192.0.2.1: wrong password"),
+        ("nobody\ufffd[2J\ufffd", "login failed", "from 192.0.2.1: unknown name"),
+        ("anna", "logged in", "from 192.0.2.1"),
+        ("anna", "logged out", ""),
+    ]
 
 
 async def test_every_answer_tells_the_browser_to_load_nothing_from_elsewhere(client):
@@ -134,34 +251,80 @@ async def test_another_site_can_neither_log_in_nor_change_anything(client):
     assert (await client.post("/logout", headers=foreign)).status_code == 403
 
 
+async def wrong(client, times=5, name="anna"):
+    for _ in range(times):
+        assert (await client.post("/login", data={"name": name, "password": "guess"})).status_code == 401
+
+
 async def test_after_five_wrong_passwords_even_the_right_one_waits(client):
-    for _ in range(5):
-        assert (await client.post("/login", data={**FORM, "password": "guess"})).status_code == 401
+    await wrong(client)
     refused = await client.post("/login", data=FORM)
     assert refused.status_code == 429
     assert 0 < int(refused.headers["retry-after"]) <= 300
 
 
-def test_the_throttle_forgets_with_time_and_after_a_success():
-    now = [0.0]
-    throttle = LoginThrottle(most=2, window_s=100, clock=lambda: now[0])
-    throttle.failed("a")
-    now[0] = 10
-    throttle.failed("a")
-    assert throttle.wait("a") == 90
-    assert throttle.wait("b") == 0
-    now[0] = 101
-    assert throttle.wait("a") == 0
-    throttle.failed("a")
-    throttle.succeeded("a")
-    assert throttle.wait("a") == 0
+@pytest.mark.parametrize("name", ["anna ", " anna", "ANNA", "\uff41nna", "anna\t"])
+async def test_another_spelling_of_the_name_is_the_same_name(client, name):
+    await wrong(client)
+    assert (await client.post("/login", data={**FORM, "name": name})).status_code == 429
 
 
-def test_the_throttle_stays_small_however_many_addresses_try():
-    throttle = LoginThrottle()
-    for n in range(10_500):
-        throttle.failed(str(n))
-    assert len(throttle._failures) == 10_000
+async def test_ones_own_login_wins_no_tries_at_other_names(client, accounts):
+    accounts.add_user("mallory", "mallorys own")
+    for _ in range(5):
+        await wrong(client, 1)
+        await client.post("/login", data={"name": "mallory", "password": "mallorys own"})
+    assert (await client.post("/login", data=FORM)).status_code == 429
+
+
+async def test_a_forged_forwarded_address_wins_no_tries(client):
+    for n in range(5):
+        headers = {"x-forwarded-for": f"198.51.100.{n}"}
+        await client.post("/login", data={**FORM, "password": "guess"}, headers=headers)
+    assert (await client.post("/login", data=FORM, headers={"x-forwarded-for": "9.9.9.9"})).status_code == 429
+
+
+async def test_a_neighbour_who_guesses_locks_out_nobody_who_was_here_before(client, app):
+    await client.post("/login", data=FORM)
+    async with browser(app) as neighbour:  # the same proxy, so the same address
+        for n in range(60):
+            await neighbour.post("/login", data={"name": f"name{n}", "password": "guess"})
+        await neighbour.post("/login", data={**FORM, "password": "guess"})
+        refused = await neighbour.post("/login", data={"name": "newcomer", "password": "guess"})
+        assert refused.status_code == 429
+        assert (
+            int(refused.headers["retry-after"]) <= 5
+        )  # who comes first from here waits a moment, not minutes
+    assert (await client.post("/login", data=FORM)).status_code == 303
+
+
+async def test_a_known_browser_is_no_licence_to_guess(client):
+    await client.post("/login", data=FORM)
+    await wrong(client)
+    assert (await client.post("/login", data=FORM)).status_code == 429
+
+
+async def test_few_wait_for_their_password_to_be_checked_and_others_are_told_to_come_again(app, accounts):
+    accounts._hash = Accounts(accounts._records)._hash  # as dear as in production
+
+    async def one(n):
+        async with browser(app, f"198.51.100.{n}") as stranger:
+            return await stranger.post("/login", data={"name": f"name{n}", "password": "guess"})
+
+    async def beats():
+        for _ in range(20):
+            began = time.monotonic()
+            await asyncio.to_thread(time.sleep, 0)  # the threads that everybody shares
+            late.append(time.monotonic() - began)
+            await asyncio.sleep(0.01)
+
+    late = []
+    answers, _ = await asyncio.gather(asyncio.gather(*map(one, range(60))), beats())
+    told = [a.status_code for a in answers]
+    assert set(told) == {401, 503}
+    assert told.count(503) >= 40
+    assert "retry-after" in next(a for a in answers if a.status_code == 503).headers
+    assert max(late) < 0.5
 
 
 async def test_a_websocket_without_a_login_is_refused_before_it_opens(sessions):
@@ -177,11 +340,11 @@ async def test_a_websocket_without_a_login_is_refused_before_it_opens(sessions):
         sent.append(message)
 
     scope = {"type": "websocket", "path": "/_dash-ws-callback", "headers": [], "query_string": b""}
-    await Guard(inner, sessions, security_headers())(scope, receive, send)
+    await Guard(inner, sessions, security_headers(), Windows())(scope, receive, send)
     assert reached == []
     assert sent == [{"type": "websocket.close", "code": 4401, "reason": "log in first"}]
 
 
-def test_a_short_secret_is_refused():
+def test_a_short_secret_is_refused(records):
     with pytest.raises(ValueError, match="16 characters"):
-        Sessions("short")
+        Sessions("short", LoginSessions(records))

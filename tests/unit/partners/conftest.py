@@ -85,5 +85,6 @@ def api(tmp_path):
         get=get,
         key=record,
         app=app,
+        site=site,
     )
     records.close()

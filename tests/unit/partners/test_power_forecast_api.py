@@ -2,11 +2,19 @@
 
 import csv
 import io
+import time
 
 import jsonschema
 import pytest
+from fastapi import FastAPI
+from sqlalchemy import event
 
 from domain.errors import StoreUnavailable
+from partners.answers import FRESH_S
+from partners.api import MOST_LEVELS, router
+from partners.forecasts import LATE_MS, as_json
+from storage.records import Records
+from tests.servers.hallwatch import eventually
 from tests.unit.partners.conftest import ISSUED, Client, site_forecast
 
 PATH = "/api/v1/forecasts/power"
@@ -230,7 +238,7 @@ def test_the_specification_tells_parameters_answers_and_the_key(api):
     assert list(spec["paths"]) == [PATH]
     operation = spec["paths"][PATH]["get"]
     assert {p["name"] for p in operation["parameters"]} == {"object_id", "quantiles", "from", "to", "format"}
-    assert set(operation["responses"]) == {"200", "304", "400", "401", "404", "406", "503"}
+    assert set(operation["responses"]) == {"200", "304", "400", "401", "404", "406", "429", "503"}
     assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/csv"}
     assert set(operation["responses"]["503"]["content"]) == {"application/problem+json"}
     assert operation["security"] == [{"API key": []}]
@@ -248,3 +256,83 @@ def test_the_documentation_page_is_served_locally_and_loads_nothing(api):
     assert "Lab &lt;1&gt;" in page
     for word in ("breach_probability", "quantiles", "issue_time", "Retry-After", "application/problem+json"):
         assert word in page
+
+
+class Statements:
+    """Counts what the records' database is asked."""
+
+    def __init__(self, records):
+        self.number = 0
+        event.listen(records.engine, "before_cursor_execute", self._count)
+
+    def _count(self, *_):
+        self.number += 1
+
+
+def test_many_calls_cost_the_database_a_look_a_second_and_rendering_once(api, monkeypatch):
+    rendered = []
+    monkeypatch.setattr("partners.api.as_json", lambda s: rendered.append(s) or as_json(s))
+    api.records.save_forecast(site_forecast())
+    tag = api.get().headers["etag"]
+    asked, began = Statements(api.records), time.monotonic()
+    for _ in range(50):
+        assert api.get().status_code == 200
+        assert api.get(headers={"If-None-Match": tag}).status_code == 304
+    looks = 1 + (time.monotonic() - began) / FRESH_S
+    assert asked.number <= 6 * looks
+    assert len(rendered) == 1
+
+
+def test_each_selection_has_its_own_answer_and_all_of_them_are_bounded(api):
+    api.records.save_forecast(site_forecast())
+    told = {api.get(quantiles=q).content for q in ("0.1", "0.5", "0.9", "0.1,0.9")}
+    assert len(told) == 4
+    assert (
+        api.get(quantiles="0.5", format="csv").text.splitlines()[0].endswith("q0.5,limit,breach_probability")
+    )
+    many = ",".join(["0.5"] * (MOST_LEVELS + 1))
+    assert api.get(quantiles=many).status_code == 400
+
+
+def test_a_forecast_that_another_process_issued_is_seen_within_a_second(api):
+    api.records.save_forecast(site_forecast())
+    first = api.get().headers["etag"]
+    other = Records(api.records.engine.url.render_as_string(hide_password=False))
+    other.save_forecast(site_forecast(ISSUED + 900_000))
+    other.close()
+    eventually(lambda: api.get(headers={"If-None-Match": first}).status_code == 200, FRESH_S + 2, 0.05)
+
+
+def test_what_became_late_is_no_longer_what_it_was(api):
+    """A caller who asks by date had been told 304 although the quality had changed."""
+    api.records.save_forecast(site_forecast())
+    first = api.get()
+    since = {"If-Modified-Since": first.headers["last-modified"]}
+    assert api.get(headers=since).status_code == 304
+    api.clock.now = ISSUED + LATE_MS + 1
+    late = api.get(headers=since)
+    assert (late.status_code, late.json()["quality"]) == (200, "late")
+    since = {"If-Modified-Since": late.headers["last-modified"]}
+    assert api.get(headers=since).status_code == 304
+
+
+def test_a_partner_who_asks_too_often_is_told_when_to_come_again_and_others_are_answered(api):
+    app = FastAPI()
+    app.include_router(router(api.records, api.accounts, api.site, api.calls, per_minute=3))
+    api.records.save_forecast(site_forecast())
+    eager = {"Authorization": f"Bearer {api.accounts.add_api_key('Eager')[0]}"}
+    other = {"Authorization": f"Bearer {api.accounts.add_api_key('Other')[0]}"}
+    assert [Client(app, eager).get(PATH).status_code for _ in range(4)] == [200, 200, 200, 429]
+    refused = Client(app, eager).get(PATH)
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert 1 <= int(refused.headers["retry-after"]) <= 20
+    assert Client(app, other).get(PATH).status_code == 200
+    assert api.calls.stats()["status_429"] == 2
+
+
+@pytest.mark.parametrize(
+    "since", ["", "yesterday", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT"]
+)
+def test_a_date_that_is_none_hides_nothing(api, since):
+    api.records.save_forecast(site_forecast())
+    assert api.get(headers={"If-Modified-Since": since}).status_code in (200, 304)

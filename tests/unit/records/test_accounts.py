@@ -1,9 +1,12 @@
 """People and partners: who gets in, and that nothing secret is kept in the clear."""
 
+import time
+
 import pytest
 
 from domain.batch import now_ms
 from domain.errors import InputError
+from domain.role import Role
 from storage.accounts import Accounts
 
 
@@ -50,6 +53,7 @@ def test_an_api_key_is_shown_once_and_known_again(accounts):
     found = accounts.verify_api_key(key)
     assert found is not None
     assert (found.id, found.partner) == (record.id, "Taipower")
+    accounts.note_use(found)
     assert accounts.api_keys()[0].last_used > 0
 
 
@@ -64,6 +68,42 @@ def test_revoked_expired_mangled_and_foreign_keys_are_refused(accounts):
     assert accounts.verify_api_key(key) is None
     with pytest.raises(InputError, match="no API key"):
         accounts.revoke_api_key("deadbeef")
+
+
+def test_whatever_changes_people_or_keys_is_in_the_audit_with_who_did_it(accounts, records):
+    accounts.add_user("mei", "correct horse", by="root@hall")
+    accounts.set_password("mei", "battery staple", by="root@hall")
+    accounts.set_role("mei", Role.VIEWER, by="root@hall")
+    accounts.set_active("mei", False, by="root@hall")
+    accounts.set_active("mei", True, by="root@hall")
+    _, key = accounts.add_api_key("Taipower", by="root@hall")
+    accounts.revoke_api_key(key.prefix, by="root@hall")
+    told = list(reversed(records.audit_trail()))
+    assert {e.who for e in told} == {"root@hall"}
+    assert [(e.what, e.detail) for e in told] == [
+        ("added user", "mei as operator"),
+        ("changed password of", "mei"),
+        ("made viewer", "mei"),
+        ("locked out", "mei"),
+        ("let in again", "mei"),
+        ("made API key", f"{key.prefix} for Taipower"),
+        ("revoked API key", key.prefix),
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\x00b", "a\nb", "x" * 201])
+def test_a_name_is_plain_text(accounts, name):
+    with pytest.raises(InputError, match="printable"):
+        accounts.add_user(name, "correct horse")
+    assert accounts.verify_password(name, "correct horse") is None
+
+
+def test_a_key_that_another_process_revoked_is_refused_within_a_second(accounts, records, monkeypatch):
+    key, record = accounts.add_api_key("Taipower")
+    assert accounts.verify_api_key(key)
+    Accounts(records).revoke_api_key(record.prefix)
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 1.0)
+    assert accounts.verify_api_key(key) is None
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)

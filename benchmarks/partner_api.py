@@ -1,0 +1,159 @@
+"""What the partner API answers: ``python -m benchmarks.partner_api [--connections 16] [--seconds 10]``.
+
+The API is served as in service, by a process of its own; another holds so many connections and asks on each as soon as
+the answer before is there, for the whole forecast (48 hours, 19 quantiles, JSON) and with the tag of what it has (304).
+The reference is a bare FastAPI route on the same server that answers the same bytes, without key, limit or freshness.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import platform
+import sys
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from fastapi import FastAPI, Response
+
+from domain.batch import now_ms
+from domain.envelope import QUARTER_MS, quarter_start
+from domain.forecast import QUANTILES, Forecast
+from domain.site import Site
+from partners.api import router
+from partners.forecasts import as_json, select
+from service import web
+from service.server import Gate, Limits
+from storage.accounts import Accounts
+from storage.records import Records
+
+SITE = Path(__file__).parent.parent / "config" / "site.yaml"
+PATH = "/api/v1/forecasts/power"
+
+
+def forecast(site: Site) -> Forecast:
+    """Return a forecast of 48 hours as the service issues it."""
+    issued = now_ms()
+    start = quarter_start(issued) + QUARTER_MS * np.arange(192, dtype=np.int64)
+    noise = np.random.default_rng(1)
+    values = np.sort(noise.normal(14e6, 4e5, (192, len(QUANTILES))), axis=1)
+    breach = noise.uniform(0, 0.1, 192)
+    return Forecast(
+        site.id, "ActivePower", "W", issued, issued, 15, start, QUANTILES, values, np.full(192, site.limit), breach,
+        "PowerForecaster", "good",
+    )  # fmt: skip
+
+
+async def serve(pipe: Connection) -> None:
+    """Serve the API and tell where it is and with which key; until told to stop."""
+    with tempfile.TemporaryDirectory() as folder:
+        records = Records(f"sqlite:///{folder}/records.sqlite")
+        accounts = Accounts(records)
+        site = Site.model_validate(yaml.safe_load(SITE.read_text(encoding="utf-8")))
+        issued = forecast(site)
+        records.save_forecast(issued)
+        key, _ = accounts.add_api_key("benchmark")
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        app.include_router(router(records, accounts, site, per_minute=10_000_000))
+        content = as_json(select(issued, issued.issued, (), None, None))
+
+        @app.get("/bare")
+        async def bare() -> Response:
+            return Response(content, media_type="application/json")
+
+        bound = web.listen("127.0.0.1", 0)
+        serving = asyncio.create_task(web.serve(app, bound, Gate(Limits())))
+        pipe.send((bound.getsockname()[1], key))
+        await asyncio.to_thread(pipe.recv)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        records.close()
+
+
+def run_server(pipe: Connection) -> None:
+    asyncio.run(serve(pipe))
+
+
+async def ask(port: int, path: str, headers: dict[str, str], connections: int, seconds: float) -> list[float]:
+    """Return how long each answer took, s."""
+    head = "".join(f"{k}: {v}\r\n" for k, v in {"Host": "localhost", **headers}.items())
+    request = f"GET {path} HTTP/1.1\r\n{head}\r\n".encode()
+    end, took = time.monotonic() + seconds, []
+
+    async def one() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+        while time.monotonic() < end:
+            began = time.perf_counter()
+            writer.write(request)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            status = int(answer[9:12])
+            if status == 200:
+                lengths = (
+                    line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length")
+                )
+                await reader.readexactly(int(next(lengths).split(b":")[1]))
+            elif status != 304:
+                raise RuntimeError(f"answered {status}")
+            took.append(time.perf_counter() - began)
+        writer.close()
+
+    await asyncio.gather(*(one() for _ in range(connections)))
+    return took
+
+
+async def tag(port: int, headers: dict[str, str]) -> str:
+    """Return the tag of the newest forecast."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = "".join(f"{k}: {v}\r\n" for k, v in {"Host": "localhost", **headers}.items())
+    writer.write(f"GET {PATH} HTTP/1.1\r\n{head}\r\n".encode())
+    answer = (await reader.readuntil(b"\r\n\r\n")).decode()
+    writer.close()
+    return next(line for line in answer.split("\r\n") if line.lower().startswith("etag")).split(": ")[1]
+
+
+def measure(connections: int, seconds: float) -> dict[str, Any]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    server = context.Process(target=run_server, args=(theirs,))
+    server.start()
+    port, key = ours.recv()
+    known = {"Authorization": f"Bearer {key}"}
+    unchanged = known | {"If-None-Match": asyncio.run(tag(port, known))}
+    found = {}
+    for name, path, headers in (("bare", "/bare", {}), ("200", PATH, known), ("304", PATH, unchanged)):
+        took = asyncio.run(ask(port, path, headers, connections, seconds))
+        found[name] = (len(took) / seconds, 1000 * float(np.quantile(took, 0.99)))
+    ours.send("stop")
+    server.join()
+    figures = {}
+    for name in ("200", "304"):
+        figures[f"answers_{name}_per_s"] = _figure(found[name][0], "1/s", found["bare"][0])
+        figures[f"answers_{name}_p99_ms"] = _figure(found[name][1], "ms", found["bare"][1])
+    return figures
+
+
+def _figure(value: float, unit: str, reference: float) -> dict[str, Any]:
+    return {"value": value, "unit": unit, "reference": reference, "ratio": value / reference}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="hallwatch bench partner_api", description=__doc__)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
+    options = parser.parse_args()
+    figures = measure(options.connections, options.seconds)
+    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
+    json.dump({"name": "partner_api", "machine": machine, "figures": figures}, sys.stdout, indent=1)
+    print()
+
+
+if __name__ == "__main__":
+    main()

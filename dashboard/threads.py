@@ -1,0 +1,22 @@
+"""The console's own threads for what blocks: nothing else of the service waits behind the console, nor it behind others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS = 4
+"""Readings of store and records for the console at a time; whoever waits for one holds a connection, which are bounded."""
+
+_readers = ThreadPoolExecutor(READERS, "console")
+
+
+async def reading(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run in a thread of the console."""
+    return await asyncio.get_running_loop().run_in_executor(_readers, partial(work, *args, **kwargs))
