@@ -214,6 +214,16 @@ def test_the_overview_fits_both_screens_and_asks_nothing_of_the_world_outside(op
     assert troubles == []
 
 
+def test_the_browser_keeps_nothing_of_what_was_pushed_before(open_page):
+    """Dash's renderer keeps for ever, to undo it, what a callback takes as its input: pushes are not among that."""
+    page = open_page()
+    history = "window.dash_stores[0].getState().history.past.length"
+    frames = "window.hallwatch.latest['live-header'].now"
+    before, frame = page.evaluate(history), page.evaluate(frames)
+    page.wait_for_function(f"{frames} > {frame} + 5000", timeout=30_000)
+    assert page.evaluate(history) - before <= 1  # the minute, and what a person chooses
+
+
 def test_the_health_page_tells_sources_ingest_store_and_forecast(open_page):
     page = open_page()
     page.click("#nav-health")
