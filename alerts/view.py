@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 import numpy as np
 import structlog
 
 from alerts.demand import DemandMeter
-from domain.envelope import EnvelopeNode, quarter_start
+from domain.envelope import QUARTER_MS, EnvelopeNode, quarter_start
 from domain.errors import StorageError
 from domain.forecast import Forecast
 from domain.points import IntArray, PointRegistry, Quality, TimeArray, ValueArray
@@ -38,6 +39,10 @@ class Sources:
     names: tuple[str, ...]
     order: IntArray
     offsets: IntArray
+
+
+def _plain(pattern: str) -> list[str]:
+    return [] if any(c in pattern for c in "*?[") else [pattern]
 
 
 class View:
@@ -103,6 +108,13 @@ class View:
             found[i] = self.nodes[i].limit_at(time)
         return found
 
+    def binding_limits(self, start: int) -> ValueArray:
+        """Return the limit that each node's average over the quarter hour from `start` has to keep, W, shape (nodes,)."""
+        found = self._limits.copy()
+        for i in self._scheduled:
+            found[i] = self.nodes[i].binding_limit(start, start + QUARTER_MS)
+        return found
+
     def topology(self) -> Topology:
         """Return what serves what."""
         return self.plant.topology()
@@ -151,9 +163,27 @@ class View:
         """Return when a point's latest value was observed, UTC ms."""
         return int(self.plant.latest.observed[point])
 
-    def forecast(self, object_id: str, point_type: str) -> Forecast | None:
-        """Return the newest issued forecast of a quantity, or None."""
-        return self._records.latest_forecast(object_id, point_type)
+    def foretold(self, patterns: Sequence[str]) -> list[str]:
+        """Return the nodes of the envelope that ids or globs name, or other ids as they are; the site if there is none."""
+        if not patterns:
+            return [self.site.id]
+
+        def build() -> list[str]:
+            ids = [node.id for node in self.nodes]
+            named = ((p, [i for i in ids if fnmatchcase(i, p)]) for p in patterns)
+            return list(dict.fromkeys(i for pattern, found in named for i in found or _plain(pattern)))
+
+        return self.kept(("foretold", tuple(patterns)), build)
+
+    def is_foretold(self, object_id: str) -> bool:
+        """Return whether a forecast of this object is expected: it is the site, or a node whose power is measured."""
+        return object_id == self.site.id or (
+            object_id in self.plant.envelope.nodes and len(self.plant.power_points(object_id)) > 0
+        )
+
+    def forecasts(self, object_ids: Sequence[str], point_type: str) -> dict[str, Forecast]:
+        """Return the newest issued forecast of a quantity by object; objects without one are left out."""
+        return self._records.latest_forecasts(object_ids, point_type)
 
     def _node_power(self) -> ValueArray:
         def build() -> tuple[IntArray, IntArray, IntArray]:

@@ -255,11 +255,7 @@ def _register_pages(app: Dash, data: ConsoleData) -> None:
         """Return a rack's history, anew each minute (the minute is pushed, not polled)."""
         if span not in SPANS or rack_id not in data.site.racks:
             return no_update
-        try:
-            found, trouble = await reading(data.rack_history, rack_id, span), ""
-        except StorageError as error:
-            found, trouble = {}, str(error)
-        return frames.rack_history(found, rack_id, span, data.clock(), data.site.zone) | {"trouble": trouble}
+        return await reading(frames.rack_charts, data, rack_id, span)
 
     @app.callback(Output("alert-history", "data"), Input("alert-change", "data"))
     async def alert_history(_change: str) -> Any:

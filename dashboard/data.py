@@ -34,7 +34,7 @@ from dashboard.views import (
 )
 from domain.alert import Alert, AlertState, Severity
 from domain.batch import now_ms
-from domain.envelope import EnvelopeNode
+from domain.envelope import EnvelopeNode, quarter_start
 from domain.forecast import Forecast
 from domain.points import PointRegistry, Quality
 from domain.site import PodSite, Site
@@ -114,6 +114,7 @@ class ConsoleData:
             now,
             self.plant.power_now(node.id),
             node.limit_at(now),
+            node.binding_limit(quarter_start(now), quarter_start(now) + QUARTER_MS),
             min(changes, key=lambda c: c.limit).reason if changes else "",
             self._readings.one(node.id, "QuarterHourPower"),
             self._readings.one(node.id, "QuarterHourBreachProbability"),
@@ -152,6 +153,7 @@ class ConsoleData:
                 self._readings.one(node.id, "BatteryCharge"),
                 self._readings.label(node.id, "Status"),
                 severity.get(node.id),
+                self._readings.one(node.id, "PowerBreachProbability"),
             )
             for node in self.plant.envelope
             if node.kind in ("Feed", "UPS")
@@ -190,9 +192,9 @@ class ConsoleData:
         time = np.array(sorted({start, end} | edges), np.int64)
         return Series(time, np.array([node.limit_at(int(t)) for t in time]))
 
-    def forecast(self) -> Forecast | None:
-        """Return the newest issued forecast of the site's power."""
-        return self.records.latest_forecast(self.site.id, "ActivePower")
+    def forecast(self, object_id: str = "") -> Forecast | None:
+        """Return the newest issued forecast of the power of the site, or of a node of the envelope."""
+        return self.records.latest_forecast(object_id or self.site.id, "ActivePower")
 
     # --- one rack -------------------------------------------------------------------------------------------------
 

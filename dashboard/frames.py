@@ -29,6 +29,7 @@ from dashboard.views import (
     Work,
 )
 from domain.alert import Alert, AlertState
+from domain.errors import StorageError
 from domain.forecast import Forecast
 from domain.site import Site
 from domain.units import shown
@@ -72,7 +73,7 @@ def header(h: Header, zone: ZoneInfo) -> Payload:
     tight = "alarm" if margin < 0 else "warning" if margin < MARGIN_WARNING * h.limit else ""
     end = h.quarter_end.value
     risk = h.quarter_risk.value
-    quarter_mark = "alarm" if end > h.limit else "warning" if risk > 0.05 else ""
+    quarter_mark = "alarm" if end > h.quarter_limit else "warning" if risk > 0.05 else ""
     limit_note = f"changed by schedule: {h.limit_reason}" if h.limit_reason else "15-minute average"
     open_alerts = sum(h.alerts.values())
     worst = next((s.value for s, n in h.alerts.items() if n), "")
@@ -89,9 +90,9 @@ def header(h: Header, zone: ZoneInfo) -> Payload:
             ],
             "quarter-end": cells.reading(h.quarter_end, "W", h.now, 4, quarter_mark),
             "quarter-margin": [
-                cells.signed(h.limit - end, "W") + " to limit" if not math.isnan(end) else cells.DASH,
+                cells.signed(h.quarter_limit - end, "W") + " to limit" if not math.isnan(end) else cells.DASH,
                 quarter_mark or cells.absent(end),
-                "limit less where this quarter hour will end",
+                f"where this quarter hour will end, against the lowest limit in it, {cells.quantity(h.quarter_limit, 'W', 4)}",
             ],
             "quarter-risk": [
                 "" if math.isnan(risk) else f"risk {cells.percent(risk)}",
@@ -186,7 +187,7 @@ def supply(nodes: list[SupplyState], now: int) -> Payload:
                     [
                         cells.percent(share),
                         mark or cells.absent(share),
-                        f"of {cells.quantity(s.limit, 'W', 3)}",
+                        f"of {cells.quantity(s.limit, 'W', 3)}{_risk(s.risk.value)}",
                     ],
                     battery,
                     ["", ""] if s.kind == "Feed" else [s.status or cells.DASH, _ups_mark(s.status)],
@@ -194,6 +195,10 @@ def supply(nodes: list[SupplyState], now: int) -> Payload:
             }
         )
     return {"rows": rows}
+
+
+def _risk(risk: float) -> str:
+    return "" if math.isnan(risk) else f"; risk to pass it in the coming hours {cells.percent(risk)}"
 
 
 def work(w: Work, now: int) -> Payload:
@@ -278,17 +283,22 @@ def power_chart(
         "fan": None,
     }
     if forecast is not None:
-        keep = forecast.start + forecast.interval_minutes * 60_000 > now
-        step = forecast.interval_minutes * 60_000
-        payload["fan"] = {
-            "time": cells.wall(forecast.start[keep] + step // 2, zone).tolist(),
-            "quantiles": [cells.numbers(forecast.quantile(q)[keep] / 1e6, 3) for q in FAN],
-            "risk": cells.numbers(forecast.breach_probability[keep], 4),
-            "issued": cells.clock(forecast.issued, zone, "%d %b %H:%M"),
-            "model": forecast.model,
-            "quality": forecast.quality,
-        }
+        payload["fan"] = _fan(forecast, now, zone, 1e6)
     return payload
+
+
+def _fan(forecast: Forecast, now: int, zone: ZoneInfo, scale: float) -> Payload:
+    """Return what a forecast says of the running and the coming intervals, in units of `scale` W."""
+    step = forecast.interval_minutes * 60_000
+    keep = forecast.start + step > now
+    return {
+        "time": cells.wall(forecast.start[keep] + step // 2, zone).tolist(),
+        "quantiles": [cells.numbers(forecast.quantile(q)[keep] / scale, 3) for q in FAN],
+        "risk": cells.numbers(forecast.breach_probability[keep], 4),
+        "issued": cells.clock(forecast.issued, zone, "%d %b %H:%M"),
+        "model": forecast.model,
+        "quality": forecast.quality,
+    }
 
 
 def rack(r: RackState | None, data: ConsoleData) -> Payload:
@@ -357,12 +367,36 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
     }  # fmt: skip
 
 
-def rack_history(history: Mapping[str, Series], rack_id: str, span: str, now: int, zone: ZoneInfo) -> Payload:
-    """Return the history charts' lines of one rack."""
-    start, end = cells.wall(np.array([now - SPANS[span][0], now]), zone).tolist()
+def rack_charts(data: ConsoleData, rack_id: str, span: str) -> Payload:
+    """Return the charts of one rack: its past over one of `SPANS`, and what is forecast of its power."""
+    try:
+        found, trouble = data.rack_history(rack_id, span), ""
+        forecast = data.forecast(rack_id)
+    except StorageError as error:
+        found, forecast, trouble = {}, None, str(error)
+    charts = rack_history(found, forecast, rack_id, span, data.clock(), data.site.zone)
+    return charts | {"trouble": trouble}
+
+
+def rack_history(
+    history: Mapping[str, Series],
+    forecast: Forecast | None,
+    rack_id: str,
+    span: str,
+    now: int,
+    zone: ZoneInfo,
+) -> Payload:
+    """Return the lines of one rack's charts, power in kW; the forecast reaches as far ahead as the past goes back."""
+    length = SPANS[span][0]
+    start, end, ahead = cells.wall(np.array([now - length, now, now + length]), zone).tolist()
+    fan = None if forecast is None else _fan(forecast, now, zone, 1e3)
+    if fan is None or not fan["time"]:
+        fan, ahead = None, end
     return {
         "start": start,
         "end": end,
+        "ahead": min(ahead, fan["time"][-1]) if fan else end,
+        "fan": fan,
         "rack": rack_id,
         "span": span,
         "lines": {

@@ -57,6 +57,7 @@ class Header:
     now: int
     power: Reading
     limit: float
+    quarter_limit: float
     limit_reason: str
     quarter_end: Reading
     quarter_risk: Reading
@@ -104,6 +105,7 @@ class SupplyState:
     charge: Reading
     status: str
     severity: Severity | None
+    risk: Reading
 
 
 @dataclass(frozen=True, slots=True)

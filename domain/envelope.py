@@ -59,6 +59,15 @@ class EnvelopeNode:
         changed = [c.limit for c in self.schedule if c.start <= time_ms < c.end]
         return min(changed, default=self.limit)
 
+    def binding_limit(self, start: int, end: int) -> float:
+        """Return the lowest limit that holds at any time in [start, end), W: what an average over it has to keep.
+
+        A change that covers the whole time replaces the limit, whether it is lower or higher; one that covers a part of
+        it can only lower it.
+        """
+        edges = [start, *(t for c in self.schedule for t in (c.start, c.end) if start < t < end)]
+        return min(self.limit_at(t) for t in edges)
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,6 @@ from domain.batch import now_ms
 from domain.forecast import Forecast
 from storage import record_tables as t
 from storage.alert_records import AlertRecords
-from storage.database import inserted
 from storage.planned_records import PlannedRecords
 
 
@@ -51,47 +51,62 @@ class Records(AlertRecords, PlannedRecords):
         self.forecasts_saved = 0
         """How often this process saved forecasts: whoever keeps the newest sees by it that there is a newer."""
 
-    # --- issued forecasts: all are kept ------------------------------------------------------------------------
+    # --- issued forecasts: kept as long as the settings say ------------------------------------------------------------------------
 
-    def save_forecast(self, forecast: Forecast) -> int:
-        """Keep an issued forecast and return its number."""
-        fields = {
-            "object_id": forecast.object_id,
-            "point_type": forecast.point_type,
-            "unit": forecast.unit,
-            "issued": forecast.issued,
-            "data_cutoff": forecast.data_cutoff,
-            "interval_minutes": forecast.interval_minutes,
-            "quantiles": json.dumps(forecast.quantiles),
-            "intervals": len(forecast.start),
-            "arrays": _pack(forecast),
-            "model": forecast.model,
-            "quality": forecast.quality,
-        }
+    def save_forecast(self, forecast: Forecast) -> None:
+        """Keep an issued forecast."""
+        self.save_forecasts([forecast])
+
+    def save_forecasts(self, issued: Sequence[Forecast]) -> None:
+        """Keep forecasts that were issued together: all of them or none."""
+        rows = [
+            {
+                "object_id": forecast.object_id,
+                "point_type": forecast.point_type,
+                "unit": forecast.unit,
+                "issued": forecast.issued,
+                "data_cutoff": forecast.data_cutoff,
+                "interval_minutes": forecast.interval_minutes,
+                "quantiles": json.dumps(forecast.quantiles),
+                "intervals": len(forecast.start),
+                "arrays": _pack(forecast),
+                "model": forecast.model,
+                "quality": forecast.quality,
+            }
+            for forecast in issued
+        ]
         with self.writing() as db:
-            number = inserted(db, t.forecasts, fields)
+            db.execute(insert(t.forecasts), rows)
         self.forecasts_saved += 1
-        return number
 
     def latest_forecast(self, object_id: str, point_type: str = "ActivePower") -> Forecast | None:
         """Return the newest forecast of a quantity, or None where none was issued."""
+        return self.latest_forecasts([object_id], point_type).get(object_id)
+
+    def latest_forecasts(
+        self, object_ids: Sequence[str], point_type: str = "ActivePower"
+    ) -> dict[str, Forecast]:
+        """Return the newest forecast of a quantity by object; objects for which none was issued are left out."""
         f = t.forecasts
-        key = (object_id, point_type)
-        newest = (
-            select(f.c.id)
-            .where(f.c.object_id == object_id, f.c.point_type == point_type)
-            .order_by(f.c.issued.desc(), f.c.id.desc())
-            .limit(1)
-        )
+        found: dict[str, Forecast] = {}
         with self.reading() as db:
-            number = db.scalar(newest)
-            if number is None:
-                return None
-            kept = self._newest.get(key)
-            if kept is None or kept[0] != number:
-                kept = (number, _forecast(db.execute(select(f).where(f.c.id == number)).one()))
-                self._newest[key] = kept
-        return kept[1]
+            for object_id in object_ids:
+                newest = (
+                    select(f.c.id)
+                    .where(f.c.object_id == object_id, f.c.point_type == point_type)
+                    .order_by(f.c.issued.desc(), f.c.id.desc())
+                    .limit(1)
+                )
+                number = db.scalar(newest)
+                if number is None:
+                    continue
+                key = (object_id, point_type)
+                kept = self._newest.get(key)
+                if kept is None or kept[0] != number:
+                    kept = (number, _forecast(db.execute(select(f).where(f.c.id == number)).one()))
+                    self._newest[key] = kept
+                found[object_id] = kept[1]
+        return found
 
     def forecasts(
         self, object_id: str, point_type: str, start: int, end: int, limit: int = 1000

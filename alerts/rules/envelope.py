@@ -48,14 +48,14 @@ class EnvelopeExceededRule:
     def _power(self, now: int, view: View) -> tuple[ValueArray, ValueArray, TimeArray]:
         """Return power and limit of each node, and the end of the quarter hour that they are of."""
         demand = view.demand
-        running = view.limits(now)
         if self.settings.basis == "running":
-            return demand.power, running, np.full(len(running), now)
+            return demand.power, view.limits(now), np.full(len(view.nodes), now)
         end = quarter_start(now) + QUARTER_MS
+        running = view.binding_limits(end - QUARTER_MS)
         if self.settings.basis == "projected":
             return demand.projected(), running, np.full(len(running), end)
         # either the last quarter hour was too high, or this one can no longer be saved
-        before = view.limits(demand.completed_at - QUARTER_MS)
+        before = view.binding_limits(int(demand.completed_at) - QUARTER_MS)
         certain = demand.certain()
         lost = certain > running * self.settings.share
         return (

@@ -10,6 +10,7 @@ from alerts.rules.condition import condition, local_time, unknown
 from alerts.rules.settings import EnvelopePredicted, ForecastAge
 from alerts.view import View
 from domain.alert import Condition
+from domain.forecast import Forecast
 from domain.units import shown
 
 
@@ -22,12 +23,15 @@ class EnvelopePredictedRule:
     def evaluate(self, now: int, view: View, active: Set[str] = frozenset()) -> list[Condition]:
         """Return one condition per forecast object: its first interval above the threshold."""
         rule = self.settings
-        objects = rule.objects or (view.site.id,)
-        return [c for o in objects if (c := self._of(o, now, view, o in active)) is not None]
+        objects = view.foretold(rule.objects)
+        newest = view.forecasts(objects, rule.point_type)
+        told = (self._of(o, newest.get(o), now, view, o in active) for o in objects)
+        return [c for c in told if c is not None]
 
-    def _of(self, object_id: str, now: int, view: View, active: bool) -> Condition | None:
+    def _of(
+        self, object_id: str, forecast: Forecast | None, now: int, view: View, active: bool
+    ) -> Condition | None:
         rule = self.settings
-        forecast = view.forecast(object_id, rule.point_type)
         length = 0 if forecast is None else forecast.interval_minutes * 60_000
         if forecast is None or len(forecast.start) == 0 or forecast.start[-1] + length <= now:
             return unknown(rule, object_id) if active else None
@@ -58,8 +62,12 @@ class ForecastAgeRule:
         """Return one condition per object whose newest forecast is too old, or that has none since the start."""
         rule = self.settings
         found = []
-        for object_id in rule.objects or (view.site.id,):
-            forecast = view.forecast(object_id, rule.point_type)
+        objects = view.foretold(rule.objects)
+        newest = view.forecasts(objects, rule.point_type)
+        for object_id in objects:
+            forecast = newest.get(object_id)
+            if forecast is None and not view.is_foretold(object_id):
+                continue
             # what was issued before this process started may be old without anybody being at fault yet
             issued = 0 if forecast is None else forecast.issued
             since = issued if issued and object_id in active else max(issued, view.started)

@@ -94,7 +94,9 @@ class EnvelopePredicted(RuleSettings):
     probability: Share = Field(0.5, gt=0, le=1, description="Breach probability at which it alerts")
     clear_probability: Share = Field(0.35, description="Breach probability under which it clears")
     within: Duration = Field(6 * 3600.0, description="How far ahead it looks")
-    objects: tuple[str, ...] = Field((), description="Whose forecasts; the site's if empty")
+    objects: tuple[str, ...] = Field(
+        (), description="Whose forecasts, as ids or globs such as `UPS-*`; the site's if empty"
+    )
     point_type: str = "ActivePower"
 
     @model_validator(mode="after")
@@ -227,7 +229,10 @@ class ForecastAge(RuleSettings):
 
     kind: Literal["forecast_age"]
     after: Duration = Field(45 * 60.0, gt=0, description="How old the newest forecast may be")
-    objects: tuple[str, ...] = Field((), description="Whose forecasts; the site's if empty")
+    objects: tuple[str, ...] = Field(
+        (),
+        description="Whose forecasts, as ids or globs; the site's if empty. Of a node that is not measured none is expected",
+    )
     point_type: str = "ActivePower"
 
 

@@ -119,7 +119,7 @@ class ForecastIssuer:
             await asyncio.sleep(self._settings.outlook_interval_seconds)
 
     async def issue(self) -> Forecast | None:
-        """Issue one forecast and keep it; None where there is no history yet."""
+        """Issue a forecast of the site and of every node with a history, and keep them; None where there is none yet."""
         began = self._clock()
         cutoff = quarter_start(began)
         task = await asyncio.to_thread(self._task, cutoff)
@@ -137,7 +137,7 @@ class ForecastIssuer:
         self.outlooks = await asyncio.to_thread(
             lambda: {name: NodeOutlook.of(node, NODE_STEPS) for name, node in self.nodes.items()}
         )
-        await asyncio.to_thread(self._records.save_forecast, forecast)
+        await asyncio.to_thread(self._records.save_forecasts, list(self.nodes.values()))
         self.counters["issued"] += 1
         self.counters["last_seconds"] = (self._clock() - began) / 1000
         self.issued_once.set()
@@ -294,7 +294,7 @@ class ForecastIssuer:
         self, node: EnvelopeNode, values: ValueArray, answer: Made, cutoff: int, issued: int
     ) -> Forecast:
         start = cutoff + QUARTER_MS * np.arange(len(values), dtype=np.int64)
-        limit = np.array([node.limit_at(int(t)) for t in start])
+        limit = np.array([node.binding_limit(int(t), int(t) + QUARTER_MS) for t in start])
         return Forecast(
             object_id=node.id,
             point_type="ActivePower",

@@ -50,9 +50,10 @@ class QuarterWatch:
         time = np.array([t for t, _ in self._power], np.int64)
         power = np.stack([p for _, p in self._power], axis=1)
         ends = quarter_start(now) + QUARTER_MS
+        limits = [node.binding_limit(quarter_start(now), ends) for node in self._nodes]
         planned = {} if self.planned is None else {self._plant.site.id: self.planned(now, ends)}
         outlooks: list[QuarterOutlook] = [
-            quarter_outlook(time, power[i], now + 1, node.limit_at(now), planned.get(node.id, 0.0))
+            quarter_outlook(time, power[i], now + 1, limits[i], planned.get(node.id, 0.0))
             for i, node in enumerate(self._nodes)
         ]
         batches = []

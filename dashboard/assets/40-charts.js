@@ -56,6 +56,21 @@
     }
   });
 
+  // A forecast's bands and its middle.
+  function fan(f, unit, digits) {
+    const [low, quarter, middle, upper, high] = f.quantiles;
+    const shape = '%{y:.' + digits + 'f} ' + unit;
+    const band = (a, b, fill, name) => [
+      { x: f.time, y: a, mode: 'lines', line: { width: 0 }, hoverinfo: 'skip' },
+      { x: f.time, y: b, mode: 'lines', line: { width: 0 }, fill: 'tonexty', fillcolor: fill, name: name, hovertemplate: shape },
+    ];
+    return [
+      ...band(low, high, 'rgba(217,197,139,0.14)', '95 %'),
+      ...band(quarter, upper, 'rgba(217,197,139,0.26)', '75 %'),
+      { x: f.time, y: middle, mode: 'lines', line: { color: FORECAST, width: 1.5 }, name: 'expected', hovertemplate: shape },
+    ];
+  }
+
   hw.on('live-power', (p) => {
     const place = document.getElementById('power-chart');
     if (!place) return;
@@ -68,16 +83,7 @@
     const traces = [];
     const note = document.getElementById('forecast-note');
     if (p.fan) {
-      const [low, quarter, middle, upper, high] = p.fan.quantiles;
-      const band = (a, b, fill, name) => {
-        traces.push({ x: p.fan.time, y: a, mode: 'lines', line: { width: 0 }, hoverinfo: 'skip' });
-        traces.push({ x: p.fan.time, y: b, mode: 'lines', line: { width: 0 }, fill: 'tonexty', fillcolor: fill,
-          name: name, hovertemplate: '%{y:.2f} MW' });
-      };
-      band(low, high, 'rgba(217,197,139,0.14)', '95 %');
-      band(quarter, upper, 'rgba(217,197,139,0.26)', '75 %');
-      traces.push({ x: p.fan.time, y: middle, mode: 'lines', line: { color: FORECAST, width: 1.5 }, name: 'expected',
-        hovertemplate: '%{y:.2f} MW' });
+      traces.push(...fan(p.fan, 'MW', 2));
       traces.push({ x: p.fan.time, y: p.fan.risk, type: 'bar', yaxis: 'y2', name: 'breach risk',
         marker: { color: p.fan.risk.map((r) => (r > 0.5 ? LIMIT : r > 0.05 ? '#e0a430' : '#46566a')), line: { width: 0 } },
         hovertemplate: '%{y:.1%}' });
@@ -130,9 +136,11 @@
         line: { color: colour, width: 1.6, dash: i ? 'dot' : 'solid' }, connectgaps: false,
         hovertemplate: '%{y:.1f} ' + unit,
       }));
+      const ahead = id === 'rack-chart-power' && history.fan;
+      if (ahead) traces.unshift(...fan(history.fan, unit, 1));
       const empty = !traces.some((t) => t.y.length);
       draw(id, traces, {
-        xaxis: axis({ type: 'date', nticks: 6, range: [history.start, history.end] }),
+        xaxis: axis({ type: 'date', nticks: 6, range: [history.start, ahead ? history.ahead : history.end] }),
         yaxis: axis({ nticks: 4 }),
         margin: { l: 46, r: 12, t: 24, b: 24 },
         annotations: [{ x: 0, y: 1, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'bottom', showarrow: false,

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from domain.alert import AlertState, Severity
 from domain.batch import now_ms
+from tests.servers.hallwatch import eventually
 from tests.system.console_plant import condition, demo_site, forecast_of
 from tests.system.console_service import PASSWORD, USER, LiveConsole
 
@@ -220,7 +221,7 @@ def test_the_browser_keeps_nothing_of_what_was_pushed_before(open_page):
     history = "window.dash_stores[0].getState().history.past.length"
     frames = "window.hallwatch.latest['live-header'].now"
     before, frame = page.evaluate(history), page.evaluate(frames)
-    page.wait_for_function(f"{frames} > {frame} + 5000", timeout=30_000)
+    eventually(lambda: page.evaluate(frames) > frame + 5000)
     assert page.evaluate(history) - before <= 1  # the minute, and what a person chooses
 
 
