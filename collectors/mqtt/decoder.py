@@ -155,7 +155,7 @@ class Decoder:
             tray_rows = self.trays.rows(received)
             self.counts["tray_values"] += len(tray_rows)
             batch = Batch.concat([batch, tray_rows])
-        return self._without_absurd_times(batch)
+        return batch
 
     def _judge_states(self, rows: list[int], points: IntArray) -> None:
         """Give states that have no name a bad quality: nobody can say what they mean."""
@@ -170,25 +170,6 @@ class Decoder:
         """Return the topic on which the values of a point are told; the key itself where no metadata tells."""
         known = self._metadata.get(key)
         return key if known is None else dsx.value_topic(key, known[1].owner)
-
-    def _without_absurd_times(self, batch: Batch) -> Batch:
-        earliest = batch.received - int(self.settings.max_past * 1000)
-        latest = batch.received + int(self.settings.max_future * 1000)
-        absurd = (batch.observed < earliest) | (batch.observed > latest)
-        if not absurd.any():
-            return batch
-        for row in np.flatnonzero(absurd)[:100]:
-            point = self._registry[int(batch.point[row])]
-            observed = int(batch.observed[row])
-            seconds = " (seconds in place of milliseconds?)" if earliest < observed * 1000 < latest else ""
-            detail = f"observed {observed}, received {batch.received}{seconds}"
-            self.findings.refused(
-                self.value_topic(point.key),
-                str(batch.value[row]).encode(),
-                ContractViolation("absurd_time", detail),
-            )
-        self.quarantine.note("absurd_time", int(max(0, absurd.sum() - 100)))
-        return batch.take(~absurd)
 
     def _other(self, topic: bytes, payload: bytes, received: int, retained: bool) -> None:
         """Take in anything but a value whose slot is known."""

@@ -101,10 +101,9 @@ class _Listener:
 
     def __init__(self, broker: BrokerSettings) -> None:
         self.registry = PointRegistry()
-        # what is too far ahead is what ingest sets aside
-        self.decoder = Decoder(
-            MqttSettings(name="probe", broker=broker, max_future=IngestSettings().future_s), self.registry
-        )
+        self.decoder = Decoder(MqttSettings(name="probe", broker=broker), self.registry)
+        bounds = IngestSettings()
+        self._past_ms, self._future_ms = int(bounds.past_days * 86_400_000), int(bounds.future_s * 1000)
         self.latest: dict[int, tuple[int, float, int]] = {}
         self._beats: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=_KEPT_BEATS))
         self._freshest = -np.inf  # of all values: how far ahead of us, ms
@@ -132,6 +131,8 @@ class _Listener:
         point = self.registry[index]
         before = self.latest.get(index)
         topic = self.decoder.value_topic(point.key)
+        if self._absurd(topic, observed, batch.received):
+            return
         impossible = why_not(point, value)
         if impossible:
             self._note(topic, "impossible_value", impossible)
@@ -155,6 +156,16 @@ class _Listener:
             self._note(topic, "time_backwards", f"by {(before[0] - observed) / 1000:g} s")
         elif observed == before[0] and value != before[1]:
             self._note(topic, "one_time_twice", f"{before[1]:g} and {value:g} at {observed}")
+
+    def _absurd(self, topic: str, observed: int, received: int) -> bool:
+        """Tell of a time that ingest does not take as it is; return whether it is one."""
+        ahead = observed - received
+        if -self._past_ms <= ahead <= self._future_ms:
+            return False
+        seconds = abs(observed * 1000 - received) < self._past_ms
+        what = "seconds in place of milliseconds?" if seconds else f"{ahead / 1000:+.0f} s from now"
+        self._note(topic, "absurd_time", f"{observed}: {what}")
+        return True
 
     def conclude(self, seconds: float) -> None:
         """Judge what only shows after a while, and what only the whole shows."""

@@ -161,9 +161,7 @@ async def _due(rows: list[Row], speed: float) -> AsyncIterator[list[Row]]:
 
 
 async def _into(to: Into, rows: list[Row], speed: float, start: int) -> tuple[int, int]:
-    # A capture may be of any age: nothing is absurd about its times.
-    forever = 1e11
-    decoder = Decoder(MqttSettings(name="replay", max_past=forever, max_future=forever), to.registry)
+    decoder = Decoder(MqttSettings(name="replay"), to.registry)
     readings = 0
     async for due in _due(rows, speed):
         messages: list[Message] = [(*row.at(start), 0) for row in due]

@@ -100,8 +100,6 @@ class MqttSettings(SettingsModel):
         64.0, ge=1, description="Megabytes of messages held at most; then the broker is held back"
     )
     max_payload: int = Field(262_144, ge=1024, description="Bytes; a larger message is quarantined")
-    max_future: float = Field(600.0, gt=0, description="Seconds; a reading further ahead is quarantined")
-    max_past: float = Field(400 * 86_400.0, gt=0, description="Seconds; an older reading is quarantined")
     heartbeat_timeout: float = Field(
         22.0, gt=0, description="Seconds without a heartbeat until a BMS counts as gone"
     )

@@ -10,8 +10,8 @@ CORPUS = HERE / "corpus"
 Target = Callable[[bytes], None]
 
 
-def targets() -> dict[str, Target]:
-    """Return every target by name."""
+def load_targets() -> dict[str, Target]:
+    """Return every target by name. (Importing them makes `targets` of this package their folder.)"""
     names = sorted(path.stem for path in (HERE / "targets").glob("*.py") if not path.stem.startswith("_"))
     return {name: importlib.import_module(f"tests.fuzz.targets.{name}").fuzz for name in names}
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests import fuzz
 
-TARGETS = fuzz.targets()
+TARGETS = fuzz.load_targets()
 KEPT = [(name, path) for name in TARGETS for path in fuzz.corpus(name)]
 
 
