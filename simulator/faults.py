@@ -1,7 +1,7 @@
 """Faults: a catalogue as data, and the book of those that are planned or going on.
 
 A fault turns knobs of the plant (`domain.plant.conditions`) or of the GPUs (`simulator.gpus`), falsifies readings, has the BMS
-misbehave on its bus (`simulator.misbehaving`), silences an instrument, or makes a GPU report an error. New faults are entries of `config/simulator/faults.yaml`.
+misbehave on its bus (`simulator.misbehaving`) or an SNMP agent on the wire (`simulator.snmp.responder`), silences an instrument, or makes a GPU report an error. New faults are entries of `config/simulator/faults.yaml`.
 """
 
 from __future__ import annotations
@@ -78,15 +78,24 @@ class Effect(_Model):
     )
     quantity: str = Field("", description="For bus: the point type")
 
+    agent: Literal["half", "frozen", "no_clock", "odd"] | None = Field(
+        None,
+        description="What an SNMP agent does wrong: its answers hold half of what was asked for, and it has no GETBULK; its values "
+        "stand still; it has no sysUpTime; each answer holds an object without a name",
+    )
     silence: Literal["snmp", "tray", "dsx"] | None = Field(None, description="Endpoint that stops answering")
     xid: int | None = Field(None, description="GPU error that is reported")
     per_hour: float = Field(0.0, description="How often the XID comes again; once if 0")
 
     @model_validator(mode="after")
     def _one_thing(self) -> Effect:
-        kinds = [k for k in ("knob", "point", "bus", "silence", "xid") if getattr(self, k) is not None]
+        kinds = [
+            k for k in ("knob", "point", "bus", "agent", "silence", "xid") if getattr(self, k) is not None
+        ]
         if len(kinds) != 1:
-            raise ValueError("an effect has exactly one of knob, point, silence and xid, or is of the bus")
+            raise ValueError(
+                "an effect has exactly one of knob, point, silence and xid, or is of the bus or an agent"
+            )
         if self.bus in ("second_tag", "retain", "rogue") and self.quantity not in POINT_TYPES:
             raise ValueError(f"{self.bus} needs a quantity: a point type of the catalogue")
         if self.knob is not None:
@@ -109,7 +118,7 @@ class FaultKind(_Model):
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
     title: str
-    area: Literal["power", "cooling", "gpu", "sensor", "load", "bus"]
+    area: Literal["power", "cooling", "gpu", "sensor", "load", "bus", "agent"]
     object: ObjectKind
     onset: _Seconds = Field(0.0, description="Time from its beginning to full severity")
     duration: _Seconds | None = Field(None, description="How long it lasts; until it is cleared if not given")
@@ -216,6 +225,8 @@ class FaultBook:
             "tray": frozenset(),
             "dsx": frozenset(),
         }
+        self.agents: dict[str, frozenset[str]] = {}
+        """What the SNMP agents of some objects do wrong (`Effect.agent`)."""
         self.objects = objects(factory.layout, factory.site.id)
         self._next = 1
         self._held: dict[tuple[int, str], ValueArray] = {}
@@ -272,6 +283,7 @@ class FaultBook:
                 knob.fill(KNOBS[name])
             self.falsified = []
             self.silent = dict.fromkeys(self.silent, frozenset())
+            self.agents = {}
         self._turned = bool(active)
         for fault in active:
             for effect in fault.kind.effects:
@@ -283,6 +295,8 @@ class FaultBook:
             self._turn(fault, effect, progress * fault.severity)
         elif effect.point is not None or effect.bus is not None:
             self.falsified.append((fault, effect, progress * fault.severity))
+        elif effect.agent is not None:
+            self.agents[fault.target] = self.agents.get(fault.target, frozenset()) | {effect.agent}
         elif effect.silence is not None:
             self.silent[effect.silence] |= {fault.target}
         elif effect.xid is not None:
@@ -400,7 +414,7 @@ def draw(
 ) -> list[tuple[str, str, int, float]]:
     """Return random faults as (name, target, onset, severity), Poisson in time, for scoring detectors.
 
-    What is wrong on the bus alone is not drawn: no detector is to find it.
+    What is wrong on the bus, or with an agent, alone is not drawn: no detector is to find it.
     """
     rng = np.random.default_rng([seed, 503])
     by_kind: dict[str, list[str]] = {}
@@ -408,7 +422,7 @@ def draw(
         by_kind.setdefault(kind, []).append(target)
     count = int(rng.poisson(per_week * (end - start) / (7 * 86_400_000)))
     onsets = np.sort(rng.integers(start, end, count)).tolist()
-    names = sorted(name for name, kind in catalogue.items() if kind.area != "bus")
+    names = sorted(name for name, kind in catalogue.items() if kind.area not in ("bus", "agent"))
     drawn = []
     for onset in onsets:
         fault = catalogue[str(rng.choice(names))]

@@ -16,6 +16,7 @@ from simulator.snmp.ber import Malformed
 from simulator.snmp.devices import UPTIME, DeviceKind, cooling_unit, rack_pdu, ups
 from simulator.snmp.responder import answer
 
+_NOTHING: frozenset[str] = frozenset()
 _FIRST_PORT, _LAST_PORT = 16_100, 32_000  # under the range that the system hands out by itself
 
 
@@ -76,6 +77,8 @@ class SnmpAgents:
         self.counts: Counter[str] = Counter()
         self._kinds: dict[str, DeviceKind] = {k.profile: k for k in (rack_pdu(), ups(), cooling_unit())}
         self._rows: dict[str, list[list[int]]] = {}
+        self._frozen: dict[str, list[int]] = {}
+        """Rows of devices whose values stand still."""
         self._at = -1
         self._place: dict[str, int] = {}
         position: Counter[str] = Counter()
@@ -137,10 +140,16 @@ class SnmpAgents:
             self.counts["silent"] += 1
             return None
         kind = self._kinds[device.profile]
+        wrong = self.factory.faults.agents.get(device.object_id, _NOTHING)
         values = self._values(kind)[self._place[device.object_id]]
+        if "frozen" in wrong:
+            values = self._frozen.setdefault(device.object_id, list(values))
+        elif self._frozen:
+            self._frozen.pop(device.object_id, None)
         values[UPTIME] = (self.factory.time_ms - self.factory.start_ms) // 10 + 8_640_000
         try:
-            reply = answer(data, kind.table, values, (device.object_id.encode(), device.associate.encode()))
+            texts = (device.object_id.encode(), device.associate.encode())
+            reply = answer(data, kind.table, values, texts, wrong=wrong)
         except Malformed:
             self.counts["malformed"] += 1
             return None

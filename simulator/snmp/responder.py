@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from simulator.snmp import ber
 
-NO_SUCH_NAME, NOT_WRITABLE = 2, 17
+NO_SUCH_NAME, GEN_ERR, NOT_WRITABLE = 2, 5, 17
+_SYS_UPTIME = ber.oid((1, 3, 6, 1, 2, 1, 1, 3, 0))
+_NAMELESS = ber.tlv(ber.SEQUENCE, ber.tlv(ber.OID, b"") + ber.integer(1))
 _LARGEST = 1400  # of a GETBULK answer: what fits an Ethernet frame
 
 
@@ -77,9 +79,16 @@ class OidTable:
 
 
 def answer(
-    data: bytes, table: OidTable, values: Sequence[int], texts: Sequence[bytes], community: bytes = b"public"
+    data: bytes,
+    table: OidTable,
+    values: Sequence[int],
+    texts: Sequence[bytes],
+    community: bytes = b"public",
+    wrong: frozenset[str] = frozenset(),
 ) -> bytes | None:
     """Return the answer to a request, or None where a device stays silent: a wrong community.
+
+    `wrong` holds what the agent does wrong, as in `simulator.faults.Effect.agent`.
 
     Raises
     ------
@@ -93,9 +102,15 @@ def answer(
         error = NO_SUCH_NAME if asked.version == 0 else NOT_WRITABLE
         return _message(asked, error, 1, [_unset(oid) for oid in asked.oids])
     if asked.kind == ber.GET_BULK:
+        if "half" in wrong:
+            return _message(asked, GEN_ERR, 0, [_unset(oid) for oid in asked.oids])
         return _message(asked, 0, 0, _bulk(asked, table, values, texts))
     bindings = []
-    for number, oid in enumerate(asked.oids, 1):
+    oids = asked.oids[: max(1, len(asked.oids) // 2)] if "half" in wrong else asked.oids
+    for number, oid in enumerate(oids, 1):
+        if "no_clock" in wrong and oid == _SYS_UPTIME and asked.kind == ber.GET and asked.version:
+            bindings.append(_nothing(oid, ber.NO_SUCH_OBJECT))
+            continue
         at = table.find(oid) if asked.kind == ber.GET else table.after(oid)
         if at is not None and at < len(table):
             bindings.append(table.bind(at, values, texts))
@@ -104,6 +119,8 @@ def answer(
         else:
             missing = ber.NO_SUCH_OBJECT if asked.kind == ber.GET else ber.END_OF_MIB
             bindings.append(_nothing(oid, missing))
+    if "odd" in wrong:
+        bindings.append(_NAMELESS)
     return _message(asked, 0, 0, bindings)
 
 

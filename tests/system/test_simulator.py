@@ -131,6 +131,38 @@ async def test_a_dead_pdu_answers_nobody():
         assert (await probe("127.0.0.1", port + 1)).profile == "apc-rpdu2"
 
 
+@pytest.mark.parametrize("fault", ["pdu-half-answers", "pdu-odd-answers", "pdu-no-clock"])
+async def test_a_misbehaving_agent_of_the_twin_loses_no_reading(fault):
+    async with running(mqtt_port=None) as simulation:
+        port = simulation.snmp.base_port
+        well = await probe("127.0.0.1", port, timeout=1.0)
+        simulation.factory.raise_fault(fault, "R001-PDU-A")
+        simulation.factory.step()
+        sick = await probe("127.0.0.1", port, timeout=1.0)
+        lost = {r.symbol for r in well.readings} - {r.symbol for r in sick.readings}
+        assert lost == ({"sysUpTime"} if fault == "pdu-no-clock" else set())
+        assert sick.ok
+
+
+async def test_readings_of_the_twin_stand_still_while_an_agent_is_frozen_and_go_on_after_it():
+    async def power(port):
+        told = await probe("127.0.0.1", port, timeout=1.0)
+        return [r.value for r in told.readings if r.point.unit in {"W", "J"}]
+
+    async with running(mqtt_port=None) as simulation:
+        frozen, other = simulation.snmp.base_port, simulation.snmp.base_port + 1
+        simulation.factory.raise_fault("pdu-frozen", "R001-PDU-A")
+        simulation.factory.step()
+        before = await power(frozen), await power(other)
+        simulation.factory.step(600.0)
+        after = await power(frozen), await power(other)
+        assert after[0] == before[0]
+        assert after[1] != before[1]
+        simulation.factory.faults.clear()
+        simulation.factory.step()
+        assert await power(frozen) != before[0]
+
+
 async def test_a_taken_port_is_told():
     async with running(mqtt_port=None, control_port=None) as simulation:
         other = Simulation(

@@ -58,7 +58,7 @@ def shows(factory, healthy, reading) -> bool:
     )
     return bool(
         state or counters or battery or electrical or factory.xids or factory.faults.falsified
-        or any(factory.faults.silent.values()) or (reading.quality != 1).any()
+        or factory.faults.agents or any(factory.faults.silent.values()) or (reading.quality != 1).any()
     )  # fmt: skip
 
 
