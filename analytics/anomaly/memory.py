@@ -26,11 +26,11 @@ from analytics.anomaly.racks import RackScorer
 from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill, Stopped
 from analytics.anomaly.sensors import SensorHabits, Verdict
 from analytics.anomaly.taps import TapScorer
-from analytics.anomaly.upses import UpsScorer
+from analytics.anomaly.upses import LossCurve, UpsScorer
 from analytics.anomaly.watch import FactoryWatch
 from domain.errors import InputError
 
-VERSION = 2
+VERSION = 3
 """Changes whenever what is kept changes its meaning."""
 PRESENT_MS = 60_000
 """After a longer pause lags and smoothed residuals begin anew."""
@@ -48,6 +48,7 @@ _LEARNT: dict[type, tuple[str, ...]] = {
     InstrumentWatch: ("verdict", "_habits", "_known", "_run", "_longest", "_values", "_expected", "_rows"),
     SensorHabits: ("noise", "resolution", "tolerance"),
     ResidualTrack: ("age", "offset", "reference", "usual", "seen", "smooth", "last"),
+    LossCurve: ("top", "parts", "covariance", "weight", "gram", "sums"),
     FleetLine: ("slope", "offset", "moments"),
     Lagged: ("now", "cause", "slack"),
     Stopped: ("rested",),

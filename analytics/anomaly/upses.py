@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analytics.anomaly.residuals import FleetLine, ResidualTrack, median
+from analytics.anomaly.residuals import ResidualTrack, median
 from domain.points import ValueArray
 
 SIGNALS = ("UPS losses", "battery capacity", "supply voltage")
@@ -20,6 +20,8 @@ LOADED = 0.05
 """UPSes below this share of the largest load are not judged by their losses."""
 FULL = 0.995
 """Charge from which a battery is full, as far as whole percents tell."""
+SURE = 2.0
+"""Standard deviations of the loss curve that say nothing of a UPS."""
 SETTLED = 900.0
 """Time that it has been full after which it surely takes no more current, which would look like a loss, s."""
 
@@ -45,6 +47,89 @@ class UpsReadings:
     runtime: ValueArray
 
 
+class LossCurve:
+    """What UPSes lose at which load: a part always, one with the load, one with its square.
+
+    Learned from all of them (Bayesian least squares), forgetting slowly; those far off don't count. The share of the
+    load that is lost is no straight line in the load, not in logarithms either: judged by one, a healthy UPS at a third
+    of the others' load seems to lose a sixth more than it should. How unsure the curve is at a load that it has not
+    seen is told with it.
+    """
+
+    TYPICAL = np.array([0.010, 0.018, 0.006])
+    """Parts as shares of the largest load seen: a double-conversion UPS whose largest load is 60 % of its rating."""
+    VARIETY = 0.5
+    """Relative standard deviation of each part from maker to maker and by how much of the rating is used."""
+    LIKENESS = 0.03
+    """Relative standard deviation of the losses of one UPS from those of its like."""
+    MEMORY_S = 7 * 86_400.0
+    """A curve is a property of a machine: what was seen of it under other loads holds for days."""
+
+    def __init__(self) -> None:
+        self.top = 0.0  # the largest load seen, W
+        self.parts = np.zeros(3)
+        self.covariance = np.zeros((3, 3))
+        self.weight = 0.0
+        self.gram, self.sums = np.zeros((3, 3)), np.zeros(3)
+
+    def residual(self, load: ValueArray, lost: ValueArray) -> tuple[ValueArray, ValueArray]:
+        """Return the logarithm of losses over what they should be, and how unsure that is (one standard deviation).
+
+        Parameters
+        ----------
+        load, lost
+            W, NaN where not known, shape (upses,).
+        """
+        self._reach(load)
+        basis = self._basis(load)
+        if not self.parts.any():
+            level = median(np.log(lost / load) - np.log(basis @ self.TYPICAL))
+            if math.isnan(level):
+                return np.full(len(load), np.nan), np.zeros(len(load))
+            self.parts = self.TYPICAL * math.exp(level)
+            self.covariance = np.diag((self.VARIETY * self.parts) ** 2)
+        expected = basis @ self.parts
+        unsure = np.sqrt(np.einsum("ui,ij,uj->u", basis, self.covariance, basis)) / expected
+        return np.log(lost / load) - np.log(expected), np.nan_to_num(unsure)
+
+    def learn(self, load: ValueArray, lost: ValueArray, seconds: float, healthy: np.ndarray) -> None:
+        """Take in one moment."""
+        good = healthy & np.isfinite(load) & np.isfinite(lost)
+        # relative errors: each row of the basis, over what was measured, should add up to one
+        rows = self._basis(load[good]) * (load[good] / lost[good])[:, None]
+        keep = math.exp(-seconds / self.MEMORY_S)
+        self.weight = keep * self.weight + len(rows)
+        self.gram = keep * self.gram + rows.T @ rows
+        self.sums = keep * self.sums + rows.sum(axis=0)
+        if self.weight < 1.0 or not self.parts.any():
+            return
+        # however often a UPS is read, it is one example of its kind
+        examples = len(load) / self.LIKENESS**2 / self.weight
+        typical = self.TYPICAL * (self.parts.sum() / self.TYPICAL.sum())
+        prior = np.diag(1.0 / (self.VARIETY * typical) ** 2)
+        self.covariance = np.linalg.inv(examples * self.gram + prior)
+        parts = self.covariance @ (examples * self.sums + prior @ typical)
+        self.parts = np.maximum(parts, 0.05 * typical)
+
+    def _basis(self, load: ValueArray) -> ValueArray:
+        share = load / self.top if self.top else np.full(len(load), np.nan)
+        return np.stack([1.0 / share, np.ones(len(load)), share], axis=1)
+
+    def _reach(self, load: ValueArray) -> None:
+        """Tell everything as shares of a larger load than seen so far."""
+        top = float(np.fmax.reduce(load, initial=0.0))
+        if top <= self.top:
+            return
+        if self.top:
+            grown = np.array([top / self.top, 1.0, self.top / top])
+            self.parts, self.sums = self.parts / grown, self.sums * grown
+            self.covariance, self.gram = (
+                self.covariance / np.outer(grown, grown),
+                self.gram * np.outer(grown, grown),
+            )
+        self.top = top
+
+
 @dataclass(slots=True)
 class UpsScorer:
     """Scores all UPSes of a site, online.
@@ -64,13 +149,13 @@ class UpsScorer:
     memory: float = 6 * 3600.0
     warm_up: float = 300.0
     track: ResidualTrack = field(init=False)
-    losses: FleetLine = field(init=False)
+    losses: LossCurve = field(init=False)
     full: ValueArray = field(init=False)
     """For how long each battery has been full, s."""
 
     def __post_init__(self) -> None:
         self.track = ResidualTrack(LEAST_LIMIT, len(self.upses), self.smoothing, self.memory)
-        self.losses = FleetLine(-0.3, 0.5)
+        self.losses = LossCurve()
         self.full = np.full(len(self.upses), np.inf)
 
     def update(self, now: UpsReadings, seconds: float = 10.0) -> ValueArray:
@@ -78,25 +163,25 @@ class UpsScorer:
         if not len(self.upses):
             return np.zeros((0, len(SIGNALS)))
         self.full = np.where(now.charge < FULL, 0.0, self.full + seconds)
-        x, y = _losses(now, self.full >= SETTLED)
+        load, lost = _losses(now, self.full >= SETTLED)
         with np.errstate(divide="ignore", invalid="ignore"):
             energy = np.log(np.where(now.charge > 0.2, now.runtime * now.power_out / now.charge, np.nan))
         energy = np.where(np.isfinite(energy), energy, np.nan)
         best = max(float(np.fmax.reduce(now.voltage_in, initial=0.0)), 1.0)
-        residual = np.stack(
-            [self.losses.residual(x, y), energy - median(energy), 1.0 - now.voltage_in / best]
-        )
-        parts = self.track.update(residual, 0.0, seconds)
-        self.losses.learn(x, y, math.exp(-seconds / self.memory), self.track.calm[LOSSES])
+        beyond, unsure = self.losses.residual(load, lost)
+        residual = np.stack([beyond, energy - median(energy), 1.0 - now.voltage_in / best])
+        slack = np.zeros(residual.shape)
+        slack[LOSSES] = SURE * unsure
+        parts = self.track.update(residual, slack, seconds)
+        self.losses.learn(load, lost, seconds, self.track.calm[LOSSES])
         if self.track.age <= self.warm_up:
             return np.full((len(self.upses), len(SIGNALS)), np.nan)
         return np.ascontiguousarray(parts.T)
 
 
 def _losses(now: UpsReadings, full: np.ndarray) -> tuple[ValueArray, ValueArray]:
-    """Return the logarithms of load and of losses over load; NaN where the battery takes or gives."""
+    """Return load and losses, W; NaN where the battery takes or gives, and where there is little to lose."""
     lost = now.power_in - now.power_out
     top = max(float(np.fmax.reduce(now.power_out, initial=0.0)), 1.0)
     good = (now.power_out > LOADED * top) & (lost > 0) & full & np.isfinite(now.charge)
-    load = np.where(good, now.power_out, np.nan)
-    return np.log(load / top), np.log(np.where(good, lost, np.nan) / load)
+    return np.where(good, now.power_out, np.nan), np.where(good, lost, np.nan)

@@ -8,9 +8,10 @@ from analytics.anomaly.gpus import CONFIRM, STILL_LOOKS, GpuTable, GpuWatch
 from analytics.anomaly.incidents import Grouping
 from analytics.anomaly.residuals import ResidualTrack, Standstill
 from analytics.anomaly.sensors import Verdict
-from analytics.anomaly.upses import UpsReadings, UpsScorer
+from analytics.anomaly.upses import LOSSES, UpsReadings, UpsScorer
 from analytics.anomaly.watch import LATE_ROUNDS, FactoryWatch
 from benchmarks._watched_plant import Plant
+from domain.plant.power import UpsModel
 from tests.unit.analytics.anomaly_factory import shipped_site
 
 FAULTS = {
@@ -134,3 +135,33 @@ def test_a_clock_that_is_minutes_off_is_told_and_a_late_backlog_is_not():
         watch.update(plant.factory.time_ms, readings, 20.0)
     assert watch.faulty == {("R033", "clock"): Verdict.WRONG_CLOCK}
     assert np.isnan(list(watch.estimates().values())).all()
+
+
+def day_of_upses(scorer, shares, hours=12.0, factor=1.0):
+    """Let twelve like UPSes carry these shares of their rating; the losses of the first are `factor` of theirs."""
+    rng = np.random.default_rng(5)
+    rating, model, worst = 2.4e6, UpsModel(), 0.0
+    for _ in range(int(hours * 120)):
+        load = rating * shares * rng.uniform(0.97, 1.0, 12)
+        lost = model.loss(load, np.full(12, rating))
+        lost[0] *= factor
+        now = UpsReadings(load + lost, load, np.full(12, 480.0), np.ones(12), 300.0 * rating / load)
+        worst = max(worst, float(np.nan_to_num(scorer.update(now, 30.0)[:, LOSSES]).max()))
+    return worst
+
+
+def test_a_healthy_ups_whose_pods_are_idle_while_the_others_work_is_not_blamed_for_its_losses():
+    scorer = UpsScorer([f"U{i}" for i in range(12)])
+    busy = np.linspace(0.42, 0.48, 12)
+    assert day_of_upses(scorer, busy) < 0.5
+    assert day_of_upses(scorer, np.where(np.arange(12) == 2, 0.09, busy), hours=1.0) < 0.5
+    assert day_of_upses(scorer, np.where(np.arange(12) < 6, 0.09, busy), hours=1.0) < 0.5
+
+
+def test_losses_that_grow_are_found_at_whatever_load():
+    for share in (0.12, 0.45):
+        scorer = UpsScorer([f"U{i}" for i in range(12)])
+        assert day_of_upses(scorer, np.linspace(0.1, 0.48, 12)) < 0.5
+        shares = np.linspace(0.1, 0.48, 12)
+        shares[0] = share
+        assert day_of_upses(scorer, shares, hours=1.0, factor=1.5) > 1.0
