@@ -11,7 +11,7 @@ class AnalyticsSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     horizon_hours: int = Field(48, ge=1, le=168, description="How far the power forecast reaches")
-    history_days: int = Field(56, ge=1, description="How much history a power forecast is fitted on")
+    history_days: int = Field(56, ge=1, le=400, description="How much history a power forecast is fitted on")
     refit_hours: float = Field(24, gt=0, description="Age at which the forecast model is fitted anew")
     settle_seconds: float = Field(
         20, ge=0, description="Wait after a quarter hour ends before it is forecast from"

@@ -28,6 +28,8 @@ from storage.tellers import Tellers
 
 NO_POINT = -1
 """Stands for a point that is not there, in index arrays that must keep their shape."""
+MOST_GPUS = 1024
+"""GPUs of a rack that have a place in the table of all, at most: one rack that is told wrong must not widen it for every other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +166,11 @@ class PlantView:
             rack = self.registry[i].associate
             if rack in by_rack:
                 by_rack[rack].append(i)
-        width = max((len(gpus) for gpus in by_rack.values()), default=0)
+        width = min(max((len(gpus) for gpus in by_rack.values()), default=0), MOST_GPUS)
         table = np.full((len(by_rack), width), NO_POINT, np.int32)
         for row, gpus in enumerate(by_rack.values()):
             gpus.sort(key=lambda i: _natural(self.registry[i].object_id))
-            table[row, : len(gpus)] = gpus
+            table[row, : min(len(gpus), width)] = gpus[:width]
         return table
 
     def plainest(self, points: IntArray) -> int:

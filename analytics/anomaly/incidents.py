@@ -22,6 +22,10 @@ UNEXPLAINED = 5
 """A finding that no known fault explains is told after this many times the patience."""
 COMES_BACK_MS, LONGEST_QUIET_MS = 86_400_000, 43_200_000
 """Within this time after its end an incident has come back; and the longest that is waited for it."""
+MOST_OPEN = 500
+"""Open incidents at most: nobody reads more, and one root can have announced countless objects."""
+MOST_CLOSED = 5000
+"""Closed ones that are remembered in case they come back, at most; the oldest are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +268,8 @@ class IncidentBook:
     open: list[Incident] = field(default_factory=list)
     since: dict[str, int] = field(default_factory=dict)
     count: int = 0
+    untold: int = 0
+    """Causes that were not opened as incidents because there were too many, at the last look."""
     closed: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """When an incident of a root and fault was last closed, and how long had been waited for it, ms."""
 
@@ -272,9 +278,13 @@ class IncidentBook:
         self.since = {f.object_id: self.since.get(f.object_id, now) for f in findings}
         lasting = [f for f in findings if now - self.since[f.object_id] >= self.patience]
         opened = []
+        self.untold = 0
         for cause in causes(lasting, self.grouping):
             known = self._same(cause)
             if known is None and not self._ripe(cause, now):
+                continue
+            if known is None and len(self.open) >= MOST_OPEN:
+                self.untold += 1
                 continue
             if known is None:
                 self.count += 1
@@ -289,6 +299,10 @@ class IncidentBook:
         self.open = [i for i in self.open if now - i.seen <= i.quiet]
         self.closed = {key: kept for key, kept in self.closed.items() if now - kept[0] < COMES_BACK_MS}
         self.closed |= {(i.cause.root, i.cause.fault): (now, i.quiet) for i in closed}
+        for key in sorted(self.closed, key=lambda k: self.closed[k][0])[
+            : max(0, len(self.closed) - MOST_CLOSED)
+        ]:
+            del self.closed[key]
         return opened, closed
 
     def _wait(self, cause: Cause, now: int) -> int:

@@ -67,10 +67,11 @@ class LossCurve:
 
     def __init__(self) -> None:
         self.top = 0.0  # the largest load seen, W
-        self.parts = np.zeros(3)
-        self.covariance = np.zeros((3, 3))
+        self.parts: ValueArray = np.zeros(3)
+        self.covariance: ValueArray = np.zeros((3, 3))
         self.weight = 0.0
-        self.gram, self.sums = np.zeros((3, 3)), np.zeros(3)
+        self.gram: ValueArray = np.zeros((3, 3))
+        self.sums: ValueArray = np.zeros(3)
 
     def residual(self, load: ValueArray, lost: ValueArray) -> tuple[ValueArray, ValueArray]:
         """Return the logarithm of losses over what they should be, and how unsure that is (one standard deviation).
@@ -90,7 +91,7 @@ class LossCurve:
             self.covariance = np.diag((self.VARIETY * self.parts) ** 2)
         expected = basis @ self.parts
         unsure = np.sqrt(np.einsum("ui,ij,uj->u", basis, self.covariance, basis)) / expected
-        return np.log(lost / load) - np.log(expected), np.nan_to_num(unsure)
+        return np.asarray(np.log(lost / load) - np.log(expected)), np.nan_to_num(unsure)
 
     def learn(self, load: ValueArray, lost: ValueArray, seconds: float, healthy: np.ndarray) -> None:
         """Take in one moment."""
@@ -107,7 +108,7 @@ class LossCurve:
         examples = len(load) / self.LIKENESS**2 / self.weight
         typical = self.TYPICAL * (self.parts.sum() / self.TYPICAL.sum())
         prior = np.diag(1.0 / (self.VARIETY * typical) ** 2)
-        self.covariance = np.linalg.inv(examples * self.gram + prior)
+        self.covariance = np.asarray(np.linalg.inv(examples * self.gram + prior))
         parts = self.covariance @ (examples * self.sums + prior @ typical)
         self.parts = np.maximum(parts, 0.05 * typical)
 

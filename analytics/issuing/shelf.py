@@ -86,6 +86,11 @@ class ModelShelf:
         unfinished.replace(file)
         for old in self.cards()[KEPT:]:
             self.remove(old)
+        # what a fit that was cut off left behind: a model without a card, a card without a model
+        whole = {str(c.fitted) for c in self.cards()}
+        for stray in self._folder.iterdir():
+            if stray.suffix in (".npz", ".json", ".unfinished") and stray.stem not in whole:
+                stray.unlink(missing_ok=True)
 
     def remove(self, card: ModelCard) -> None:
         """Take a model off the shelf."""

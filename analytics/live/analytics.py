@@ -87,7 +87,7 @@ class LiveAnalytics:
         self.quarters = QuarterWatch(plant, int(settings.rack_interval_seconds * 1000))
         self.temperatures = TemperatureWatch(plant)
         self.counters: dict[str, int] = {"rounds": 0, "outlooks": 0, "anomalous_objects": 0, "incidents": 0}
-        self.counters |= {"estimated_instruments": 0, "worn_parts": 0}
+        self.counters |= {"incidents_untold": 0, "estimated_instruments": 0, "worn_parts": 0}
         self.reasons: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -202,6 +202,7 @@ class LiveAnalytics:
             if scores is not None:
                 registry = self._plant.registry
                 batches.append(results(registry, kind, "AnomalyScore", ids, scores.score, now))
+        self.counters["incidents_untold"] = watch.book.untold
         self.reasons = watch.reasons()
         self.counters["anomalous_objects"] = len(self.reasons)
         return Batch.concat(batches)

@@ -21,6 +21,8 @@ from storage.plant import NO_POINT, PlantView
 
 FRESH_MS = 150_000
 """A reading older than this is not used. DSX repeats what does not change every 100 s."""
+MOST_OF_A_KIND = 5000
+"""Taps, UPSes, air handlers that are watched, at most of each, in order of id; whoever announces them sets no bound."""
 
 
 class PlantReader:
@@ -176,7 +178,7 @@ class PlantReader:
         return np.where((points >= 0) & (newest.received >= now - FRESH_MS), apart, np.nan)
 
     def _find_taps(self, serves: dict[str, str], points: dict[tuple[str, str], int]) -> Taps:
-        ids = sorted(name for name in serves if (name, "ActivePower") in points)
+        ids = sorted(name for name in serves if (name, "ActivePower") in points)[:MOST_OF_A_KIND]
         topology = self._plant.topology()
 
         def above(tap: str) -> str:
@@ -236,7 +238,7 @@ def _columns(
     known: dict[tuple[str, str], int], point_types: Sequence[str], needed: str
 ) -> tuple[tuple[str, ...], dict[str, IntArray]]:
     """Return the ids of the objects that have a `needed` point, and the points of all of them by type."""
-    ids = tuple(sorted(name for name, kind in known if kind == needed))
+    ids = tuple(sorted(name for name, kind in known if kind == needed)[:MOST_OF_A_KIND])
     return ids, {
         kind: np.array([known.get((name, kind), NO_POINT) for name in ids], np.int32) for kind in point_types
     }

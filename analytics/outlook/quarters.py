@@ -17,6 +17,8 @@ from storage.plant import PlantView
 FRESH_MS = 60_000
 """A reading older than this is not used: the outlook would explain the past."""
 HOUR_MS = 3_600_000
+MOST_LOOKS = 3600
+"""Of the last hour at most so many moments are kept, whatever the interval of the looks."""
 
 
 class QuarterWatch:
@@ -36,7 +38,7 @@ class QuarterWatch:
         self.planned: Callable[[int, int], float] | None = None
         """By how much the site's mean power from one time to another (UTC ms) is planned to differ from now, W."""
         self._nodes = [node for node in plant.envelope if node.kind != "Rack"]
-        self._power: deque[tuple[int, ValueArray]] = deque()
+        self._power: deque[tuple[int, ValueArray]] = deque(maxlen=MOST_LOOKS)
 
     def look(self, now: int) -> Batch:
         """Return where each node's running quarter hour will end, and the risk that this is above its limit."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from domain.errors import InputError
 
 _SPAN = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)$")
+MOST_ROWS = 5_000_000
+"""Rows of a file, and steps of a series with its gaps, at most: nine years of minutes."""
 _SECONDS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -38,11 +41,15 @@ def read_table(path: Path, time: str | None = None) -> pd.DataFrame:
     try:
         with path.open(encoding="utf-8") as file:
             head = file.readline()
-        frame = pd.read_csv(path, sep=";" if head.count(";") > head.count(",") else ",")
+        frame = pd.read_csv(
+            path, sep=";" if head.count(";") > head.count(",") else ",", nrows=MOST_ROWS + 1, low_memory=False
+        )
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path} cannot be read as CSV: {error}") from error
+    except (OSError, ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path} cannot be read as CSV: {str(error)[:300]}") from error
+    if len(frame) > MOST_ROWS:
+        raise InputError(f"{path} has more than {MOST_ROWS:,} rows; take a part of it, or larger steps")
     if time is None:
         time = next((c for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])), None)
         if time is None:
@@ -51,8 +58,10 @@ def read_table(path: Path, time: str | None = None) -> pd.DataFrame:
         raise InputError(f"{path} has no column {time!r}; it has: {', '.join(map(str, frame.columns))}")
     try:
         index = pd.DatetimeIndex(pd.to_datetime(frame[time]))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}, column {time!r}: not every row is a time ({error})") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{path}, column {time!r}: not every row is a time ({str(error)[:300]})") from error
+    if index.isna().any():
+        raise InputError(f"{path}, column {time!r}: {int(np.count_nonzero(index.isna()))} rows have no time")
     return frame.drop(columns=time).set_index(index)
 
 
@@ -79,6 +88,11 @@ def read_series(path: Path, time: str, value: str) -> pd.Series:
         )
     steps = pd.Series(series.index[1:] - series.index[:-1])
     step = steps.mode().iloc[0]
+    if (series.index[-1] - series.index[0]) / step >= MOST_ROWS:
+        raise InputError(
+            f"{path}: {step} steps from {series.index[0]} to {series.index[-1]} are more than {MOST_ROWS:,}; "
+            "a time is wrong, or the series needs larger steps"
+        )
     regular = series.asfreq(step)
     if regular.notna().sum() < 0.9 * series.notna().sum():
         raise InputError(

@@ -142,3 +142,10 @@ def test_two_tags_that_differ_only_while_the_load_moves_agree(bench):
     for step in range(60):
         bench.after(10_000).tell({a: 50e3, b: 80e3 if step % 3 else 50e3})
         assert bench.plant.tellers.compare() == []
+
+
+def test_of_countless_tags_for_one_quantity_a_few_are_looked_at(bench):
+    tags = [bench.tag("Rack", "RackPower", "R002", f"t{n:03d}") for n in range(100)]
+    bench.tell(dict.fromkeys(tags, 50e3))
+    assert bench.plant.power_points("R002").tolist() == tags[:1]
+    assert bench.plant.tellers._groups.points.shape == (1, 8)
