@@ -52,6 +52,9 @@ _STILL_S = 10.0  # an energy counter that has not moved for so long is broken: i
 _LOW_POWER, _HIGH_POWER = possible("GPU", "GpuPower")
 _ALWAYS = frozenset(("fields", "energy", "power"))  # calls that are made in every sweep, failed or not
 _REOPEN_EVERY = 5  # sweeps between attempts while the driver is gone
+_MOST_EVENTS = 100  # taken from the library at a time
+_MOST_GPUS = 64
+_LAST_XID = 0xFFFF_FFFF
 _XID_EVENT = 0x8  # nvmlEventTypeXidCriticalError
 
 Row = list[float | None]
@@ -110,7 +113,7 @@ class Sweeper:
         self.nvml = nvml
         self.slots = [Slot() for _ in range(gpus)]
         self.driver = ""
-        self.events: deque[XidEvent] = deque(maxlen=10_000)
+        self.events: deque[XidEvent] = deque(maxlen=1000)
         self.lost = 0
         self._slow_every = slow_every
         self._poll_events = poll_events
@@ -167,7 +170,7 @@ class Sweeper:
                 slot.handle = None
             return
         found: dict[str, Any] = {}
-        for index in range(count):
+        for index in range(min(count, _MOST_GPUS)):
             try:
                 handle = nvml.nvmlDeviceGetHandleByIndex(index)
                 found[str(nvml.nvmlDeviceGetUUID(handle))] = handle
@@ -184,13 +187,17 @@ class Sweeper:
     def fetch_events(self, now: int | None, wait_ms: int) -> None:
         """Move XID events from the library into `events`; wait up to `wait_ms` for the first."""
         with self._event_lock:
-            while self._event_set is not None:
+            for _ in range(_MOST_EVENTS):  # a GPU in agony tells without end
+                if self._event_set is None:
+                    return
                 try:
                     event = self.nvml.nvmlEventSetWait_v2(self._event_set, wait_ms)
                 except self._error:  # mostly: none within the time
                     return
                 wait_ms = 0
                 at = time.time_ns() // 1_000_000 if now is None else now
+                if not 0 <= event.eventData <= _LAST_XID:
+                    continue
                 for gpu, slot in enumerate(self.slots):
                     # a GPU that fell off the bus is lost before its XID is read
                     if slot.last is not None and _address(slot.last) == _address(event.device):
@@ -378,7 +385,7 @@ def _readings(nvml: Any) -> tuple[tuple[Reading, ...], tuple[Reading, ...]]:
         column = _COLUMN[point_type]
 
         def put(value: Any, row: Row) -> None:
-            if value not in BLANK:
+            if value not in BLANK and math.isfinite(value):
                 row[column] = value * scale
 
         return put
