@@ -8,7 +8,7 @@ as a point of our own (`AsMeasured`), and that is what it is judged by from then
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,14 +67,8 @@ class Substitutes:
         value[rows] = np.where(known, table.estimates[which], value[rows])
         quality[rows] = np.where(known, Quality.ESTIMATED, Quality.BAD)
         self.replaced += len(rows)
-        own = Batch(
-            table.own[which].astype(np.int32),
-            batch.observed[rows],
-            batch.value[rows],
-            batch.quality[rows],
-            batch.received,
-        )
-        return Batch.concat([Batch(batch.point, batch.observed, value, quality, batch.received), own])
+        own = replace(batch.take(rows), point=table.own[which].astype(np.int32))
+        return Batch.concat([replace(batch, value=value, quality=quality), own])
 
     def mistrust(self, estimates: Mapping[int, float]) -> None:
         """Replace the readings of these points from now on, and of no others; NaN where nothing tells what they should be."""

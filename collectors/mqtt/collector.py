@@ -22,7 +22,7 @@ from collectors.mqtt.decoder import Decoder, Message
 from collectors.mqtt.settings import MqttSettings
 from domain.batch import Batch, Sink, now_ms
 from domain.dsx import METADATA, VALUES
-from domain.errors import HallwatchError
+from domain.errors import brief
 from domain.points import PointRegistry
 from domain.tray import PRESENCES, SWEEPS
 
@@ -205,10 +205,11 @@ class MqttCollector:
                 try:
                     await self._sink(batch)
                     break
-                except HallwatchError as error:
-                    # Not acknowledged: kept here, and the broker is held back, until the sink takes it.
+                except Exception as error:
+                    # Not acknowledged: kept here, and the broker is held back, until the sink takes it. Whatever it
+                    # raises, the other batches go on.
                     self._sink_failures += 1
-                    log.error("batch not accepted, trying again", error=str(error), rows=len(batch))
+                    log.error("batch not accepted, trying again", error=brief(error, 200), rows=len(batch))
                     await asyncio.sleep(1.0)
             if self.decoder.parked.unsaved:
                 await self._working(self.decoder.parked.save)
@@ -229,9 +230,9 @@ class MqttCollector:
             if alive is not None:
                 try:
                     await self._sink(alive)
-                except HallwatchError as error:
+                except Exception as error:
                     self._sink_failures += 1
-                    log.error("heartbeat states not accepted", error=str(error))
+                    log.error("heartbeat states not accepted", error=brief(error, 200))
 
     def stats(self) -> dict[str, Any]:
         """Return counters for the health page: connection, messages, violations by reason, trays, heartbeats."""

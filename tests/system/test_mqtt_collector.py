@@ -25,14 +25,14 @@ class Kept:
 
     def __init__(self):
         self.rows = []
-        self.refusing = False
+        self.refusing = None
         self.open = asyncio.Event()
         self.open.set()
         self.grew = asyncio.Event()
 
     async def __call__(self, batch):
         if self.refusing:
-            raise StorageError("away")
+            raise self.refusing
         await self.open.wait()
         self.rows += zip(batch.point.tolist(), batch.observed.tolist(), batch.value.tolist(), strict=True)
         self.grew.set()
@@ -196,15 +196,16 @@ async def test_what_was_not_stored_is_not_acknowledged_and_comes_again_to_the_ne
     assert len([row for row in fresh.rows if row[0] == taken]) == 50
 
 
-async def test_while_the_sink_refuses_nothing_is_lost(mosquitto):
+@pytest.mark.parametrize("error", [StorageError("away"), RuntimeError("a fault of ours")])
+async def test_while_the_sink_refuses_nothing_is_lost(mosquitto, error):
     sink = Kept()
-    sink.refusing = True
+    sink.refusing = error
     async with collecting(mosquitto, sink) as collector:
         with publishing(mosquitto) as bus:
             for n in range(200):
                 bus.publish(*sweep(n))
             await until(lambda: collector.stats()["sink_failures"], 10)
-            sink.refusing = False
+            sink.refusing = None
             await sink.wait_for(lambda rows: len(rows) >= 200 * value_count(1))
 
 

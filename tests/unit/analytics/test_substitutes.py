@@ -1,5 +1,7 @@
 """Readings of instruments that are not trusted are replaced on their way in, and kept as they were measured."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from analytics.live.substitutes import Substitutes
@@ -77,3 +79,11 @@ def test_the_watch_goes_on_reading_what_the_instrument_says():
     assert substitutes.as_measured(points).tolist() == points.tolist()
     substitutes.mistrust({1: 5.0})
     assert substitutes.as_measured(points).tolist() == [[0, 4], [-1, 2]]
+
+
+async def test_a_replaced_reading_that_came_late_is_still_late():
+    _, substitutes, taken = plant()
+    substitutes.mistrust({1: 21.5})
+    late = np.array([False, True, False])
+    await substitutes.accept(replace(Batch.of([0, 1, 2], NOW, [10.0, 99.0, 30.0]), late=late))
+    assert taken.batches[0].late.tolist() == [False, True, False, True]
