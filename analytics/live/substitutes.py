@@ -67,7 +67,7 @@ class Substitutes:
         value[rows] = np.where(known, table.estimates[which], value[rows])
         quality[rows] = np.where(known, Quality.ESTIMATED, Quality.BAD)
         self.replaced += len(rows)
-        own = replace(batch.take(rows), point=table.own[which].astype(np.int32))
+        own = replace(batch.take(rows.astype(np.int32)), point=table.own[which].astype(np.int32))
         return Batch.concat([replace(batch, value=value, quality=quality), own])
 
     def mistrust(self, estimates: Mapping[int, float]) -> None:
