@@ -312,6 +312,7 @@ class GufoWire:
         self._refreshed = 0.0
         self._discovered = False
         self._has_uptime: bool | None = None
+        self._bulk_answered = False
         self._steps: tuple[str, str, int, object] | None = None
         """Root, last name and count of the walk under way, and its iterator."""
 
@@ -367,8 +368,14 @@ class GufoWire:
                 if len(rows) >= count:
                     break
             else:
+                if not rows and count > 1 and not self._bulk_answered:
+                    # An error looks like an end: only GETNEXT tells whether the table is empty or GETBULK is missing.
+                    async for _ in session.getnext(root):
+                        return Answer(codec.GEN_ERR)
+                self._bulk_answered |= bool(rows) and count > 1
                 rows.append((root, codec.Absent.END))
                 return Answer(rows=rows)
+            self._bulk_answered |= count > 1
             self._steps = (root, rows[-1][0], count, iterator)
             return Answer(rows=rows)
 

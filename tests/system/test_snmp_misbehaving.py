@@ -28,6 +28,7 @@ from tests.system.snmp_agent import (
     up,
     values,
 )
+from tests.system.snmp_v3_agent import USER, v3_agent
 
 ENERGY_OID = "1.3.6.1.4.1.318.1.1.26.4.3.1.9.1"
 PHASE_1 = "PowerMeter/PhaseCurrent/snmp/PDU-1/rPDU2PhaseStatusCurrent.1"
@@ -632,3 +633,31 @@ async def test_a_faulty_agent_that_answers_from_elsewhere_is_told_and_read_on_re
 async def test_a_faulty_agent_of_version_1_is_told_to_be_one(fakes):
     with pytest.raises(SourceRefused, match="use version 1"):
         await _fake(fakes, "v1only", retries=0)
+
+
+def v3_session(a, **more):
+    return PatientClient(
+        "127.0.0.1", a.port, Secrets.model_validate(USER), **{"timeout": 1.0, "retries": 0, **more}
+    )
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+async def test_an_agent_of_version_3_is_walked_with_and_without_getbulk(bulk):
+    async with v3_agent(values(), bulk=bulk) as a:
+        s = v3_session(a)
+        assert {o for o, _ in await s.walk("1.3.6.1.4.1.318", count=10)} == set(oids())
+        assert await s.walk("1.3.6.1.4.1.99999") == []
+        assert s.troubles == {}
+        assert s.traffic.timeouts == 0
+
+
+async def test_the_object_with_an_error_is_found_under_version_3_though_the_library_does_not_tell():
+    async with v3_agent(values()) as a:
+        a.bad = {POWER_OID}
+        s = v3_session(a)
+        assert set(await s.get(oids())) == set(oids()) - {POWER_OID}
+        assert list(s.troubles) == [POWER_OID]
+        del a.objects[ENERGY_OID]
+        a.requests = 0
+        assert set(await s.get(oids())) == set(oids()) - {POWER_OID, ENERGY_OID}
+        assert a.requests == 1, "what is missing is no error"
