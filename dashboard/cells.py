@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dashboard.views import STALE_MS, Now, PointNow
+from dashboard.views import LOST, SILENT, STALE_MS, Now, PointNow
 from domain.points import Quality, TimeArray, ValueArray
 from domain.units import shown
 from storage.plant import Reading
@@ -46,7 +46,7 @@ def trust(r: Reading, now: int) -> str:
         return "missing"
     if r.quality == Quality.BAD:
         return "bad"
-    if r.observed and now - r.observed > STALE_MS:
+    if r.quality == SILENT or (r.observed and now - r.observed > STALE_MS):
         return "old"
     return "estimated" if r.quality == Quality.ESTIMATED else ""
 
@@ -55,8 +55,13 @@ def marked(readings: Now, now: int) -> dict[str, str]:
     """Return the marks of those readings of an array that carry one, by position."""
     known = ~np.isnan(readings.value)
     bad = known & (readings.quality == Quality.BAD)
-    old = known & (readings.observed < now - STALE_MS) & ~bad
-    return {str(i): "bad" for i in np.flatnonzero(bad)} | {str(i): "old" for i in np.flatnonzero(old)}
+    old = known & ((readings.observed < now - STALE_MS) | (readings.quality == SILENT)) & ~bad
+    lost = readings.quality == LOST
+    return {
+        str(i): mark
+        for mark, which in (("bad", bad), ("old", old), ("lost", lost))
+        for i in np.flatnonzero(which)
+    }
 
 
 def absent(value: float) -> str:
@@ -104,6 +109,8 @@ def quality_word(quality: int, value: float) -> str:
     """Return a quality in a word; DSX qualities other than 1 are all bad."""
     if math.isnan(value):
         return DASH
+    if quality == SILENT:
+        return "silent"
     return Quality(quality).name.lower() if quality in (Quality.GOOD, Quality.ESTIMATED) else "bad"
 
 
@@ -170,7 +177,8 @@ def _cell(r: Reading, written: str, now: int, mark: str, hint: str = "") -> Cell
     reason = {
         "missing": missing_members(r) or "no reading",
         "bad": "bad quality, not trustworthy",
-        "old": f"{duration(now - r.observed)} old",
+        "old": f"{duration(now - r.observed)} old"
+        + ("; its source is silent" if r.quality == SILENT else ""),
         "estimated": "estimated",
     }.get(trusted, "")
     return [written, f"{trusted} {mark}".strip(), hint or reason, r.observed]

@@ -15,6 +15,7 @@ import numpy as np
 from dashboard.lately import Lately
 from dashboard.readings import ObjectReadings
 from dashboard.views import (
+    LOST,
     MINUTE_MS,
     QUARTER_MS,
     SPANS,
@@ -112,7 +113,7 @@ class ConsoleData:
                 counts[alert.condition.severity] += 1
         return Header(
             now,
-            self.plant.power_now(node.id),
+            self._readings.power(node.id),
             node.limit_at(now),
             node.binding_limit(quarter_start(now), quarter_start(now) + QUARTER_MS),
             min(changes, key=lambda c: c.limit).reason if changes else "",
@@ -124,13 +125,11 @@ class ConsoleData:
 
     def floor(self) -> Floor:
         """Return the racks' figures for the heat map."""
-        gpus = self.plant.gpu_points("GpuTemperature")
-        temperature = self._readings.now(gpus.ravel())
         return Floor(
             self.clock(),
             self._readings.now(self.plant.rack_points("RackPower")),
             self._readings.now(self.plant.rack_points("RackLiquidReturnTemperature")),
-            _hottest(temperature, gpus.shape),
+            _hottest(self._readings.gpus("GpuTemperature")),
             self._readings.now(self.plant.rack_points("AnomalyScore")),
             self._rack_severity(),
         )
@@ -148,7 +147,7 @@ class ConsoleData:
             SupplyState(
                 node.id,
                 node.kind,
-                self.plant.power_now(node.id),
+                self._readings.power(node.id),
                 node.limit_at(self.clock()),
                 self._readings.one(node.id, "BatteryCharge"),
                 self._readings.label(node.id, "Status"),
@@ -166,15 +165,15 @@ class ConsoleData:
     def work(self) -> Work:
         """Return the site's token throughput and efficiency."""
         rate = self._readings.sum(self._readings.token_points())
-        power = self.plant.power_now(self.site.id)
+        power = self._readings.power(self.site.id)
         efficiency = self._readings.one(self.site.id, "TokenEfficiency")
         if math.isnan(efficiency.value) and rate.value > 0 and power.value > 0:
             # tokens/s over watts is tokens over joules
             efficiency = Reading(
                 rate.value / power.value, min(rate.observed, power.observed), rate.quality, rate.missing
             )
-        available = self._readings.now(self.plant.gpu_points("GpuTemperature").ravel())
-        seen = int(np.sum(available.observed > self.clock() - STALE_MS))
+        told = self._readings.gpus("GpuTemperature")
+        seen = int(np.sum((told.observed > self.clock() - STALE_MS) & (told.quality != LOST)))
         return Work(rate, efficiency, seen, len(self.site.racks) * self.site.rack_gpus)
 
     def power_series(self, hours: float = 6.0) -> Series:
@@ -206,14 +205,12 @@ class ConsoleData:
         row = self.site.racks.index(rack)
         paths = self._paths(rack)
         taps = tuple(path[-2] for path in paths if len(path) > 1)
-        gpu = self.plant.gpu_points("GpuTemperature")
-        gpu_power = self.plant.gpu_points("GpuPower")
         return RackState(
             rack,
             pod.id,
             self.clock(),
             self.plant.envelope[rack].limit_at(self.clock()),
-            self.plant.power_now(rack),
+            self._readings.power(rack),
             taps,
             self._readings.one(rack, "RackLiquidSupplyTemperature"),
             self._readings.one(rack, "RackLiquidReturnTemperature"),
@@ -223,8 +220,8 @@ class ConsoleData:
             self._readings.label(rack, "RackLeakDetect"),
             self._readings.state(rack, "RackLeakDetect"),
             self._readings.one(rack, "AnomalyScore"),
-            self._readings.now(gpu[row]),
-            self._readings.now(gpu_power[row]),
+            self._readings.gpus("GpuTemperature").row(row),
+            self._readings.gpus("GpuPower").row(row),
             self._gpu_power_limit(row),
             paths,
             pod.cdus,
@@ -380,7 +377,7 @@ class ConsoleData:
     def _power(self, object_id: str) -> Reading:
         node: EnvelopeNode | None = self.plant.envelope.nodes.get(object_id)
         if node is not None:
-            return self.plant.power_now(object_id)
+            return self._readings.power(object_id)
         return self._readings.one(object_id, "ActivePower")
 
     def _severity(self) -> dict[str, Severity]:
@@ -414,21 +411,19 @@ def _or(value: float, otherwise: float) -> float:
     return otherwise if math.isnan(value) else value
 
 
-def _hottest(now: Now, shape: tuple[int, ...]) -> Now:
+def _hottest(now: Now) -> Now:
     """Return the highest good value of each row, with its time."""
-    rows = shape[0]
+    rows = now.value.shape[0]
     if now.value.size == 0:
         return Now(np.full(rows, np.nan), np.zeros(rows, np.int64), np.zeros(rows, np.uint8))
-    value = np.where(now.quality == Quality.BAD, -np.inf, np.nan_to_num(now.value, nan=-np.inf)).reshape(
-        shape
-    )
+    value = np.where(now.quality == Quality.BAD, -np.inf, np.nan_to_num(now.value, nan=-np.inf))
     best = value.argmax(axis=1)
     each = np.arange(rows)
     top = value[each, best]
     return Now(
         np.where(np.isfinite(top), top, np.nan),
-        now.observed.reshape(shape)[each, best],
-        np.where(np.isfinite(top), Quality.GOOD, Quality.BAD).astype(np.uint8),
+        now.observed[each, best],
+        np.where(np.isfinite(top), now.quality[each, best], Quality.BAD).astype(np.uint8),
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dashboard.views import MISSING, STALE_MS, Now, PointNow, SourceAge
+from dashboard.views import LOST, MISSING, SILENT, SILENT_MS, STALE_MS, Now, PointNow, SourceAge
 from domain.points import IntArray, Quality
 from storage.plant import PlantView, Reading
 
@@ -21,6 +23,8 @@ class ObjectReadings:
         self._latest = plant.latest
         self._clock = clock
         self._found: dict[tuple[str, str, frozenset[str]], tuple[IntArray, list[int]]] = {}
+        self._silence: tuple[int, frozenset[str]] = (0, frozenset())
+        self._beside: dict[str, tuple[IntArray, IntArray]] = {}
 
     def source_ages(self) -> list[SourceAge]:
         """Return all sources of points, the longest silent first."""
@@ -80,38 +84,95 @@ class ObjectReadings:
         if not fresh.any():
             return MISSING
         missing = int(len(points) - fresh.sum())
-        quality = Quality.GOOD if (now.quality[fresh] != Quality.BAD).all() else Quality.BAD
+        told = now.quality[fresh]
+        quality = (
+            Quality.BAD if (told == Quality.BAD).any() else SILENT if (told == SILENT).any() else Quality.GOOD
+        )
         return Reading(float(now.value[fresh].sum()), int(now.observed[fresh].min()), quality, missing)
 
     def reading(self, index: int) -> Reading:
-        """Return a point's newest reading."""
+        """Return a point's newest reading; of quality `SILENT` where its source has fallen silent."""
         now = self._latest.at(np.array(index, np.int32))
         if not now.observed:
             return MISSING
-        return Reading(float(now.value), int(now.observed), int(now.quality), 0)
+        silent = self._registry[index].source in self.silent() and now.quality != Quality.BAD
+        return Reading(float(now.value), int(now.observed), SILENT if silent else int(now.quality), 0)
+
+    def silent(self) -> frozenset[str]:
+        """Return the sources whose heartbeat has stopped; one that never had any is judged by its readings' age."""
+        now = self._clock()
+        if self._silence[0] != now:
+            heard: dict[str, int] = {}
+            beats = self._registry.select(None, "HeartbeatTimestampBms")
+            for i, received in zip(beats.tolist(), self._latest.at(beats).received.tolist(), strict=True):
+                source = self._registry[i].source
+                heard[source] = max(heard.get(source, 0), received)
+            self._silence = (now, frozenset(s for s, at in heard.items() if 0 < at < now - SILENT_MS))
+        return self._silence[1]
+
+    def _of_silent(self, points: IntArray) -> NDArray[np.bool_]:
+        """Return which of these points belong to a silent source."""
+        found = [self._registry.of_source(source) for source in self.silent()]
+        return np.isin(points, np.concatenate(found)) if found else np.zeros(points.shape, bool)
+
+    def power(self, node_id: str) -> Reading:
+        """Return a node's present power, W; of quality `SILENT` where a source of it has fallen silent."""
+        told = self._plant.power_now(node_id)
+        known = not math.isnan(told.value) and told.quality != Quality.BAD
+        if known and self.silent() and self._of_silent(self._plant.power_points(node_id)).any():
+            return replace(told, quality=SILENT)
+        return told
+
+    def gpus(self, point_type: str) -> Now:
+        """Return the GPUs' newest readings of a type, in the shape of `PlantView.gpu_points`.
+
+        What a GPU told before it was lost is not what it is now: NaN, of quality `LOST`.
+        """
+        points = self._plant.gpu_points(point_type)
+        now = self.now(points)
+        kept = self._beside.get(point_type)
+        if kept is None or kept[0] is not points:
+            available = self._registry.select("GPU", "GpuAvailable")
+            by_id = {self._registry[i].object_id: i for i in available.tolist()}
+            flat = [
+                by_id.get(self._registry[i].object_id, -1) if i >= 0 else -1 for i in points.ravel().tolist()
+            ]
+            kept = (points, np.array(flat, np.int32).reshape(points.shape))
+            self._beside[point_type] = kept
+        there = self._latest.at(kept[1])
+        lost = (there.value == 0) & (there.observed >= now.observed)
+        return Now(
+            np.where(lost, np.nan, now.value),
+            now.observed,
+            np.where(lost, LOST, now.quality).astype(np.uint8),
+        )
 
     def now(self, points: IntArray) -> Now:
         """Return the newest readings of many points; an index below zero stands for a point that is not there."""
         now = self._latest.at(points)
         known = now.observed > 0
-        return Now(
-            np.where(known, now.value, np.nan),
-            now.observed,
-            np.where(known, now.quality, Quality.BAD).astype(np.uint8),
-        )
+        quality = np.where(known, now.quality, Quality.BAD).astype(np.uint8)
+        if self.silent():
+            quality[self._of_silent(np.asarray(points)) & (quality != Quality.BAD)] = SILENT
+        return Now(np.where(known, now.value, np.nan), now.observed, quality)
 
     def label(self, object_id: str, point_type: str) -> str:
-        """Return the state of an object in words, empty where it tells none."""
+        """Return the state of an object in words, empty where it tells none, or its source has fallen silent."""
         index = self.index(object_id, point_type)
         if index is None:
             return ""
         reading = self.reading(index)
-        return "" if math.isnan(reading.value) else self._registry[index].state_label(reading.value)
+        return (
+            ""
+            if math.isnan(reading.value) or reading.quality == SILENT
+            else self._registry[index].state_label(reading.value)
+        )
 
     def state(self, object_id: str, point_type: str) -> bool | None:
-        """Return whether a state is anything but zero; None where it is not told."""
+        """Return whether a state is anything but zero; None where it is not told, or no longer."""
         reading = self.one(object_id, point_type)
-        return None if math.isnan(reading.value) else bool(reading.value)
+        unknown = math.isnan(reading.value) or reading.quality == SILENT
+        return None if unknown else bool(reading.value)
 
     def members(self, object_id: str) -> list[str]:
         """Return what else belongs to an object by association, such as a rack's PDUs; not its GPUs and trays."""

@@ -18,6 +18,12 @@ QUARTER_MS = 15 * MINUTE_MS
 STALE_MS = 180_000
 """A measured value that is older than this is marked as old; a DSX publisher repeats an unchanged value every 100 s."""
 
+SILENT_MS = 22_000
+"""A BMS whose heartbeat, sent every 10 s, was not heard for longer than this is silent; the alert rule says so too."""
+
+SILENT, LOST = 254, 253
+"""Qualities that only the console gives: the source is silent, the device is gone. What it told last is no longer so."""
+
 MISSING = Reading(math.nan, 0, Quality.BAD, 1)
 """A figure that nothing measures."""
 
@@ -40,6 +46,10 @@ class Now:
     value: ValueArray
     observed: TimeArray
     quality: QualityArray
+
+    def row(self, number: int) -> Now:
+        """Return one row of a table of readings."""
+        return Now(self.value[number], self.observed[number], self.quality[number])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -136,7 +136,10 @@ def router(
     )
     async def power_forecast(
         object_id: Annotated[
-            str | None, Query(description="The site (default), or a node of its power path")
+            str | None,
+            Query(
+                description="The site (default), or a feed, UPS, busway or rack of it whose power is measured"
+            ),
         ] = None,
         quantiles: Annotated[
             str | None,
@@ -157,7 +160,7 @@ def router(
         if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
         if_modified_since: Annotated[str | None, Header(include_in_schema=False)] = None,
     ) -> Response:
-        """Quantiles of the average power of the coming quarter hours, to 48 hours ahead.
+        """Quantiles of the average power of the coming quarter hours: the site's to 48 hours ahead, a node's to 6 hours.
 
         A new forecast is issued every 15 minutes. Ask as often as you like with `If-None-Match`: an answer that has
         not changed costs 304 and no body. Where many calls come, those of one partner above the limit are answered 429.

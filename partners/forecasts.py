@@ -26,7 +26,9 @@ class Interval(BaseModel):
     values: list[float | None] = Field(
         description="Average power of the interval, in the order of `quantiles`"
     )
-    limit: float | None = Field(description="Power limit in force; null where there is none")
+    limit: float | None = Field(
+        description="Lowest power limit in force during the interval; null where there is none"
+    )
     breach_probability: float | None = Field(
         description="Probability (0 to 1) that the interval's average exceeds the limit; null without a limit"
     )

@@ -56,8 +56,8 @@ class RecordRetention(_Settings):
 
     forecasts_days: float = Field(400, gt=0)
     """Days that issued forecasts of the site are kept (about 15 kB each, 96 a day)."""
-    node_forecasts_days: float = Field(7, gt=0)
-    """Days that issued forecasts of other objects are kept: there are a hundred times as many."""
+    node_forecasts_days: float = Field(2, gt=0)
+    """Days that issued forecasts of other objects are kept: there are a hundred times as many, some 50 MB a day of a full hall."""
     alerts_days: float = Field(1100, gt=0)
     """Days that cleared alerts are kept, with what became of them and who was told; ended silences too."""
     planned_days: float = Field(1100, gt=0)

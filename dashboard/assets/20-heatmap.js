@@ -91,7 +91,7 @@
       if (cell.textContent !== text) cell.textContent = text;
       shade(cell, value, low, top, rack.gpus.marks[i]);
       cell.title = 'tray ' + (Math.floor(i / 4) + 1) + ', GPU ' + (i % 4) + ': ' +
-        (missing ? 'no reading' : value + ' ' + unit + (rack.gpus.marks[i] ? ', ' + rack.gpus.marks[i] : ''));
+        (missing ? rack.gpus.marks[i] || 'no reading' : value + ' ' + unit + (rack.gpus.marks[i] ? ', ' + rack.gpus.marks[i] : ''));
     });
   });
 

@@ -5,6 +5,7 @@ import pytest
 
 from alerts.demand import DemandMeter
 from domain.envelope import QUARTER_MS
+from tests.unit.alerts.conftest import SITE
 
 MINUTE = 60
 
@@ -174,6 +175,41 @@ def test_a_forecast_that_never_came_alerts_too(power):
     assert plant.at(45 * MINUTE + 1).step() == [("opened", "old/lab")]
     assert "last issued: none" in plant.active["old/lab"].condition.summary
     assert plant.at(60 * MINUTE).step() == []
+
+
+def test_a_node_is_predicted_by_its_own_forecast_named_or_by_a_glob(power):
+    plant = power({**PREDICTED, "objects": ["R*", "FEED-A"]})
+    plant.forecast([0.9])  # the site's, which this rule does not ask for
+    assert plant.step() == []
+    plant.forecast([0.1, 0.8], object_id="R002")
+    plant.forecast([0.1], object_id="R003")
+    assert plant.step() == [("opened", "predicted/R002")]
+    assert plant.active["predicted/R002"].condition.summary.startswith("R002: 80% likely to exceed")
+
+
+def test_a_forecast_is_missed_only_of_what_is_measured(lab):
+    age = {"name": "old", "kind": "forecast_age", "after": "45 min", "severity": "warning"}
+    plant = lab({**age, "objects": ["R*", "nothing"]})
+    for rack in ("R001", "R002"):
+        plant.point("Rack", "RackPower", rack)
+    assert plant.step() == []
+    plant.forecast([0.1], object_id="R002")
+    assert plant.at(45 * MINUTE + 1).step() == [("opened", "old/R001"), ("opened", "old/R002")]
+
+
+@pytest.mark.parametrize("basis", ["projected", "quarter_hour"])
+def test_a_limit_that_starts_within_the_quarter_hour_binds_all_of_it(lab, basis):
+    cut = {
+        "start": "2026-09-21T00:10:00Z",
+        "end": "2026-09-21T02:00:00Z",
+        "limit": "500 kW",
+        "reason": "grid",
+    }
+    plant = lab(exceeded(basis, nodes=["Site"]), site={**SITE, "schedule": [cut]})
+    plant.feeds = [plant.point("PowerMeter", "ActivePower", f"FEED-{s}") for s in "AB"]
+    told = run(plant, 0, 15 * MINUTE, 560e3)
+    assert told == [("opened", "above/lab")]
+    assert plant.active["above/lab"].condition.limit == 500e3
 
 
 class TestDemandMeter:

@@ -1,16 +1,18 @@
 """Issuing forecasts on a real store and real records, in a real child process."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from analytics.issuing.exchange import Made, Task
+from analytics.issuing.exchange import NODE_STEPS, Made, Task
 from analytics.issuing.fitting import make_forecast
 from analytics.issuing.issue import ForecastIssuer, seasonal_naive
 from analytics.issuing.shelf import ModelCard, ModelShelf
 from analytics.settings import AnalyticsSettings
 from domain.batch import Batch
 from domain.configuration import validated
-from domain.envelope import QUARTER_MS
+from domain.envelope import QUARTER_MS, LimitChange
 from domain.errors import InputError
 from domain.planned import PlannedWork
 from domain.points import Point, PointRegistry
@@ -89,6 +91,25 @@ async def test_every_node_is_foretold_and_says_when_its_limit_falls_and_what_to_
     assert found["TimeToBreach", "R2"] < found["TimeToBreach", "R1"] == 6 * 3600
     assert ("PowerBreachProbability", "lab") not in found
     assert abs(found["ExpectedRamp", "lab"]) < 2e3
+
+
+async def test_the_forecast_of_every_node_is_kept_with_the_sites(issuer):
+    await issuer.issue()
+    kept = issuer._records.latest_forecasts(["lab", "R1", "R2", "R3"])
+    assert set(kept) == {"lab", "R1", "R2"}
+    assert kept["R2"].values == pytest.approx(issuer.nodes["R2"].values)
+    assert len(kept["R2"].start) == NODE_STEPS
+    assert {f.issued for f in kept.values()} == {NOW}
+
+
+async def test_a_limit_that_starts_within_a_quarter_hour_is_that_quarter_hours(issuer, monkeypatch):
+    start = NOW - NOW % QUARTER_MS
+    cut = LimitChange(start + QUARTER_MS + 600_000, start + 3 * QUARTER_MS, 120e3, "demand response")
+    envelope = issuer._plant.envelope
+    monkeypatch.setitem(envelope.nodes, envelope.root, replace(envelope.site, schedule=(cut,)))
+    forecast = await issuer.issue()
+    assert forecast.limit[:4].tolist() == [200e3, 120e3, 120e3, 200e3]
+    assert forecast.breach_probability[1] > 0.9
 
 
 async def test_when_the_fit_fails_a_simple_model_answers_and_says_so(issuer, monkeypatch):

@@ -1,12 +1,18 @@
 """What the console knows of a plant whose readings went through the real ingest into the real store."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from dashboard import cells
 from dashboard.data import _merge
+from dashboard.frames import rack_charts
+from dashboard.views import SILENT, SILENT_MS
 from domain.alert import Severity
+from domain.batch import Batch
+from domain.envelope import LimitChange, quarter_start
 from domain.errors import InputError
 from domain.points import Point, Quality
 from storage.telemetry import Grid
@@ -213,3 +219,79 @@ def test_bad_quality_travels_with_the_value(hall):
     hall.tick()
     assert hall.data.rack("R001").back.quality == Quality.BAD
     assert hall.data.floor().return_temperature.quality[0] == Quality.BAD
+
+
+def test_what_a_silent_bms_told_last_looks_old_as_soon_as_its_heartbeat_is_missed(hall):
+    beat = hall.registry.register(
+        Point(
+            "System/HeartbeatTimestampBms/BMS/beat",
+            "System",
+            "HeartbeatTimestampBms",
+            "BMS",
+            source="dsx:bms",
+        )
+    )
+    hall.tick()
+    hall.accept(Batch.of([beat], hall.now, [1.0], received=hall.now))
+    hall.now += SILENT_MS
+    assert hall.data.header().power.quality == Quality.GOOD
+    assert hall.data.rack("R001").leak == "Dry"
+    hall.now += 1000
+    header, rack, floor = hall.data.header(), hall.data.rack("R001"), hall.data.floor()
+    assert header.power.quality == rack.power.quality == SILENT
+    assert (floor.power.quality == SILENT).all()
+    assert cells.trust(rack.back, hall.now) == cells.trust(header.power, hall.now) == "old"
+    assert "silent" in cells.reading(rack.back, "Cel", hall.now)[2]
+    assert (rack.leak, rack.leaking) == ("", None)
+    assert {c.status for c in hall.data.cooling()} == {""}
+    assert hall.data.work().rate.quality == SILENT
+    assert len(cells.marked(floor.power, hall.now)) == len(hall.site.racks)
+    hall.accept(Batch.of([beat], hall.now, [2.0], received=hall.now))
+    hall.now += 1000
+    assert hall.data.header().power.quality == Quality.GOOD
+
+
+def test_a_source_that_never_had_a_heartbeat_is_judged_by_age_alone(hall):
+    hall.tick()
+    hall.now += 60_000
+    assert hall.data.header().power.quality == Quality.GOOD
+
+
+def test_a_lost_gpu_shows_no_temperature_at_once_and_comes_back_with_its_next(hall):
+    name = "R001-T05-G2"
+    available = hall.registry.register(
+        Point(f"GPU/GpuAvailable/nvml/{name}", "GPU", "GpuAvailable", name, unit="1", associate="R001")
+    )
+    hall.plant.change = lambda values: values.update({f"GPU/GpuTemperature/nvml/{name}": 91.0})
+    hall.tick()
+    assert hall.data.floor().gpu_temperature.value[0] == 91.0
+    before = hall.data.work().gpus_seen
+    hall.now += 1000
+    hall.accept(Batch.of([available], hall.now, [0.0]))
+    rack = hall.data.rack("R001")
+    assert math.isnan(rack.gpu_temperature.value[18])
+    assert math.isnan(rack.gpu_power.value[18])
+    assert cells.marked(rack.gpu_temperature, hall.now) == {"18": "lost"}
+    assert hall.data.floor().gpu_temperature.value[0] < 91.0
+    assert hall.data.work().gpus_seen == before - 1
+    hall.now += 1000
+    hall.tick()
+    assert hall.data.rack("R001").gpu_temperature.value[18] == 91.0
+
+
+def test_the_limit_of_the_running_quarter_hour_is_the_lowest_in_it(hall):
+    start = quarter_start(hall.now)
+    cut = LimitChange(start + 10 * MINUTE, start + 60 * MINUTE, 1e6, "demand response")
+    envelope = hall.data.plant.envelope
+    envelope.nodes[envelope.root] = replace(envelope.site, schedule=(cut,))
+    header = hall.data.header()
+    assert (header.limit, header.quarter_limit) == (hall.site.limit, 1e6)
+
+
+def test_a_rack_shows_what_is_forecast_of_it(hall):
+    assert rack_charts(hall.data, "R001", "6h")["fan"] is None
+    hall.tick()
+    hall.records.save_forecast(replace(forecast_of(hall.site, hall.now), object_id="R001"))
+    charts = rack_charts(hall.data, "R001", "6h")
+    assert len(charts["fan"]["quantiles"]) == 5
+    assert charts["ahead"] > charts["end"]

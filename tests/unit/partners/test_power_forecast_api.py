@@ -336,3 +336,12 @@ def test_a_partner_who_asks_too_often_is_told_when_to_come_again_and_others_are_
 def test_a_date_that_is_none_hides_nothing(api, since):
     api.records.save_forecast(site_forecast())
     assert api.get(headers={"If-Modified-Since": since}).status_code in (200, 304)
+
+
+def test_every_node_that_has_a_forecast_is_served(api):
+    api.records.save_forecasts([site_forecast(), site_forecast(object_id="R001", n=4)])
+    answer = api.get(object_id="R001")
+    assert (answer.status_code, answer.json()["object_id"]) == (200, "R001")
+    assert len(answer.json()["intervals"]) == 4
+    assert_problem(api.get(object_id="R002"), 404, "R002")
+    assert api.get().json()["object_id"] == "lab"
