@@ -264,6 +264,7 @@ class System:
             "parts": {name: asdict(state) for name, state in self.supervisor.states.items()},
             "collectors": self.source_stats(),
             "ingest": self.ingest_counters(),
+            "clocks": self.ingest.clocks.stats(),
             "store": redacted_all(asdict(self.store.health())),
             "logs": logs.stats(),
         }

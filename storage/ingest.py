@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from domain.batch import Batch, now_ms
 from domain.errors import InputError, StorageError, StoreUnavailable
-from domain.points import IntArray, Point, PointRegistry, Retired
+from domain.points import IntArray, Point, PointRegistry, Retired, TimeArray
+from storage.clocks import Clocks
 from storage.latest import LatestValues
 from storage.plausibility import Plausibility
 from storage.quarantine import Quarantine
@@ -103,6 +104,8 @@ class Ingest:
     ) -> None:
         self.latest = LatestValues(registry)
         self.plausibility = Plausibility(registry, racks)
+        settings = settings or IngestSettings()
+        self.clocks = Clocks(registry, self.latest, settings.clock_warn_s, settings.clock_offsets)
         self.counters = IngestCounters()
         self.quarantine = quarantine
         self.spool = spool
@@ -110,7 +113,7 @@ class Ingest:
         """Set once the store has been kept up to date for the first time: its rollups answer then."""
         self._registry = registry
         self._store = store
-        self._settings = settings or IngestSettings()
+        self._settings = settings
         self._clock = clock
         self._saved_version = 0
         self._seen_version = 0
@@ -242,33 +245,61 @@ class Ingest:
 
     def _commit(self, batches: list[Batch]) -> None:
         batch = Batch.concat(batches)
+        received = np.repeat(
+            np.array([b.received for b in batches], np.int64), np.array([len(b) for b in batches])
+        )
         self.counters.batches += len(batches)
         self.counters.received += len(batch)
-        rows = self._believable(batch)
-        if len(rows):
-            rows = self._judged(rows)
-            self.latest.update(rows)
-            self._keep(rows)
+        batch, received = self._usable(batch, received)
+        batch = self.clocks.adjusted(batch)
+        self.clocks.look(batch, received)
+        batch, received = self._in_time(batch, received)
+        if len(batch):
+            rows = self._judged(batch)
+            self.clocks.take_in(rows, received)
+            self._keep(self._dated(rows, received))
         self.counters.commits += 1
 
-    def _believable(self, batch: Batch) -> Batch:
-        """Return the readings that can be stored; set the others aside with the reason."""
-        now = self._clock()
-        limits = self._settings
-        faults = {
-            "unknown_point": (batch.point < 0) | (batch.point >= len(self._registry)),
-            "refused_point": self._refused_by_people(batch.point),
-            "not_finite": ~np.isfinite(batch.value),
-            "future": batch.observed > now + int(limits.future_s * 1000),
-            "past": batch.observed < now - int(limits.past_days * DAY),
-        }
+    def _usable(self, batch: Batch, received: TimeArray) -> tuple[Batch, TimeArray]:
+        """Return the readings that are some; set the others aside with the reason."""
+        return self._without(
+            batch,
+            received,
+            {
+                "unknown_point": (batch.point < 0) | (batch.point >= len(self._registry)),
+                "refused_point": self._refused_by_people(batch.point),
+                "not_finite": ~np.isfinite(batch.value),
+            },
+        )
+
+    def _in_time(self, batch: Batch, received: TimeArray) -> tuple[Batch, TimeArray]:
+        """Return the readings whose times may be; set the others aside with the reason."""
+        faults = {"past": batch.observed < received - int(self._settings.past_days * DAY)}
+        if self._settings.ahead == "quarantine":
+            faults["future"] = self._ahead(batch, received)
+        return self._without(batch, received, faults)
+
+    def _ahead(self, batch: Batch, received: TimeArray) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = batch.observed > received + int(self._settings.future_s * 1000)
+        return found
+
+    def _dated(self, batch: Batch, received: TimeArray) -> Batch:
+        """Return readings with the times of those that are dated ahead corrected."""
+        ahead = self._ahead(batch, received)
+        if not ahead.any():
+            return batch
+        return replace(batch, observed=self.clocks.corrected_times(batch, received, ahead))
+
+    def _without(
+        self, batch: Batch, received: TimeArray, faults: Mapping[str, NDArray[np.bool_]]
+    ) -> tuple[Batch, TimeArray]:
         good = np.ones(len(batch), dtype=bool)
         for reason, fault in faults.items():
             bad = fault & good
             if bad.any():
                 self._set_aside(batch.take(bad), reason)
                 good &= ~fault
-        return batch if good.all() else batch.take(good)
+        return (batch, received) if good.all() else (batch.take(good), received[good])
 
     def _judged(self, rows: Batch) -> Batch:
         """Return the readings with those as bad that cannot be; tell them with their reason."""
@@ -381,6 +412,8 @@ class Ingest:
         loop = asyncio.get_running_loop()
         while True:
             # between two parts the writer's thread serves the live commits that came meanwhile
+            if self.clocks.waiting:
+                await loop.run_in_executor(self._writer, self.clocks.release, self._clock())
             more = len(self.spool) > 0 and await loop.run_in_executor(self._writer, self._drain_part)
             await asyncio.sleep(0 if more else min(self._settings.retry_s, 0.5))
 

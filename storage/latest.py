@@ -85,6 +85,30 @@ class LatestValues:
             self._received[rows.point] = rows.received
             self._observed[rows.point] = rows.observed
 
+    def put(
+        self,
+        points: IntArray,
+        observed: TimeArray,
+        value: ValueArray,
+        quality: QualityArray,
+        received: TimeArray,
+    ) -> None:
+        """Make these the newest readings of their points, each named once, whatever their times."""
+        if not len(points):
+            return
+        self.cover(int(points.max()) + 1)
+        with self._lock:
+            self._value[points] = value
+            self._quality[points] = quality
+            self._received[points] = received
+            self._observed[points] = observed
+
+    def forget(self, points: IntArray) -> None:
+        """Forget the readings of points."""
+        none = np.zeros(len(points), np.int64)
+        nothing = np.full(len(points), np.nan)
+        self.put(points, none, nothing, np.zeros(len(points), np.uint8), none)
+
     def at(self, points: IntArray) -> Newest:
         """Return the newest readings of points of any shape as they are at one moment.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Plausibility:
     def marked(self, batch: Batch, impossible: NDArray[np.bool_]) -> Batch:
         """Return the batch with those readings as bad."""
         quality = np.where(impossible, np.uint8(Quality.BAD), batch.quality)
-        return Batch(batch.point, batch.observed, batch.value, quality, batch.received)
+        return replace(batch, quality=quality)
 
     def reason(self, index: int, value: float) -> str:
         """Return why a reading cannot be, for people."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -137,8 +138,16 @@ class IngestSettings(_Settings):
     """Points at most, of all sources together; a new one beyond is refused, counted by source on the health page."""
     max_points_per_source: int = Field(400_000, ge=1000)
     """Points at most of one kind of source (``dsx``, ``tray``, ``snmp``, ...), so that none takes all the room."""
-    future_s: float = Field(300, ge=0)
-    """A reading observed later than this after its arrival is quarantined."""
+    future_s: float = Field(30, ge=0)
+    """A reading dated further ahead of its arrival is not stored under the time that it tells."""
+    ahead: Literal["correct", "quarantine"] = "correct"
+    """What becomes of those: stored under a corrected time (by how far the clock of their source is off), or refused.
+    Either way the clock is told in the log and on the health page."""
+    clock_offsets: dict[str, float] = {}
+    """Seconds that the clocks of sources are known to be ahead (behind: below 0), by name or glob such as ``dsx:bms``;
+    the times that these tell are corrected by so much."""
+    clock_warn_s: float = Field(30, gt=0)
+    """A source's clock that is further off is told in the log."""
     past_days: float = Field(400, gt=0)
     """A reading observed earlier than this before its arrival is quarantined."""
     spool_mb: float = Field(4096, gt=0)

@@ -13,7 +13,7 @@ from domain.errors import InputError, SpoolFull
 from domain.points import Point, PointRegistry
 from storage.reading_spool import ReadingSpool
 from storage.settings import DAY, HOUR, IngestSettings
-from tests.unit.storage.conftest import everything, until
+from tests.unit.storage.conftest import QUICK, everything, until
 
 
 async def test_a_reading_is_in_the_store_when_accept_returns(make_ingest, store):
@@ -70,7 +70,7 @@ async def test_every_reading_is_accounted_for(make_ingest):
 async def test_what_cannot_be_believed_is_quarantined_and_its_neighbours_stored(
     make_ingest, store, reason, point, ahead, value
 ):
-    ingest = make_ingest()
+    ingest = make_ingest(QUICK.model_copy(update={"ahead": "quarantine"}))
     now = now_ms()
     await ingest.accept(Batch.of([0, point, 2], [now, now + ahead, now], [7, value, 8]))
     assert everything(store).value.tolist() == [7, 8]
