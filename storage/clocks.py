@@ -275,7 +275,32 @@ class Clocks:
         news: NDArray[np.bool_] = (
             back & fits & self._settled[source] & (self._lag[batch.point] > offset + ALIKE_MS)
         )
-        doubtful = np.flatnonzero(back & ~fits)  # those that fit are a little out of order
+        self._doubt(
+            batch, received, news, np.flatnonzero(back & ~fits)
+        )  # those that fit are a little out of order
+        return news
+
+    def wild(self, batch: Batch, received: TimeArray, ahead: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which of the rows in `ahead` are dated by no clock that we know of: their source tells another time."""
+        if not ahead.any():
+            return ahead
+        source = self._source[batch.point]
+        lag = batch.observed - received
+        far: NDArray[np.bool_] = np.abs(lag - self._offset[source]) > AROUND_MS
+        return ahead & self._settled[source] & far
+
+    def doubt(self, batch: Batch, received: TimeArray) -> None:
+        """Let readings of which the time is wild wait until it is known whether their source's clock was stepped."""
+        news = np.zeros(len(batch), dtype=bool)
+        self._doubt(batch, received, news, np.arange(len(batch)))
+        rows = np.flatnonzero(news)
+        if len(rows):
+            lag = batch.observed - received
+            self._put(batch, rows, np.minimum(batch.observed, received), received, lag)
+
+    def _doubt(
+        self, batch: Batch, received: TimeArray, news: NDArray[np.bool_], doubtful: NDArray[np.intp]
+    ) -> None:
         # of several of one point the last
         _, last = np.unique(batch.point[doubtful][::-1], return_index=True)
         for row in doubtful[len(doubtful) - 1 - last].tolist():
@@ -288,7 +313,6 @@ class Clocks:
                     int(received[row]),
                 ),
             )
-        return news
 
     def _hold(self, index: int, reading: Held) -> bool:
         """Let a reading that goes back wait; return whether one that waits shows that it is news."""
@@ -328,7 +352,7 @@ class Clocks:
 
     def _put_held(self, index: int, held: Held) -> None:
         one = np.array([index], np.int32)
-        observed, received = np.array([held.observed]), np.array([held.received])
+        observed, received = np.array([min(held.observed, held.received)]), np.array([held.received])
         self._latest.put(one, observed, np.array([held.value]), np.array([held.quality], np.uint8), received)
         self._lag[index] = held.lag
 

@@ -275,8 +275,13 @@ class Ingest:
     def _in_time(self, batch: Batch, received: TimeArray) -> tuple[Batch, TimeArray]:
         """Return the readings whose times may be; set the others aside with the reason."""
         faults = {"past": batch.observed < received - int(self._settings.past_days * DAY)}
+        ahead = self._ahead(batch, received)
         if self._settings.ahead == "quarantine":
-            faults["future"] = self._ahead(batch, received)
+            faults["future"] = ahead
+        else:
+            faults["future"] = wild = self.clocks.wild(batch, received, ahead)
+            if wild.any():
+                self.clocks.doubt(batch.take(wild), received[wild])
         return self._without(batch, received, faults)
 
     def _ahead(self, batch: Batch, received: TimeArray) -> NDArray[np.bool_]:

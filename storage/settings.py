@@ -141,9 +141,9 @@ class IngestSettings(_Settings):
     future_s: float = Field(30, ge=0)
     """A reading dated further ahead of its arrival is not stored under the time that it tells."""
     ahead: Literal["correct", "quarantine"] = "correct"
-    """What becomes of those: stored under a corrected time (by how far the clock of their source is off), or refused.
-    Either way the clock is told in the log and on the health page."""
-    clock_offsets: dict[str, float] = {}
+    """What becomes of those: stored under a corrected time (by how far the clock of their source is off; refused only
+    where their source tells another time otherwise), or refused. Either way the log and the health page tell the clock."""
+    clock_offsets: dict[str, float] = Field(default_factory=dict)
     """Seconds that the clocks of sources are known to be ahead (behind: below 0), by name or glob such as ``dsx:bms``;
     the times that these tell are corrected by so much."""
     clock_warn_s: float = Field(30, gt=0)

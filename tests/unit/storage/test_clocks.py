@@ -225,3 +225,28 @@ def test_a_flood_of_old_readings_is_quick_and_bounded():
             clocks.take_in(batch, received)
     assert clocks.waiting <= 20_000
     assert latest.observed[:50_000].min() == T + 2 * SECOND
+
+
+def test_a_reading_far_ahead_of_what_its_source_tells_waits_and_is_not_corrected():
+    plant = Plant()
+    plant.run(20)
+    plant.tell([1], value=5)
+    ahead = Batch.of([1], plant.now + 60 * MINUTE, [999.0], received=plant.now)
+    received = np.array([plant.now])
+    assert plant.clocks.wild(ahead, received, np.array([True])).tolist() == [True]
+    plant.clocks.doubt(ahead, received)
+    assert plant.latest.value[1] == 5
+    plant.run(6)
+    assert plant.latest.value[1] != 999
+
+
+def test_a_leak_told_with_a_step_ahead_waits_for_the_step_to_be_confirmed_only():
+    plant = Plant()
+    plant.run(20)
+    leak = Batch.of([1], plant.now + 7 * MINUTE, [1.0], received=plant.now)
+    plant.clocks.look(leak, np.array([plant.now]))
+    plant.clocks.doubt(leak, np.array([plant.now]))
+    plant.now += 2 * SECOND
+    plant.tell([0, 2], 7 * MINUTE)
+    assert plant.latest.value[1] == 1
+    assert plant.latest.observed[1] <= plant.now
