@@ -240,6 +240,7 @@ class System:
             **self.ingest.counters.as_dict(),
             "spool_waiting": len(self.ingest.spool),
             "quarantine": dict(self.ingest.quarantine.counts),
+            "frozen_objects": self.ingest.frozen.told(),
         }
 
     def what_if(self, scenario: Scenario) -> Answer:

@@ -20,6 +20,7 @@ from domain.batch import Batch, now_ms
 from domain.errors import InputError, StorageError, StoreUnavailable
 from domain.points import IntArray, Point, PointRegistry, Retired, TimeArray
 from storage.clocks import Clocks
+from storage.frozen import FrozenWatch
 from storage.latest import LatestValues
 from storage.plausibility import Plausibility
 from storage.quarantine import Quarantine
@@ -37,6 +38,8 @@ ISOLATING = 200
 """Writes that are tried at most to find the readings that the store can never take."""
 HOPELESS = 3
 """Times that a part of the spool fails while others are stored, until what fails of it is set aside."""
+LOOK_S = 60.0
+"""How often sources are looked at that say the same for ever."""
 FEWEST_DRAINED = 5_000
 """Rows of the first part after an outage, when the store's pace is not known."""
 
@@ -52,6 +55,8 @@ class IngestCounters:
     quarantined: int = 0
     impossible: int = 0
     """Readings stored as bad, as no plant shows such values; the quarantine has the reason."""
+    frozen: int = 0
+    """Readings stored as bad, as their source has said the same for too long."""
     spooled: int = 0
     drained: int = 0
     """Readings that came from the spool into the store."""
@@ -106,6 +111,7 @@ class Ingest:
         self.plausibility = Plausibility(registry, racks)
         settings = settings or IngestSettings()
         self.clocks = Clocks(registry, self.latest, settings.clock_warn_s, settings.clock_offsets)
+        self.frozen = FrozenWatch(registry, settings.frozen_s)
         self.counters = IngestCounters()
         self.quarantine = quarantine
         self.spool = spool
@@ -208,6 +214,7 @@ class Ingest:
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_draining(), name="spool")
+            tasks.create_task(self._keep_watching(), name="frozen sources")
             if upkeep:
                 tasks.create_task(self._keep_maintaining(), name="store upkeep")
 
@@ -307,7 +314,9 @@ class Ingest:
         return (batch, received) if good.all() else (batch.take(good), received[good])
 
     def _judged(self, rows: Batch) -> Batch:
-        """Return the readings with those as bad that cannot be; tell them with their reason."""
+        """Return the readings with those as bad that cannot be, or are frozen; tell the former with their reason."""
+        rows, frozen = self.frozen.marked(rows)
+        self.counters.frozen += frozen
         impossible = self.plausibility.impossible(rows)
         if not impossible.any():
             return rows
@@ -495,6 +504,11 @@ class Ingest:
         self.quarantine.readings(rows, "not_storable", self._registry, lambda _point, _value: why)
         self.spool.set_aside(rows, why)
         log.error("%d readings of the spool can never be stored, they are set aside: %s", len(rows), why)
+
+    async def _keep_watching(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await asyncio.to_thread(self.frozen.look, self._clock(), self.latest)
 
     async def _keep_maintaining(self) -> None:
         while True:

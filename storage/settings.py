@@ -156,6 +156,8 @@ class IngestSettings(_Settings):
     """Room on disk for refused readings and messages; the oldest go first."""
     retry_s: float = Field(2, gt=0)
     """How long the store is left alone after it was unavailable."""
+    frozen_s: float = Field(3600, ge=60)
+    """An object whose readings have not moved for so long under load is named; with its energy counter, they are bad."""
     maintain_s: float = Field(10, gt=0)
     """How often rollups, sealing and retention are seen to."""
 
