@@ -180,6 +180,8 @@ def _groups(mibs: Mibs, walk: Walk | None) -> list[MibObject]:
     """Return rows, and the parents of scalars (as nodes), in OID order."""
     found: dict[str, MibObject] = {}
     for obj in mibs.objects.values():
+        if re.match(r"1\.3\.6\.1\.2\.1\.(1|2|3|4|5|6|7|10|11|25|31)\.", obj.oid):
+            continue  # every agent has these, and they are no quantities of a plant
         if obj.kind == "row":
             found[obj.oid] = obj
         elif obj.kind == "scalar":
@@ -385,7 +387,7 @@ def _typed(block: Block, members: Sequence[MibObject], walk: Walk | None) -> dic
             unit_of = obj
         elif obj.syntax.base == "INTEGER" and re.search(r"\b(decimals?|digits|precision)\b", own):
             scale_of, how = obj, "decimals"
-        elif obj.syntax.base == "INTEGER" and re.search(r"\b(exponent|exp)\b", own):
+        elif obj.syntax.base == "INTEGER" and re.search(r"\b(exponent|exp|scale factor)\b", own):
             scale_of, how = obj, "exponent"
         elif obj.syntax.base == "INTEGER" and re.search(r"\b(divisor)\b", own):
             scale_of, how = obj, "divisor"
@@ -407,7 +409,7 @@ def _typed(block: Block, members: Sequence[MibObject], walk: Walk | None) -> dic
             continue
         value: dict[str, object] = {"at": _arc(obj, _at(root)), "symbol": obj.name, "name": "Reading"}
         reasons = []
-        if scale_of is not None:
+        if scale_of is not None and obj.syntax.base != "OCTET STRING":  # a text has its decimal point
             block.fields["digits"] = {"at": _arc(scale_of, _at(root)), "symbol": scale_of.name}
             value["scale"] = [{"field": "digits", "how": how}]
             reasons.append(f"scale told by {scale_of.name}")
@@ -417,7 +419,7 @@ def _typed(block: Block, members: Sequence[MibObject], walk: Walk | None) -> dic
             rules = []
             for n, what in kinds.items():
                 seen = _seen(walk, obj, kind_of, n)
-                scale = _judged(what, seen) if scale_of is None else None
+                scale = _judged(what, seen) if scale_of is None or obj.syntax.base == "OCTET STRING" else None
                 rule: dict[str, object] = {"when": {"kind": str(n)}, "point": what.point, "unit": what.unit}
                 if scale not in {None, 1.0}:
                     rule["scale"] = scale

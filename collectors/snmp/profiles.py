@@ -223,6 +223,9 @@ class Profile(_Model):
     source: str = Field("", description="Which MIBs and which recording")
     extends: list[str] = Field(default_factory=list)
     match: list[Match] = Field(default_factory=list)
+    by_word_only: bool = Field(
+        False, description="Its OIDs mean other things on other devices: read only where its match holds"
+    )
     object: ObjectRef = Field(default_factory=lambda: ObjectRef(type="GenericObject"))
     states: dict[str, StateMap] = Field(default_factory=dict)
     units: dict[str, str] = Field(default_factory=dict, description="The device's unit texts to ours")

@@ -78,6 +78,10 @@ _TENTHS_OF = re.compile(
     re.I,
 )
 _STEPS = re.compile(r"(?<![\d.])(0?[.,]0*1|1/10+|\d+)\s*\(?\s*(?=[a-z%°])", re.I)
+_EXAMPLE = re.compile(
+    r"(?<![\d.])(\d{2,7})\s*(?:=|is|means|equals|represents|->)\s*(\d+(?:[.,]\d+)?)\s?([A-Za-z%°]{1,12})",
+    re.I,
+)
 _SENTINEL = re.compile(r"(?<![\d.])(-1|255|6553[45]|65535|32767|-32768|2147483647|-2147483648|4294967295|-9999?|-99|9999|"
                        r"-999999?|-2147483647|999|-127|0x7fffffff)(?![\d.])")  # fmt: skip
 _NO_VALUE = re.compile(
@@ -164,6 +168,12 @@ def unit_and_scale(text: str) -> tuple[str, float] | None:
 def told_scale(text: str) -> tuple[float | None, str | None]:
     """Return the scale and the unit that a description tells, each None where it tells none."""
     said = " ".join(text.split())
+    if (example := _EXAMPLE.search(said)) and float(example[1]):
+        ratio = float(example[2].replace(",", ".")) / float(example[1])
+        rest = unit_and_scale(example[3])
+        scale = next((s for s in (1.0, 0.1, 0.01, 0.001) if abs(ratio / s - 1) < 0.02), None)
+        if rest and scale:
+            return (scale if scale != 1.0 else None), rest[0]
     found = _TENTHS_OF.search(said)
     if found:
         word = found[1].lower().rstrip("s")
@@ -243,6 +253,8 @@ _THRESHOLD = re.compile(
     r"record|logged|log|history|average|avg|peak|reset|test|transfer|cutoff|scale|scaling|gain|correction|ucl|uwl|lcl|lwl|"
     r"override|select)\b"
 )
+_LOOK = re.compile(r"\b(highest|lowest|average|avg)\b ?")
+"""Words of a threshold's name that a measurement's may have too."""
 _SETPOINT = re.compile(r"\b(setpoint|set point|setpt|sp|target|desired|requested|command)\b")
 _IDENTITY = re.compile(
     r"\b(index|id|ident|serial|model|version|ver|revision|firmware|hardware|address|addr|port|mac|ip|date|year|month|"
@@ -294,11 +306,18 @@ def guess(
     own = _core(" ".join(words_of(obj.name)))
     said = obj.description.lower()
     first = re.split(r"(?<=[a-z])\.(?:\s|$)", said)[0]
-    if obj.syntax.enumeration and obj.syntax.base in {"INTEGER", ""}:
+    labels = obj.syntax.enumeration
+    only_sentinels = bool(labels) and all(_NO_VALUE.search(_spaced(label)) for label in labels.values())
+    if labels and obj.syntax.base in {"INTEGER", ""} and not only_sentinels:
         return _state(obj, own)
     if obj.syntax.base in {"OBJECT IDENTIFIER", "SEQUENCE OF", "BITS"} or obj.syntax.name in _NO_NUMBER:
         return None
-    result = Guess(none=sentinels(obj.description))
+    if obj.syntax.high == 1 and obj.syntax.base == "INTEGER" and not _has_unit(obj) and not labels:
+        if obj.access in {"read-write", "read-create", "write-only"} and not _SWITCHED.search(own):
+            return None
+        states = told_states(obj.description) or {0: "0", 1: "1"}
+        return Guess(point=_state_point(own), states=states, reasons=["states: its range ends at 1"])
+    result = Guess(none=[*(labels if only_sentinels else ()), *sentinels(obj.description)])
     unit, scale = _unit(obj, own, result)
     if (
         not unit
@@ -322,7 +341,9 @@ def guess(
         if (
             not unit
             and obj.syntax.base == "INTEGER"
-            and re.search(r"\b(status|state|alarm|fault|fail|failure|leak|smoke|door)\b", own)
+            and re.search(
+                r"\b(status|state|alarm|fault|fail|failure|leak|smoke|door|relay\d*|contact)\b", own
+            )
         ):
             if _IDENTITY.search(own) or _THRESHOLD.search(own):
                 return None
@@ -343,7 +364,7 @@ def guess(
         r"\b(high|low|warn\w*|crit\w*|alarm|limit|upper|lower|min|max)\b", own
     ):
         result.setpoint = True
-    elif _THRESHOLD.search(own) and wanted not in {"PeakPower", "PeakCurrent"}:
+    elif _THRESHOLD.search(_LOOK.sub("", own)) and wanted not in {"PeakPower", "PeakCurrent"}:
         return None
     if wanted == "AirRelativeHumidity" and unit != "%":
         unit = "%"
@@ -354,6 +375,10 @@ def guess(
     result.unit, result.scale = unit, scale
     _plausible(result, own, around.lower(), values)
     return result
+
+
+def _spaced(label: str) -> str:
+    return " ".join(words_of(label))
 
 
 _NO_NUMBER = {
@@ -415,8 +440,12 @@ def _state(obj: MibObject, own: str) -> Guess | None:
     )
 
 
+def _has_unit(obj: MibObject) -> bool:
+    return obj.units.lower() not in {"", "n/a", "none"}
+
+
 def _unit(obj: MibObject, own: str, result: Guess) -> tuple[str, float]:
-    told = unit_and_scale(obj.units) if obj.units and obj.units.lower() not in {"n/a", "none"} else None
+    told = unit_and_scale(obj.units) if _has_unit(obj) else None
     hint = re.fullmatch(r"d-(\d)", obj.syntax.hint)
     scale_text, unit_text = told_scale(f"{obj.description} {obj.syntax.described}")
     bare = re.fullmatch(r"(0?\.\d+|hundredths?|tenths?)", obj.units.strip().lower()) if obj.units else None

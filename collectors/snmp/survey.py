@@ -104,9 +104,11 @@ def readings_of(parts: Iterable[Profile], walk: Walk, device: Device) -> list[Re
     taken: set[tuple[str, ...]] = set()
     told: set[tuple[str, str, str]] = set()
     found: list[Reading] = []
+    oids: set[str] = set()
     filed = device
     for part in parts:
-        own = read(part, walk, filed, taken)
+        own = [r for r in read(part, walk, filed, taken) if r.oid not in oids]
+        oids |= {r.oid for r in own}
         found += [replace(r, duplicate=r.duplicate or _told(r, told)) for r in own]
         told |= {
             (r.point.object_id, _family(r.point.point_type), r.point.phase)
@@ -237,7 +239,12 @@ class _Surveyor:
         """Return the untried profiles with a table in one of the subtrees, or in any that answers, where they answer."""
         found = []
         for profile in self.profiles.values():
-            if profile.name in tried or profile.name in FALLBACK or not profile.tables:
+            if (
+                profile.name in tried
+                or profile.name in FALLBACK
+                or profile.by_word_only
+                or not profile.tables
+            ):
                 continue
             roots = {_enterprise(t.oid) for t in profile.tables} - {""}
             if enterprises is not None:
@@ -249,6 +256,9 @@ class _Surveyor:
 
     async def _weigh(self, evidence: Evidence) -> Evidence:
         profile = self.profiles[evidence.profile]
+        roots = [_root(profile, e) for e in sorted({_enterprise(t.oid) for t in profile.tables})]
+        if roots and not any([await self._answers(root) for root in roots if root]):
+            return replace(evidence, values=0)
         new = await self._ask(profile)
         # What only its subtree speaks for is weighed by what it adds.
         return replace(evidence, values=self._values(profile if evidence.rank > (0, 0) else new))
@@ -309,7 +319,7 @@ def _enterprise(oid: str) -> str:
 
 def _root(profile: Profile, enterprise: str) -> str:
     """Return the deepest OID under which all tables lie that a profile has in a maker's subtree."""
-    paths = [t.oid.split(".") for t in profile.tables if f"{t.oid}.".startswith(enterprise + ".")]
+    paths = [t.oid.split(".") for t in profile.tables if _enterprise(t.oid) == enterprise]
     shared = []
     for arcs in zip(*paths, strict=False):
         if len(set(arcs)) > 1:

@@ -17,7 +17,7 @@ CANONICAL = {
     "current": {"A"}, "voltage": {"V"}, "power": {"W"}, "power_consumed": {"J"}, "frequency": {"Hz"},
     "temperature": {"Cel", "K"}, "humidity": {"1"}, "percent": {"1"}, "load": {"1"}, "charge": {"1"},
     "power_factor": {"1"}, "runtime": {"s"}, "delay": {"s"}, "waterflow": {"L/min"}, "airflow": {"L/min"},
-    "pressure": {"Pa"}, "fanspeed": {"rpm"}, "cooling": {"W"}, "eer": {"1"}, "count": {"count", "1", "s", ""},
+    "pressure": {"Pa"}, "fanspeed": {"rpm"}, "cooling": {"W"}, "eer": {"1"}, "count": {"count", "1", "s", "Ah", ""},
 }  # fmt: skip
 """Class of an expectation to the unit that a reading of it has here."""
 

@@ -19,6 +19,7 @@ from collectors.snmp.probe import probe
 from collectors.snmp.profiles import shipped_profiles
 from collectors.snmp.settings import Secrets
 from domain.catalogue import OBJECT_TYPES, POINT_TYPES
+from tests.recordings.snmp.device_table import PAGE, page
 from tests.recordings.snmp.scorecard import expected, score, verdict
 
 FLOORS = Path(__file__).with_name("floors.json")
@@ -208,3 +209,7 @@ async def test_version_1_finds_the_same_as_version_2c(simulated):
     new = await probe("127.0.0.1", simulated, Secrets(community="ats"), timeout=10)
     old = await probe("127.0.0.1", simulated, Secrets(community="ats", version="1"), timeout=10)
     assert {r.oid: r.value for r in old.readings} == {r.oid: r.value for r in new.readings}
+
+
+def test_the_page_of_device_families_is_current():
+    assert PAGE.read_text() == page(), "run: python -m tests.recordings.snmp.device_table"
