@@ -6,7 +6,7 @@ The answer starts from what is measured now. Temperatures are the measured ones 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from domain.forecast import Forecast
 from domain.plant.conditions import Conditions
 from domain.plant.layout import PlantLayout
 from domain.plant.model import Plant, PlantModel, PlantState
-from domain.points import ValueArray
+from domain.points import Quality, ValueArray
 from domain.site import Site
 from storage.plant import PlantView
 
@@ -60,13 +60,15 @@ class Scenario:
 class Present:
     """What is measured now, per rack in the order of `Site.racks`: power W, supply, return and hottest GPU Cel.
 
-    NaN where missing: the physics then answers alone.
+    NaN where missing: the physics then answers alone. `nodes` is the measured power of the envelope's nodes, W; what is
+    not in it is worked out from the racks.
     """
 
     power: ValueArray
     supply: ValueArray
     ret: ValueArray
     gpu: ValueArray
+    nodes: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plant: PlantView, newest_before: int = 0) -> Present:
@@ -76,11 +78,17 @@ class Present:
             return plant.values(plant.rack_points(point_type), newest_before)
 
         gpus = plant.values(plant.gpu_points("GpuTemperature"), newest_before)
+        measured = {node.id: plant.power_now(node.id) for node in plant.envelope}
         return cls(
             power=rack("RackPower"),
             supply=rack("RackLiquidSupplyTemperature"),
             ret=rack("RackLiquidReturnTemperature"),
             gpu=np.fmax.reduce(gpus, axis=1, initial=np.nan) if gpus.shape[1] else np.full(len(gpus), np.nan),
+            nodes={
+                name: r.value
+                for name, r in measured.items()
+                if np.isfinite(r.value) and r.quality != Quality.BAD and r.observed >= newest_before
+            },
         )
 
 
@@ -200,7 +208,7 @@ class WhatIf:
         )
         under = None if forecast is None else self._power(forecast, scenario, before, after, power, full)
         return Answer(
-            nodes=self._nodes(before, after, scenario.limit),
+            nodes=self._nodes(before, after, scenario.limit, present.nodes),
             hot=hot,
             unpowered_racks=tuple(
                 r for r, p, w in zip(site.racks, after.power, loaded, strict=True) if w > 0 and p == 0
@@ -320,25 +328,30 @@ class WhatIf:
                 break
         return peak, first
 
-    def _nodes(self, before: PlantState, after: PlantState, limit: float | None) -> tuple[NodeLoad, ...]:
-        layout = self._plant.layout
-        loads: dict[str, tuple[float, float]] = {self.site.id: (float(before.site), float(after.site))}
-        for ids, was, becomes in (
+    def _nodes(
+        self, before: PlantState, after: PlantState, limit: float | None, measured: Mapping[str, float]
+    ) -> tuple[NodeLoad, ...]:
+        layout, site = self._plant.layout, self.site
+        levels: tuple[tuple[Sequence[str], ValueArray, ValueArray], ...] = (
+            ((site.id,), np.array([float(before.site)]), np.array([float(after.site)])),
             (layout.feeds, before.feeds, after.feeds),
             (layout.ups, before.ups_out, after.ups_out),
             (layout.busways, before.busways, after.busways),
             (layout.racks, before.power, after.power),
-        ):
-            loads |= {n: (float(a), float(b)) for n, a, b in zip(ids, was, becomes, strict=True)}
-        envelope = self.site.envelope()
+        )
+        loads: dict[str, tuple[float, float]] = {}
+        for ids, was, becomes in levels:
+            now = np.array([measured.get(name, np.nan) for name in ids])
+            now, then = _as_measured(now, was, becomes)
+            loads |= {n: (a, b) for n, a, b in zip(ids, now.tolist(), then.tolist(), strict=True)}
         return tuple(
             NodeLoad(
                 node.id,
                 node.kind,
                 *loads[node.id],
-                node.limit if limit is None or node.id != self.site.id else limit,
+                node.limit if limit is None or node.id != site.id else limit,
             )
-            for node in envelope
+            for node in site.envelope()
             if node.id in loads
         )
 
@@ -389,6 +402,29 @@ class WhatIf:
             model=f"{forecast.model}, what if",
             quality=forecast.quality,
         )
+
+
+def _as_measured(now: ValueArray, was: ValueArray, becomes: ValueArray) -> tuple[ValueArray, ValueArray]:
+    """Return what nodes of one level draw now and then: what is measured, and what physics says that changes of it.
+
+    Physics knows neither what else hangs on a feed nor each meter's truth. So its changes are taken in proportion to what
+    of the level is measured: the others take over what one loses, not what physics thinks that it had.
+
+    Parameters
+    ----------
+    now
+        Measured, W, NaN where it is not, shape (nodes,).
+    was, becomes
+        By physics, before and after the change, W, shape (nodes,).
+    """
+    known = np.isfinite(now) & (was > 0)
+    scale = float(now[known].sum() / was[known].sum()) if known.any() else 1.0
+    then = np.maximum(now + scale * (becomes - was), 0.0)
+    then = np.where(
+        becomes > 0, then, 0.0
+    )  # what has no power has none of what physics does not know, either
+    then = np.where(becomes == was, now, then)
+    return np.where(np.isfinite(now), now, was), np.where(np.isfinite(now), then, becomes)
 
 
 def _breached_by(forecast: Forecast) -> list[float]:

@@ -151,3 +151,26 @@ def test_persistent_intervals_breach_together():
         time_to_breach(values, QUANTILES, limit, persistence=0.999)[-1]
         < time_to_breach(values, QUANTILES, limit, persistence=0.0)[-1]
     )
+
+
+def test_now_is_what_is_measured_and_what_changes_is_counted_from_there():
+    model = WHAT_IF.ask(Scenario(), present(), None, NOW)
+    measured = {n.id: 0.7 * n.before for n in model.nodes if n.kind in ("Site", "Feed", "UPS")}
+    seen = Present(*(getattr(present(), name) for name in ("power", "supply", "ret", "gpu")), nodes=measured)
+    calm = {n.id: n for n in WHAT_IF.ask(Scenario(), seen, None, NOW).nodes}
+    assert {name: calm[name].before for name in measured} == measured
+    assert all(n.after == n.before for n in calm.values())
+    lost = {n.id: n for n in WHAT_IF.ask(Scenario(lost=("FEED-A",)), seen, None, NOW).nodes}
+    assert lost["FEED-A"].after == 0.0
+    physics = {n.id: n for n in WHAT_IF.ask(Scenario(lost=("FEED-A",)), present(), None, NOW).nodes}
+    assert lost["FEED-B"].after == pytest.approx(0.7 * physics["FEED-B"].after)
+
+
+def test_what_nothing_measures_is_worked_out_from_the_racks():
+    model = WHAT_IF.ask(Scenario(), present(), None, NOW)
+    seen = Present(
+        *(getattr(present(), name) for name in ("power", "supply", "ret", "gpu")), nodes={"FEED-A": 5e6}
+    )
+    now = {n.id: n.before for n in WHAT_IF.ask(Scenario(), seen, None, NOW).nodes}
+    assert now["FEED-A"] == 5e6
+    assert now["FEED-B"] == next(n.before for n in model.nodes if n.id == "FEED-B")
