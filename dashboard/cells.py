@@ -7,6 +7,7 @@ A cell is ``[text, marks, tooltip, observed ms]``; marks are CSS classes. A miss
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from typing import Any
@@ -22,6 +23,52 @@ Cell = list[Any]
 
 DASH = "\u2014"
 THIN_SPACE = "\u2009"
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_WELL = frozenset(
+    [
+        "normal",
+        "ok",
+        "good",
+        "online",
+        "well",
+        "passed",
+        "protected",
+        "powered",
+        "charged",
+        "charging",
+        "floating",
+        "resting",
+    ]
+)
+_ENDING = frozenset(["battery", "discharging", "depleted", "off", "none", "shutdown", "unavailable"])
+_FAULTY = frozenset(
+    [
+        "bypass",
+        "low",
+        "high",
+        "overload",
+        "overloaded",
+        "fault",
+        "faulty",
+        "failed",
+        "failure",
+        "bad",
+        "lost",
+        "replace",
+        "alarm",
+        "warning",
+        "critical",
+        "boost",
+        "booster",
+        "boosting",
+        "reducer",
+        "reducing",
+        "buck",
+        "trim",
+        "overtemperature",
+    ]
+)
+_UNCLEAR = frozenset(["unknown", "other", "no"])
 PLAIN = frozenset({"AnomalyScore", "PowerFactor", "CrestFactor", "EnergyEfficiencyRatio"})
 """Ratios that nobody reads as a percentage."""
 
@@ -112,6 +159,21 @@ def quality_word(quality: int, value: float) -> str:
     if quality == SILENT:
         return "silent"
     return Quality(quality).name.lower() if quality in (Quality.GOOD, Quality.ESTIMATED) else "bad"
+
+
+def alarming(state: str) -> int:
+    """Return how much a state in the words of whatever maker demands attention.
+
+    0 normal, 1 unclear, 2 to be looked at, 3 the supply is about to end: on battery, off.
+    """
+    told = {word.lower() for word in _WORD.findall(state)}
+    if "test" in told:
+        return 2 if told & _FAULTY else 1
+    if told & _WELL and not told & {"not", "no"}:
+        return 2 if told & _FAULTY else 0
+    if told & _ENDING:
+        return 3
+    return 2 if told & (_FAULTY | {"not"}) else 1 if told & _UNCLEAR else 0
 
 
 def missing_members(r: Reading) -> str:

@@ -17,6 +17,7 @@ from dashboard.readings import ObjectReadings
 from dashboard.views import (
     LOST,
     MINUTE_MS,
+    MISSING,
     QUARTER_MS,
     SPANS,
     STALE_MS,
@@ -46,6 +47,8 @@ from storage.plant import PlantView, Reading
 from storage.records import Records
 from storage.telemetry import Aggregate, Grid, StoreHealth, TelemetryStore
 
+WORKED_OUT_MS = 60_000
+"""What is worked out every few seconds and is older than this could not be worked out since."""
 _URGENCY = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
@@ -150,7 +153,8 @@ class ConsoleData:
                 self._readings.power(node.id),
                 node.limit_at(self.clock()),
                 self._readings.one(node.id, "BatteryCharge"),
-                self._readings.label(node.id, "Status"),
+                self._readings.one(node.id, "BatteryRuntime"),
+                self._readings.gravest(node.id, "Status"),
                 severity.get(node.id),
                 self._readings.one(node.id, "PowerBreachProbability"),
             )
@@ -165,12 +169,13 @@ class ConsoleData:
     def work(self) -> Work:
         """Return the site's token throughput and efficiency."""
         rate = self._readings.sum(self._readings.token_points())
-        power = self._readings.power(self.site.id)
         efficiency = self._readings.one(self.site.id, "TokenEfficiency")
-        if math.isnan(efficiency.value) and rate.value > 0 and power.value > 0:
-            # tokens/s over watts is tokens over joules
-            efficiency = Reading(
-                rate.value / power.value, min(rate.observed, power.observed), rate.quality, rate.missing
+        if efficiency.observed < self.clock() - WORKED_OUT_MS:
+            # tokens/s over watts is tokens over joules; of a site of which a part is not measured it is nothing
+            power = self.plant.power_for_work(self.clock() - STALE_MS)
+            known = rate.value > 0 and power > 0
+            efficiency = (
+                Reading(rate.value / power, rate.observed, rate.quality, rate.missing) if known else MISSING
             )
         told = self._readings.gpus("GpuTemperature")
         seen = int(np.sum((told.observed > self.clock() - STALE_MS) & (told.quality != LOST)))
@@ -204,7 +209,7 @@ class ConsoleData:
             return None
         row = self.site.racks.index(rack)
         paths = self._paths(rack)
-        taps = tuple(path[-2] for path in paths if len(path) > 1)
+        taps = tuple(self._step(supply) for supply in self.plant.supplies(rack))
         return RackState(
             rack,
             pod.id,
@@ -350,7 +355,7 @@ class ConsoleData:
     # --- topology -------------------------------------------------------------------------------------------------
 
     def _paths(self, rack: str) -> tuple[tuple[PathStep, ...], ...]:
-        """Return the rack's power paths, from the feed down to the rack, one a tap or busway that serves it."""
+        """Return the rack's power paths, from the feed down to the rack, one a tap, busway or PDU that serves it."""
         topology = self.plant.topology()
         last = [o for o in topology.served_by(rack) if _is_power(topology.objects[o].type)]
         # a busway that serves the rack through its tap is a station of the tap's path, not a path of its own
@@ -360,14 +365,24 @@ class ConsoleData:
             path = [nearest, rack]
             while above := self._power_above(topology, path[0], path):
                 path.insert(0, above)
-            paths.append(tuple(PathStep(o, topology.objects[o].type, self._power(o)) for o in path))
-        whole = [p for p in paths if p[0].type == "Feed"]
+            paths.append(tuple(self._step(o) for o in path))
+        own = set(self._own_devices(rack))
+        # of a PDU of the rack nobody may have told what it hangs on; anything else without a feed is told wrong
+        whole = [p for p in paths if p[0].type == "Feed" or p[0].id in own]
         return tuple(whole or paths)
 
+    def _step(self, object_id: str) -> PathStep:
+        return PathStep(object_id, self.plant.topology().objects[object_id].type, self._power(object_id))
+
     def _own_devices(self, rack: str) -> list[str]:
-        """Return what serves this rack and no other: its taps and rack PDUs."""
+        """Return what serves this rack and no other: its taps and rack PDUs, whatever outlets these have."""
         topology = self.plant.topology()
-        return [o for o in topology.served_by(rack) if topology.serves(o) == [rack]]
+        racks = set(self.site.racks)
+        return [
+            o for o in topology.served_by(rack)
+            if racks.intersection(topology.serves(o)) == {rack}
+            and o not in self.plant.envelope.nodes and topology.objects[o].type != "CDU"
+        ]  # fmt: skip
 
     @staticmethod
     def _power_above(topology: Topology, object_id: str, seen: Sequence[str]) -> str:

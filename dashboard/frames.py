@@ -190,6 +190,7 @@ def supply(nodes: list[SupplyState], now: int) -> Payload:
                         f"of {cells.quantity(s.limit, 'W', 3)}{_risk(s.risk.value)}",
                     ],
                     battery,
+                    ["", ""] if s.kind == "Feed" else cells.number(s.runtime, 1 / 60, 0, now),
                     ["", ""] if s.kind == "Feed" else [s.status or cells.DASH, _ups_mark(s.status)],
                 ],
             }
@@ -479,7 +480,7 @@ def _ups_mark(status: str) -> str:
     """Return the mark of a UPS's state, told in words that differ from maker to maker."""
     if not status:
         return "missing"
-    return "warning" if any(word in status.lower() for word in ("battery", "bypass", "none", "off")) else ""
+    return ("", "", "warning", "alarm")[cells.alarming(status)]
 
 
 def _alert_counts(h: Header) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dashboard.cells import alarming
 from dashboard.views import LOST, MISSING, SILENT, SILENT_MS, STALE_MS, Now, PointNow, SourceAge
 from domain.points import IntArray, Quality
 from storage.plant import PlantView, Reading
@@ -167,6 +168,25 @@ class ObjectReadings:
             if math.isnan(reading.value) or reading.quality == SILENT
             else self._registry[index].state_label(reading.value)
         )
+
+    def gravest(self, object_id: str, point_type: str) -> str:
+        """Return that state of an object, of several of a type, which demands most attention; empty where none is told.
+
+        A UPS has a battery that is normal and an output that comes from it: what counts is the output.
+        """
+        now = self._clock()
+        told = []
+        for index in self._candidates(object_id, point_type, frozenset()):
+            reading = self.reading(index)
+            if self._registry[index].is_state and not math.isnan(reading.value) and reading.quality != SILENT:
+                old = now - reading.observed > STALE_MS
+                told.append(
+                    (old, -alarming(self._registry[index].state_label(reading.value)), index, reading.value)
+                )
+        if not told:
+            return ""
+        *_, index, value = min(told, key=lambda t: t[:2])  # of equals the plainest, which comes first
+        return self._registry[index].state_label(value)
 
     def state(self, object_id: str, point_type: str) -> bool | None:
         """Return whether a state is anything but zero; None where it is not told, or no longer."""

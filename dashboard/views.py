@@ -113,6 +113,7 @@ class SupplyState:
     power: Reading
     limit: float
     charge: Reading
+    runtime: Reading
     status: str
     severity: Severity | None
     risk: Reading

@@ -28,6 +28,8 @@ from storage.tellers import Tellers
 
 NO_POINT = -1
 """Stands for a point that is not there, in index arrays that must keep their shape."""
+SEEN_BY_BOTH = 0.97
+"""Feeds and racks are read at different moments, by different meters: so much less may the feeds tell."""
 MOST_GPUS = 1024
 """GPUs of a rack that have a place in the table of all, at most: one rack that is told wrong must not widen it for every other."""
 
@@ -115,6 +117,18 @@ class PlantView:
             oldest = int(known.observed.min()) if len(known) else 0
             return Reading(math.nan, oldest, Quality.BAD, missing)
         return Reading(float(known.value.sum()), int(known.observed.min()), _worst(known.quality), 0)
+
+    def power_for_work(self, newest_before: int) -> float:
+        """Return the power that the site's work costs now, W; NaN where its meters do not tell all of it.
+
+        A meter that is silent since `newest_before` (UTC ms) tells nothing; and meters that tell less than the racks
+        draw miss what comes from batteries, or from a feed that they do not measure.
+        """
+        site = self.power_now(self.site.id)
+        if math.isnan(site.value) or site.observed < newest_before or site.quality == Quality.BAD:
+            return math.nan
+        racks = np.nansum(self.values(self.rack_points("RackPower"), newest_before))
+        return site.value if site.value >= SEEN_BY_BOTH * racks else math.nan
 
     def power_history(self, node_id: str, start: int, end: int, step: int) -> Grid:
         """Return a node's mean power per step, W, as a grid of one row; NaN where a member is missing."""
@@ -217,14 +231,28 @@ class PlantView:
             self._taps = self._serving()
             self._version = version
 
+    def supplies(self, rack: str) -> list[str]:
+        """Return the ids of the meters of a rack's own supply, in order: its taps, or its PDUs where no tap is measured.
+
+        A busway that serves the rack among others is none of them.
+        """
+        with self._lock:
+            self._refresh()
+            return sorted({self.registry[i].object_id for i in self._own_meters(rack)})
+
+    def _own_meters(self, rack: str) -> list[int]:
+        serving = self._taps.get(rack, [])
+        return [i for i in serving if self.registry[i].source.startswith("dsx")] or serving
+
     def _serving(self) -> dict[str, list[int]]:
-        """Return the meters of what each object is served with: taps, and a rack's PDUs."""
+        """Return the meters of what serves one rack only, by rack: taps and rack PDUs."""
+        racks = frozenset(self.site.racks)
         found: dict[str, list[int]] = {}
         for i in self.tellers.one_each(self.registry.select("PowerMeter", "ActivePower")).tolist():
             point = self.registry[i]
-            if not point.phase and not point.process_area:
-                for served in point.serves:
-                    found.setdefault(served, []).append(i)
+            served = list(racks.intersection(point.serves))
+            if len(served) == 1 and not point.phase and not point.process_area:
+                found.setdefault(served[0], []).append(i)
         return found
 
     def _find_power(self, node: EnvelopeNode) -> IntArray:
@@ -246,9 +274,7 @@ class PlantView:
             return np.array([own], np.int32)
         if node.kind != "Rack":
             return np.array([], np.int32)
-        serving = self._taps.get(object_id, [])
-        taps = [i for i in serving if self.registry[i].source.startswith("dsx")]
-        return np.array(taps or serving, np.int32)
+        return np.array(self._own_meters(object_id), np.int32)
 
     def _counter(self, meter: Point) -> int:
         """Return the energy counter of the meter that tells a power; `NO_POINT` where it has none."""

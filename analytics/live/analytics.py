@@ -233,9 +233,9 @@ class LiveAnalytics:
 
     def _efficiency(self, now: int) -> Batch:
         plant = self._plant
-        rates = plant.values(plant.registry.select("Tray", "TokenRate"), now - FRESH_MS)
-        power = plant.power_now(plant.site.id)
-        value = np.array([np.nansum(rates) / power.value if power.value > 0 and len(rates) else np.nan])
-        if not np.isfinite(rates).any():
-            value[:] = np.nan
+        points = plant.tellers.one_each(plant.registry.select("Tray", "TokenRate"))
+        rates = plant.values(points, now - FRESH_MS)
+        power = plant.power_for_work(now - FRESH_MS)
+        known = power > 0 and np.isfinite(rates).any()
+        value = np.array([np.nansum(rates) / power if known else np.nan])
         return results(plant.registry, "Site", "TokenEfficiency", [plant.site.id], value, now)

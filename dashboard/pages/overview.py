@@ -62,7 +62,10 @@ def layout(site: Site) -> html.Div:
             panel(
                 "Feeds and UPS",
                 live_table(
-                    "supply-rows", ["", "Power", "Load", "Battery %", "State"], "Feeds and UPSes", "bars"
+                    "supply-rows",
+                    ["", "Power", "Load", "Battery %", "min", "State"],
+                    "Feeds and UPSes",
+                    "bars",
                 ),
                 area="area-supply",
             ),

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dashboard import cells
+from dashboard import cells, frames
 from dashboard.data import _merge
 from dashboard.frames import rack_charts
 from dashboard.views import SILENT, SILENT_MS
@@ -14,7 +14,7 @@ from domain.alert import Severity
 from domain.batch import Batch
 from domain.envelope import LimitChange, quarter_start
 from domain.errors import InputError
-from domain.points import Point, Quality
+from domain.points import Point, Quality, Retired
 from storage.telemetry import Grid
 from tests.system.console_plant import condition, forecast_of
 
@@ -295,3 +295,88 @@ def test_a_rack_shows_what_is_forecast_of_it(hall):
     charts = rack_charts(hall.data, "R001", "6h")
     assert len(charts["fan"]["quantiles"]) == 5
     assert charts["ahead"] > charts["end"]
+
+
+def say(hall, point, value, source="snmp:x", quality=Quality.GOOD):
+    index = hall.registry.register(replace(point, source=source))
+    hall.accept(Batch.of([index], hall.now, [value], quality))
+    return index
+
+
+def test_a_ups_on_battery_says_so_whatever_else_of_it_is_normal_and_for_how_long(hall):
+    def status(symbol, *labels):
+        return Point(
+            f"UPS/Status/snmp/a1/{symbol}", "UPS", "Status", "UPS-A1", state_text=tuple(enumerate(labels))
+        )
+
+    hall.tick()
+    say(hall, status("upsBatteryStatus", "unknown", "normal", "low"), 1)
+    say(hall, status("upsOutputSource", "normal", "bypass", "battery"), 0)
+    say(hall, Point("UPS/BatteryRuntime/snmp/a1", "UPS", "BatteryRuntime", "UPS-A1", unit="s"), 720.0)
+    row = next(r for r in frames.supply(hall.data.supply(), hall.now)["rows"] if r["id"] == "supply-UPS-A1")
+    assert row["cells"][-2][0] == "12"
+    assert row["cells"][-1] == ["Online", ""]
+    hall.now += 1000
+    say(hall, status("upsOutputSource", "normal", "bypass", "battery"), 2)
+    row = next(r for r in frames.supply(hall.data.supply(), hall.now)["rows"] if r["id"] == "supply-UPS-A1")
+    assert row["cells"][-1] == ["battery", "alarm"]
+
+
+@pytest.mark.parametrize(
+    ("state", "rank"),
+    [
+        ("normal", 0), ("Online", 0), ("battery normal", 0), ("ECO mode", 0), ("passed", 0), ("unknown", 1),
+        ("no test made", 1), ("on battery test", 1), ("bypass", 2), ("low", 2), ("passed with warning", 2),
+        ("not protected", 2), ("battery", 3), ("OnBattery", 3), ("none", 3), ("depleted", 3), ("no battery", 3),
+    ],
+)  # fmt: skip
+def test_states_are_ranked_by_what_they_mean_for_the_supply(state, rank):
+    assert cells.alarming(state) == rank
+
+
+def pdu(rack, name, outlets=3):
+    """A rack PDU as the SNMP collector registers it: it serves its rack, and its outlets are part of it."""
+    yield Point(
+        f"PowerMeter/ActivePower/snmp/{name}", "PowerMeter", "ActivePower", name, unit="W", serves=(rack,)
+    )
+    for n in range(outlets):
+        yield Point(f"Outlet/ActivePower/snmp/{name}/{n}", "Outlet", "ActivePower", f"{name}-outlet{n}", unit="W",
+                    associate=name)  # fmt: skip
+
+
+def test_a_rack_pdu_with_outlets_stands_on_the_page_of_its_rack(hall):
+    hall.tick()
+    for point in pdu("R001", "PDU-R001-A"):
+        say(hall, point, 30e3 if point.object_type == "PowerMeter" else 500.0)
+    rack = hall.data.rack("R001")
+    assert 30e3 in [p.value for p in rack.points if p.point.object_id == "PDU-R001-A"]
+    assert ["PDU-R001-A", "R001"] in [[s.id for s in path] for path in rack.paths]
+    assert [t.id for t in rack.taps] == ["R001-TAP-A", "R001-TAP-B"]
+
+
+def test_where_a_rack_has_no_taps_its_pdus_are_shown_for_them_and_never_the_busways_of_the_pod(hall):
+    for side in "AB":
+        for point in [p for p in hall.registry if p.object_id == f"R001-TAP-{side}"]:
+            hall.registry.retire(hall.registry.index(point.key), Retired.REFUSED)
+        bus = hall.registry[hall.registry.index(f"PowerMeter/ActivePower/P01-BUS-{side}")]
+        hall.registry.register(replace(bus, serves=hall.site.pods[0].racks))
+    hall.registry.retire(hall.registry.index("Rack/RackPower/R001"), Retired.REFUSED)
+    hall.tick()
+    assert hall.data.rack("R001").taps == ()
+    assert math.isnan(hall.data.rack("R001").power.value)
+    for side in "AB":
+        for point in pdu("R001", f"PDU-R001-{side}"):
+            say(hall, point, 30e3 if point.object_type == "PowerMeter" else 500.0)
+    rack = hall.data.rack("R001")
+    assert [(t.id, t.power.value) for t in rack.taps] == [("PDU-R001-A", 30e3), ("PDU-R001-B", 30e3)]
+    assert rack.power.value == 60e3
+
+
+def test_tokens_per_joule_have_no_figure_while_a_part_of_the_power_is_not_measured(hall):
+    hall.tick()
+    whole = hall.data.work().efficiency.value
+    hall.plant.change = lambda values: values.update({"PowerMeter/ActivePower/FEED-A": 0.0})
+    hall.now += 2000
+    hall.tick()  # the UPSes of feed A carry the racks from their batteries
+    assert whole > 0
+    assert math.isnan(hall.data.work().efficiency.value)
