@@ -1,37 +1,66 @@
-"""Telling people: what the records say is still to be told, channel by channel, until it is told."""
+"""Telling people: what is still to be told, the worst first, until it is told.
+
+Sending waits for no writing: what was sent is remembered here until it can be noted in the records, and what could not
+be written down at all (`queue_early`) is sent all the same. A receiver that stalls holds up nothing but its own message.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import itertools
+import random
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import structlog
-from tenacity import (
-    AsyncRetrying,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_exponential_jitter,
-)
 
 from alerts.notify.message import Notice, Notification, Notifier
-from domain.alert import Alert
-from domain.errors import NotificationError
+from domain.alert import Alert, Severity
+from domain.errors import HallwatchError, NotificationError
 from domain.site import Site
-from storage.alert_records import Delivery, DeliveryStatus
+from storage.alert_records import Delivery, DeliveryStatus, Event
 from storage.records import Records
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 Due = tuple[Delivery, Alert]
 
-ATTEMPTS = 4
-"""Attempts in a row before a delivery waits for a longer while."""
-POSTPONE_MS = 60_000
+LONGEST_S = 60.0
+"""One attempt to deliver takes this long at most, whatever the channel and the receiver do."""
+LONGEST_PAUSE_MS = 60_000
 FOREVER_MS = 2**62
 GIVE_UP_MS = 24 * 3600 * 1000
 """A page that nobody could be given for a day is given up, and counted."""
+MOST_IN_MESSAGE = 500
+AT_ONCE = {True: 4, False: 2}
+"""Messages under way on one channel: critical ones, and others apart from them."""
+LOOK_S = 1.0
+DRAIN_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What became of a delivery and is still to be written down."""
+
+    status: DeliveryStatus
+    attempts: int
+    detail: str
+    not_before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """A delivery that failed for now: how often, when it may be tried again (UTC ms), and in which company."""
+
+    attempts: int
+    not_before: int
+    company: frozenset[int]
 
 
 class Dispatcher:
@@ -47,8 +76,6 @@ class Dispatcher:
         What to do first, by rule name.
     console_url
         For links in messages.
-    pause
-        How to wait between attempts, seconds.
     """
 
     def __init__(
@@ -59,7 +86,6 @@ class Dispatcher:
         clock: Callable[[], int],
         advice: Mapping[str, str],
         console_url: str = "",
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._records = records
         self._notifiers = notifiers
@@ -67,91 +93,265 @@ class Dispatcher:
         self._clock = clock
         self._advice = advice
         self._console_url = console_url
-        self._pause = pause
+        # a write may wait for a lock; looking for what is due must not wait with it
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="alerts-due")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="alerts-noted")
+        self._wake = asyncio.Event()
+        self._sending: dict[asyncio.Task[None], tuple[str, bool, frozenset[int]]] = {}
+        self._noting: asyncio.Task[None] | None = None
+        self._unnoted: dict[int, _Note] = {}
+        self._settled: set[int] = set()
+        self._retries: dict[int, _Retry] = {}
+        self._early: dict[int, Due] = {}  # below 0: the records do not know them
+        self._numbers = itertools.count(-1, -1)
+        self._told_early: dict[tuple[str, str], None] = {}  # key of the alert and channel
         self.counters: Counter[str] = Counter()
 
-    async def deliver(self, channel: str | None = None) -> None:
-        """Send what is due now, on one channel or on all at once; a channel that fails holds up no other."""
-        due = await asyncio.to_thread(self._records.due_deliveries, self._clock())
-        by_channel: dict[str, list[Due]] = defaultdict(list)
-        for delivery, alert in due:
-            if channel in (None, delivery.channel) and delivery.channel in self._notifiers:
-                by_channel[delivery.channel].append((delivery, alert))
-        async with asyncio.TaskGroup() as group:
-            for name, waiting in by_channel.items():
-                group.create_task(self._deliver_channel(name, waiting))
+    async def run(self) -> None:
+        """Deliver until cancelled; what is under way then is given a moment to end."""
+        try:
+            while True:
+                try:
+                    await self.deliver()
+                except HallwatchError as error:
+                    self.counters["looks_failed"] += 1
+                    log.error("what is to be told cannot be read", error=str(error))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), LOOK_S)
+                self._wake.clear()
+        finally:
+            await self.drain(DRAIN_S)
+            self._reader.shutdown(wait=False)
+            self._writer.shutdown(wait=False)
+
+    def wake(self) -> None:
+        """Look at once for what is to be told."""
+        self._wake.set()
+
+    async def deliver(self) -> None:
+        """Begin to send what is due now, the worst first; what has no room waits for the next look."""
+        self._note()
+        now = self._clock()
+        due = [*await self._due(now), *self._early.values()]
+        for (channel, _), group in _by_urgency(self._grouped(due, now)):
+            critical = _critical(group)
+            under_way = sum((channel, critical) == (c, u) for c, u, _ in self._sending.values())
+            if under_way < AT_ONCE[critical]:
+                task = asyncio.create_task(self._send(channel, group))
+                self._sending[task] = (channel, critical, frozenset(d.id for d, _ in group))
+                task.add_done_callback(self._ended)
+
+    async def drain(self, seconds: float | None = None) -> None:
+        """Wait until what is under way has ended and is noted, `seconds` at most."""
+        waiting = {*self._sending}
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=seconds)
+            for task in late:
+                task.cancel()
+        self._note()
+        if self._noting is not None:
+            await asyncio.wait({self._noting}, timeout=seconds)
+
+    def queue_early(self, alert: Alert, event: Event, channels: Iterable[str]) -> None:
+        """Tell of an alert that cannot be written down now; once it can, it is not told again."""
+        now = self._clock()
+        for channel in channels:
+            number = next(self._numbers)
+            delivery = Delivery(number, 0, event, channel, DeliveryStatus.PENDING, now, now, 0, 0, "")
+            self._early[number] = (delivery, replace(alert, id=0))
+        self.counters["early"] += 1
+        self._wake.set()
+
+    def forget_early(self, keys: Iterable[str]) -> None:
+        """Forget which of these alerts were told early: they are over."""
+        gone = set(keys)
+        self._told_early = {told: None for told in self._told_early if told[0] not in gone}
 
     async def retire(self) -> None:
         """Give up what waits for channels that are not configured any more."""
-        waiting = await asyncio.to_thread(self._records.due_deliveries, FOREVER_MS)
+        waiting = await self._in(self._reader, self._records.due_deliveries, FOREVER_MS)
         orphans = [d.id for d, _ in waiting if d.channel not in self._notifiers]
         if orphans:
             log.error("channels are gone, their pages are given up", pages=len(orphans))
-            await self._finish(orphans, DeliveryStatus.FAILED, 0, "its channel is not configured any more")
+            self._settle(orphans, _Note(DeliveryStatus.FAILED, 0, "its channel is not configured any more"))
 
-    async def _deliver_channel(self, channel: str, waiting: Sequence[Due]) -> None:
-        by_subject: dict[tuple[str, str], list[Due]] = defaultdict(list)
-        for delivery, alert in waiting:
-            by_subject[alert.condition.rule, delivery.event.value].append((delivery, alert))
-        for together in by_subject.values():
-            await self._send(channel, together)
+    def stats(self) -> dict[str, int]:
+        """Return counters for the health page."""
+        return {
+            **self.counters,
+            "under_way": len(self._sending),
+            "waiting_again": len(self._retries),
+            "unnoted": len(self._unnoted),
+        }
 
-    async def _send(self, channel: str, together: Sequence[Due]) -> None:
-        ids = [delivery.id for delivery, _ in together]
-        notifier = self._notifiers[channel]
-        notification = self._notification(ids, together)
-        attempts = 0
+    # --- what is due ------------------------------------------------------------------------------------------
+
+    async def _due(self, now: int) -> list[Due]:
+        # what is settled while the records are read is in the answer still
+        noted = self._settled - self._unnoted.keys()
+        due = await self._in(self._reader, self._records.due_deliveries, now)
+        settled = set(self._settled)
+        self._settled -= noted
+        under_way = {(a.condition.key, d.channel) for d, a in self._early.values() if d.event is Event.OPENED}
+        found: list[Due] = []
+        for delivery, alert in due:
+            place = (alert.condition.key, delivery.channel)
+            if delivery.id in settled or delivery.channel not in self._notifiers:
+                continue
+            if delivery.event is Event.OPENED and place in self._told_early:
+                detail = "told before it could be written down"
+                self._settle([delivery.id], _Note(DeliveryStatus.DELIVERED, 0, detail))
+            elif delivery.event is not Event.OPENED or place not in under_way:
+                found.append((delivery, alert))
+        return found
+
+    def _grouped(self, due: Sequence[Due], now: int) -> dict[tuple[str, str], list[Due]]:
+        """Return messages: what was tried together stays together, so that its id and content stay the same."""
+        sending = {number for _, _, numbers in self._sending.values() for number in numbers}
+        groups: dict[tuple[str, str], list[Due]] = defaultdict(list)
+        for delivery, alert in due:
+            retry = self._retries.get(delivery.id)
+            if delivery.id in sending or (retry is not None and retry.not_before > now):
+                continue
+            together = f"{alert.condition.rule} {delivery.event} {alert.condition.severity}"
+            if retry is not None:
+                together = f"again {max(retry.company)}"
+            groups[delivery.channel, together].append((delivery, alert))
+        return {
+            (channel, f"{together} {first}"): group[first : first + MOST_IN_MESSAGE]
+            for (channel, together), group in groups.items()
+            for first in range(0, len(group), MOST_IN_MESSAGE)
+        }
+
+    # --- sending ----------------------------------------------------------------------------------------------
+
+    async def _send(self, channel: str, group: Sequence[Due]) -> None:
         try:
-            async for attempt in AsyncRetrying(
-                sleep=self._pause,
-                stop=stop_after_attempt(ATTEMPTS),
-                wait=wait_exponential_jitter(initial=1, max=20),
-                retry=retry_if_exception(lambda e: isinstance(e, NotificationError) and e.retryable),
-                reraise=True,
-            ):
-                with attempt:
-                    attempts += 1
-                    remark = await notifier.send(notification)
+            async with asyncio.timeout(LONGEST_S):
+                remark = await self._notifiers[channel].send(self._notification(group))
         except NotificationError as error:
-            await self._not_delivered(channel, together, attempts, error)
-            return
-        except Exception as error:  # a fault in one channel must not silence the others
+            self._not_delivered(channel, group, error)
+        except TimeoutError:
+            stalled = NotificationError(f"not delivered within {LONGEST_S:g} s", retryable=True)
+            self._not_delivered(channel, group, stalled)
+        except (
+            Exception
+        ) as error:  # a fault in one channel, or of one alert in a message, must not silence others
             log.exception("a channel broke", channel=channel)
             broken = NotificationError(f"{type(error).__name__}: {error}", retryable=True)
-            await self._not_delivered(channel, together, attempts, broken)
-            return
-        await self._finish(ids, DeliveryStatus.DELIVERED, attempts, remark)
-        log.info("told", channel=channel, alerts=len(ids), remark=remark)
+            self._not_delivered(channel, group, broken, alone=True)
+        else:
+            self._settle([d.id for d, _ in group], _Note(DeliveryStatus.DELIVERED, 1, remark))
+            log.info("told", channel=channel, alerts=len(group), remark=remark)
 
-    async def _not_delivered(
-        self, channel: str, together: Sequence[Due], attempts: int, error: NotificationError
+    def _not_delivered(
+        self, channel: str, group: Sequence[Due], error: NotificationError, alone: bool = False
     ) -> None:
         now = self._clock()
-        late = [d.id for d, _ in together if not error.retryable or now - d.created > GIVE_UP_MS]
-        later = [d.id for d, _ in together if d.id not in set(late)]
-        log.error("not told", channel=channel, error=str(error), given_up=len(late), again=len(later))
-        if late:
-            await self._finish(late, DeliveryStatus.FAILED, attempts, str(error))
-        if later:
-            self.counters["postponed"] += len(later)
-            await asyncio.to_thread(
-                self._records.postpone_deliveries, later, now + POSTPONE_MS, attempts, str(error)
-            )
+        over = [d.id for d, _ in group if not error.retryable or now - d.created > GIVE_UP_MS]
+        again = [d for d, _ in group if d.id not in set(over)]
+        log.error("not told", channel=channel, error=str(error), given_up=len(over), again=len(again))
+        if over:
+            self._settle(over, _Note(DeliveryStatus.FAILED, 1, str(error)))
+        company = frozenset(d.id for d, _ in group)
+        for delivery in again:
+            before = self._retries.get(delivery.id)
+            attempts = (delivery.attempts if before is None else before.attempts) + 1
+            # spread: what failed together at a receiver that is down does not come back together
+            pause = min(1000 * 2 ** min(attempts - 1, 10), LONGEST_PAUSE_MS) * random.uniform(0.7, 1)
+            if error.retry_after is not None:
+                pause = max(pause, min(error.retry_after * 1000, LONGEST_PAUSE_MS))
+            not_before = now + int(pause)
+            with_whom = frozenset({delivery.id}) if alone else company
+            self._retries[delivery.id] = _Retry(attempts, not_before, with_whom)
+            self.counters["postponed"] += 1
+            if delivery.id > 0:
+                self._unnoted[delivery.id] = _Note(DeliveryStatus.PENDING, 1, str(error), not_before)
 
-    async def _finish(self, ids: Sequence[int], status: DeliveryStatus, attempts: int, detail: str) -> None:
-        self.counters[status.value] += len(ids)
-        await asyncio.to_thread(self._records.finish_deliveries, ids, status, self._clock(), attempts, detail)
-
-    def _notification(self, ids: Sequence[int], together: Sequence[Due]) -> Notification:
-        digest = hashlib.sha256(",".join(map(str, sorted(ids))).encode()).hexdigest()[:16]
+    def _notification(self, group: Sequence[Due]) -> Notification:
+        deliveries = [delivery for delivery, _ in group]
+        first = min(deliveries, key=lambda d: abs(d.id))
+        retry = self._retries.get(first.id)
+        company = sorted(retry.company if retry is not None else {d.id for d in deliveries})
+        # when it was queued, too: an event that comes again has the number that it had before
+        queued = {d.created for d in deliveries}
+        early = "".join(sorted(a.condition.key for d, a in group if d.id < 0))
+        digest = hashlib.sha256(f"{company} {min(queued)} {early}".encode()).hexdigest()[:16]
         return Notification(
-            f"{self._site.id}-{min(ids)}-{digest}",
+            f"{self._site.id}-{max(first.id, 0)}-{digest}",
             self._site.id,
             self._site.name,
             self._site.zone,
             tuple(
-                Notice(d.event, alert, self._advice.get(alert.condition.rule, ""), d.id)
-                for d, alert in together
+                Notice(d.event, alert, self._advice.get(alert.condition.rule, ""), max(d.id, 0))
+                for d, alert in group
             ),
             self._console_url,
         )
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._sending[task]
+        self._wake.set()
+
+    # --- noting -----------------------------------------------------------------------------------------------
+
+    def _settle(self, ids: Sequence[int], note: _Note) -> None:
+        self.counters[note.status.value] += len(ids)
+        for number in ids:
+            self._retries.pop(number, None)
+            if number > 0:
+                self._unnoted[number] = note
+                self._settled.add(number)
+            else:
+                delivery, alert = self._early.pop(number)
+                if note.status is DeliveryStatus.DELIVERED and delivery.event is Event.OPENED:
+                    self._told_early[alert.condition.key, delivery.channel] = None
+        self._note()
+
+    def _note(self) -> None:
+        """Begin to write down what became of deliveries; one writing at a time."""
+        if self._unnoted and self._noting is None:
+            self._noting = asyncio.create_task(self._write_down())
+
+    async def _write_down(self) -> None:
+        try:
+            while self._unnoted:
+                notes = dict(self._unnoted)
+                try:
+                    await self._in(self._writer, self._written, notes)
+                except HallwatchError as error:
+                    self.counters["notes_failed"] += 1
+                    log.error("what was told cannot be noted, it is kept", notes=len(notes), error=str(error))
+                    return
+                self._unnoted = {n: note for n, note in self._unnoted.items() if notes.get(n) is not note}
+        finally:
+            self._noting = None
+
+    def _written(self, notes: Mapping[int, _Note]) -> None:
+        alike: dict[_Note, list[int]] = defaultdict(list)
+        for number, note in notes.items():
+            alike[note].append(number)
+        for note, ids in alike.items():
+            if note.status is DeliveryStatus.PENDING:
+                self._records.postpone_deliveries(ids, note.not_before, note.attempts, note.detail)
+            else:
+                self._records.finish_deliveries(ids, note.status, self._clock(), note.attempts, note.detail)
+
+    @staticmethod
+    async def _in(executor: ThreadPoolExecutor, call: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, call, *arguments)
+
+
+def _critical(group: Sequence[Due]) -> bool:
+    return any(alert.condition.severity is Severity.CRITICAL for _, alert in group)
+
+
+def _by_urgency(groups: Mapping[tuple[str, str], list[Due]]) -> list[tuple[tuple[str, str], list[Due]]]:
+    """Return messages, the most severe first, the oldest first among equals."""
+    return sorted(
+        groups.items(),
+        key=lambda item: (
+            -max(alert.condition.severity.rank for _, alert in item[1]),
+            min(delivery.created for delivery, _ in item[1]),
+        ),
+    )

@@ -2,16 +2,23 @@
 
 What is open, acknowledged, told or still to be told lies in the records, so that a restart forgets nothing and
 repeats nothing. The engine itself keeps only since when conditions hold or are gone.
+
+All of it runs on an event loop of its own, with threads of its own: nothing that the rest of the service waits for
+holds it up. Looking (`look`) needs memory only and has a thread for itself; writing down what was found (`keep`) has
+another, and where that takes long or fails, what is new is told from memory meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import math
-import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -22,15 +29,43 @@ from alerts.routing import Routing
 from alerts.rules import Rule, build
 from alerts.settings import AlertSettings
 from alerts.view import View
-from domain.alert import Alert, Condition
+from domain.alert import Alert, AlertState, Condition
 from domain.batch import now_ms
 from domain.errors import HallwatchError
+from storage.alert_records import Event, Silence, Told
 from storage.records import Records
 
 log = structlog.get_logger(__name__)
 
+PATIENCE_S = 0.5
+"""How long telling waits for what is new to be written down."""
 REFRESH_MS = 30_000
 """Figures of an active alert are written to the records at most this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one evaluation found.
+
+    Attributes
+    ----------
+    now
+        UTC ms.
+    found
+        The conditions that hold, by key.
+    failed
+        Names of the rules that could not be evaluated.
+    due
+        Conditions that have held long enough to be alerted.
+    gone
+        Active alerts whose condition is gone for long enough.
+    """
+
+    now: int
+    found: Mapping[str, Condition]
+    failed: frozenset[str]
+    due: tuple[Condition, ...]
+    gone: tuple[Alert, ...]
 
 
 class AlertEngine:
@@ -48,8 +83,6 @@ class AlertEngine:
         Channels by name.
     clock
         UTC ms.
-    pause
-        How to wait between attempts to deliver, seconds.
     """
 
     def __init__(
@@ -59,7 +92,6 @@ class AlertEngine:
         records: Records,
         notifiers: Mapping[str, Notifier],
         clock: Callable[[], int] = now_ms,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.settings = rules
         self.rules: list[Rule] = [build(rule) for rule in rules.rules if rule.enabled]
@@ -71,91 +103,122 @@ class AlertEngine:
             clock,
             {rule.name: rule.advice for rule in rules.rules},
             rules.console_url,
-            pause,
         )
         self._view = view
         self._records = records
-        self._notifiers = notifiers
         self._clock = clock
         self._routing = Routing(rules)
         self._pending: dict[str, int] = {}  # key -> since when the condition holds, not alerted yet
         self._seen: dict[str, int] = {}  # key of an active alert -> when its condition last held
-        self._lock = threading.Lock()
+        self._active: dict[str, Alert] | None = None  # as the records were when they were read last
+        self._told: Mapping[int, Told] = {}
+        self._silences: list[Silence] = []
+        self._early: dict[str, Alert] = {}  # what cannot be written down now; ids below 0
+        self._early_channels: dict[str, set[str]] = {}
+        self._numbers = itertools.count(-1, -1)
         self._evaluation_ms = math.nan
-        self._queued: dict[str, asyncio.Event] = {}
+        self._began = self._interval_s = self._longest_s = math.nan
 
     async def run(self) -> None:
-        """Evaluate and deliver until cancelled."""
-        await asyncio.to_thread(self._view.seed, self._clock())
-        await self.dispatcher.retire()
-        self._queued = {channel: asyncio.Event() for channel in self._notifiers}
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._evaluate_forever())
-            for channel in self._notifiers:
-                group.create_task(self._deliver_forever(channel))
+        """Evaluate and deliver until cancelled, on a loop in a thread of its own."""
+        runner = asyncio.Runner()
+        apart = runner.get_loop()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="alerts-loop")
 
-    def tick(self, now: int | None = None) -> None:
-        """Evaluate every rule once and bring the records up to date. Blocks; telling people is `deliver`'s part.
+        def work() -> None:
+            with runner, contextlib.suppress(asyncio.CancelledError):
+                runner.run(self._run())
+
+        def stop() -> None:
+            for task in asyncio.all_tasks(apart):
+                task.cancel()
+
+        working = asyncio.get_running_loop().run_in_executor(thread, work)
+        try:
+            await asyncio.shield(working)
+        except asyncio.CancelledError:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself just now
+                apart.call_soon_threadsafe(stop)
+            await working
+            raise
+        finally:
+            thread.shutdown(wait=False)
+
+    async def _run(self) -> None:
+        looking = ThreadPoolExecutor(1, thread_name_prefix="alerts")
+        keeping = ThreadPoolExecutor(1, thread_name_prefix="alerts-kept")
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(looking, self._view.seed, self._clock())
+            await self.dispatcher.retire()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._evaluate_forever(looking, keeping))
+                group.create_task(self.dispatcher.run())
+        finally:
+            looking.shutdown(wait=False)
+            keeping.shutdown(wait=False)
+
+    def look(self, now: int) -> Look:
+        """Evaluate every rule once, in memory; the records are read only the first time. Blocks.
 
         Raises
         ------
         StorageError
-            If the records cannot be read or written now; nothing is lost, the next tick does it.
+            If the records cannot be read the first time.
         """
-        with self._lock:
-            self._tick(self._clock() if now is None else now)
+        if self._active is None:
+            self._read(now)
+        active = self._active or {}
+        found, failed = self._evaluate(now, {**self._early, **active})
+        return Look(
+            now,
+            found,
+            frozenset(failed),
+            self._due(found, active, now),
+            self._gone(found, active, failed, now),
+        )
 
-    async def deliver(self) -> None:
-        """Tell people what is due to be told now."""
-        await self.dispatcher.deliver()
-
-    def acknowledge(self, alert_id: int, who: str, note: str = "") -> Alert:
-        """Note that somebody has taken an alert: it escalates no more. Blocks.
+    def keep(self, look: Look) -> None:
+        """Bring the records up to date with what a look found, and queue what is to be told. Blocks.
 
         Raises
         ------
-        InputError
-            If there is no such alert, or it is cleared already.
+        StorageError
+            If the records cannot be read or written now; nothing is lost, the next look finds it again.
         """
-        alert = self._records.acknowledge_alert(alert_id, who, note, self._clock())
-        self._records.audit(who, "acknowledge alert", f"{alert_id} {alert.condition.key} {note}".strip())
-        return alert
-
-    def clear(self, alert_id: int, who: str, note: str = "") -> None:
-        """Clear an alert by hand, such as that of a device that was taken away. Blocks.
-
-        It opens again if its condition is found again.
-
-        Raises
-        ------
-        InputError
-            If there is no such alert.
-        """
-        self._records.clear_alerts([alert_id], self._clock(), who, note)
-        self._records.audit(who, "clear alert", f"{alert_id} {note}".strip())
+        active = {alert.condition.key: alert for alert in self._records.active_alerts()}
+        new = [condition for condition in look.due if condition.key not in active]
+        opened = self._records.open_alerts(new, look.now) if new else []
+        for alert in opened:
+            log.warning(
+                "alert opened", id=alert.id, alert=alert.condition.key, summary=alert.condition.summary
+            )
+        self._update(look.found, active, look.now)
+        gone = [active[alert.condition.key].id for alert in look.gone if alert.condition.key in active]
+        cleared = self._records.clear_alerts(gone, look.now) if gone else []
+        for alert in cleared:
+            log.info("alert cleared", id=alert.id, alert=alert.condition.key)
+        self.counters["ticks"] += 1
+        self.counters["opened"] += len(opened)
+        self.counters["cleared"] += len(cleared)
+        self._tell(look.now)
+        self._read(look.now)
 
     def stats(self) -> dict[str, Any]:
-        """Return counters for the health page."""
+        """Return counters for the health page; `late` looks began over twice the interval after the one before."""
         return {
+            "late": 0,
             **self.counters,
-            **{f"notifications_{name}": n for name, n in self.dispatcher.counters.items()},
+            **{f"notifications_{name}": n for name, n in self.dispatcher.stats().items()},
             "rules": len(self.rules),
             "pending": len(self._pending),
+            "not_written_down": len(self._early),
             "evaluation_ms": self._evaluation_ms,
+            "interval_s": self._interval_s,
+            "longest_interval_s": self._longest_s,
         }
 
     # --- one evaluation -------------------------------------------------------------------------------------
-
-    def _tick(self, now: int) -> None:
-        active = {alert.condition.key: alert for alert in self._records.active_alerts()}
-        found, failed = self._evaluate(now, active)
-        opened = self._open(found, active, now)
-        self._update(found, active, now)
-        gone = self._clear(found, active, failed, now)
-        self.counters["ticks"] += 1
-        self.counters["opened"] += len(opened)
-        self.counters["cleared"] += len(gone)
-        self._tell(now)
 
     def _evaluate(self, now: int, active: Mapping[str, Alert]) -> tuple[dict[str, Condition], set[str]]:
         """Return the conditions that hold by key, and the names of the rules that could not be evaluated."""
@@ -176,20 +239,31 @@ class AlertEngine:
         self._evaluation_ms = (time.perf_counter() - begun) * 1000
         return found, failed
 
-    def _open(self, found: Mapping[str, Condition], active: Mapping[str, Alert], now: int) -> list[Alert]:
+    def _due(
+        self, found: Mapping[str, Condition], active: Mapping[str, Alert], now: int
+    ) -> tuple[Condition, ...]:
         hold_for = {rule.settings.name: rule.settings.hold_for * 1000 for rule in self.rules}
         holding = {key: c for key, c in found.items() if key not in active}
         self._pending = {key: self._pending.get(key, now) for key in holding}
-        due = [c for key, c in holding.items() if now - self._pending[key] >= hold_for[c.rule]]
-        if not due:
-            return []
-        opened = self._records.open_alerts(due, now)
-        for alert in opened:
-            del self._pending[alert.condition.key]
-            log.warning(
-                "alert opened", id=alert.id, alert=alert.condition.key, summary=alert.condition.summary
-            )
-        return opened
+        return tuple(c for key, c in holding.items() if now - self._pending[key] >= hold_for[c.rule])
+
+    def _gone(
+        self, found: Mapping[str, Condition], active: Mapping[str, Alert], failed: set[str], now: int
+    ) -> tuple[Alert, ...]:
+        keep = {rule.settings.name: rule.settings.keep_firing_for * 1000 for rule in self.rules}
+        watched = {**self._early, **active}
+        # an alert from before a restart has its time to keep firing counted from the restart
+        self._seen = {
+            key: now if key in found or alert.condition.rule in failed else self._seen.get(key, now)
+            for key, alert in watched.items()
+        }
+        return tuple(
+            alert
+            for key, alert in watched.items()
+            if key not in found
+            and alert.condition.rule not in failed
+            and now - self._seen[key] >= keep.get(alert.condition.rule, 0)
+        )
 
     def _update(self, found: Mapping[str, Condition], active: Mapping[str, Alert], now: int) -> None:
         """Write new figures of active alerts: a new severity at once, the rest now and then."""
@@ -206,28 +280,6 @@ class AlertEngine:
         if changes:
             self._records.update_alerts(changes, now)
 
-    def _clear(
-        self, found: Mapping[str, Condition], active: Mapping[str, Alert], failed: set[str], now: int
-    ) -> list[Alert]:
-        keep = {rule.settings.name: rule.settings.keep_firing_for * 1000 for rule in self.rules}
-        # an alert from before a restart has its time to keep firing counted from the restart
-        self._seen = {
-            key: now if key in found or alert.condition.rule in failed else self._seen.get(key, now)
-            for key, alert in active.items()
-        }
-        gone = [
-            alert
-            for key, alert in active.items()
-            if key not in found
-            and alert.condition.rule not in failed
-            and now - self._seen[key] >= keep.get(alert.condition.rule, 0)
-        ]
-        if not gone:
-            return []
-        for alert in gone:
-            log.info("alert cleared", id=alert.id, alert=alert.condition.key)
-        return self._records.clear_alerts([alert.id for alert in gone], now)
-
     def _tell(self, now: int) -> None:
         alerts = self._records.active_alerts()
         if alerts:
@@ -236,30 +288,78 @@ class AlertEngine:
             if wanted:
                 self._records.queue_deliveries(wanted, now)
 
+    def _read(self, now: int) -> None:
+        """Take over from the records what people and `keep` changed in them."""
+        self._told, self._silences = self._records.told(), self._records.silences(now)
+        self._active = {alert.condition.key: alert for alert in self._records.active_alerts()}
+
+    # --- what cannot be written down now ----------------------------------------------------------------------
+
+    def tell_early(self, look: Look) -> None:
+        """Tell from memory what is new and cannot be written down, by the routes as if it could."""
+        now = look.now
+        active = self._active or {}
+        gone = {alert.condition.key: alert for alert in look.gone if alert.id < 0}
+        for condition in look.due:
+            if condition.key not in self._early:
+                self._early[condition.key] = Alert(next(self._numbers), condition, AlertState.OPEN, now, now)
+                log.error("alert opened, and cannot be written down now", alert=condition.key)
+        for key, alert in gone.items():
+            del self._early[key]
+            over = replace(alert, state=AlertState.CLEARED, cleared_at=now)
+            self.dispatcher.queue_early(over, Event.CLEARED, self._early_channels.pop(key, set()))
+        self.dispatcher.forget_early(gone)
+        by_id = {alert.id: alert for alert in self._early.values()}
+        wanted = self._routing.wanted(
+            [*active.values(), *by_id.values()], self._told, self._silences, self._view.topology, now
+        )
+        for number, event, channel, not_before in wanted:
+            alert = by_id.get(number)
+            if alert is None or event is not Event.OPENED or not_before - now > now - alert.opened:
+                continue
+            told = self._early_channels.setdefault(alert.condition.key, set())
+            if channel not in told:
+                told.add(channel)
+                self.dispatcher.queue_early(alert, event, [channel])
+
+    def _written_down(self) -> None:
+        """Forget what was told from memory: the records have it now."""
+        self._early.clear()
+        self._early_channels.clear()
+
     # --- tasks ----------------------------------------------------------------------------------------------
 
-    async def _evaluate_forever(self) -> None:
+    async def _evaluate_forever(self, looking: ThreadPoolExecutor, keeping: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        kept: asyncio.Future[None] | None = None
         while True:
+            self._measure()
             try:
-                await asyncio.to_thread(self.tick)
+                look = await loop.run_in_executor(looking, self.look, self._clock())
+                if kept is None or kept.done():
+                    kept = loop.run_in_executor(keeping, self.keep, look)
+                await asyncio.wait({kept}, timeout=PATIENCE_S)
+                if kept.done() and kept.exception() is None:
+                    self._written_down()
+                else:
+                    self.tell_early(look)
+                if kept.done():
+                    kept.result()
             except HallwatchError as error:
                 self.counters["ticks_failed"] += 1
-                log.error("alerts could not be evaluated", error=str(error))
+                log.error("alerts could not be written down", error=str(error))
             except (
                 Exception
             ):  # a fault of ours must not end alerting: it is counted, and the next look may work
                 self.counters["ticks_failed"] += 1
                 log.exception("alerts could not be evaluated")
-            for event in self._queued.values():
-                event.set()
-            await asyncio.sleep(self.settings.interval)
+            self.dispatcher.wake()
+            await asyncio.sleep(max(self.settings.interval - (time.monotonic() - self._began), 0.0))
 
-    async def _deliver_forever(self, channel: str) -> None:
-        while True:
-            await self._queued[channel].wait()
-            self._queued[channel].clear()
-            try:
-                await self.dispatcher.deliver(channel)
-            except* HallwatchError as errors:
-                self.counters["deliveries_failed"] += 1
-                log.error("alerts could not be told", channel=channel, error=str(errors.exceptions[0]))
+    def _measure(self) -> None:
+        now = time.monotonic()
+        if not math.isnan(self._began):
+            self._interval_s = now - self._began
+            self._longest_s = max(self._interval_s, 0.0 if math.isnan(self._longest_s) else self._longest_s)
+            self.counters["late"] += self._interval_s > 2 * self.settings.interval
+        self._began = now

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from alerts import actions
 from dashboard.lately import Lately
 from dashboard.readings import ObjectReadings
 from dashboard.views import (
@@ -289,8 +290,7 @@ class ConsoleData:
         InputError
             If there is no such alert, or it is cleared already.
         """
-        taken = self.records.acknowledge_alert(alert, who, note, self.clock())
-        self.records.audit(who, "acknowledged alert", f"{alert} {taken.condition.key} {note}".strip())
+        taken = actions.acknowledge(self.records, alert, who, note, self.clock())
         self._active.forget()
         return taken
 

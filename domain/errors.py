@@ -163,8 +163,12 @@ class ForecastError(HallwatchError):
 
 
 class NotificationError(HallwatchError):
-    """A page was not delivered; `retryable` tells whether trying again makes sense."""
+    """A page was not delivered.
 
-    def __init__(self, message: str, *, retryable: bool) -> None:
+    `retryable` tells whether trying again makes sense, `retry_after` how many seconds the receiver asked for, if it did.
+    """
+
+    def __init__(self, message: str, *, retryable: bool, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.retry_after = retry_after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from datetime import datetime
 from email.message import EmailMessage
@@ -37,19 +38,20 @@ class SmtpNotifier:
         """Send the mail; see `alerts.notify.Notifier`."""
         s = self._settings
         try:
-            refused, _answer = await aiosmtplib.send(
-                self._message(notification),
-                sender=s.sender,
-                recipients=list(s.recipients),
-                hostname=s.host,
-                port=s.port,
-                username=s.username or None,
-                password=self._password or None,
-                use_tls=s.security == "tls",
-                start_tls=s.security == "starttls",
-                tls_context=self._tls,
-                timeout=s.timeout,
-            )
+            async with asyncio.timeout(s.timeout):  # the library's own is for each step
+                refused, _answer = await aiosmtplib.send(
+                    self._message(notification),
+                    sender=s.sender,
+                    recipients=list(s.recipients),
+                    hostname=s.host,
+                    port=s.port,
+                    username=s.username or None,
+                    password=self._password or None,
+                    use_tls=s.security == "tls",
+                    start_tls=s.security == "starttls",
+                    tls_context=self._tls,
+                    timeout=s.timeout,
+                )
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise NotificationError(
                 f"mail server {s.host}:{s.port}: {error}", retryable=_retryable(error)

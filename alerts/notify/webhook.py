@@ -68,7 +68,12 @@ class WebhookNotifier:
         if response.is_success:
             return ""
         again = response.is_server_error or response.status_code in _TRY_AGAIN
-        raise NotificationError(f"webhook: the receiver answered {response.status_code}", retryable=again)
+        wait = response.headers.get("retry-after", "")
+        raise NotificationError(
+            f"webhook: the receiver answered {response.status_code}",
+            retryable=again,
+            retry_after=float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None,
+        )
 
 
 def signature(key: bytes, message_id: str, timestamp: str, content: bytes) -> str:

@@ -107,7 +107,7 @@ class HookReceiver:
     def __init__(self):
         self.got = []
         self.answer = 204
-        self.hang = None
+        self.hang, self.hang_on = None, b""
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
@@ -117,7 +117,7 @@ class HookReceiver:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
-        if self.hang is not None:
+        if self.hang is not None and self.hang_on in body:
             await self.hang.wait()
         if 200 <= self.answer < 300:
             self.got.append(({k.decode(): v.decode() for k, v in scope["headers"]}, body))

@@ -2,12 +2,17 @@
 
 import asyncio
 import contextlib
+import resource
+import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pytest
 
+from alerts.actions import acknowledge
 from alerts.engine import AlertEngine
 from alerts.notify.build import build_notifiers
 from alerts.settings import AlertSettings, Route
@@ -19,6 +24,7 @@ from domain.forecast import QUANTILES, Forecast
 from domain.points import Point, PointRegistry
 from domain.site import Site
 from service.configuration import load
+from storage.alert_records import DeliveryStatus
 from storage.latest import LatestValues
 from storage.open import open_store
 from storage.plant import PlantView
@@ -146,7 +152,7 @@ async def test_a_restart_repeats_nothing_and_delivers_what_was_left(tmp_path, re
         plant.leak("R017", 1)
         await until(lambda: len(mail.got) == 1)
         (alert,) = plant.records.active_alerts()
-        await asyncio.to_thread(engine.acknowledge, alert.id, "mei", "on my way")
+        await asyncio.to_thread(acknowledge, plant.records, alert.id, "mei", "on my way", now_ms())
     hook.answer = 204
     async with plant.engine() as engine:
         await until(lambda: len(hook.got) == 1)
@@ -204,3 +210,118 @@ async def test_the_engine_goes_on_after_the_records_were_away(tmp_path, receiver
 
 def _unavailable():
     raise StoreUnavailable("records: connection refused")
+
+
+async def test_a_leak_is_told_in_two_seconds_though_the_records_are_locked_and_told_once(tmp_path, receivers):
+    mail, hook = receivers
+    plant = Running(tmp_path, mail, hook)
+    async with plant.engine() as engine:
+        await until(lambda: engine.counters["ticks"] > 2)
+        with contextlib.closing(sqlite3.connect(tmp_path / "records.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            plant.leak("R001", 1)
+            await until(lambda: len(mail.got) == len(hook.got) == 1, 5)
+            assert plant.records.active_alerts() == []
+            other.execute("ROLLBACK")
+        await until(lambda: _delivered(plant) == {"mail", "hook"})
+        await until(lambda: not engine.stats()["not_written_down"])
+    assert len(mail.got) == len(hook.got) == 1
+
+
+async def test_with_the_disk_full_a_new_leak_is_told_and_nothing_twice(tmp_path, receivers):
+    mail, hook = receivers
+    plant = Running(tmp_path, mail, hook)
+    async with plant.engine() as engine:
+        await until(lambda: engine.counters["ticks"] > 2)
+        with _full_disk(tmp_path):
+            plant.leak("R001", 1)
+            await until(lambda: len(mail.got) == len(hook.got) == 1, 5)
+            ticks = engine.counters["ticks_failed"]
+            await until(lambda: engine.counters["ticks_failed"] > ticks + 10)
+            assert len(mail.got) == len(hook.got) == 1
+        await until(lambda: _delivered(plant) == {"mail", "hook"})
+    assert len(mail.got) == len(hook.got) == 1
+
+
+async def test_what_was_sent_and_cannot_be_noted_is_not_sent_again(tmp_path, receivers, monkeypatch):
+    mail, hook = receivers
+    plant = Running(tmp_path, mail, hook)
+    async with plant.engine() as engine:
+        await until(lambda: engine.counters["ticks"] > 2)
+        with monkeypatch.context() as full:
+            full.setattr(plant.records, "finish_deliveries", lambda *_: _unavailable())
+            plant.leak("R001", 1)
+            await until(lambda: engine.dispatcher.counters["notes_failed"] > 5)
+            assert engine.stats()["notifications_unnoted"] == 2
+        await until(lambda: _delivered(plant) == {"mail", "hook"})
+    assert len(mail.got) == len(hook.got) == 1
+
+
+async def test_a_critical_page_waits_for_no_warning_that_a_receiver_sits_on(tmp_path, receivers):
+    mail, hook = receivers
+    stalled = asyncio.Event()
+    hook.hang_on, hook.hang = b"envelope-breach", stalled
+    plant = Running(tmp_path, mail, hook)
+    async with plant.engine():
+        plant.predict_breach()
+        await until(lambda: mail.got)
+        for n, rack in enumerate(("R001", "R002", "R003"), 1):
+            plant.leak(rack, 1)
+            await until(lambda n=n: len(hook.got) == n, 5)
+        stalled.set()
+
+
+async def test_alerts_are_evaluated_in_time_though_every_thread_of_the_service_is_taken(tmp_path, receivers):
+    mail, hook = receivers
+    plant = Running(tmp_path, mail, hook)
+    release = threading.Event()
+    taken = [asyncio.create_task(asyncio.to_thread(release.wait, 20)) for _ in range(100)]
+    try:
+        async with plant.engine() as engine:
+            await until(lambda: engine.counters["ticks"] > 2)
+            plant.leak("R001", 1)
+            await until(lambda: len(mail.got) == len(hook.got) == 1, 5)
+            assert engine.stats()["longest_interval_s"] < 1
+    finally:
+        release.set()
+        await asyncio.gather(*taken)
+
+
+async def test_looks_that_begin_late_are_counted(tmp_path, receivers, monkeypatch):
+    plant = Running(tmp_path, *receivers)
+    async with plant.engine() as engine:
+        await until(lambda: engine.counters["ticks"] > 2)
+        before = engine.stats()["late"]
+        with monkeypatch.context() as slow:
+            slow.setattr(engine.rules[0], "evaluate", lambda *_: time.sleep(0.3) or [])
+            await until(lambda: engine.stats()["late"] > before)
+        assert engine.stats()["longest_interval_s"] >= 0.3
+
+
+async def test_alerts_are_evaluated_in_time_though_the_loop_of_the_service_stands(tmp_path, receivers):
+    plant = Running(tmp_path, *receivers)
+    async with plant.engine() as engine:
+        await until(lambda: engine.counters["ticks"] > 2)
+        ticks = engine.counters["ticks"]
+        time.sleep(1)  # noqa: ASYNC251 - as a part with a fault would
+        assert engine.counters["ticks"] >= ticks + 5
+
+
+def _delivered(plant):
+    return {
+        delivery.channel
+        for alert in plant.records.active_alerts()
+        for delivery in plant.records.deliveries(alert.id)
+        if delivery.status is DeliveryStatus.DELIVERED
+    }
+
+
+@contextlib.contextmanager
+def _full_disk(folder):
+    """Let no file grow beyond what the records' log has now."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((folder / "records.sqlite-wal").stat().st_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

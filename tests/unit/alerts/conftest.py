@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alerts.actions import acknowledge
 from alerts.engine import AlertEngine
 from alerts.settings import AlertSettings
 from alerts.view import View
@@ -48,10 +49,13 @@ class Outbox:
     """A channel that keeps what it was given; `broken` makes it fail, retryable or not."""
 
     def __init__(self):
-        self.sent = []
-        self.broken = None
+        self.sent, self.tried = [], []
+        self.broken = self.breaks_on = None
 
     async def send(self, notification):
+        self.tried.append(notification)
+        if self.breaks_on in [n.alert.condition.key for n in notification.notices]:
+            raise KeyError("cannot be rendered")
         if self.broken is not None:
             raise NotificationError("out of order", retryable=self.broken)
         self.sent += [(n.event.value, n.alert.condition.key) for n in notification.notices]
@@ -60,10 +64,6 @@ class Outbox:
     def take(self):
         taken, self.sent = self.sent, []
         return taken
-
-
-async def no_pause(seconds):
-    pass
 
 
 class Lab:
@@ -83,9 +83,7 @@ class Lab:
         self.records = Records(self.url)
         self.plant = PlantView(self.site, self.registry, self.latest, None)
         self.view = View(self.plant, self.records, int(self.settings.max_age * 1000))
-        self.engine = AlertEngine(
-            self.settings, self.view, self.records, self.outboxes, lambda: self.now, no_pause
-        )
+        self.engine = AlertEngine(self.settings, self.view, self.records, self.outboxes, lambda: self.now)
 
     def restart(self, **changes):
         """End the process without notice and start another one on the same records, having heard nothing yet."""
@@ -113,9 +111,16 @@ class Lab:
         return self
 
     def step(self):
-        self.engine.tick(self.now)
-        asyncio.run(self.engine.deliver())
+        self.engine.keep(self.engine.look(self.now))
+        asyncio.run(self.deliver())
         return self.mail.take()
+
+    async def deliver(self):
+        await self.engine.dispatcher.deliver()
+        await self.engine.dispatcher.drain()
+
+    def acknowledge(self, key, note=""):
+        return acknowledge(self.records, self.active[key].id, "mei", note, self.now)
 
     @property
     def mail(self):

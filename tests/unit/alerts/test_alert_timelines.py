@@ -1,9 +1,13 @@
 """Alerts told as timelines: these readings at these times, those pages in that window."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
-from domain.alert import AlertState
-from domain.errors import InputError
+from alerts.actions import acknowledge, clear
+from domain.alert import AlertState, Severity
+from domain.errors import InputError, StorageError
 from domain.points import Quality
 from storage.alert_records import DeliveryStatus
 
@@ -53,14 +57,14 @@ def test_a_leak_is_paged_once_acknowledged_and_cleared_when_it_is_dry(lab):
     assert alert.condition.summary == "R002: Leak (Leak at a rack)"
     assert (alert.condition.value, alert.condition.limit) == (1.0, 0.0)
 
-    taken = plant.engine.acknowledge(alert.id, "mei", "on my way")
+    taken = plant.acknowledge("leak/R002", "on my way")
     assert taken.state is AlertState.ACKNOWLEDGED
     assert plant.at(14).step() == []
     plant.at(60).read(sensors[1], 0)
     assert plant.step() == [("cleared", "leak/R002")]
     assert plant.active == {}
     assert [t.state.value for t in plant.records.transitions(alert.id)] == ["open", "acknowledged", "cleared"]
-    assert [e.what for e in plant.records.audit_trail()] == ["acknowledge alert"]
+    assert [e.what for e in plant.records.audit_trail()] == ["acknowledged alert"]
 
 
 def test_abnormal_states_alert_and_words_that_nobody_listed_do_not(lab):
@@ -136,7 +140,7 @@ def test_a_restart_pages_nothing_again_and_does_not_clear_what_it_cannot_see_yet
     plant, sensors = leak_lab(lab)
     plant.read(sensors[0], 1)
     assert plant.step() == [("opened", "leak/R001")]
-    plant.engine.acknowledge(plant.active["leak/R001"].id, "mei")
+    plant.acknowledge("leak/R001")
     plant.restart()
     assert plant.at(30).step() == []
     assert plant.active["leak/R001"].acknowledged_by == "mei"
@@ -153,11 +157,11 @@ def test_what_was_not_delivered_before_a_restart_is_delivered_after_it(lab):
     assert plant.step() == []
     plant.restart()
     plant.mail.broken = None
-    assert plant.at(30).step() == []  # postponed for a minute after several attempts
-    assert plant.at(61).step() == [("opened", "leak/R001")]
+    assert plant.at(0.5).step() == []  # it waits a little longer after each attempt
+    assert plant.at(2).step() == [("opened", "leak/R001")]
     assert plant.at(200).step() == []
     (delivery,) = plant.records.deliveries(plant.active["leak/R001"].id)
-    assert (delivery.status, delivery.attempts) == (DeliveryStatus.DELIVERED, 5)
+    assert (delivery.status, delivery.attempts) == (DeliveryStatus.DELIVERED, 2)
 
 
 def test_a_crash_between_opening_and_queueing_loses_no_page(lab):
@@ -237,7 +241,7 @@ def test_an_alert_that_nobody_takes_is_escalated_once(lab):
     plant, sensors = leak_lab(lab, routes=routes)
     plant.read(sensors[:2], 1)
     plant.step()
-    plant.engine.acknowledge(plant.active["leak/R001"].id, "mei")
+    plant.acknowledge("leak/R001")
     plant.at(899).step()
     assert plant.outboxes["hook"].take() == []
     plant.at(900).step()
@@ -312,9 +316,12 @@ def test_pages_for_a_channel_that_was_taken_out_are_given_up_and_counted(lab):
     plant.step()
     plant.restart()
     del plant.outboxes["mail"]
-    import asyncio
 
-    asyncio.run(plant.engine.dispatcher.retire())
+    async def retired():
+        await plant.engine.dispatcher.retire()
+        await plant.engine.dispatcher.drain()
+
+    asyncio.run(retired())
     (delivery,) = plant.records.deliveries(plant.active["leak/R001"].id)
     assert delivery.status is DeliveryStatus.FAILED
     assert "not configured" in delivery.detail
@@ -324,7 +331,7 @@ def test_an_alert_may_be_cleared_by_hand_and_comes_back_only_if_it_is_found_agai
     plant, sensors = leak_lab(lab)
     plant.read(sensors[0], 1)
     plant.step()
-    plant.engine.clear(plant.active["leak/R001"].id, "mei", "rack taken away")
+    clear(plant.records, plant.active["leak/R001"].id, "mei", "rack taken away", plant.now)
     plant.at(400)  # the reading is too old to say anything
     assert plant.step() == [("cleared", "leak/R001")]
     assert plant.active == {}
@@ -342,7 +349,7 @@ def test_acknowledging_what_is_cleared_says_so(lab):
     plant.at(2).read(sensors[0], 0)
     plant.step()
     with pytest.raises(InputError, match="cleared already"):
-        plant.engine.acknowledge(number, "mei")
+        acknowledge(plant.records, number, "mei", "", plant.now)
 
 
 def test_figures_of_an_active_alert_follow_the_readings_now_and_then(lab):
@@ -383,3 +390,84 @@ def test_an_alert_that_came_and_went_while_its_page_waited_for_company_is_told_t
     assert plant.at(60).step() == []
     (alert,) = plant.records.alert_history()
     assert alert.state is AlertState.CLEARED
+
+
+def test_what_is_tried_again_goes_in_the_same_company_with_the_same_id_while_others_go_apart(lab):
+    plant, sensors = leak_lab(lab)
+    plant.mail.broken = True
+    plant.read(sensors[:2], 1)
+    plant.step()
+    plant.at(5).read(sensors[2], 1)
+    plant.step()
+    plant.mail.broken = None
+    plant.at(100).step()
+    tried = plant.mail.tried
+    first, again = tried[0], tried[-2:]
+    assert first.id in {n.id for n in again}
+    keys = {n.id: [notice.alert.condition.key for notice in n.notices] for n in tried}
+    assert sorted(map(len, keys.values())) == [1, 2]
+
+
+def test_a_second_worsening_has_an_id_of_its_own(lab):
+    plant = lab(
+        {**LEAK, "severity": "info"},
+        routes=[{"severities": ["info", "warning", "critical"], "channels": ["mail"]}],
+    )
+    sensor = plant.point("Rack", "RackLeakDetect", "R001", states=STATES)
+    plant.read(sensor, 1)
+    plant.step()
+    ids = []
+    for at, severity in ((10, Severity.WARNING), (20, Severity.CRITICAL)):
+        alert = plant.active["leak/R001"]
+        plant.at(at).records.update_alerts(
+            [(alert.id, replace(alert.condition, severity=severity))], plant.now
+        )
+        plant.engine._tell(plant.now)
+        asyncio.run(plant.deliver())
+        ids += [n.id for n in plant.mail.tried[-1:]]
+        assert plant.mail.take()[-1] == ("worsened", "leak/R001")
+    assert len(set(ids)) == 2
+
+
+def test_the_worst_is_told_first_and_a_fault_of_one_alert_costs_itself_alone(lab):
+    warning = {**LEAK, "name": "aaa", "severity": "warning"}
+    plant = lab(warning, LEAK)
+    sensors = [plant.point("Rack", "RackLeakDetect", f"R00{n}", states=STATES) for n in (1, 2)]
+    plant.read(sensors, 1)
+    plant.mail.breaks_on = "leak/R002"
+    told = plant.step()
+    assert told == [("opened", "aaa/R001"), ("opened", "aaa/R002")]
+    assert plant.mail.tried[0].severity is Severity.CRITICAL
+    assert plant.at(5).step() == [("opened", "leak/R001")]
+
+
+def test_what_cannot_be_written_down_is_told_once_and_told_that_it_cleared(lab, monkeypatch):
+    plant, sensors = leak_lab(lab)
+    plant.step()
+    engine = plant.engine
+
+    def step():
+        look = engine.look(plant.now)
+        with pytest.raises(StorageError):
+            engine.keep(look)
+        engine.tell_early(look)
+        asyncio.run(plant.deliver())
+        return plant.mail.take()
+
+    with monkeypatch.context() as full:
+        full.setattr(plant.records, "open_alerts", lambda *_: _full())
+        plant.at(10).read(sensors[:2], 1)
+        assert sorted(step()) == [("opened", "leak/R001"), ("opened", "leak/R002")]
+        assert step() == []
+        plant.at(20).read(sensors[0], 0)
+        full.setattr(plant.records, "active_alerts", lambda *_: _full())
+        assert step() == [("cleared", "leak/R001")]
+    assert plant.at(30).step() == []
+    (delivery,) = plant.records.deliveries(plant.active["leak/R002"].id)
+    assert delivery.detail == "told before it could be written down"
+    plant.at(40).read(sensors[1], 0)
+    assert plant.step() == [("cleared", "leak/R002")]
+
+
+def _full():
+    raise StorageError("records: database or disk is full")

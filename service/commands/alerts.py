@@ -1,0 +1,92 @@
+"""Alerts at the command line: what is active, what became of one, taking and clearing it by hand."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from domain.batch import now_ms
+from service.commands.options import Data, RecordsOf
+from service.commands.output import as_json, as_table, when
+
+if TYPE_CHECKING:
+    from storage.records import Records
+
+Number = Annotated[int, typer.Argument(help="The alert's number, as listed and as in every page")]
+Note = Annotated[str, typer.Option(help="Why, for those who wonder")]
+Who = Annotated[str, typer.Option(help="Who does it (default: the login name)")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+def _records(config: Path | None, data: Path | None) -> Records:
+    from service.settings import records_url
+    from storage.records import Records
+
+    return Records(records_url(config, data))
+
+
+def list_(json: Json = False, config: RecordsOf = None, data: Data = None) -> None:
+    """List what is active: open, or taken by somebody."""
+    alerts = _records(config, data).active_alerts()
+    if json:
+        as_json([asdict(alert) for alert in alerts])
+        return
+    as_table(
+        ["number", "severity", "state", "since", "taken by", "what"],
+        [
+            [
+                a.id,
+                a.condition.severity,
+                a.state,
+                when(a.opened),
+                a.acknowledged_by or "-",
+                f"{a.condition.rule}: {a.condition.summary}",
+            ]
+            for a in alerts
+        ],
+    )
+
+
+def show(number: Number, json: Json = False, config: RecordsOf = None, data: Data = None) -> None:
+    """Show what became of an alert: its steps, and who was told when, or why not."""
+    records = _records(config, data)
+    alert, steps, told = records.alert(number), records.transitions(number), records.deliveries(number)
+    if json:
+        as_json({**asdict(alert), "steps": [asdict(s) for s in steps], "deliveries": [asdict(d) for d in told]})
+        return
+    typer.echo(f"{alert.id} {alert.condition.key}, {alert.state}: {alert.condition.summary}")
+    as_table(
+        ["when", "state", "severity", "who", "note"],
+        [[when(s.at), s.state, s.severity, s.who or "-", s.note] for s in steps],
+    )
+    as_table(
+        ["queued", "event", "channel", "status", "finished", "attempts", "detail"],
+        [
+            [when(d.created), d.event, d.channel, d.status, when(d.finished), d.attempts, d.detail]
+            for d in told
+        ],
+    )
+
+
+def acknowledge(
+    number: Number, note: Note = "", who: Who = "", config: RecordsOf = None, data: Data = None
+) -> None:
+    """Take an alert: it escalates no more."""
+    from alerts import actions
+
+    alert = actions.acknowledge(_records(config, data), number, who or getpass.getuser(), note, now_ms())
+    typer.echo(f"{alert.id} {alert.condition.key} is taken by {alert.acknowledged_by}.")
+
+
+def clear(
+    number: Number, note: Note = "", who: Who = "", config: RecordsOf = None, data: Data = None
+) -> None:
+    """Clear an alert by hand, such as that of a device that was taken away; it opens again if it is found again."""
+    from alerts import actions
+
+    alert = actions.clear(_records(config, data), number, who or getpass.getuser(), note, now_ms())
+    typer.echo(f"{alert.id} {alert.condition.key} is cleared.")
