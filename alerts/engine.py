@@ -314,13 +314,13 @@ class AlertEngine:
             [*active.values(), *by_id.values()], self._told, self._silences, self._view.topology, now
         )
         for number, event, channel, not_before in wanted:
-            alert = by_id.get(number)
-            if alert is None or event is not Event.OPENED or not_before - now > now - alert.opened:
+            new = by_id.get(number)
+            if new is None or event is not Event.OPENED or not_before - now > now - new.opened:
                 continue
-            told = self._early_channels.setdefault(alert.condition.key, set())
+            told = self._early_channels.setdefault(new.condition.key, set())
             if channel not in told:
                 told.add(channel)
-                self.dispatcher.queue_early(alert, event, [channel])
+                self.dispatcher.queue_early(new, event, [channel])
 
     def _written_down(self) -> None:
         """Forget what was told from memory: the records have it now."""

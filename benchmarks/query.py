@@ -193,7 +193,7 @@ SMALL_RAW_HOURS = 2.0
 
 def ask_influxdb(times: int, folder: Path) -> dict[str, Any]:
     """Ask a real InfluxDB behind nginx, the embedded store and plain SQL for the same of the same small history."""
-    from tests.servers import InfluxServer
+    from benchmarks._influxdb_server import InfluxServer
 
     plant = Plant(SMALL)
     every = np.arange(len(plant.registry), dtype=np.int32)

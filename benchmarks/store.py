@@ -158,7 +158,7 @@ def influxdb(folder: Path, batches: list[Batch]) -> tuple[tuple[float, float], t
     import influxdb_client
     from influxdb_client.client.write_api import SYNCHRONOUS
 
-    from tests.servers import InfluxServer
+    from benchmarks._influxdb_server import InfluxServer
 
     library: Any = influxdb_client  # not typed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ import typer
 import domain
 from domain.errors import HallwatchError, InputError
 from service import logs
-from service.commands import data, offline, outlook, people, probe, profile, run, silences, whatif
+from service.commands import alerts, data, offline, outlook, people, probe, profile, run, silences, whatif
 from service.commands.output import say
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ profiles = typer.Typer(
 )
 users = typer.Typer(help="People who may log in to the console.", no_args_is_help=True)
 stores = typer.Typer(help="The embedded store: backup, restore, check.", no_args_is_help=True)
+alert = typer.Typer(help="What is active; taking and clearing alerts by hand.", no_args_is_help=True)
 silence = typer.Typer(help="Alerts that page nobody for a while.", no_args_is_help=True)
 apikeys = typer.Typer(help="Keys with which partners read the API.", no_args_is_help=True)
 
@@ -65,6 +67,12 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "remove": people.remove_user,
         "restore": people.restore_user,
     },
+    alert: {
+        "list": alerts.list_,
+        "show": alerts.show,
+        "acknowledge": alerts.acknowledge,
+        "clear": alerts.clear,
+    },
     silence: {"add": silences.add, "list": silences.list_, "end": silences.end},
     apikeys: {"add": people.add_key, "list": people.list_keys, "revoke": people.revoke_key},
 }
@@ -75,6 +83,7 @@ app.add_typer(probes, name="probe")
 app.add_typer(profiles, name="profile")
 app.add_typer(stores, name="store")
 app.add_typer(users, name="user")
+app.add_typer(alert, name="alerts")
 app.add_typer(silence, name="silence")
 app.add_typer(apikeys, name="apikey")
 
@@ -97,6 +106,8 @@ def _main(
 
 def main() -> None:
     """Run the command line; every error that Hallwatch raises on purpose becomes one clear message."""
+    # of every Python process that this one starts: folders where the user happens to be are not our packages
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         app()
     except InputError as error:

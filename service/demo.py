@@ -197,6 +197,7 @@ async def _simulator(
     """Run the simulated factory in a process of its own; gives a way to wait for the ports that it took."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",  # a folder named service where the user happens to be is not ours
         "-m",
         "service.simulated",
         *("--site", str(site), "--seed", str(seed), "--start-ms", str(start)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import platform
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -53,6 +54,12 @@ log = structlog.get_logger(__name__)
 
 FOLLOW_S = 2.0
 """How often a process without collectors asks the store for the newest values, at most."""
+
+
+ANNOUNCED_S = 10.0
+"""How often it asks for points that are new, at most."""
+SLICE = 2_000
+"""Points that are taken over without a pause."""
 
 
 class Role(Flag):
@@ -125,10 +132,12 @@ class System:
             parts["follow store"] = self._follow
         if Role.SERVE in role:
             settings = configuration.settings
+            # connections of its own: no console that asks for all there are holds up alerting
+            self.alert_records = Records(configuration.records_url)
             self.engine = AlertEngine(
                 configuration.alerts,
-                View(self.plant, self.records, int(configuration.alerts.max_age * 1000)),
-                self.records,
+                View(self.plant, self.alert_records, int(configuration.alerts.max_age * 1000)),
+                self.alert_records,
                 build_notifiers(configuration.alerts.channels),
             )
             self.issuer = ForecastIssuer(
@@ -145,10 +154,10 @@ class System:
                 self.ingest.accept,
                 folder=configuration.data,
                 substitutes=self.incoming,
+                # power and temperature are foretold from the same load
+                foretold=self.issuer.newest,
+                planned=self.issuer.planned_change,
             )
-            # power and temperature are foretold from the same load
-            self.live.temperatures.foretold = lambda: self.issuer.nodes
-            self.live.quarters.planned = lambda start, end: self.issuer.steps.mean_change(start, end)
             self.record_upkeep = RecordUpkeep(self.records, configuration.storage.records, self.site.id)
             parts["records upkeep"] = self.record_upkeep.run
             parts |= {"alerts": self.engine.run, "forecast": self.issuer.run, "analytics": self.live.run}
@@ -214,21 +223,33 @@ class System:
         await self.ingest.close()
         await asyncio.to_thread(self.store.close)
         self.records.close()
+        if Role.SERVE in self.role:
+            self.alert_records.close()
 
     async def _follow(self) -> None:
         """Keep the newest values in step with the store, where another process collects."""
+        announced = -math.inf
         while True:
             began = time.monotonic()
             try:
-                points = await asyncio.to_thread(self.store.load_points)
-                for point in points:
-                    self.registry.restore(point)
-                known = np.arange(len(self.registry), dtype=np.int32)
-                self.latest.update(await asyncio.to_thread(self.store.latest, known))
+                if began - announced >= ANNOUNCED_S:
+                    await asyncio.to_thread(self._take_over_points)
+                    announced = began
+                await asyncio.to_thread(self._take_over_values)
             except StorageError as error:
                 log.warning("the store does not answer", error=str(error))
             # a server that takes long to answer is asked half of the time at most
             await asyncio.sleep(max(FOLLOW_S, time.monotonic() - began))
+
+    def _take_over_points(self) -> None:
+        points = self.store.load_points()
+        for first in range(0, len(points), SLICE):
+            for point in points[first : first + SLICE]:
+                self.registry.restore(point)
+            time.sleep(0.001)  # this thread and the loop share one interpreter
+
+    def _take_over_values(self) -> None:
+        self.latest.update(self.store.latest(np.arange(len(self.registry), dtype=np.int32)))
 
     def source_stats(self) -> dict[str, dict[str, Any]]:
         """Return each collector's counters."""

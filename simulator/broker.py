@@ -63,7 +63,7 @@ class EmbeddedBroker:
             )
             command = [found, "-c", str(file)]
         else:
-            command = [sys.executable, "-m", "simulator.broker", str(self.port)]
+            command = [sys.executable, "-P", "-m", "simulator.broker", str(self.port)]
         self._process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,

@@ -94,6 +94,14 @@ class ForecastIssuer:
         """What each of them means over the coming hours: time to breach, power to shed, ramps."""
         self.steps = PlannedSteps.none()
 
+    def newest(self) -> dict[str, Forecast]:
+        """Return the newest forecast of every node of the envelope that has a history."""
+        return self.nodes
+
+    def planned_change(self, start: int, end: int) -> float:
+        """Return by how much the site's mean power from one time to another (UTC ms) is planned to differ from now, W."""
+        return self.steps.mean_change(start, end)
+
     async def run(self) -> None:
         """Issue until cancelled; the first time as soon as `history_ready` is set."""
         async with asyncio.TaskGroup() as group:

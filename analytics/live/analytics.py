@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from analytics.points import results
 from analytics.settings import AnalyticsSettings
 from domain.batch import Batch, Sink, now_ms
 from domain.errors import InputError, StorageError
+from domain.forecast import Forecast
 from storage.plant import NO_POINT, PlantView
 
 log = structlog.get_logger(__name__)
@@ -57,6 +58,10 @@ class LiveAnalytics:
         Where what was learnt is kept over a restart; nowhere if not given.
     substitutes
         Through which readings come in; told which of them to replace.
+    foretold
+        Gives the newest power forecast of every node.
+    planned
+        By how much the site's mean power from one time to another (UTC ms) is planned to differ from now, W.
     """
 
     def __init__(
@@ -67,6 +72,8 @@ class LiveAnalytics:
         clock: Callable[[], int] = now_ms,
         folder: Path | None = None,
         substitutes: Substitutes | None = None,
+        foretold: Callable[[], Mapping[str, Forecast]] | None = None,
+        planned: Callable[[int, int], float] | None = None,
     ) -> None:
         self._settings = settings
         self._plant = plant
@@ -84,8 +91,8 @@ class LiveAnalytics:
         self._found = FoundPoints(plant.registry)
         self._scored = 0
         self._busy = threading.Lock()
-        self.quarters = QuarterWatch(plant, int(settings.rack_interval_seconds * 1000))
-        self.temperatures = TemperatureWatch(plant)
+        self.quarters = QuarterWatch(plant, int(settings.rack_interval_seconds * 1000), planned)
+        self.temperatures = TemperatureWatch(plant, foretold)
         self.counters: dict[str, int] = {"rounds": 0, "outlooks": 0, "anomalous_objects": 0, "incidents": 0}
         self.counters |= {"incidents_untold": 0, "estimated_instruments": 0, "worn_parts": 0}
         self.reasons: dict[str, str] = {}

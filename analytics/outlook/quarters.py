@@ -30,13 +30,16 @@ class QuarterWatch:
         Where readings come from.
     step_ms
         How far apart the looks are; the hour before the first one is read from the store at this step.
+    planned
+        By how much the site's mean power from one time to another (UTC ms) is planned to differ from now, W.
     """
 
-    def __init__(self, plant: PlantView, step_ms: int) -> None:
+    def __init__(
+        self, plant: PlantView, step_ms: int, planned: Callable[[int, int], float] | None = None
+    ) -> None:
         self._plant = plant
         self._step_ms = step_ms
-        self.planned: Callable[[int, int], float] | None = None
-        """By how much the site's mean power from one time to another (UTC ms) is planned to differ from now, W."""
+        self._planned = planned
         self._nodes = [node for node in plant.envelope if node.kind != "Rack"]
         self._power: deque[tuple[int, ValueArray]] = deque(maxlen=MOST_LOOKS)
 
@@ -53,7 +56,7 @@ class QuarterWatch:
         power = np.stack([p for _, p in self._power], axis=1)
         ends = quarter_start(now) + QUARTER_MS
         limits = [node.binding_limit(quarter_start(now), ends) for node in self._nodes]
-        planned = {} if self.planned is None else {self._plant.site.id: self.planned(now, ends)}
+        planned = {} if self._planned is None else {self._plant.site.id: self._planned(now, ends)}
         outlooks: list[QuarterOutlook] = [
             quarter_outlook(time, power[i], now + 1, limits[i], planned.get(node.id, 0.0))
             for i, node in enumerate(self._nodes)

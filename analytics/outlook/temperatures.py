@@ -31,14 +31,14 @@ class TemperatureWatch:
     plant
         Where readings come from.
     foretold
-        Gives (also later, as an attribute) the newest power forecast of every node: power and temperature are foretold from the same load.
+        Gives the newest power forecast of every node: power and temperature are foretold from the same load.
     """
 
     def __init__(
         self, plant: PlantView, foretold: Callable[[], Mapping[str, Forecast]] | None = None
     ) -> None:
         self._plant = plant
-        self.foretold = foretold
+        self._foretold = foretold
         self._reserve = ReserveWatch(plant)
         self._reserve_told = 0
 
@@ -83,7 +83,7 @@ class TemperatureWatch:
 
     def _load(self, power: ValueArray, now: int) -> ValueArray | None:
         """Return what the racks will draw by their own power forecasts, W, shape (racks, steps)."""
-        told = {} if self.foretold is None else self.foretold()
+        told = {} if self._foretold is None else self._foretold()
         racks = [told.get(rack) for rack in self._plant.site.racks]
         start = next((f.start for f in racks if f is not None), None)
         if start is None or now >= start[-1]:

@@ -56,7 +56,9 @@ def show(number: Number, json: Json = False, config: RecordsOf = None, data: Dat
     records = _records(config, data)
     alert, steps, told = records.alert(number), records.transitions(number), records.deliveries(number)
     if json:
-        as_json({**asdict(alert), "steps": [asdict(s) for s in steps], "deliveries": [asdict(d) for d in told]})
+        as_json(
+            {**asdict(alert), "steps": [asdict(s) for s in steps], "deliveries": [asdict(d) for d in told]}
+        )
         return
     typer.echo(f"{alert.id} {alert.condition.key}, {alert.state}: {alert.condition.summary}")
     as_table(

@@ -4,9 +4,9 @@ Each is a context manager and offers `stop`, `start` (same port, same data) and 
 take it away and bring it back. `tests.servers.fixtures` makes pytest fixtures of them, known to every test.
 """
 
-from tests.servers.influxdb import InfluxServer
+from benchmarks._influxdb_server import InfluxServer
+from benchmarks._server_process import ServerProcess, free_port
 from tests.servers.mosquitto import Mosquitto
-from tests.servers.process import ServerProcess, free_port
 from tests.servers.snmpd import Snmpd
 
 __all__ = ["InfluxServer", "Mosquitto", "ServerProcess", "Snmpd", "free_port"]

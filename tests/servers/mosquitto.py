@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.servers.process import ServerProcess, free_port, listening
+from benchmarks._server_process import ServerProcess, free_port, listening
 
 
 class Mosquitto(ServerProcess):

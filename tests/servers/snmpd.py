@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-from tests.servers.process import ServerProcess, free_port
+from benchmarks._server_process import ServerProcess, free_port
 
 # A get-next of 1.3.6.1.2.1.1 (system), SNMPv2c, community "public"
 GET_NEXT_SYSTEM = bytes.fromhex(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks._server_process import listening
 from collectors.mqtt.collector import MqttCollector
 from collectors.mqtt.connection import Connection, connected
 from collectors.mqtt.probe import probe
@@ -16,7 +17,6 @@ from collectors.mqtt.settings import BrokerSettings, MqttSettings
 from domain.errors import SourceError, SourceRefused
 from domain.points import PointRegistry
 from tests.servers.mosquitto import Mosquitto
-from tests.servers.process import listening
 
 pytestmark = [pytest.mark.server("mosquitto"), pytest.mark.xdist_group("mosquitto")]
 

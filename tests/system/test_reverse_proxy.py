@@ -10,13 +10,13 @@ import pytest
 from fastapi import FastAPI
 from websockets.asyncio.client import connect
 
+from benchmarks._server_process import ServerProcess, free_port, listening
 from dashboard.app import mount
 from dashboard.auth import COOKIE
 from service import web
 from service.server import Gate, Limits
 from storage.accounts import Accounts
 from storage.records import Records
-from tests.servers.process import ServerProcess, free_port, listening
 from tests.unit.dashboard.conftest import Hall
 
 pytestmark = pytest.mark.server("nginx")

@@ -29,6 +29,14 @@ def test_a_built_wheel_runs_from_an_empty_environment_with_its_configuration(tmp
     shipped = Path(run(python, "-c", "from service.configuration import SHIPPED; print(SHIPPED)").strip())
     assert shipped.is_relative_to(tmp_path)
     assert "4 racks" in run(hallwatch, "check", "-c", shipped / "examples" / "small-site")
+    assert "benchmarks" in run(hallwatch, "bench", "--help")
+    for name in ("service", "storage", "simulator", "domain", "benchmarks"):
+        # folders of the user that are called like our packages are not ours, nor for processes that ours start
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('imported from the user')")
+    for module in (Path(shipped).parent / "benchmarks").glob("*.py"):
+        assert "from tests" not in module.read_text(), f"{module.name} cannot work without a checkout"
+    assert "figures" in run(hallwatch, "bench", "console", "--", "--help")
     printed = run(hallwatch, "demo", "--racks", "1", "--port", "0", "--for", "5", "--data", tmp_path / "data")
     assert "Console" in printed
     assert "History" in printed

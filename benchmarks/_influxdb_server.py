@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.servers.process import ServerProcess, free_port, listening
+from benchmarks._server_process import ServerProcess, free_port, listening
 
 INFLUXD = """
 reporting-disabled = true
