@@ -418,6 +418,7 @@ def test_a_second_worsening_has_an_id_of_its_own(lab):
     plant.step()
     ids = []
     for at, severity in ((10, Severity.WARNING), (20, Severity.CRITICAL)):
+        asyncio.run(plant.deliver())  # looks that find nothing
         alert = plant.active["leak/R001"]
         plant.at(at).records.update_alerts(
             [(alert.id, replace(alert.condition, severity=severity))], plant.now
