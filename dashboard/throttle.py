@@ -7,14 +7,13 @@ both, so that neither a neighbour behind the same proxy nor a stranger elsewhere
 
 from __future__ import annotations
 
-import ipaddress
 import time
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from domain.pace import Pace
+from domain.pace import Pace, network
 
 FREE_FAILURES = 5
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 900.0
@@ -116,14 +115,3 @@ class LoginThrottle:
 def same_name(name: str) -> str:
     """Return one spelling for all spellings of a name: blanks around it, case and look-alikes make no other name."""
     return unicodedata.normalize("NFKC", name).strip().casefold()
-
-
-def network(address: str) -> str:
-    """Return what one customer has: the address, or the /64 network of an IPv6 address."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if found.version == 6:
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 import time
 from collections import OrderedDict
@@ -63,3 +64,14 @@ class Pace:
         now = self._clock()
         left, then = self._left.get(key, (self._burst, now))
         return min(self._burst, left + (now - then) * self._rate), now
+
+
+def network(address: str) -> str:
+    """Return what one customer has: the address, or the /64 network of an IPv6 address."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 6:
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return address

@@ -25,6 +25,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+from domain.pace import network
+
 log = structlog.get_logger(__name__)
 
 HANDLES = 4096
@@ -121,8 +123,9 @@ class Gate:
 
     def admits(self, address: str) -> bool:
         """Return whether one more may come from this address, after making room where somebody idles."""
-        own = self._by_address[address]
-        if own >= self.limits.per_address and not self._is_proxy(address) and not self._evict(address):
+        customer = network(address)
+        crowd = self._by_address[customer] >= self.limits.per_address and not self._is_proxy(address)
+        if crowd and not self._evict(customer):
             self.refuse("refused_address", address=address)
             return False
         if len(self._open) >= self.limits.connections and not self._evict(None):
@@ -177,7 +180,7 @@ class Gate:
             return False
         with contextlib.suppress(ValueError):
             here = ipaddress.ip_address(address)
-            return any(here in network for network in self._networks)
+            return any(here in of for of in self._networks)
         return False
 
 
@@ -473,7 +476,7 @@ class Server(uvicorn.Server):
             return
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await loop.connect_accepted_socket(
-            lambda: Http(self.config, self.server_state, loop, self._gate, address), connection
+            lambda: Http(self.config, self.server_state, loop, self._gate, network(address)), connection
         )
 
     async def _sweep(self) -> None:

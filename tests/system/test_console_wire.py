@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from sqlalchemy import event
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -178,6 +180,42 @@ def test_who_may_only_look_acknowledges_nothing(console, session):
         assert "acknowledged by" in acknowledge(session, alert.id)["text"]
     finally:
         console.records.clear_alerts([alert.id], now_ms())
+
+
+def test_the_database_is_never_asked_on_the_event_loop(console, session):
+    now = now_ms()
+    leak = Condition("leak", "R002", Severity.CRITICAL, "water under the rack", 1.0, math.nan, "1", now)
+    (alert,) = console.records.open_alerts([leak], now)
+    asked: list[str] = []
+
+    def note(_connection, _cursor, statement, *_):
+        if threading.current_thread() is console._thread:
+            asked.append(statement)
+
+    event.listen(console.records.engine, "before_cursor_execute", note)
+    try:
+        with httpx.Client(base_url=console.url) as another:
+            another.post("/login", data={"name": USER, "password": PASSWORD})
+            window = Window(console, another)
+            window.watch(1.5)
+            assert another.get("/_dash-layout").status_code == 200
+            history = {
+                "output": "alert-history.data",
+                "outputs": {"id": "alert-history", "property": "data"},
+                "inputs": [{"id": "alert-change", "property": "data", "value": ""}],
+                "changedPropIds": ["alert-change.data"],
+                "state": [],
+            }
+            told = another.post("/_dash-update-component", json=history).json()
+            rows = told["response"]["alert-history"]["data"]["rows"]
+            assert alert.id in [row["id"] for row in rows]
+            assert "acknowledged by" in acknowledge(another, alert.id)["text"]
+            window.socket.close()
+            another.post("/logout")
+    finally:
+        event.remove(console.records.engine, "before_cursor_execute", note)
+        console.records.clear_alerts([alert.id], now_ms())
+    assert asked == []
 
 
 def test_the_api_is_not_behind_the_consoles_login_and_unknown_addresses_are_not_pages(console, session):

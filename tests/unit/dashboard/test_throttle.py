@@ -2,8 +2,8 @@
 
 import pytest
 
-from dashboard.throttle import MOST_KEYS, Attempt, Failures, LoginThrottle, network
-from domain.pace import Pace
+from dashboard.throttle import MOST_KEYS, Attempt, Failures, LoginThrottle
+from domain.pace import Pace, network
 
 
 class Clock:
