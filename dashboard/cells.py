@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from dashboard.views import LOST, SILENT, STALE_MS, Now, PointNow
 from domain.points import Quality, TimeArray, ValueArray
+from domain.possible import why_not
 from domain.units import shown
 from storage.plant import Reading
 
@@ -174,6 +175,13 @@ def alarming(state: str) -> int:
     if told & _ENDING:
         return 3
     return 2 if told & (_FAULTY | {"not"}) else 1 if told & _UNCLEAR else 0
+
+
+def quality_told(p: PointNow, racks: Collection[str]) -> str:
+    """Return a point's quality in a word, and why where it is bad as its value cannot be."""
+    word = quality_word(p.quality, p.value)
+    reason = why_not(p.point, p.value, racks) if word == "bad" else ""
+    return f"{word}: {reason}" if reason else word
 
 
 def missing_members(r: Reading) -> str:

@@ -357,7 +357,7 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
                 p.point.point_type + (f" {'/'.join(p.point.process_area)}" if p.point.process_area else "")
                 + (f" {p.point.phase}" if p.point.phase else ""),
                 cells.point_value(p),
-                cells.quality_word(p.quality, p.value),
+                cells.quality_told(p, data.site.racks),
                 cells.duration(r.now - p.observed) if p.observed else cells.DASH,
                 cells.trust(Reading(p.value, p.observed, p.quality, 0), r.now),
                 p.point.key,

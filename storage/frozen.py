@@ -8,6 +8,7 @@ power says that energy flowed, that is proof, and what it goes on saying is bad.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class FrozenWatch:
         known = np.minimum(batch.point, len(proved) - 1)
         frozen = proved[known] & (batch.value == value[known]) & (known == batch.point)
         quality = np.where(frozen, np.uint8(Quality.BAD), batch.quality)
-        return Batch(batch.point, batch.observed, batch.value, quality, batch.received), int(frozen.sum())
+        return replace(batch, quality=quality), int(frozen.sum())
 
     def look(self, now: int, latest: LatestValues) -> None:
         """Find the objects that stand still, `now` in UTC ms; blocks for milliseconds."""

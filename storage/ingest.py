@@ -508,7 +508,10 @@ class Ingest:
     async def _keep_watching(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            await asyncio.to_thread(self.frozen.look, self._clock(), self.latest)
+            try:
+                await asyncio.to_thread(self.frozen.look, self._clock(), self.latest)
+            except Exception:  # a watch beside the way: readings go on without it
+                log.exception("looking for frozen sources failed")
 
     async def _keep_maintaining(self) -> None:
         while True:

@@ -10,8 +10,9 @@ import pytest
 
 from dashboard import cells, frames
 from dashboard.app import rack_in, sections_of
+from dashboard.views import PointNow
 from domain.alert import Severity
-from domain.points import Quality
+from domain.points import Point, Quality
 from storage.plant import Reading
 from tests.system.console_plant import condition, forecast_of
 
@@ -183,3 +184,11 @@ def test_the_health_page_tells_whether_an_estimate_stands_in_for_an_instrument(h
     ]
     rows = frames.section(hall.data, "health")["instruments"]
     assert [row["cells"][3][0] for row in rows] == ["estimate", "nothing"]
+
+
+def test_the_row_of_a_value_that_cannot_be_says_why():
+    point = Point("k", "Rack", "RackPower", "R001", unit="W")
+    told = cells.quality_told(PointNow(point, 90e9, 1, 0), ["R001"])
+    assert told.startswith("bad: 90000 MW cannot be: RackPower of a Rack lies within")
+    assert cells.quality_told(PointNow(point, 70e3, 1, 0), ["R001"]) == "bad"  # its source says so
+    assert cells.quality_told(PointNow(point, 70e3, 1, 1), ["R001"]) == "good"

@@ -286,3 +286,14 @@ async def test_a_point_whose_unit_comes_later_is_judged_by_it(make_ingest, regis
     await ingest.accept(Batch.of([index], now_ms() + 1, [-273.0]))
     assert ingest.latest.quality[index] == 0
     await ingest.close()
+
+
+async def test_what_cannot_be_stays_late_where_it_is(make_ingest, registry):
+    ingest = make_ingest()
+    power = registry.index("Rack/RackPower/R003")
+    batch = replace(Batch.of([power], now_ms(), [90e9]), late=np.array([True]))
+    judged = ingest.plausibility.marked(batch, ingest.plausibility.impossible(batch))
+    assert judged.quality.tolist() == [0]
+    assert judged.late is not None
+    assert judged.late.tolist() == [True]
+    await ingest.close()
