@@ -141,6 +141,11 @@ class PatientClient:
         return dict(list(told.items())[:MOST_TROUBLES])
 
     @property
+    def address(self) -> str:
+        """Where it is asked, as a number, once it has been."""
+        return self._wire.address
+
+    @property
     def left_alone(self) -> set[str]:
         """Objects that are not asked for, or apart from the others, because of what came of it."""
         return {o for o, (_, reason) in self._aside.items() if reason} | {

@@ -17,7 +17,7 @@ from collectors.snmp.device import PolledDevice
 from collectors.snmp.profiles import Profile, shipped_profiles
 from collectors.snmp.settings import Polling, SnmpSettings, Target
 from domain.batch import Batch, Sink
-from domain.errors import HallwatchError
+from domain.errors import HallwatchError, brief
 from domain.points import PointRegistry
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ GATHER = 0.1
 """Seconds over which batches of several devices are joined before they go to the sink."""
 EXTRA_POLL_EVERY = 5.0
 """Seconds between two polls of one device that notifications cause; those meanwhile make one poll more."""
+LOG_EVERY = 60.0
+"""Seconds between two log lines on what is left out of one device; a device that goes or comes is told at once."""
 TRAPS_AGAIN = 60.0
 """Seconds after which a receiver of notifications that failed is started again."""
 MOST_WAITING = 4096
@@ -87,17 +89,23 @@ class SnmpCollector:
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._hand_over(), name="snmp sink")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._hand_over(), name="snmp sink")
+                for device in self.devices.values():
+                    self._wake[device.target.id] = asyncio.Event()
+                    tasks.create_task(self._keep_polling(device), name=f"snmp {device.target.id}")
+                if self.traps is not None:
+                    tasks.create_task(self._keep_listening(self.traps), name="snmp traps")
+        finally:
             for device in self.devices.values():
-                self._wake[device.target.id] = asyncio.Event()
-                tasks.create_task(self._keep_polling(device), name=f"snmp {device.target.id}")
-            if self.traps is not None:
-                tasks.create_task(self._keep_listening(self.traps), name="snmp traps")
+                device.client.close()
 
     def poll_soon(self, host: str) -> bool:
         """Poll the devices at this address now; return whether there are any."""
-        found = self._by_host.get(host, [])
+        found = self._by_host.get(host)
+        if found is None:  # configured by name
+            found = [d.target.id for d in self.devices.values() if d.client.address == host]
         for device_id in found:
             if device_id in self._wake:
                 self._coalesced += self._wake[device_id].is_set()
@@ -153,7 +161,7 @@ class SnmpCollector:
     async def _keep_polling(self, device: PolledDevice) -> None:
         polling, wake = device.polling, self._wake[device.target.id]
         due = time.monotonic() + polling.interval * first_offset(device.target.id)
-        extra_from = 0.0
+        extra_from, told = 0.0, -LOG_EVERY
         while True:
             woken = await _sleep_until(due, wake, extra_from)
             if woken:
@@ -167,7 +175,9 @@ class SnmpCollector:
                 due = time.monotonic() + breaker_wait(device.failures, polling)
                 continue
             await self._queue.put(await self._poll(device))
-            if device.state != was or (device.reason != reason and device.state == 1):
+            changed = device.reason != reason and device.state == 1 and time.monotonic() - told > LOG_EVERY
+            if device.state != was or changed:
+                told = time.monotonic()
                 log.info("device", id=device.target.id, up=device.state == 1, reason=device.reason[:500])
             # Slots that were missed are skipped, not made up for.
             due = max(due + polling.interval, time.monotonic()) if not woken else due
@@ -176,17 +186,23 @@ class SnmpCollector:
         try:
             return await device.poll()
         except Exception as error:  # whatever one device sends must not stop the others
-            device.fail(f"internal error: {error!r:.300}")
-            log.exception("poll failed", id=device.target.id)
+            self._internal(device, "poll failed", error)
             return device.health()
 
     async def _knock(self, device: PolledDevice) -> bool:
         try:
             return await device.knock()
         except Exception as error:  # as above
-            device.fail(f"internal error: {error!r:.300}")
-            log.exception("knock failed", id=device.target.id)
+            self._internal(device, "knock failed", error)
             return False
+
+    @staticmethod
+    def _internal(device: PolledDevice, what: str, error: Exception) -> None:
+        """Note a fault of ours, with its traceback once."""
+        reason = f"internal error: {brief(error, 300)}"
+        if device.reason != reason:
+            log.error(what, id=device.target.id, exc_info=error)
+        device.fail(reason)
 
     async def _keep_listening(self, traps: TrapReceiver) -> None:
         """Hear notifications; a port that cannot be had stops no polling."""

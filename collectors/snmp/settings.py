@@ -95,7 +95,7 @@ class Polling(SettingsModel):
         40, ge=1, le=200, description="Most objects in one request; halved where too many"
     )
     max_readings: int = Field(
-        2_000,
+        5_000,
         ge=1,
         le=50_000,
         description="Most readings of one device; what it offers beyond is left out and told",

@@ -127,6 +127,10 @@ class Wire(Protocol):
     budget: Budget
     answered: bool
 
+    @property
+    def address(self) -> str:
+        """Where the agent is asked, as a number; empty before the first request."""
+
     async def get(self, oids: Sequence[str], retries: int | None = None) -> Answer:
         """GET; `retries` instead of those of the settings."""
 
@@ -169,9 +173,13 @@ class UdpWire:
         self._version, self._community = _VERSIONS[secrets.version], secrets.community.encode()
         self._timeout, self._retries, self._any_address = timeout, retries, any_address
         self._socket: socket.socket | None = None
-        self._address: tuple[object, ...] = ()
+        self._to: tuple[object, ...] = ()
         self._odd = ""
         """What came instead of an answer, for the reason."""
+
+    @property
+    def address(self) -> str:  # noqa: D102
+        return str(self._to[0]) if self._to else ""
 
     @property
     def where(self) -> str:
@@ -241,7 +249,7 @@ class UdpWire:
 
     async def _send(self, request: bytes) -> None:
         if self._socket is None:
-            family, self._address = await address(self._host, self._port)
+            family, self._to = await resolved(self._host, self._port)
             self._socket = socket.socket(family, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
             if sys.platform == "linux" and family == socket.AF_INET:
@@ -249,7 +257,7 @@ class UdpWire:
                     socket.SOL_IP, 11, 1
                 )  # IP_RECVERR: hear of a port where nobody listens
         try:
-            self._socket.sendto(request, self._address)
+            self._socket.sendto(request, self._to)
         except BlockingIOError:
             # The kernel's buffer is full: as good as lost on the way, and repeated like that.
             return
@@ -266,7 +274,7 @@ class UdpWire:
                     if not await _readable(self._socket, until - time.monotonic()):
                         return None
             self.budget.octets -= len(data)
-            expected = source[:2] == self._address[:2]
+            expected = source[:2] == self._to[:2]
             try:
                 got, answer = codec.decode_answer(data, asked)
             except Malformed:
@@ -311,10 +319,15 @@ class GufoWire:
         self._session: SnmpSession | None = None
         self._refreshed = 0.0
         self._discovered = False
+        self._to: tuple[object, ...] = ()
         self._has_uptime: bool | None = None
         self._bulk_answered = False
         self._steps: tuple[str, str, int, object] | None = None
         """Root, last name and count of the walk under way, and its iterator."""
+
+    @property
+    def address(self) -> str:  # noqa: D102
+        return str(self._to[0]) if self._to else ""
 
     @property
     def where(self) -> str:
@@ -447,8 +460,10 @@ class GufoWire:
                 priv_key=_PRIV[s.priv](s.priv_key.encode()) if s.priv else None,
                 key_expansion=KeyExpansion.Cisco if s.key_extension == "reeder" else KeyExpansion.Blumenthal,
             )
-            _, found = await address(self._host, self._port)
-            session = SnmpSession(str(found[0]), self._port, user=user, version=SnmpVersion.v3, timeout=wait)
+            _, self._to = await resolved(self._host, self._port)
+            session = SnmpSession(
+                str(self._to[0]), self._port, user=user, version=SnmpVersion.v3, timeout=wait
+            )
             try:
                 await session.refresh()
             finally:
@@ -462,7 +477,7 @@ class GufoWire:
         return self._session
 
 
-async def address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[object, ...]]:
+async def resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[object, ...]]:
     """Return family and address to send to, without blocking the loop on the resolver.
 
     Raises
