@@ -170,21 +170,21 @@ async def test_a_sink_that_cannot_store_now_gets_the_readings_later():
 
 
 async def test_sick_devices_do_not_make_the_healthy_late():
-    """Of 80 devices 8 never answer and 4 answer after 3 s; the issue's 400 run in the benchmark."""
+    """Of 40 devices 4 never answer and 2 answer after 3 s; the issue's 400 run in the benchmark."""
     silent = lambda *_: []  # noqa: E731
     slow = lambda a, data: [(3.0, a.answer(data))]  # noqa: E731
     async with quick_agent() as good, agent(spoil=silent) as dead, agent(spoil=slow) as tardy:
-        targets = [target(good, f"G{i}") for i in range(68)]
-        targets += [target(dead, f"D{i}") for i in range(8)] + [target(tardy, f"T{i}") for i in range(4)]
+        targets = [target(good, f"G{i}") for i in range(34)]
+        targets += [target(dead, f"D{i}") for i in range(4)] + [target(tardy, f"T{i}") for i in range(2)]
         async with Running(targets, interval=2.0) as run:
             await run.kept.until(
-                lambda: all(run.kept.value(up(f"G{i}")) == 1 for i in range(68)), patience=40
+                lambda: all(run.kept.value(up(f"G{i}")) == 1 for i in range(34)), patience=90
             )
-            polls = {i: run.collector.devices[f"G{i}"].polls for i in range(68)}
+            polls = {i: run.collector.devices[f"G{i}"].polls for i in range(34)}
             began = time.monotonic()
             await run.kept.until(
-                lambda: all(run.collector.devices[f"G{i}"].polls >= polls[i] + 3 for i in range(68)),
-                patience=40,
+                lambda: all(run.collector.devices[f"G{i}"].polls >= polls[i] + 3 for i in range(34)),
+                patience=90,
             )
             # Waiting for the sick would cost at least 4 x 3 s a round.
             assert time.monotonic() - began < 3 * 2.0 + 5
