@@ -13,7 +13,7 @@ from pysnmp.smi import error
 from pysnmp.smi.instrum import AbstractMibInstrumController
 
 from collectors.snmp.pysnmp_client import new_engine
-from tests.servers.process import free_port
+from tests.servers import free_port
 
 USER = {"version": "3", "user": "watch", "auth": "SHA256", "auth_key": "authsecret1"}
 
