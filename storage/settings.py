@@ -138,7 +138,7 @@ class IngestSettings(_Settings):
     """Points at most, of all sources together; a new one beyond is refused, counted by source on the health page."""
     max_points_per_source: int = Field(400_000, ge=1000)
     """Points at most of one kind of source (``dsx``, ``tray``, ``snmp``, ...), so that none takes all the room."""
-    future_s: float = Field(30, ge=0)
+    future_s: float = Field(300, ge=0)
     """A reading dated further ahead of its arrival is not stored under the time that it tells."""
     ahead: Literal["correct", "quarantine"] = "correct"
     """What becomes of those: stored under a corrected time (by how far the clock of their source is off; refused only

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -91,7 +92,8 @@ def test_a_leak_is_an_alert_within_five_seconds(tmp_path, mosquitto, before, wit
         assert ingest["quarantined"] == 0
         if with_leak > 300:
             assert clock["corrected_readings"] > 0
-        assert service.query("Pod1C-E01/RackPower", "--since", "10m")[0]["value"]
+        until = datetime.fromtimestamp(time.time() + 120, UTC).isoformat()
+        assert service.query("Pod1C-E01/RackPower", "--since", "10m", "--until", until)[0]["value"]
     finally:
         records.close()
         bms.client.disconnect()
