@@ -8,8 +8,9 @@ clock that was stepped back goes on telling news.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -59,6 +60,8 @@ class Clock:
     told_step: int = -TOLD_AGAIN_MS
     live: int = 0
     """When a reading came last that fits the offset."""
+    first: deque[int] = field(default_factory=lambda: deque(maxlen=15))
+    """What its source told until it was believed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -155,27 +158,35 @@ class Clocks:
     def _estimate(self, name: str, offset: int, now: int) -> Clock:
         clock = self.clocks.get(name)
         if clock is None:
-            clock = Clock(offset, now, candidate=(offset, now), reference=(now, offset), live=now)
-            self.clocks[name] = clock
-            return clock
-        if abs(offset - clock.offset) <= ALIKE_MS:
-            clock.offset += (offset - clock.offset) // 4
-            clock.live = clock.seen = now
-            if not clock.settled and clock.candidate and now - clock.candidate[1] >= CONFIRMED_MS:
-                clock.settled = True
-                self._tell(name, clock, now, "")
-            if clock.settled:
-                clock.candidate = None
-            self._follow_drift(clock, now)
-            return clock
+            clock = self.clocks[name] = Clock(offset, now, reference=(now, offset))
         clock.seen = now
+        if not clock.settled:
+            self._settle(name, clock, offset, now)
+        elif abs(offset - clock.offset) <= ALIKE_MS:
+            clock.offset += (offset - clock.offset) // 4
+            clock.live, clock.candidate = now, None
+            self._follow_drift(clock, now)
+        else:
+            self._consider(name, clock, offset, now)
+        return clock
+
+    def _settle(self, name: str, clock: Clock, offset: int, now: int) -> None:
+        """Believe a clock once most of what its source tells agrees, whatever else it tells."""
+        clock.first.append(offset)
+        clock.offset = sorted(clock.first)[len(clock.first) // 2]
+        agree = sum(abs(other - clock.offset) <= ALIKE_MS for other in clock.first)
+        long_enough = now - clock.reference[0] >= CONFIRMED_MS
+        if long_enough and len(clock.first) >= 3 and agree >= 0.6 * len(clock.first):
+            clock.settled, clock.reference, clock.live = True, (now, clock.offset), now
+            self._tell(name, clock, now, "")
+            self._release(name, clock)
+
+    def _consider(self, name: str, clock: Clock, offset: int, now: int) -> None:
+        """Take another offset for a step once it was told for a while, and nothing else was."""
         other = clock.candidate
         elapsed = now - other[1] if other else 0
         # a clock goes at the pace of ours; what was kept somewhere comes faster, or tells one time all along
-        at_pace = other is not None and abs(offset - other[0]) <= max(elapsed // 2, 500)
-        if not clock.settled:
-            clock.offset, clock.candidate, clock.reference = offset, (offset, now), (now, offset)
-        elif other is None or not at_pace:
+        if other is None or abs(offset - other[0]) > max(elapsed // 2, 500):
             clock.candidate = offset, now
         elif elapsed >= CONFIRMED_MS:
             stepped = offset - clock.offset
@@ -184,7 +195,6 @@ class Clocks:
             clock.steps += 1
             self._tell(name, clock, now, f" It was stepped by {stepped / 1000:+.1f} s.")
             self._release(name, clock)
-        return clock
 
     def _follow_drift(self, clock: Clock, now: int) -> None:
         since, offset = clock.reference
@@ -281,13 +291,16 @@ class Clocks:
         return news
 
     def wild(self, batch: Batch, received: TimeArray, ahead: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return which of the rows in `ahead` are dated by no clock that we know of: their source tells another time."""
+        """Return which of the rows in `ahead` are dated by no clock that we know of.
+
+        Their source tells another time, or has told too little until now.
+        """
         if not ahead.any():
             return ahead
         source = self._source[batch.point]
         lag = batch.observed - received
         far: NDArray[np.bool_] = np.abs(lag - self._offset[source]) > AROUND_MS
-        return ahead & self._settled[source] & far
+        return ahead & (far | ~self._settled[source])
 
     def doubt(self, batch: Batch, received: TimeArray) -> None:
         """Let readings of which the time is wild wait until it is known whether their source's clock was stepped."""

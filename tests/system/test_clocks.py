@@ -89,9 +89,11 @@ def test_a_leak_is_an_alert_within_five_seconds(tmp_path, mosquitto, before, wit
         offset = clock["off"]["dsx:bms"]["offset_s"]
         assert offset == pytest.approx(with_leak, abs=2)
         ingest = service.health()["ingest"]
-        assert ingest["quarantined"] == 0
         if with_leak > 300:
+            assert ingest["quarantined"] <= 10  # until its clock was believed
             assert clock["corrected_readings"] > 0
+        else:
+            assert ingest["quarantined"] == 0
         until = datetime.fromtimestamp(time.time() + 120, UTC).isoformat()
         assert service.query("Pod1C-E01/RackPower", "--since", "10m", "--until", until)[0]["value"]
     finally:
