@@ -20,12 +20,15 @@ from sqlalchemy.engine import Row
 
 from domain.batch import now_ms
 from domain.errors import InputError
+from domain.pace import Pace
 from domain.role import Role
 from storage import record_tables as t
 from storage.records import Records
 from storage.sessions import end_sessions
 
 LONGEST_NAME = 200
+FAILURES_LISTED = (0.1, 100)
+"""Failed logins that go into the audit, a second and at once: a flood must not fill the records."""
 SHORTEST_PASSWORD = 8
 _KEY_START = "hw"
 _LAST_USED_STEP = 60_000
@@ -68,6 +71,8 @@ class Accounts:
         self._used: dict[int, int] = {}
         self._lock = threading.Lock()
         self._nobody = ""
+        self._failures = Pace(*FAILURES_LISTED, most=1)
+        self._unlisted = 0
         self._known_keys: dict[str, tuple[str, ApiKey]] = {}
         self._keys_read = -_KEYS_FRESH_S
 
@@ -142,8 +147,7 @@ class Accounts:
         where = f"from {address}" if address else ""
         if row is None or not right or not row.active:
             why = "unknown name" if row is None else "wrong password" if not right else "locked out"
-            with self._records.writing() as db:
-                _audit(db, plain(name), "login failed", f"{where}: {why}".lstrip(": "))
+            self._note_failure(name, f"{where}: {why}".lstrip(": "))
             return None
         changes: dict[str, Any] = {"last_login": now_ms()}
         if renewed is not None:
@@ -152,6 +156,17 @@ class Accounts:
             db.execute(update(t.users).where(t.users.c.name == row.name).values(**changes))
             _audit(db, row.name, "logged in", where)
         return self._known(row.name)
+
+    def _note_failure(self, name: str, detail: str) -> None:
+        """Note a failed login; of a flood only so many, and with the next one how many were left out."""
+        with self._lock:
+            if self._failures.take(""):
+                self._unlisted += 1
+                return
+            left_out, self._unlisted = self._unlisted, 0
+        more = f" (and {left_out} more since the last that is listed)" if left_out else ""
+        with self._records.writing() as db:
+            _audit(db, plain(name), "login failed", detail + more)
 
     def user(self, name: str) -> User | None:
         """Return the user of this name, or None."""

@@ -6,8 +6,9 @@ import pytest
 
 from domain.batch import now_ms
 from domain.errors import InputError
+from domain.pace import Pace
 from domain.role import Role
-from storage.accounts import Accounts
+from storage.accounts import FAILURES_LISTED, Accounts
 
 
 @pytest.fixture
@@ -89,6 +90,19 @@ def test_whatever_changes_people_or_keys_is_in_the_audit_with_who_did_it(account
         ("made API key", f"{key.prefix} for Taipower"),
         ("revoked API key", key.prefix),
     ]
+
+
+def test_a_flood_of_failed_logins_does_not_fill_the_audit_and_is_told(accounts, records):
+    accounts._failures = Pace(FAILURES_LISTED[0], 2, clock=lambda: clock[0])
+    clock = [0.0]
+    for _ in range(5):
+        accounts.verify_password("mei", "guess", "192.0.2.1")
+    assert len(records.audit_trail()) == 2
+    clock[0] += 10
+    accounts.verify_password("mei", "guess", "192.0.2.1")
+    assert records.audit_trail()[0].detail == (
+        "from 192.0.2.1: unknown name (and 3 more since the last that is listed)"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\x00b", "a\nb", "x" * 201])
