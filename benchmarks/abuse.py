@@ -274,7 +274,7 @@ def demo(data: Path, racks: int, pages: int, log: Path) -> Iterator[Demo]:
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, preexec_fn=few_handles)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not _serves(data):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the demo did not start:\n{log.read_text()[-4000:]}")
