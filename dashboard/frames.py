@@ -355,12 +355,12 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
             [
                 p.point.object_id,
                 p.point.point_type + (f" {'/'.join(p.point.process_area)}" if p.point.process_area else "")
-                + (f" {p.point.phase}" if p.point.phase else ""),
+                + (f" {p.point.phase}" if p.point.phase else "") + (" (not used)" if p.instead else ""),
                 cells.point_value(p),
                 cells.quality_told(p, data.site.racks),
                 cells.duration(r.now - p.observed) if p.observed else cells.DASH,
                 cells.trust(Reading(p.value, p.observed, p.quality, 0), r.now),
-                p.point.key,
+                p.point.key + (f"; the quantity is told by {p.instead}" if p.instead else ""),
             ]
             for p in r.points
         ],

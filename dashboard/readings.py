@@ -211,5 +211,7 @@ class ObjectReadings:
         for object_id in dict.fromkeys(objects):
             for i in self._registry.of_object(object_id).tolist():
                 r = self.reading(i)
-                found.append(PointNow(self._registry[i], r.value, r.observed, r.quality))
+                used = self._plant.tellers.used_for(i)
+                instead = "" if used == i else self._registry[used].key
+                found.append(PointNow(self._registry[i], r.value, r.observed, r.quality, instead))
         return tuple(sorted(found, key=lambda p: (p.point.object_id, p.point.point_type, p.point.key)))

@@ -140,12 +140,13 @@ class PathStep:
 
 @dataclass(frozen=True, slots=True)
 class PointNow:
-    """One point's latest reading, ready to be listed."""
+    """One point's latest reading, ready to be listed; `instead` is the key of the point that tells its quantity, if another does."""
 
     point: Point
     value: float
     observed: int
     quality: int
+    instead: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

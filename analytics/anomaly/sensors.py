@@ -38,6 +38,8 @@ class Verdict(IntEnum):
     """Stamps its readings with a time that cannot be."""
     SILENT = 8
     """No reading in the whole window."""
+    DISAGREEING = 9
+    """Another tag for the same quantity of the same object tells something else, for minutes."""
 
 
 UNIT_MISTAKES: dict[str, tuple[float, float]] = {

@@ -31,12 +31,16 @@ from analytics.settings import AnalyticsSettings
 from domain.batch import Batch, Sink, now_ms
 from domain.errors import InputError, StorageError
 from domain.forecast import Forecast
+from domain.units import shown
 from storage.plant import NO_POINT, PlantView
+from storage.tellers import Disagreement
 
 log = structlog.get_logger(__name__)
 
 REMEMBER_S = 300.0
 """How often what was learnt is kept."""
+MOST_TOLD = 200
+"""Quantities that two tags tell differently and that are listed one by one; all of them are counted."""
 UPKEEP_DELAY_S = 120.0
 """After the start the past may still be being made ready."""
 
@@ -94,7 +98,14 @@ class LiveAnalytics:
         self.quarters = QuarterWatch(plant, int(settings.rack_interval_seconds * 1000), planned)
         self.temperatures = TemperatureWatch(plant, foretold)
         self.counters: dict[str, int] = {"rounds": 0, "outlooks": 0, "anomalous_objects": 0, "incidents": 0}
-        self.counters |= {"incidents_untold": 0, "estimated_instruments": 0, "worn_parts": 0}
+        self.disagreements: list[Disagreement] = []
+        """Quantities that two tags tell differently."""
+        self.counters |= {
+            "disagreeing_tags": 0,
+            "incidents_untold": 0,
+            "estimated_instruments": 0,
+            "worn_parts": 0,
+        }
         self.reasons: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -195,7 +206,7 @@ class LiveAnalytics:
             self._found.readings(
                 now,
                 watch.book.open,
-                watch.faulty,
+                watch.faulty | self._disagreeing(),
                 watch.book.grouping.types,
                 over=watch.settled,
                 worn=self.worn,
@@ -214,6 +225,13 @@ class LiveAnalytics:
         self.counters["anomalous_objects"] = len(self.reasons)
         return Batch.concat(batches)
 
+    def _disagreeing(self) -> dict[tuple[str, str], Verdict]:
+        """Return the quantities that two tags tell differently, by object and quantity."""
+        self.disagreements = self._plant.tellers.compare()
+        self.counters["disagreeing_tags"] = len(self.disagreements)
+        points = [self._plant.registry[d.used] for d in self.disagreements]
+        return {(p.object_id, p.point_type): Verdict.DISAGREEING for p in points}
+
     @property
     def incidents(self) -> list[dict[str, Any]]:
         """The open incidents, ready for JSON."""
@@ -225,10 +243,10 @@ class LiveAnalytics:
         return indicators.as_text(self.worn, indicators.ADVICE)
 
     @property
-    def instruments(self) -> list[dict[str, str | bool]]:
+    def instruments(self) -> list[dict[str, object]]:
         """The instruments that misbehave, ready for JSON; `estimated` where another reading stands in."""
         estimates = self.watch.estimates() if self._settings.replace_faulty_readings else {}
-        return [
+        misbehaving: list[dict[str, object]] = [
             {
                 "object": name,
                 "quantity": quantity,
@@ -237,6 +255,17 @@ class LiveAnalytics:
             }
             for (name, quantity), verdict in self.watch.mistrusted().items()
         ]
+        return misbehaving + [self._differing(d) for d in list(self.disagreements)[:MOST_TOLD]]
+
+    def _differing(self, d: Disagreement) -> dict[str, object]:
+        used, other = self._plant.registry[d.used], self._plant.registry[d.other]
+        told = f"{shown(d.value, used.unit)} is used, {shown(d.other_value, other.unit)} says {other.key}"
+        return {
+            "object": used.object_id,
+            "quantity": used.point_type,
+            "verdict": f"two tags differ: {told}",
+            "estimated": False,
+        }
 
     def _efficiency(self, now: int) -> Batch:
         plant = self._plant

@@ -10,7 +10,7 @@ from analytics.live.analytics import LiveAnalytics
 from analytics.live.substitutes import Substitutes
 from analytics.settings import AnalyticsSettings
 from domain.batch import Batch
-from domain.points import PointRegistry, Quality
+from domain.points import Point, PointRegistry, Quality
 from domain.site import Site
 from simulator.bms import Bms
 from simulator.factory import Factory
@@ -36,7 +36,7 @@ class Watched:
         self.index = np.array([self.registry.register(p.point) for p in self.bms.points], np.int32)
         self.latest = LatestValues(self.registry)
         store = open_store(StorageSettings(path=folder), self.registry)
-        plant = PlantView(site, self.registry, self.latest, store)
+        plant = PlantView(site, self.registry, self.latest, store, lambda: self.factory.time_ms)
         self.plant, self.folder = plant, folder
         self.substitutes = Substitutes(self.registry, self._sink)
         self.live = self.started()
@@ -138,3 +138,19 @@ def test_a_restart_forgets_neither_what_is_usual_nor_what_is_wrong(watched):
     assert [(i["number"], i["root"], i["since"]) for i in watched.live.incidents] == [
         (i["number"], i["root"], i["since"]) for i in before
     ]
+
+
+def test_two_tags_that_tell_one_quantity_differently_are_a_matter_for_maintenance(watched):
+    key = "Rack/RackPower/other/R001"
+    other = watched.registry.register(Point(key, "Rack", "RackPower", "R001", unit="W", source="dsx:bms"))
+    for _ in range(22):
+        watched.latest.update(
+            Batch.of([other], watched.factory.time_ms, [999e3], received=watched.factory.time_ms)
+        )
+        watched.run(1)
+    (told,) = [row for row in watched.live.instruments if row["object"] == "R001"]
+    assert told["quantity"] == "RackPower"
+    assert "999 kW says " + key in told["verdict"]
+    assert watched.live.counters["disagreeing_tags"] == 1
+    verdict = watched.registry.select("Rack", "SensorVerdict", "R001")
+    assert watched.registry[int(verdict[0])].state_label(watched.latest.value[verdict[0]]) == "Disagreeing"

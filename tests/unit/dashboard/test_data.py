@@ -380,3 +380,18 @@ def test_tokens_per_joule_have_no_figure_while_a_part_of_the_power_is_not_measur
     hall.tick()  # the UPSes of feed A carry the racks from their batteries
     assert whole > 0
     assert math.isnan(hall.data.work().efficiency.value)
+
+
+def test_of_two_tags_for_one_quantity_the_page_says_which_one_is_not_used(hall):
+    hall.tick()
+    key = "Rack/RackPower/R001/again"
+    say(hall, Point(key, "Rack", "RackPower", "R001", unit="W"), 77e3, source="dsx:bms")
+    state = hall.data.rack("R001")
+    assert {p.point.key: p.instead for p in state.points if p.point.point_type == "RackPower"} == {
+        "Rack/RackPower/R001": "",
+        key: "Rack/RackPower/R001",
+    }
+    rows = [row for row in frames.rack(state, hall.data)["points"] if row[6].startswith(key)]
+    assert [(row[1], row[6]) for row in rows] == [
+        ("RackPower (not used)", f"{key}; the quantity is told by Rack/RackPower/R001")
+    ]
