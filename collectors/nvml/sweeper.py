@@ -264,9 +264,9 @@ class Sweeper:
             slot.faults[name] = str(error)[:200]
             # "not supported" is an answer, too
             return error.value not in _GPU_GONE
-        except Exception as error:  # what the library says is none of what it documents
+        except Exception as error:  # what the library says is none of what it documents: no answer, and no verdict
             slot.faults[name] = f"{type(error).__name__}: {str(error)[:150]}"
-            return True
+            return False
         if name in _ALWAYS:
             slot.faults.pop(name, None)
         return True

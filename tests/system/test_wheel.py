@@ -36,7 +36,7 @@ def test_a_built_wheel_runs_from_an_empty_environment_with_its_configuration(tmp
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('imported from the user')")
     for module in (Path(shipped).parent / "benchmarks").glob("*.py"):
         assert "from tests" not in module.read_text(), f"{module.name} cannot work without a checkout"
-    assert "figures" in run(hallwatch, "bench", "console", "--", "--help")
+    assert "--viewers" in run(hallwatch, "bench", "console", "--", "--help")
     printed = run(hallwatch, "demo", "--racks", "1", "--port", "0", "--for", "5", "--data", tmp_path / "data")
     assert "Console" in printed
     assert "History" in printed
