@@ -264,7 +264,7 @@ class Sweeper:
             slot.faults[name] = str(error)[:200]
             # "not supported" is an answer, too
             return error.value not in _GPU_GONE
-        except Exception as error:  # what the library says is none of what it documents: no answer, and no verdict
+        except Exception as error:  # what the library says is none of what it documents
             slot.faults[name] = f"{type(error).__name__}: {str(error)[:150]}"
             return False
         if name in _ALWAYS:
