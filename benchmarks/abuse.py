@@ -394,7 +394,7 @@ class Publisher(Worker):
                 "pointType": "AirTemperature",
                 "objectId": f"BENCH-{name}",
                 "objectName": f"BENCH-{name}",
-                "engUnit": "Degrees-Celsius",
+                "engUnit": "C",
             }
             self._client.publish(metadata_topic(key), json.dumps(about), qos=1, retain=True).wait_for_publish(
                 30

@@ -7,6 +7,7 @@ L/min, 1 (ratios 0 to 1), s, By, rpm, dB, and counts.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -100,6 +101,27 @@ UNITS: MappingProxyType[str, Unit] = MappingProxyType(
 )
 """Every spelling that is understood, to its unit. Case matters: mW is not MW."""
 
+_BACNET: dict[str, str] = dict(
+    pair.split("=")
+    for pair in """
+    watts=W milliwatts=mW kilowatts=kW megawatts=MW
+    volt-amperes=VA kilovolt-amperes=kVA megavolt-amperes=MVA
+    volt-amperes-reactive=var kilovolt-amperes-reactive=kvar
+    volts=V millivolts=mV kilovolts=kV amperes=A milliamperes=mA hertz=Hz kilohertz=kHz megahertz=MHz
+    joules=J watt-hours=Wh kilowatt-hours=kWh megawatt-hours=MWh volt-ampere-hours=VAh kilovolt-ampere-hours=kVAh
+    ampere-hours=Ah
+    degrees-celsius=Cel degrees-fahrenheit=degF degrees-kelvin=K
+    pascals=Pa hectopascals=hPa kilopascals=kPa millibars=mbar bars=bar pounds-force-per-square-inch=psi
+    inches-of-water=inH2O
+    liters-per-second=L/s liters-per-minute=L/min cubic-meters-per-hour=m3/h us-gallons-per-minute=GPM
+    cubic-feet-per-minute=CFM
+    percent=% percent-relative-humidity=%RH
+    milliseconds=ms seconds=s minutes=min hours=h days=d
+    revolutions-per-minute=rpm meters-per-second=m/s decibels=dB decibels-a=dBA grams-per-cubic-meter=g/m3
+    """.split()
+)
+"""Names of BACnetEngineeringUnits (ISO 16484-5, clause 21), as building management systems hand them on."""
+
 CANONICAL: frozenset[str] = frozenset(unit.canonical for unit in UNITS.values())
 
 _SHOWN: dict[str, tuple[tuple[float, str], ...]] = {
@@ -116,14 +138,15 @@ _SHOWN: dict[str, tuple[tuple[float, str], ...]] = {
 
 
 def parse_unit(text: str) -> Unit:
-    """Return the unit that `text` spells.
+    """Return the unit that `text` spells, as symbol or as BACnet names it ("degrees-celsius", in any case).
 
     Raises
     ------
     UnitError
         If the spelling is unknown.
     """
-    unit = UNITS.get(text.strip())
+    text = text.strip()
+    unit = UNITS.get(text) or UNITS.get(_BACNET.get(re.sub("[ _]", "-", text.lower()), ""))
     if unit is None:
         raise UnitError(f"unknown unit {brief(text)}; known spellings are in domain/units.py")
     return unit

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import UnitError
-from domain.units import CANONICAL, UNITS, parse_quantity, parse_unit, shown
+from domain.units import _BACNET, CANONICAL, UNITS, parse_quantity, parse_unit, shown
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,24 @@ from domain.units import CANONICAL, UNITS, parse_quantity, parse_unit, shown
 )
 def test_a_quantity_with_a_unit_becomes_canonical(text, canonical, value):
     assert parse_quantity(text, canonical) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("degrees-Celsius", "Cel"),
+        ("Degrees Fahrenheit", "degF"),
+        ("KILOWATTS", "kW"),
+        ("percent-relative-humidity", "%RH"),
+        ("cubic_feet_per_minute", "CFM"),
+    ],
+)
+def test_units_may_be_named_as_bacnet_names_them(name, unit):
+    assert parse_unit(name) == UNITS[unit]
+
+
+def test_every_bacnet_name_means_a_unit_that_is_known():
+    assert {name for name, spelling in _BACNET.items() if spelling not in UNITS} == set()
 
 
 def test_milliwatt_is_not_megawatt():
