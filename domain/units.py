@@ -101,25 +101,23 @@ UNITS: MappingProxyType[str, Unit] = MappingProxyType(
 )
 """Every spelling that is understood, to its unit. Case matters: mW is not MW."""
 
-_BACNET: dict[str, str] = dict(
-    pair.split("=")
-    for pair in """
-    watts=W milliwatts=mW kilowatts=kW megawatts=MW
-    volt-amperes=VA kilovolt-amperes=kVA megavolt-amperes=MVA
-    volt-amperes-reactive=var kilovolt-amperes-reactive=kvar
-    volts=V millivolts=mV kilovolts=kV amperes=A milliamperes=mA hertz=Hz kilohertz=kHz megahertz=MHz
-    joules=J watt-hours=Wh kilowatt-hours=kWh megawatt-hours=MWh volt-ampere-hours=VAh kilovolt-ampere-hours=kVAh
-    ampere-hours=Ah
-    degrees-celsius=Cel degrees-fahrenheit=degF degrees-kelvin=K
-    pascals=Pa hectopascals=hPa kilopascals=kPa millibars=mbar bars=bar pounds-force-per-square-inch=psi
-    inches-of-water=inH2O
-    liters-per-second=L/s liters-per-minute=L/min cubic-meters-per-hour=m3/h us-gallons-per-minute=GPM
-    cubic-feet-per-minute=CFM
-    percent=% percent-relative-humidity=%RH
-    milliseconds=ms seconds=s minutes=min hours=h days=d
-    revolutions-per-minute=rpm meters-per-second=m/s decibels=dB decibels-a=dBA grams-per-cubic-meter=g/m3
-    """.split()
-)
+_BACNET_NAMES = """
+watts=W milliwatts=mW kilowatts=kW megawatts=MW
+volt-amperes=VA kilovolt-amperes=kVA megavolt-amperes=MVA
+volt-amperes-reactive=var kilovolt-amperes-reactive=kvar
+volts=V millivolts=mV kilovolts=kV amperes=A milliamperes=mA hertz=Hz kilohertz=kHz megahertz=MHz
+joules=J watt-hours=Wh kilowatt-hours=kWh megawatt-hours=MWh volt-ampere-hours=VAh kilovolt-ampere-hours=kVAh
+ampere-hours=Ah
+degrees-celsius=Cel degrees-fahrenheit=degF degrees-kelvin=K
+pascals=Pa hectopascals=hPa kilopascals=kPa millibars=mbar bars=bar pounds-force-per-square-inch=psi
+inches-of-water=inH2O
+liters-per-second=L/s liters-per-minute=L/min cubic-meters-per-hour=m3/h us-gallons-per-minute=GPM
+cubic-feet-per-minute=CFM
+percent=% percent-relative-humidity=%RH
+milliseconds=ms seconds=s minutes=min hours=h days=d
+revolutions-per-minute=rpm meters-per-second=m/s decibels=dB decibels-a=dBA grams-per-cubic-meter=g/m3
+"""
+_BACNET: dict[str, str] = dict(pair.split("=") for pair in _BACNET_NAMES.split())
 """Names of BACnetEngineeringUnits (ISO 16484-5, clause 21), as building management systems hand them on."""
 
 CANONICAL: frozenset[str] = frozenset(unit.canonical for unit in UNITS.values())
