@@ -7,21 +7,12 @@ unpacks for its caller has the whole of a compressed answer in memory before any
 from __future__ import annotations
 
 import asyncio
-import ssl
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 
 import httpx
 
-from domain.errors import (
-    ConfigurationError,
-    Problem,
-    SourceError,
-    SourceProtocolError,
-    SourceRefused,
-    SourceTimeout,
-)
+from domain.errors import SourceError, SourceProtocolError, SourceRefused, SourceTimeout
 
 CONNECTIONS = httpx.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=60.0)
 """For a client of many servers: who fetches bounds how many are asked at a time."""
@@ -89,23 +80,6 @@ def without_secrets(url: str) -> str:
     user, at, host = authority.rpartition("@")
     shown = f"{user.partition(':')[0]}:***@{host}" if at and ":" in user else authority
     return f"{scheme}://{shown}{slash}{path}"[:600]
-
-
-def trusted(ca_file: Path | None, where: str) -> ssl.SSLContext:
-    """Return what a client trusts: the certificates in a file, or the system's.
-
-    Raises
-    ------
-    ConfigurationError
-        If the file cannot be used.
-    """
-    try:
-        return ssl.create_default_context(cafile=ca_file and str(ca_file))
-    except (OSError, ValueError) as error:  # SSLError is an OSError
-        problem = Problem(
-            where, "ca_file", f"{ca_file} cannot be used ({error})", "It must hold certificates in PEM."
-        )
-        raise ConfigurationError(problem) from error
 
 
 async def _body(answer: httpx.Response, where: str, max_bytes: int) -> bytes:

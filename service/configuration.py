@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 import domain
+from collectors.prometheus.settings import ExporterMapping
 from domain.configuration import validated
 from domain.documents import read_document
 
@@ -15,6 +16,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 SHIPPED = Path(domain.__file__).resolve().parent.parent / "config"
 """The configuration that comes with Hallwatch: device profiles, rules, the demo site, schemas."""
+MAPPINGS = SHIPPED / "prometheus"
+"""What the metrics of exporters mean."""
 
 
 def load(path: Path, model: type[Model]) -> Model:
@@ -27,3 +30,14 @@ def load(path: Path, model: type[Model]) -> Model:
     """
     document = read_document(path)
     return validated(model, document.data, str(path), document.line)
+
+
+def mapping_named(name: str) -> ExporterMapping:
+    """Return the mapping of an exporter's metrics that a scraper names.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none of that name, or it is faulty.
+    """
+    return load(MAPPINGS / f"{name}.yaml", ExporterMapping)

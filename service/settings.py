@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,7 +19,7 @@ from collectors.prometheus.settings import PrometheusSettings
 from collectors.schedule.settings import ScheduleSettings
 from collectors.snmp.settings import SnmpSettings
 from domain.configuration import SettingsModel
-from domain.errors import ConfigurationError, Problem
+from domain.errors import ConfigurationError, InputError, Problem
 from domain.site import Site
 from service.configuration import load
 from service.running import data_folder
@@ -79,7 +81,7 @@ class Settings(SettingsModel):
 
     site: Path = Field(Path("site.yaml"), description="The site file")
     alerts: Path = Field(Path("alerts.yaml"), description="The alerting file")
-    data: Path = Field(Path("../data"), description="Data folder: store, spool, records, secrets")
+    data: Path = Field(Path("../data"), description="Data folder: store, spool, records, models")
     devices: Path | None = Field(
         None, description="Folder of device profiles beside those that come with Hallwatch"
     )
@@ -99,13 +101,14 @@ class Settings(SettingsModel):
     def _short_form(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
 
-    @field_validator("schedule")
+    @field_validator("mqtt", "prometheus", "schedule")
     @classmethod
-    def _told_apart(cls, schedules: tuple[ScheduleSettings, ...]) -> tuple[ScheduleSettings, ...]:
-        names = [schedule.name for schedule in schedules]
-        if len(set(names)) < len(names):
-            raise ValueError("two schedules have the same name: give each its own")
-        return schedules
+    def _told_apart(cls, sources: tuple[Any, ...]) -> tuple[Any, ...]:
+        # the health page and their points know them by name
+        for name, count in Counter(source.name for source in sources).items():
+            if count > 1:
+                raise ValueError(f"{count} are called {name!r}: give each a name of its own")
+        return sources
 
 
 class AgentFile(AgentSettings):
@@ -127,7 +130,10 @@ class Configuration:
     @property
     def records_url(self) -> str:
         """SQLAlchemy URL of the records."""
-        return self.settings.records or f"sqlite:///{self.data / RECORDS_FILE}"
+        url = self.settings.records or f"sqlite:///{self.data / RECORDS_FILE}"
+        kind, _, file = url.partition(":///")
+        relative = kind.startswith("sqlite") and file and file != ":memory:"
+        return f"{kind}:///{self.folder / file}" if relative else url
 
     @property
     def storage(self) -> StorageSettings:
@@ -167,7 +173,44 @@ def read_configuration(folder: Path, data: Path | None = None) -> Configuration:
         problems += error.problems
     if site is None or alerts is None or problems:
         raise ConfigurationError(*problems)
-    return Configuration(folder, settings, site, alerts, (data or folder / settings.data).resolve())
+    settings, alerts = anchored(settings, folder), anchored(alerts, folder)
+    data = data or folder / settings.data
+    return Configuration(folder, settings, site, alerts, data.resolve())
+
+
+def anchored(value: Any, folder: Path) -> Any:
+    """Return settings with every path that they name relative to the folder of the configuration.
+
+    Paths are fields that hold a `Path` (or several), and texts named ``..._file``. Defaults stay as they are.
+    """
+    if isinstance(value, Path):
+        return folder / value.expanduser()
+    if isinstance(value, SettingsModel):
+        changes: dict[str, Any] = {}
+        for name in value.model_fields_set:
+            before = getattr(value, name)
+            if name.endswith("_file") and isinstance(before, str) and before:
+                changes[name] = str(folder / Path(before).expanduser())
+            elif (after := anchored(before, folder)) is not before:
+                changes[name] = after
+        return value.model_copy(update=changes) if changes else value
+    if isinstance(value, (list, tuple)):
+        items = [anchored(item, folder) for item in value]
+        return value if all(a is b for a, b in zip(items, value, strict=True)) else type(value)(items)
+    if isinstance(value, dict):
+        return {key: anchored(item, folder) for key, item in value.items()}
+    return value
+
+
+def data_of(config: Path | None, data: Path | None) -> Path:
+    """Return the data folder of a configuration, or else the one given.
+
+    Raises
+    ------
+    ConfigurationError
+        If the configuration is faulty.
+    """
+    return data_folder(data) if config is None else read_configuration(config, data).data
 
 
 def records_url(config: Path | None, data: Path | None) -> str:
@@ -177,7 +220,15 @@ def records_url(config: Path | None, data: Path | None) -> str:
     ------
     ConfigurationError
         If the configuration is faulty.
+    InputError
+        If neither is given, and there are no records where they would be by default.
     """
     if config is not None:
         return read_configuration(config, data).records_url
-    return f"sqlite:///{data_folder(data).resolve() / RECORDS_FILE}"
+    folder = data_folder(data).resolve()
+    if data is None and "HALLWATCH_DATA" not in os.environ and not (folder / RECORDS_FILE).exists():
+        # nobody would ever look into records that are made here by accident
+        raise InputError(
+            f"there are no records in {folder}: name the configuration with -c, or the data folder with --data"
+        )
+    return f"sqlite:///{folder / RECORDS_FILE}"

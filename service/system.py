@@ -28,7 +28,6 @@ from collectors.mqtt.collector import MqttCollector
 from collectors.mqtt.publisher import DsxPublisher
 from collectors.mqtt.settings import PublisherSettings
 from collectors.prometheus.collector import PrometheusCollector
-from collectors.prometheus.settings import ExporterMapping
 from collectors.schedule.collector import ScheduleCollector
 from collectors.snmp.collector import SnmpCollector
 from collectors.snmp.profiles import load_profiles, shipped_profiles
@@ -38,7 +37,7 @@ from domain.points import PointRegistry
 from domain.redaction import redacted_all
 from partners.problems import Calls
 from service import logs
-from service.configuration import SHIPPED, load
+from service.configuration import mapping_named
 from service.settings import Configuration, read_configuration
 from service.supervisor import Supervisor
 from storage.accounts import Accounts
@@ -180,22 +179,18 @@ class System:
         if settings.snmp is not None:
             profiles = shipped_profiles()
             if settings.devices is not None:
-                profiles = {**profiles, **load_profiles(self.configuration.folder / settings.devices)}
+                profiles = load_profiles(settings.devices, known=profiles)
             sink = self.incoming.accept if settings.publish is None else self._republished(settings.publish)
             self.collectors["snmp"] = SnmpCollector(settings.snmp, self.registry, sink, profiles=profiles)
         for scraper in settings.prometheus:
-            mapping = load(SHIPPED / "prometheus" / f"{scraper.mapping}.yaml", ExporterMapping)
-            files = tuple(self.configuration.folder / file for file in scraper.files)
             self.collectors[f"prometheus {scraper.name}"] = PrometheusCollector(
-                scraper.model_copy(update={"files": files}),
-                mapping,
+                scraper,
+                mapping_named(scraper.mapping),
                 self.registry,
                 self.incoming.accept,
                 self.site.racks,
             )
         for schedule in settings.schedule:
-            if schedule.file is not None:
-                schedule = schedule.model_copy(update={"file": self.configuration.folder / schedule.file})
             self.collectors[f"schedule {schedule.name}"] = ScheduleCollector(
                 schedule, self.site.racks, self.records.keep_schedule
             )

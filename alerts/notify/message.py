@@ -67,6 +67,15 @@ class Notifier(Protocol):
             If it was not delivered; it says whether trying again makes sense.
         """
 
+    async def reach(self) -> str:
+        """Try as much as can be tried without telling anybody, and return what was found.
+
+        Raises
+        ------
+        NotificationError
+            If the receiver cannot be reached, or does not know us.
+        """
+
 
 def subject(notification: Notification) -> str:
     """Return one line: how bad, what, where."""

@@ -15,6 +15,7 @@ from alerts.settings import Smtp
 from domain.alert import Severity
 from domain.errors import NotificationError
 from domain.secret import read_secret
+from domain.trust import trusted
 from storage.alert_records import Event
 
 
@@ -32,7 +33,7 @@ class SmtpNotifier:
         self._password = read_secret(settings.password_env, settings.password_file, "alerts.yaml", "password")
         self._tls: ssl.SSLContext | None = None
         if settings.security != "none":
-            self._tls = ssl.create_default_context(cafile=settings.ca_file or None)
+            self._tls = trusted(settings.ca_file, "alerts.yaml")
 
     async def send(self, notification: Notification) -> str:
         """Send the mail; see `alerts.notify.Notifier`."""
@@ -59,6 +60,31 @@ class SmtpNotifier:
         if refused:
             return "refused: " + ", ".join(f"{who} ({response.code})" for who, response in refused.items())
         return ""
+
+    async def reach(self) -> str:
+        """Greet the server, and log in where a user is configured; no mail is sent."""
+        s = self._settings
+        client = aiosmtplib.SMTP(
+            hostname=s.host,
+            port=s.port,
+            use_tls=s.security == "tls",
+            start_tls=s.security == "starttls",
+            tls_context=self._tls,
+            timeout=s.timeout,
+        )
+        try:
+            async with asyncio.timeout(s.timeout):
+                await client.connect()
+                if s.username:
+                    await client.login(s.username, self._password)
+                await client.quit()
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            raise NotificationError(
+                f"mail server {s.host}:{s.port}: {error}", retryable=_retryable(error)
+            ) from error
+        finally:
+            client.close()
+        return f"the mail server answers{' and knows the user' if s.username else ''}"
 
     def _message(self, notification: Notification) -> EmailMessage:
         message = EmailMessage()

@@ -11,7 +11,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ssl
 import time
 
 import httpx
@@ -21,6 +20,7 @@ from alerts.notify.message import Notification, payload
 from alerts.settings import Webhook
 from domain.errors import ConfigurationError, NotificationError, Problem
 from domain.secret import read_secret
+from domain.trust import trusted
 
 _TRY_AGAIN = frozenset({408, 425, 429})
 """Client errors that pass by themselves; every other 4xx needs somebody to change something."""
@@ -38,7 +38,7 @@ class WebhookNotifier:
     def __init__(self, settings: Webhook) -> None:
         self._settings = settings
         self._key = _key(read_secret(settings.secret_env, settings.secret_file, "alerts.yaml", "secret"))
-        self._tls = ssl.create_default_context(cafile=settings.ca_file or None)
+        self._tls = trusted(settings.ca_file, "alerts.yaml")
 
     async def send(self, notification: Notification) -> str:
         """Post the message; see `alerts.notify.Notifier`."""
@@ -74,6 +74,20 @@ class WebhookNotifier:
             retryable=again,
             retry_after=float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None,
         )
+
+    async def reach(self) -> str:
+        """Open a connection to the receiver, with TLS where the address says so; nothing is posted."""
+        try:
+            url = httpx.URL(self._settings.url)
+            port = url.port or (443 if url.scheme == "https" else 80)
+            tls = self._tls if url.scheme == "https" else None
+            async with asyncio.timeout(self._settings.timeout):
+                _, writer = await asyncio.open_connection(url.host, port, ssl=tls)
+            writer.close()
+        except Exception as error:  # of the resolver, TLS, or an address that is none
+            told = str(error) or f"no answer within {self._settings.timeout:g} s"
+            raise NotificationError(f"webhook: {type(error).__name__} {told}", retryable=True) from error
+        return "the receiver takes connections; whether it takes pages, only a page tells"
 
 
 def signature(key: bytes, message_id: str, timestamp: str, content: bytes) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
-from collectors.fetch import CONNECTIONS, fetch, trusted, without_secrets
+from collectors.fetch import CONNECTIONS, fetch, without_secrets
 from collectors.prometheus.discovery import Discovery
 from collectors.prometheus.exposition import Exposition, Memory, Page, Reading
 from collectors.prometheus.settings import ExporterMapping, PrometheusSettings, Target
@@ -26,6 +26,7 @@ from domain.errors import ConfigurationError, ContractViolation, HallwatchError,
 from domain.points import Point, PointRegistry
 from domain.secret import read_secret
 from domain.tray import gpu_point
+from domain.trust import trusted
 
 log = structlog.get_logger(__name__)
 

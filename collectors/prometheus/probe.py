@@ -9,7 +9,7 @@ from collections.abc import Collection
 import httpx
 
 from collectors.examination import Aside, Examination
-from collectors.fetch import CONNECTIONS, fetch, trusted, without_secrets
+from collectors.fetch import CONNECTIONS, fetch, without_secrets
 from collectors.prometheus.discovery import Discovery
 from collectors.prometheus.exposition import Exposition, Memory, Page
 from collectors.prometheus.settings import ExporterMapping, PrometheusSettings, Target
@@ -17,6 +17,7 @@ from domain.errors import ConfigurationError, SourceError, SourceRefused
 from domain.possible import why_not
 from domain.secret import read_secret
 from domain.tray import gpu_point
+from domain.trust import trusted
 
 _WHY = {
     "bad_line": "lines that are none of the text format",

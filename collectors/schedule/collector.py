@@ -15,7 +15,7 @@ import httpx
 import orjson
 import structlog
 
-from collectors.fetch import fetch, trusted, without_secrets
+from collectors.fetch import fetch, without_secrets
 from collectors.schedule.entries import Reading, read_entries
 from collectors.schedule.settings import ScheduleSettings
 from domain.batch import now_ms
@@ -23,6 +23,7 @@ from domain.documents import Bounds, parse_document
 from domain.errors import HallwatchError, SourceError, SourceProtocolError
 from domain.planned import PlannedWork
 from domain.secret import read_secret
+from domain.trust import trusted
 
 log = structlog.get_logger(__name__)
 

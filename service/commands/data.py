@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv as csv_format
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -243,7 +244,9 @@ def _job(job: str, config: Path | None, data: Path | None, **arguments: Any) -> 
     else:
         from service import store_jobs
 
-        with _store(config, data) as (registry, store):
+        # a folder that somebody named may be new; readings in one that nobody named are never found again
+        named = config is not None or data is not None or "HALLWATCH_DATA" in os.environ
+        with _store(config, data, new=job == "import" and named) as (registry, store):
             found = store_jobs.jobs(store, registry)[job](**arguments)
     as_json(found)
     return found
@@ -258,14 +261,15 @@ def _folder(config: Path | None, data: Path | None) -> Path:
 
 
 @contextmanager
-def _store(config: Path | None, data: Path | None) -> Iterator[tuple[Any, Any]]:
+def _store(config: Path | None, data: Path | None, new: bool = False) -> Iterator[tuple[Any, Any]]:
+    """Open the store of a data folder on which no service runs; `new`: it may be made."""
     from domain.points import PointRegistry
     from service.system import storage_settings
     from storage.open import open_store
     from storage.private import keep_private
 
     settings = storage_settings(config, _folder(config, data))
-    if settings.kind == "duckdb" and not settings.path.is_dir():
+    if settings.kind == "duckdb" and not settings.path.is_dir() and not new:
         raise InputError(
             f"no service runs on {settings.path}, and there is no store in it; name one with --data"
         )

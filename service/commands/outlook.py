@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from domain.units import shown
-from service.commands.options import Data
+from service.commands.options import Data, RecordsOf
 from service.commands.output import as_json, as_table
-from service.running import data_folder, required
+from service.running import required
+from service.settings import data_of
 
 LIKELY = 0.01
 
@@ -20,10 +21,11 @@ def outlook(
         str, typer.Argument(metavar="[NODE]", help="Site (default), feed, UPS, busway or rack")
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+    config: RecordsOf = None,
     data: Data = None,
 ) -> None:
     """Tell when a node may pass its limit, what to shed to stay under it, and how steeply power will move."""
-    service = required(data_folder(data), "the outlook comes from the running service")
+    service = required(data_of(config, data), "the outlook comes from the running service")
     answer: dict[str, Any] = service.call("GET", "outlook", params={"node": node}).json()
     if json:
         as_json(answer)

@@ -66,7 +66,7 @@ def snmp(
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
-    known = {**shipped_profiles(), **(load_profiles(devices) if devices else {})}
+    known = load_profiles(devices, known=shipped_profiles()) if devices else shipped_profiles()
     result = asyncio.run(
         probe(
             host,
@@ -137,9 +137,9 @@ def prometheus(
     from pydantic import ValidationError
 
     from collectors.prometheus.probe import examine
-    from collectors.prometheus.settings import ExporterMapping, PrometheusSettings, Target
+    from collectors.prometheus.settings import PrometheusSettings, Target
     from domain.errors import InputError
-    from service.configuration import SHIPPED, load
+    from service.configuration import mapping_named
     from service.settings import read_configuration
 
     try:
@@ -150,7 +150,7 @@ def prometheus(
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{first['loc'][0]}: {first['msg']}") from error
-    known = load(SHIPPED / "prometheus" / f"{mapping}.yaml", ExporterMapping)
+    known = mapping_named(mapping)
     racks = None if config is None else read_configuration(config).site.racks
     examined(asyncio.run(examine(target, settings, known, racks, pause)), json)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from domain.errors import HallwatchError, InputError
+from domain.errors import ConfigurationError, HallwatchError, InputError
+from service.commands.output import say
 
 if TYPE_CHECKING:
     from service.settings import AgentFile
@@ -68,25 +69,32 @@ def agent(config: Config, seconds: For = None) -> None:
     """Run the tray agent: this node's GPUs onto the bus."""
     from service import logs
     from service.configuration import load
-    from service.settings import AGENT_FILE, AgentFile
+    from service.settings import AGENT_FILE, AgentFile, anchored
 
-    settings = load(config / AGENT_FILE, AgentFile)
+    settings = anchored(load(config / AGENT_FILE, AgentFile), config.resolve())
     logs.configure()
     _until_stopped(_agent(settings), seconds)
 
 
 def check(config: Config) -> None:
-    """Validate a configuration without touching the network."""
-    from alerts.notify.build import build_notifiers
-    from collectors.snmp.profiles import load_profiles
-    from service.settings import read_configuration
+    """Validate a configuration without touching the network; `doctor` looks at what it names."""
+    from service.checks import check_agent, check_configuration
+    from service.settings import AGENT_FILE, MAIN_FILE, read_configuration
 
+    if (config / AGENT_FILE).is_file() and not (config / MAIN_FILE).is_file():
+        agent, problems = check_agent(config)
+        if problems:
+            raise ConfigurationError(*problems)
+        say(f"{config}: fine. Agent of tray {agent.tray} in rack {agent.rack}, to {agent.broker.shown}.")
+        return
     found = read_configuration(config)
-    if found.settings.devices is not None:
-        load_profiles(found.folder / found.settings.devices)
-    build_notifiers(found.alerts.channels)
+    checked = check_configuration(found)
+    for doubt in checked.doubts:
+        say(f"note: {doubt}")
+    if checked.problems:
+        raise ConfigurationError(*checked.problems)
     site = found.site
-    typer.echo(
+    say(
         f"{config}: fine. {site.name}: {len(site.racks)} racks, {len(site.cdus)} CDUs, limit {site.limit / 1e6:g} MW; "
         f"{len(found.settings.mqtt)} brokers, {len(found.settings.snmp.targets) if found.settings.snmp else 0} SNMP "
         f"devices, {len(found.alerts.rules)} alert rules, storage {found.storage.kind}."

@@ -9,9 +9,10 @@ import typer
 from domain.batch import now_ms
 from domain.errors import InputError, UnitError
 from domain.units import parse_quantity, shown
-from service.commands.options import Data
+from service.commands.options import Data, RecordsOf
 from service.commands.output import as_json, as_table
-from service.running import data_folder, required
+from service.running import required
+from service.settings import data_of
 
 
 def what_if(
@@ -25,10 +26,11 @@ def what_if(
     ] = None,
     limit: Annotated[str | None, typer.Option(help="Another site limit, such as '15 MW'")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+    config: RecordsOf = None,
     data: Data = None,
 ) -> None:
     """Tell what happens if a unit is lost, a job is added, or the limit changes."""
-    service = required(data_folder(data), "a what-if question starts from what is measured now")
+    service = required(data_of(config, data), "a what-if question starts from what is measured now")
     try:
         watts = None if limit is None else parse_quantity(limit, "W")
     except UnitError as error:

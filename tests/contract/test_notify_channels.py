@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from domain.errors import NotificationError
+from domain.errors import ConfigurationError, NotificationError
 from storage.alert_records import Event
 from tests.contract.notify_receivers import HookReceiver, MailReceiver, channel, notification
 
@@ -100,3 +100,23 @@ async def test_a_receiver_that_never_answers_is_given_up_in_time(receiver):
         with pytest.raises(NotificationError) as told:
             await asyncio.wait_for(notifier.send(notification()), 5)
     assert told.value.retryable
+
+
+async def test_a_look_whether_it_can_be_reached_tells_nobody(receiver, free_port):
+    async with channel(receiver.settings()) as notifier:
+        assert await notifier.reach()
+    assert receiver.got == []
+    receiver.port = free_port
+    async with channel(receiver.settings()) as notifier:
+        with pytest.raises(NotificationError):
+            await notifier.reach()
+
+
+async def test_a_certificate_that_is_none_is_a_fault_of_the_configuration(receiver, tmp_path):
+    (tmp_path / "ca.pem").write_text("nothing")
+    settings = receiver.settings() | {"ca_file": str(tmp_path / "ca.pem"), "security": "tls"}
+    if receiver.settings()["kind"] == "webhook":
+        del settings["security"]
+    with pytest.raises(ConfigurationError, match="must hold certificates in PEM"):
+        async with channel(settings):
+            pass

@@ -1,6 +1,7 @@
 """The command line as people and scripts meet it: exit codes, clear errors, JSON."""
 
 import json
+import shutil
 
 import pytest
 import typer
@@ -52,6 +53,64 @@ def test_check_names_file_key_and_remedy(tmp_path):
     assert done.returncode == 2
     assert "site.yaml:" in done.stderr
     assert "rack_limits: is not a known key. Did you mean 'rack_limit'?" in done.stderr
+
+
+def test_a_copied_example_keeps_everything_in_its_folder(tmp_path):
+    copy = shutil.copytree(EXAMPLE, tmp_path / "a" / "mine")
+    (tmp_path / "password").write_text("a long enough one\n")
+    assert "4 racks" in hallwatch("check", "-c", copy).stdout
+    hallwatch("user", "add", "ann", "--password-file", tmp_path / "password", "-c", copy)
+    assert (copy / "data" / "records.sqlite").is_file()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "password"]
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["mine"]
+
+
+def test_check_finds_what_is_named_and_not_there(tmp_path):
+    copy = shutil.copytree(EXAMPLE, tmp_path / "mine")
+    main = copy / "hallwatch.yaml"
+    main.write_text(main.read_text().replace("serves: R004}", "serves: R04, profile: apc-rpdu3}", 1))
+    done = hallwatch("check", "-c", copy, check=False)
+    assert done.returncode == 2
+    assert "hallwatch.yaml:23: snmp.targets.6.profile: there is no profile 'apc-rpdu3'" in done.stderr
+    # the broker's building system may know it
+    assert "note: " in done.stdout
+    assert "no file names 'R04'. Did you mean 'R004'?" in done.stdout
+
+
+def test_check_understands_the_folder_of_an_agent():
+    assert "tray T01 in rack R001" in hallwatch("check", "-c", EXAMPLE.parent / "tray").stdout
+
+
+def test_nobody_is_added_where_no_service_looks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(SHIPPED.parent))
+    (tmp_path / "password").write_text("a long enough one\n")
+    done = hallwatch("user", "add", "ann", "--password-file", "password", check=False)
+    assert done.returncode == 2
+    assert "name the configuration with -c" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["password"]
+
+
+def test_questions_to_the_service_take_the_configuration(tmp_path):
+    copy = shutil.copytree(EXAMPLE, tmp_path / "mine")
+    for command in ("outlook", "what-if"):
+        done = hallwatch(command, "-c", copy, check=False)
+        assert done.returncode == 2
+        assert f"no service runs on {copy / 'data'}" in done.stderr
+
+
+def test_an_export_is_taken_into_a_folder_that_is_new(tmp_path, testdata):
+    capture = next((testdata / "dsx").rglob("*.csv"))
+    old, moved = tmp_path / "old", tmp_path / "moved"
+    hallwatch("replay", capture, "--speed", "0", "--start", "2h", "--data", old)
+    hallwatch("export", moved, "--since", "4h", "--data", old)
+    told = json.loads(hallwatch("import", moved, "--data", tmp_path / "new").stdout)
+    assert told["points"] > 0
+    found = [
+        json.loads(hallwatch("query", "*/RackPower", "--since", "4h", "--json", "--data", folder).stdout)
+        for folder in (old, tmp_path / "new")
+    ]
+    assert found[0] == found[1] != []
 
 
 def test_every_command_and_option_says_what_it_does():

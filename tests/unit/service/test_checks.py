@@ -1,0 +1,220 @@
+"""What `hallwatch check` finds without the network: each thing that a configuration names and that is not there."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from domain.errors import ConfigurationError
+from service.checks import check_agent, check_configuration
+from service.configuration import SHIPPED
+from service.settings import read_configuration
+
+EXAMPLES = SHIPPED / "examples"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a copy of the example, as somebody makes it who begins."""
+    return shutil.copytree(EXAMPLES / "small-site", tmp_path / "mine")
+
+
+def change(folder, **settings):
+    file = folder / "hallwatch.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **settings}, sort_keys=False))
+    return check_configuration(read_configuration(folder))
+
+
+def told(checked):
+    return [str(problem) for problem in checked.problems]
+
+
+def device(**settings):
+    return {"targets": [{"host": "10.0.0.1", "object_id": "PDU-1", "serves": "R001", **settings}]}
+
+
+def test_the_examples_are_fine(folder):
+    checked = check_configuration(read_configuration(folder))
+    assert (checked.problems, checked.doubts) == ([], [])
+    assert check_agent(EXAMPLES / "tray")[1] == []
+
+
+def test_the_data_of_a_copied_example_lies_in_the_copy(folder):
+    assert folder in read_configuration(folder).data.parents
+
+
+FAULTS = {
+    "profile": (
+        {"snmp": device(profile="apc-rdpu2")},
+        "snmp.targets.0.profile: there is no profile",
+        "apc-rpdu2",
+    ),
+    "community": (
+        {"snmp": device(credentials={"community_file": "secrets/community"})},
+        "snmp.targets.0.credentials.community_file:",
+        "mine/secrets/community does not exist",
+    ),
+    "v3 secrets": (
+        {"snmp": {"credentials": {"version": "3", "user": "u", "auth": "SHA", "auth_env": "HW_NOT_THERE"}}},
+        "snmp.credentials.auth_env: the environment has no HW_NOT_THERE",
+        "auth_file",
+    ),
+    "broker's password": (
+        {"mqtt": [{"broker": {"url": "mqtt://u@h", "password_file": "broker-password"}}]},
+        "mqtt.0.broker.password_file:",
+        "does not exist",
+    ),
+    "password without user": (
+        {"mqtt": [{"broker": {"url": "mqtt://h", "password_file": "site.yaml"}}]},
+        "mqtt.0.broker: names a password but no user",
+        "Add username",
+    ),
+    "CA": (
+        {"mqtt": [{"broker": {"url": "mqtts://h", "ca_file": "site.yaml"}}]},
+        "mqtt.0.broker.ca_file:",
+        "is no certificate",
+    ),
+    "key": (
+        {"mqtt": [{"broker": {"url": "mqtts://h", "cert_file": "site.yaml", "key_file": "alerts.yaml"}}]},
+        "mqtt.0.broker.cert_file:",
+        "do not go together",
+    ),
+    "two sessions": (
+        {
+            "mqtt": [{"broker": {"url": "mqtt://h", "client_id": "hw"}}],
+            "publish": {"broker": {"url": "mqtt://h:1883", "client_id": "hw"}},
+        },
+        "publish.broker.client_id: 'hw' is used twice",
+        "Give each its own",
+    ),
+    "mapping": (
+        {"prometheus": [{"mapping": "dcgm-exportr"}]},
+        "prometheus.0.mapping: there is no mapping",
+        "'dcgm-exporter'",
+    ),
+    "rack of an exporter": (
+        {"prometheus": [{"targets": [{"url": "http://n1:9400/metrics", "rack": "R01", "tray": "T1"}]}]},
+        "prometheus.0.targets.0.rack: there is no rack 'R01'",
+        "Did you mean 'R001'",
+    ),
+    "discovery": (
+        {"prometheus": [{"files": ["nodes.json"]}]},
+        "prometheus.0.files:",
+        "mine/nodes.json does not exist",
+    ),
+    "schedule": (
+        {"schedule": [{"name": "plan", "file": "plan.yaml"}]},
+        "schedule.0.file:",
+        "mine/plan.yaml does not exist",
+    ),
+    "devices": ({"devices": "profiles"}, "devices:", "mine/profiles is no folder"),
+    "InfluxDB": (
+        {"storage": {"kind": "influxdb", "influxdb": {"token_file": "token"}}},
+        "storage.influxdb.token_file:",
+        "mine/token does not exist",
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "where", "said"), FAULTS.values(), ids=FAULTS)
+def test_what_is_named_and_not_there_is_told_with_file_line_key_and_remedy(folder, settings, where, said):
+    (problem,) = told(change(folder, **settings))
+    assert problem.startswith(f"{folder / 'hallwatch.yaml'}:")
+    assert problem.split(":")[1].isdigit()
+    assert where in problem
+    assert said in problem
+
+
+def test_what_a_device_serves_must_be_named_somewhere(folder):
+    checked = change(folder, mqtt=[], snmp=device(serves="R0001", associate="P1"))
+    serves, associate = told(checked)
+    assert "snmp.targets.0.serves: no file names 'R0001'. Did you mean 'R001'?" in serves
+    assert "snmp.targets.0.associate: no file names 'P1'. Did you mean 'P01'?" in associate
+
+
+def test_with_a_building_system_it_may_be_that_which_names_it(folder):
+    checked = change(folder, snmp=device(serves="BUSWAY-7"))
+    assert checked.problems == []
+    assert ["no file names 'BUSWAY-7'" in str(doubt) for doubt in checked.doubts] == [True]
+
+
+def test_a_configuration_without_any_source_is_doubtful(folder):
+    checked = change(folder, mqtt=[], snmp=None)
+    assert checked.problems == []
+    assert ["names no source of readings" in str(doubt) for doubt in checked.doubts] == [True]
+
+
+def test_everything_that_is_wrong_is_told_at_once(folder):
+    settings = {}
+    for key in ("profile", "mapping", "schedule"):
+        settings |= FAULTS[key][0]
+    assert len(told(change(folder, **settings))) == 3
+
+
+def test_channels_are_looked_at_in_their_own_file(folder):
+    file = folder / "alerts.yaml"
+    alerts = yaml.safe_load(file.read_text())
+    mail = {"kind": "smtp", "host": "h", "sender": "a@b", "recipients": ["c@d"], "username": "u"}
+    alerts["channels"] = {"mail": {**mail, "password_file": "mail-password", "ca_file": "nowhere.pem"}}
+    file.write_text(yaml.safe_dump(alerts))
+    ca, password = told(check_configuration(read_configuration(folder)))
+    assert "alerts.yaml:" in ca
+    assert "channels.mail.ca_file" in ca
+    assert "mine/mail-password does not exist" in password
+
+
+def test_an_entry_of_a_schedule_that_would_be_left_out_is_told(folder):
+    work = {
+        "name": "a",
+        "racks": ["R1"],
+        "start": "2026-07-01T00:00Z",
+        "end": "2026-07-02T00:00Z",
+        "power": 1,
+    }
+    (folder / "plan.yaml").write_text(json.dumps([work]))
+    (problem,) = told(change(folder, schedule=[{"name": "plan", "file": "plan.yaml"}]))
+    assert "plan.yaml: a: " in problem
+
+
+def test_files_are_those_beside_the_configuration_wherever_it_is_called_from(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (folder / "community").write_text("secret")
+    (folder / "profiles").mkdir()
+    settings = {
+        "devices": "profiles",
+        "snmp": device(credentials={"community_file": "community"}),
+        "mqtt": [{"data": "parked"}],
+        "storage": {"path": "store"},
+    }
+    checked = change(folder, **settings)
+    assert checked.problems == []
+    read = read_configuration(folder)
+    assert read.settings.snmp.targets[0].credentials.secrets().community == "secret"
+    assert read.settings.mqtt[0].data == folder / "parked"
+    assert read.storage.path == folder / "store"
+
+
+def test_records_beside_the_configuration_are_named_so(folder):
+    change(folder, records="sqlite:///people.sqlite")
+    assert read_configuration(folder).records_url == f"sqlite:///{folder / 'people.sqlite'}"
+
+
+def test_an_agent_s_folder_is_understood(folder, tmp_path):
+    agent = {
+        "rack": "R001",
+        "tray": "T01",
+        "broker": {"url": "mqtts://u@h", "password_file": "p"},
+        "spool": "spool",
+    }
+    (tmp_path / "agent.yaml").write_text(yaml.safe_dump(agent))
+    settings, (problem,) = check_agent(tmp_path)
+    assert settings.spool == tmp_path / "spool"
+    assert "broker.password_file" in str(problem)
+    shutil.copy(tmp_path / "agent.yaml", folder)
+    assert "agent.yaml:" in told(check_configuration(read_configuration(folder)))[0]
+
+
+def test_two_sources_of_one_name_would_take_each_other_s_place(folder):
+    with pytest.raises(ConfigurationError, match="2 are called 'bms': give each a name of its own"):
+        change(folder, mqtt=[{}, {}])
