@@ -251,7 +251,7 @@ _THRESHOLD = re.compile(
     r"default|rated|rating|ratings|alarmset|trip|warn|warning|critical|crit|upper|lower|max|maximum|min|minimum|low|high|"
     r"highest|lowest|setting|settings|set|delay|interval|timeout|sensitivity|derating|tolerance|resolution|accuracy|span|"
     r"record|logged|log|history|average|avg|peak|reset|test|transfer|cutoff|scale|scaling|gain|correction|ucl|uwl|lcl|lwl|"
-    r"override|select)\b"
+    r"override|select|rec delta|nom|before alarm)\b"
 )
 _LOOK = re.compile(r"\b(highest|lowest|average|avg)\b ?")
 """Words of a threshold's name that a measurement's may have too."""
@@ -261,7 +261,8 @@ _IDENTITY = re.compile(
     r"timestamp|name|descr|description|location|password|community|user|trap|url|vendor|manufacturer|part|type|"
     r"number|num|nr|no|entries|size|table|slot|language|baud|checksum|oid|contact|email|server|snmp|smtp|ntp|web|http|"
     r"telnet|ssh|vlan|netmask|gateway|dns|dhcp|log|logging|schedule|mask|clock|identifier|key|digits|decimal|decimals|"
-    r"exponent|precision|units?|multiplier|divisor|severity|priority|ack|acknowledge|group)\b"
+    r"exponent|precision|units?|multiplier|divisor|severity|priority|ack|acknowledge|group|desc|colou?r|friendly|format|"
+    r"timer|support|supported|retry|retries|time ?out|cont|rearm|timestamp)\b"
 )
 _LIQUID = re.compile(
     r"\b(water|coolant|fluid|liquid|glycol|chw|chilled|evaporator outlet|oil|brine|tcs|fws)\b"
@@ -366,15 +367,23 @@ def guess(
         result.setpoint = True
     elif _THRESHOLD.search(_LOOK.sub("", own)) and wanted not in {"PeakPower", "PeakCurrent"}:
         return None
+    if wanted == "Count":
+        unit, scale = "count", 1.0
     if wanted == "AirRelativeHumidity" and unit != "%":
         unit = "%"
     if wanted == "PowerFactor" and unit != "%":
         unit = "1"
-    if not _measures(unit, wanted):
-        result.point = "GenericPoint"
+    if not _measures(unit, wanted) or (
+        _CAPACITY.search(own) and unit in UNITS and UNITS[unit].canonical in _RATED
+    ):
+        result.point = "GenericPoint"  # what a part can carry is not what it carries
     result.unit, result.scale = unit, scale
     _plausible(result, own, around.lower(), values)
     return result
+
+
+_CAPACITY = re.compile(r"\b(capacity|capability|installed|allotted|budget)$")
+_RATED = frozenset({"A", "VA", "W", "V"})
 
 
 def _spaced(label: str) -> str:
@@ -512,16 +521,28 @@ def _place(own: str, around: str, kind: str) -> str:
     return "output"
 
 
+_COUNTED_NAME = re.compile(r"\bnumber of\b|\b(?:count|counts|num|numb|number)$|\bnum [a-z]+s$|\bno of\b")
+"""Names of what is counted or numbered, whatever quantity is named beside."""
+
+_NUMBER_OF = re.compile(r"(?:the )?(?:current |total |present |maximum |max )*number of (?:the )?")
+_NOT_COUNTED = re.compile(
+    r"\b(index|config|max|min|available|supported|part|ser|serial|model|port|phone|version|id|retry|table size|size|slot)\b"
+)
+
+
+def _counted(own: str, said: str) -> bool:
+    told = _NUMBER_OF.match(said)
+    return bool(_COUNTED_NAME.search(own)) or (told is not None and not unit_and_scale(said[told.end() :]))
+
+
 def _point(own: str, said: str, around: str, unit: str, kind: str) -> tuple[str, str] | None:
     """Return (point type, usual unit) of a number, or None where it is no quantity."""
+    canonical = UNITS[unit].canonical if unit in UNITS else ""
+    if _counted(own, said):
+        return None if _NOT_COUNTED.search(own) else ("Count", "count")
     place = _place(own, around, kind)
     ups = kind in {"UPS", "ATS"}
-    canonical = UNITS[unit].canonical if unit in UNITS else ""
-    if (
-        _IDENTITY.search(own)
-        and not canonical
-        and not re.match(r"(?:the )?(?:current |total |present )*number of ", said)
-    ):
+    if _IDENTITY.search(own) and not canonical:
         return None
 
     def by(input_: str, bypass: str, battery: str, output: str) -> str:
@@ -669,10 +690,6 @@ def _point(own: str, said: str, around: str, unit: str, kind: str) -> tuple[str,
                 "LiquidDifferentialPressure" if _has("diff\\w*|delta", own) else "LiquidPressure"
             ), unit or "bar"
         return ("AirDifferentialPressure" if _has("diff\\w*|delta", own) else "AirPressure"), unit or "Pa"
-    if re.match(r"(?:the )?(?:current |total |present )*number of ", said) and not _has(
-        "config|max|min|index", own
-    ):
-        return "Count", "count"
     if _has("pulses?|counter|count|cycles|times|events|number of|modules|alarms present", own) and not _has(
         "config|max|min", own
     ):
@@ -727,7 +744,7 @@ def plausible_scale(point: str, unit: str, values: Sequence[float], told: float 
 
 
 _PHASE_NAMES = re.compile(
-    r"\b(?:phase|line|ph|l|in|out)? ?(?:l|phase|line|ph) ?([123abc])\b|\bphase ?([abc123rst])\b|\b([rst]) phase\b|\bl([123])\b"
+    r"\b(?:phase|line|ph|l|in|out)? ?(?:l|phase|line|ph)(?: ?([123])| ([abc]))\b|\bphase (?:([rst]))\b|\b([rst]) phase\b"
 )
 
 

@@ -23,6 +23,8 @@ ALWAYS = ("ups-mib", "entity-sensor", "system")
 """Standard MIBs that are read beside a device's own profile, where it answers them."""
 FALLBACK = (*ALWAYS, "if-mib")
 """Those that are read from a device that no profile reads."""
+FEW_TABLES = 6
+"""A profile with more is asked by subtrees first: most of a large MIB is not in any one device."""
 _NO_DEVICE = frozenset({"system", "entity-sensor", "if-mib"})
 """What any agent may speak: beside a profile, never instead of one."""
 LITTLE = 4
@@ -275,11 +277,33 @@ class _Surveyor:
                 tables.append(table.model_copy(update={"values": unasked}))
                 self.asked |= {(table.oid, v.at) for v in unasked}
         new = profile.model_copy(update={"tables": tables, "corrections": []})
-        if tables:
-            taken = await take_inventory(self.client, [new], count=self.count)
+        there = await self._there(tables) if len(tables) > FEW_TABLES else tables
+        if there:
+            asked = new.model_copy(update={"tables": there})
+            taken = await take_inventory(self.client, [asked], count=self.count)
             self.walk.update((oid, taken.walk.get(oid)) for oid in taken.walk)
             self.failed += [f for f in taken.failed if f not in self.failed]
         return new
+
+    async def _there(self, tables: list[Table]) -> list[Table]:
+        """Return the tables that may answer: a subtree without an object is found by one request, whatever hangs in it."""
+        root = _shared([t.oid for t in tables])
+        if root and not await self._has_under(root):
+            return []
+        if len(tables) <= 2:
+            return tables
+        groups: dict[str, list[Table]] = {}
+        for table in tables:
+            below = table.oid[len(root) :].lstrip(".").split(".")[0] if root else table.oid.split(".")[0]
+            groups.setdefault(below, []).append(table)
+        if len(groups) == 1:
+            return tables
+        return [table for group in groups.values() for table in await self._there(group)]
+
+    async def _has_under(self, oid: str) -> bool:
+        if oid not in self.there:
+            self.there[oid] = bool(await self.client.walk(oid, count=1, most=1))
+        return self.there[oid]
 
     def _winner(self, weighed: list[Evidence]) -> Profile | None:
         answering = [e for e in weighed if e.values]
@@ -319,13 +343,18 @@ def _enterprise(oid: str) -> str:
 
 def _root(profile: Profile, enterprise: str) -> str:
     """Return the deepest OID under which all tables lie that a profile has in a maker's subtree."""
-    paths = [t.oid.split(".") for t in profile.tables if _enterprise(t.oid) == enterprise]
+    return _shared([t.oid for t in profile.tables if _enterprise(t.oid) == enterprise]) or enterprise
+
+
+def _shared(oids: list[str]) -> str:
+    """Return the arcs that all OIDs begin with."""
+    paths = [oid.split(".") for oid in oids]
     shared = []
     for arcs in zip(*paths, strict=False):
         if len(set(arcs)) > 1:
             break
         shared.append(arcs[0])
-    return ".".join(shared) or enterprise
+    return ".".join(shared)
 
 
 def _each_column_once(parts: Iterable[Profile]) -> list[Profile]:

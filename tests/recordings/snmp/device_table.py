@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "devices.md"
 
 def page() -> str:
     profiles = sorted(shipped_profiles().values(), key=lambda p: p.title.lower())
-    devices = [p for p in profiles if p.match and p.name not in {"system", "if-mib"}]
+    devices = [p for p in profiles if p.name not in {"system", "if-mib"}]
     floors = json.loads(FLOORS.read_text())
     lines = [
         "# Device families",
