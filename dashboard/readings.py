@@ -32,7 +32,7 @@ class ObjectReadings:
         ages = []
         for source in self._registry.sources():
             points = self._registry.of_source(source)
-            ages.append(SourceAge(source, len(points), int(self._latest.at(points).observed.max(initial=0))))
+            ages.append(SourceAge(source, len(points), int(self._latest.at(points).seen.max(initial=0))))
         return sorted(ages, key=lambda a: (a.newest, a.source))
 
     def token_points(self) -> IntArray:
@@ -97,7 +97,7 @@ class ObjectReadings:
         if not now.observed:
             return MISSING
         silent = self._registry[index].source in self.silent() and now.quality != Quality.BAD
-        return Reading(float(now.value), int(now.observed), SILENT if silent else int(now.quality), 0)
+        return Reading(float(now.value), int(now.seen), SILENT if silent else int(now.quality), 0)
 
     def silent(self) -> frozenset[str]:
         """Return the sources whose heartbeat has stopped; one that never had any is judged by its readings' age."""
@@ -141,7 +141,7 @@ class ObjectReadings:
             kept = (points, np.array(flat, np.int32).reshape(points.shape))
             self._beside[point_type] = kept
         there = self._latest.at(kept[1])
-        lost = (there.value == 0) & (there.observed >= now.observed)
+        lost = (there.value == 0) & (there.seen >= now.observed)
         return Now(
             np.where(lost, np.nan, now.value),
             now.observed,
@@ -155,7 +155,7 @@ class ObjectReadings:
         quality = np.where(known, now.quality, Quality.BAD).astype(np.uint8)
         if self.silent():
             quality[self._of_silent(np.asarray(points)) & (quality != Quality.BAD)] = SILENT
-        return Now(np.where(known, now.value, np.nan), now.observed, quality)
+        return Now(np.where(known, now.value, np.nan), now.seen, quality)
 
     def label(self, object_id: str, point_type: str) -> str:
         """Return the state of an object in words, empty where it tells none, or its source has fallen silent."""

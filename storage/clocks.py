@@ -267,12 +267,22 @@ class Clocks:
             batch.value[chosen],
             batch.quality[chosen],
             received[chosen],
+            self._seen(batch.point[chosen], observed[chosen], lag[chosen], received[chosen]),
         )
         self._lag[batch.point[chosen]] = lag[chosen]
         if self._held:
             for index in set(self._held).intersection(batch.point[chosen].tolist()):
                 if self._latest.observed[index] >= self._held[index].observed:
                     del self._held[index]
+
+    def _seen(self, point: IntArray, observed: TimeArray, lag: TimeArray, received: TimeArray) -> TimeArray:
+        """Return when readings were observed by our clock: those of a clock that is known to be behind are not old."""
+        source = self._source[point]
+        offset = self._offset[source]
+        behind = self._settled[source] & (offset < -ALIKE_MS) & (np.abs(lag - offset) <= AROUND_MS)
+        return (
+            np.where(behind, np.minimum(observed - offset, received), observed) if behind.any() else observed
+        )
 
     def _stepped(
         self, batch: Batch, lag: TimeArray, received: TimeArray, back: NDArray[np.bool_]
@@ -366,7 +376,10 @@ class Clocks:
     def _put_held(self, index: int, held: Held) -> None:
         one = np.array([index], np.int32)
         observed, received = np.array([min(held.observed, held.received)]), np.array([held.received])
-        self._latest.put(one, observed, np.array([held.value]), np.array([held.quality], np.uint8), received)
+        seen = self._seen(one, observed, np.array([held.lag]), received)
+        self._latest.put(
+            one, observed, np.array([held.value]), np.array([held.quality], np.uint8), received, seen
+        )
         self._lag[index] = held.lag
 
     def _follow(self) -> None:

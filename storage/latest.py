@@ -12,12 +12,17 @@ from domain.points import IntArray, PointRegistry, Quality, QualityArray, TimeAr
 
 
 class Newest(NamedTuple):
-    """Newest readings of some points, in the shape of the points asked for; see the properties of `LatestValues`."""
+    """Newest readings of some points, in the shape of the points asked for; see the properties of `LatestValues`.
+
+    `seen` is when a reading was observed, by our clock: other than `observed` where its source's clock is behind. How
+    old a reading is goes by it.
+    """
 
     observed: TimeArray
     value: ValueArray
     quality: QualityArray
     received: TimeArray
+    seen: TimeArray
 
 
 class LatestValues:
@@ -42,6 +47,7 @@ class LatestValues:
         self._value: ValueArray = np.full(capacity, np.nan)
         self._quality: QualityArray = np.zeros(capacity, np.uint8)
         self._received: TimeArray = np.zeros(capacity, np.int64)
+        self._seen: TimeArray = np.zeros(capacity, np.int64)
 
     @property
     def observed(self) -> TimeArray:
@@ -83,6 +89,7 @@ class LatestValues:
             self._value[rows.point] = rows.value
             self._quality[rows.point] = rows.quality
             self._received[rows.point] = rows.received
+            self._seen[rows.point] = rows.observed
             self._observed[rows.point] = rows.observed
 
     def put(
@@ -92,8 +99,12 @@ class LatestValues:
         value: ValueArray,
         quality: QualityArray,
         received: TimeArray,
+        seen: TimeArray | None = None,
     ) -> None:
-        """Make these the newest readings of their points, each named once, whatever their times."""
+        """Make these the newest readings of their points, each named once, whatever their times.
+
+        `seen` is when they were observed by our clock, where that is not `observed`.
+        """
         if not len(points):
             return
         self.cover(int(points.max()) + 1)
@@ -101,6 +112,7 @@ class LatestValues:
             self._value[points] = value
             self._quality[points] = quality
             self._received[points] = received
+            self._seen[points] = observed if seen is None else seen
             self._observed[points] = observed
 
     def forget(self, points: IntArray) -> None:
@@ -119,10 +131,16 @@ class LatestValues:
             self.cover(int(points.max()) + 1)
         here = np.maximum(points, 0)
         with self._lock:
-            found = Newest(self._observed[here], self._value[here], self._quality[here], self._received[here])
+            found = Newest(
+                self._observed[here],
+                self._value[here],
+                self._quality[here],
+                self._received[here],
+                self._seen[here],
+            )
         absent = points < 0
         if absent.any():
-            found.observed[absent] = found.received[absent] = 0
+            found.observed[absent] = found.received[absent] = found.seen[absent] = 0
             found.value[absent] = np.nan
             found.quality[absent] = Quality.BAD
         return found
@@ -158,6 +176,7 @@ class LatestValues:
             self._value = np.concatenate([self._value, np.full(more, np.nan)])
             self._quality = np.concatenate([self._quality, np.zeros(more, np.uint8)])
             self._received = np.concatenate([self._received, np.zeros(more, np.int64)])
+            self._seen = np.concatenate([self._seen, np.zeros(more, np.int64)])
             self._observed = np.concatenate([self._observed, np.zeros(more, np.int64)])
 
 

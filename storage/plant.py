@@ -39,7 +39,7 @@ class Reading:
     """A figure put together from one or more points.
 
     `value` is NaN where a member is missing or was never good; `observed` is when the oldest member was observed, UTC
-    ms; `quality` is the worst of the members; `missing` counts the members without a value.
+    ms by our clock (`storage.latest.Newest.seen`); `quality` is the worst of the members; `missing` counts the members without a value.
     """
 
     value: float
@@ -111,12 +111,13 @@ class PlantView:
         points = self.power_points(node_id)
         if len(points) == 0:
             return Reading(math.nan, 0, Quality.BAD, 1)
-        known = self.latest.read(points)
-        missing = len(points) - len(known)
+        newest = self.latest.at(points)
+        known = newest.seen > 0
+        missing = len(points) - int(known.sum())
         if missing:
-            oldest = int(known.observed.min()) if len(known) else 0
+            oldest = int(newest.seen[known].min()) if known.any() else 0
             return Reading(math.nan, oldest, Quality.BAD, missing)
-        return Reading(float(known.value.sum()), int(known.observed.min()), _worst(known.quality), 0)
+        return Reading(float(newest.value.sum()), int(newest.seen.min()), _worst(newest.quality), 0)
 
     def power_for_work(self, newest_before: int) -> float:
         """Return the power that the site's work costs now, W; NaN where its meters do not tell all of it.
@@ -214,12 +215,12 @@ class PlantView:
         points
             Indexes of any shape; `NO_POINT` gives NaN.
         newest_before
-            Values observed before this time (UTC ms) count as missing.
+            Values observed before this time (UTC ms by our clock) count as missing.
         good_only
             Whether values of bad quality count as missing.
         """
         now = self.latest.at(points)
-        usable = now.observed > max(0, newest_before - 1)
+        usable = now.seen > max(0, newest_before - 1)
         if good_only:
             usable &= now.quality != Quality.BAD
         return np.where(usable, now.value, np.nan)

@@ -7,11 +7,23 @@ import pytest
 
 from domain.batch import Batch
 from domain.points import Point, PointRegistry
+from domain.site import Site
 from storage.clocks import HELD_MS, Clocks
 from storage.latest import LatestValues
+from storage.plant import PlantView
 
 T = 1_790_000_000_000
 SECOND, MINUTE = 1000, 60_000
+SITE = Site.model_validate(
+    {
+        "id": "lab",
+        "name": "Lab",
+        "limit": "1 MW",
+        "installed": "2 MW",
+        "rack_limit": "150 kW",
+        "pods": [{"id": "P1", "racks": ["R0", "R1"], "row": 1}],
+    }
+)
 
 
 class Plant:
@@ -59,6 +71,31 @@ def test_a_clock_that_is_off_hides_nothing(ahead):
     assert plant.latest.received[1] == plant.now
     assert plant.latest.observed[1] <= plant.now
     assert plant.clocks.clocks["dsx:bms"].offset == pytest.approx(ahead, abs=5)
+
+
+@pytest.mark.parametrize("behind", [3, 7, 600])
+def test_readings_of_a_clock_that_is_behind_are_as_fresh_as_others(behind):
+    """A source that is minutes behind must end neither site power nor the watch, which look for fresh readings."""
+    plant = Plant()
+    view = PlantView(SITE, plant.registry, plant.latest, None, lambda: plant.now)
+    plant.run(20, -behind * MINUTE, [0])
+    plant.run(4, 0, [1])
+    fresh = plant.now - 150 * SECOND
+    assert np.isfinite(view.values(np.arange(2, dtype=np.int32), fresh)).all()
+    assert view.power_now("R0").observed >= plant.now - 6 * SECOND
+    plant.run(200, 0, [1])  # and silent is silent
+    assert np.isnan(view.values(np.arange(2, dtype=np.int32), plant.now - 150 * SECOND)[0])
+
+
+def test_what_somebody_kept_is_as_old_as_it_says_whatever_the_clock():
+    plant = Plant()
+    plant.run(20, -3 * MINUTE)
+    plant.tell([1], -20 * MINUTE, late=True)
+    plant.registry.register(Point("Rack/RackFlow/new", "Rack", "RackLiquidFlow", "R9", source="dsx:bms"))
+    plant.tell([6], -20 * MINUTE, late=True)
+    seen = plant.latest.at(np.array([1, 6], np.int32)).seen
+    assert seen[0] >= plant.now - 4 * SECOND
+    assert seen[1] == plant.now - 20 * MINUTE
 
 
 @pytest.mark.parametrize("ahead", [0, 7 * MINUTE, -7 * MINUTE])
