@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import httpx
 
 from domain.errors import SourceError, SourceProtocolError, SourceRefused, SourceTimeout
+from domain.redaction import redacted
 
 CONNECTIONS = httpx.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=60.0)
 """For a client of many servers: who fetches bounds how many are asked at a time."""
@@ -72,14 +73,14 @@ async def fetch(
 
 
 def without_secrets(url: str) -> str:
-    """Return an address as logs and pages may show it: without a password, and not longer than a line."""
+    """Return an address as logs, pages and keys of points may show it: without a secret, and not longer than a line."""
     scheme, separator, rest = url[:2000].partition("://")
-    if not separator:
-        return url[:600]
     authority, slash, path = rest.partition("/")
     user, at, host = authority.rpartition("@")
-    shown = f"{user.partition(':')[0]}:***@{host}" if at and ":" in user else authority
-    return f"{scheme}://{shown}{slash}{path}"[:600]
+    if separator and at and ":" in user and "@" not in path:
+        return f"{scheme}://{user.partition(':')[0]}:***@{host}{redacted(slash + path)}"[:600]
+    # a token without a password, one in the query, a password that holds a slash
+    return redacted(url[:2000])[:600]
 
 
 async def _body(answer: httpx.Response, where: str, max_bytes: int) -> bytes:

@@ -137,7 +137,7 @@ def _electric(power: float, current: float, voltage: float) -> dict[str, Range]:
 
 
 _BY_OBJECT: dict[str, dict[str, Range]] = {
-    "GPU": _electric(40e3, 2e3, 2e3),
+    "GPU": _electric(40e3, 2e3, 2e3) | {"J": (0.0, 1e14)},
     "Tray": _electric(200e3, 5e3, 2e3),
     "Outlet": _electric(100e3, 250.0, 2e3) | {"J": (0.0, 1e15)},
     "Bank": _electric(500e3, 2e3, 2e3) | {"J": (0.0, 1e16)},
@@ -151,7 +151,7 @@ _BY_OBJECT: dict[str, dict[str, Range]] = {
     "Battery": _electric(50e6, 20e3, 5e3),
     "Generator": _electric(500e6, 50e3, 50e3),
     "Breaker": _electric(500e6, 50e3, 800e3),
-    "CDU": _electric(20e6, 5e3, 5e3) | {"L/min": _both(100e3)},
+    "CDU": _electric(20e6, 5e3, 5e3) | {"L/min": _both(40e3)},
     **dict.fromkeys(("CRAH", "CRAC", "AHU"), _electric(10e6, 5e3, 5e3) | {"L/min": _both(1e8)}),
     **dict.fromkeys(("Chiller", "CoolingTower", "HX"), _electric(200e6, 10e3, 50e3)),
     **dict.fromkeys(("Pump", "Fan", "Valve", "Damper"), _electric(20e6, 5e3, 50e3)),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from domain.forecast import Forecast
 from domain.points import TimeArray, ValueArray
+from domain.spreadsheet import guarded
 
 LATE_MS = 45 * 60_000
 """A forecast issued longer ago than this says so in its quality: one is issued every 15 minutes."""
@@ -135,7 +136,7 @@ def as_csv(selection: Selection) -> bytes:
             "breach_probability",
         ]
     )
-    head = [forecast.object_id, iso(forecast.issued)]
+    head = [guarded(forecast.object_id), iso(forecast.issued)]
     for start, values, limit, probability in zip(*_columns(selection), strict=True):
         table.writerow([*head, start, forecast.interval_minutes, forecast.unit, *values, limit, probability])
     return text.getvalue().encode()

@@ -139,6 +139,16 @@ class Tellers:
         """Return the point that is used for the quantity of this one; itself where it is the only one."""
         return self._used.get(point, point)
 
+    def present(self, points: IntArray) -> IntArray:
+        """Return the points without those that tell a maximum, an average or a rating of what another tells as it is.
+
+        A limit is for the present value. Of several instruments that tell it each counts, unlike in a sum.
+        """
+        self.look()
+        groups = self._groups
+        past = groups.points[groups.not_now & ~groups.not_now.all(axis=1, keepdims=True)]
+        return points[~np.isin(points, past)] if len(past) else points
+
     def compare(self) -> list[Disagreement]:
         """Return what has been told differently by two tags since `HOLDS_MS` or longer."""
         self.look()

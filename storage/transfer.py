@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from domain.batch import Batch
 from domain.errors import InputError, StorageError
 from domain.points import IntArray, PointRegistry
+from domain.spreadsheet import guarded, unguarded
 from storage.points_json import point_from_json, point_to_json
 from storage.settings import DAY, HOUR
 from storage.steps import Steps, ceil_to, floor_to
@@ -264,6 +265,8 @@ def _write_slice(
     schema = pa.schema(list(_schema(tier).items()))
     rows = 0
     writer: Any = None
+    if form is Form.CSV:
+        keys = np.array([guarded(key) for key in keys.tolist()], keys.dtype)
     try:
         for part in parts:
             times = part.observed if isinstance(part, Batch) else part.start
@@ -301,14 +304,16 @@ def _read_slice(file: Path, tier: str, index: Mapping[str, int]) -> Iterator[Bat
         options = pa_csv.ConvertOptions(column_types=dict(schema), include_columns=list(schema))
         with pa_csv.open_csv(file, convert_options=options) as reader:
             for batch in reader:
-                yield _from_table(pa.Table.from_batches([batch]), tier, index)
+                yield _from_table(pa.Table.from_batches([batch]), tier, index, unguarded)
 
 
-def _from_table(table: pa.Table, tier: str, index: Mapping[str, int]) -> Batch | Steps:
+def _from_table(
+    table: pa.Table, tier: str, index: Mapping[str, int], as_written: Callable[[str], str] = str
+) -> Batch | Steps:
     encoded = table["key"].combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
-    names = encoded.dictionary.to_pylist()
+    names = [as_written(name) for name in encoded.dictionary.to_pylist()]
     if unknown := [n for n in names if n not in index]:
         raise InputError(f"points.jsonl does not know {unknown[0]}")
     points = np.array([index[n] for n in names], np.int32)[encoded.indices.to_numpy()]

@@ -75,7 +75,8 @@ class LimitRule:
     def _groups(self, view: View) -> _Groups:
         rule, registry = self.settings, view.registry
         by_object: dict[str, list[int]] = defaultdict(list)
-        for i in view.points(rule.points, rule.object_types, rule.process_area):
+        points = view.points(rule.points, rule.object_types, rule.process_area)
+        for i in view.plant.tellers.present(points):
             point = registry[int(i)]
             owner = point.associate if rule.per == "associate" and point.associate else point.object_id
             by_object[owner].append(int(i))

@@ -11,7 +11,7 @@ import typer
 
 from domain.batch import now_ms
 from service.commands.options import Data, RecordsOf
-from service.commands.output import as_json, as_table, when
+from service.commands.output import as_json, as_table, say, when
 
 if TYPE_CHECKING:
     from storage.records import Records
@@ -60,7 +60,7 @@ def show(number: Number, json: Json = False, config: RecordsOf = None, data: Dat
             {**asdict(alert), "steps": [asdict(s) for s in steps], "deliveries": [asdict(d) for d in told]}
         )
         return
-    typer.echo(f"{alert.id} {alert.condition.key}, {alert.state}: {alert.condition.summary}")
+    say(f"{alert.id} {alert.condition.key}, {alert.state}: {alert.condition.summary}")
     as_table(
         ["when", "state", "severity", "who", "note"],
         [[when(s.at), s.state, s.severity, s.who or "-", s.note] for s in steps],
@@ -81,7 +81,7 @@ def acknowledge(
     from alerts import actions
 
     alert = actions.acknowledge(_records(config, data), number, who or getpass.getuser(), note, now_ms())
-    typer.echo(f"{alert.id} {alert.condition.key} is taken by {alert.acknowledged_by}.")
+    say(f"{alert.id} {alert.condition.key} is taken by {alert.acknowledged_by}.")
 
 
 def clear(
@@ -91,4 +91,4 @@ def clear(
     from alerts import actions
 
     alert = actions.clear(_records(config, data), number, who or getpass.getuser(), note, now_ms())
-    typer.echo(f"{alert.id} {alert.condition.key} is cleared.")
+    say(f"{alert.id} {alert.condition.key} is cleared.")

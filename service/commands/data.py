@@ -17,6 +17,7 @@ import typer
 
 from domain.batch import now_ms
 from domain.errors import InputError, StorageError
+from domain.spreadsheet import guarded
 from service.commands.output import as_json, as_table
 from service.running import data_folder, find
 from storage.quarantine import read_quarantine
@@ -296,13 +297,13 @@ def _as_csv(found: list[dict[str, Any]]) -> None:
     writer = csv_format.writer(sys.stdout)
     writer.writerow(["time", "key", "object_id", "point_type", "value", "unit", "quality"])
     for entry in found:
+        of = [guarded(entry[name]) for name in ("key", "objectId", "pointType")]
+        unit = guarded(entry["unit"])
         for i, (time, value) in enumerate(zip(entry["time"], entry["value"], strict=True)):
             when = datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")
             quality = entry["quality"][i] if "quality" in entry else ""
             number = "" if value is None else repr(value)
-            writer.writerow(
-                [when, entry["key"], entry["objectId"], entry["pointType"], number, entry["unit"], quality]
-            )
+            writer.writerow([when, *of, number, unit, quality])
 
 
 def quarantine(

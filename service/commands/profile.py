@@ -102,7 +102,7 @@ def replay(
     from collectors.snmp.readings import Device
     from collectors.snmp.replay import replay as read_again
     from collectors.snmp.walk import read_snmprec
-    from service.commands.output import as_json, as_table
+    from service.commands.output import as_json, as_table, say
 
     shipped = shipped_profiles()
     known = {**shipped, **(load_profiles(devices, known=shipped) if devices else {})}
@@ -112,10 +112,10 @@ def replay(
         as_json(told.to_dict())
     else:
         for evidence in told.survey.evidence:
-            typer.echo(str(evidence))
+            say(str(evidence))
         as_table(["object", "point", "name", "value", "unit", "symbol"], told.rows())
         for line in told.remarks():
-            typer.echo(line)
+            say(line)
         typer.echo(
             f"{told.read} readings with a value; {len(told.unread)} numbers of the maker's are not read"
         )

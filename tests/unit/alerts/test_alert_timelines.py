@@ -136,6 +136,22 @@ def test_a_value_that_swings_about_the_limit_does_not_flap(lab):
     assert told == [("opened", "hot/R001"), ("cleared", "hot/R001")]
 
 
+def test_the_highest_value_of_the_day_is_no_present_one_but_each_instrument_counts(lab):
+    limit = {"name": "warm", "kind": "limit", "points": ["AirTemperature"], "above": "40 Cel", "for": "0 s"}
+    plant = lab(limit | {"severity": "warning"})
+
+    def tag(name):
+        key = f"CRAH/AirTemperature/d/C1/{name}"
+        return plant.point("CRAH", "AirTemperature", "C1", unit="Cel", key=key)
+
+    present, beside, highest = (tag(name) for name in ("Temp1", "Temp2", "TempMax"))
+    plant.read([present, beside], 25)
+    plant.read(highest, 55)
+    assert plant.step() == []
+    plant.at(10).read(beside, 41)
+    assert plant.step() == [("opened", "warm/C1")]
+
+
 def test_a_restart_pages_nothing_again_and_does_not_clear_what_it_cannot_see_yet(lab):
     plant, sensors = leak_lab(lab)
     plant.read(sensors[0], 1)

@@ -46,6 +46,8 @@ def point(object_type, point_type, unit=None, **more):
         (point("UPS", "BatteryCharge"), 2.55),
         (point("UPS", "BatteryRuntime"), 2_147_483_647.0),
         (point("CDU", "LiquidFlow"), 1e6),
+        (point("CDU", "LiquidFlow"), 65_535.0),
+        (point("GPU", "GpuEnergy"), (2**64 - 1) / 1000),
         (point("Rack", "RackLiquidFlow"), 65_535.0),
         (point("PowerMeter", "Frequency"), 6553.5),
         (point("PowerMeter", "Energy"), -1.0),

@@ -219,14 +219,25 @@ async def test_a_malformed_address_is_told_by_name_and_costs_only_itself(serve, 
         assert list(collector.stats()["errors"]) == [url]
 
 
-async def test_a_password_in_an_address_is_not_shown(serve):
+@pytest.mark.parametrize(
+    ("user", "query"),
+    [
+        ("anna:geheim@", ""),
+        ("geheim-token@", ""),
+        ("", "?token=geheim"),
+        ("anna:ge%40heim@", "?api_key=geheim"),
+    ],
+)
+async def test_a_secret_in_an_address_is_not_shown(serve, user, query):
+    """Nor does it get into the key of a point, which is stored and exported."""
     exporter = serve(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
-    url = exporter.url.replace("http://", "http://anna:geheim@")
+    url = exporter.url.replace("http://", f"http://{user}") + query
     registry = PointRegistry()
     async with scraping(PrometheusSettings(targets=(Target(url=url),)), registry) as (collector, until):
         await until(lambda t: collector.stats()["errors"])
-        assert "geheim" not in str(collector.stats())
-        assert not [p for p in registry if "geheim" in p.key]
+        assert "heim" not in str(collector.stats())
+        assert len(registry)
+        assert not [p for p in registry if "heim" in p.key]
 
 
 async def test_racks_that_the_site_does_not_have_make_no_points(serve):

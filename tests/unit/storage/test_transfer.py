@@ -5,7 +5,7 @@ import pytest
 
 from domain.batch import Batch, now_ms
 from domain.errors import InputError, StorageError
-from domain.points import PointRegistry
+from domain.points import Point, PointRegistry
 from storage.duckdb_care import backup, check, restore
 from storage.open import open_store
 from storage.settings import DAY, HOUR, StorageSettings
@@ -67,6 +67,24 @@ def test_an_export_brought_into_another_store_is_the_same(filled, registry, othe
     assert back.duplicate == 0
     store.maintain(now_ms())
     assert_same(filled, registry, store, names)
+
+
+@pytest.mark.parametrize("form", Form)
+def test_no_key_that_somebody_told_becomes_a_formula_of_a_spreadsheet(store, other, tmp_path, form):
+    keys = ["=HYPERLINK(1)/a/b", "+1/a/b", "'=1/a/b", "'a/b/c", "-a/b/c", "@SUM(1)/a/b"]
+    registry = PointRegistry(Point(key, "GenericObject", "GenericPoint", key, unit="W") for key in keys)
+    store.save_points(list(enumerate(registry)))
+    store.write(Batch.of(range(len(keys)), START, np.arange(len(keys), dtype=float)))
+    export_store(store, registry, tmp_path / "out", START, END, form)
+    lines = [line for file in (tmp_path / "out").rglob("*.csv") for line in file.read_text().splitlines()]
+    assert bool(lines) == (form is Form.CSV)
+    assert not [line for line in lines if line.lstrip('"')[0] in "=+-@"]
+    into, names = other
+    import_store(into, names, tmp_path / "out")
+    back = into.read(np.arange(len(keys), dtype=np.int32), START, END)
+    assert {names[p].key: v for p, v in zip(back.point.tolist(), back.value.tolist(), strict=True)} == {
+        key: float(n) for n, key in enumerate(keys)
+    }
 
 
 def test_importing_twice_changes_nothing(filled, registry, other, tmp_path):
