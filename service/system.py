@@ -267,9 +267,11 @@ class System:
         InputError
             If the scenario names what the site does not have.
         """
-        present = Present.of(self.plant)
+        now = now_ms()
+        # as alerts have it: what was told longer ago is not how the plant is now
+        present = Present.of(self.plant, now - int(self.configuration.alerts.max_age * 1000))
         forecast = self.records.latest_forecast(self.site.id, "ActivePower")
-        return WhatIf(self.site).ask(scenario, present, forecast, now_ms())
+        return WhatIf(self.site).ask(scenario, present, forecast, now)
 
     def health(self) -> dict[str, Any]:
         """Return how every part is, ready for JSON."""

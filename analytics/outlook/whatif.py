@@ -71,7 +71,7 @@ class Present:
     nodes: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plant: PlantView, newest_before: int = 0) -> Present:
+    def of(cls, plant: PlantView, newest_before: int) -> Present:
         """Return what a plant tells now; values observed before a time (UTC ms) count as missing."""
 
         def rack(point_type: str) -> ValueArray:

@@ -228,7 +228,7 @@ class Decoder:
         self._tray_waits = False
         waiting = self.parked.keys()
         for topic in waiting:
-            if not topic.startswith(tray.PREFIX) or not self.trays.knows(topic.split("/")[3]):
+            if not topic.startswith(f"{tray.PREFIX}/") or not self.trays.knows(topic.split("/")[3]):
                 continue
             for _, payload in self.parked.release(topic):
                 self.counts["unparked"] += 1

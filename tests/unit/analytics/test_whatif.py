@@ -1,14 +1,22 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from alerts.settings import AlertSettings
 from analytics.outlook.excursions import exceedance, time_to_breach
 from analytics.outlook.whatif import AddedJob, Present, Scenario, WhatIf
+from domain.batch import Batch, now_ms
 from domain.envelope import QUARTER_MS
 from domain.errors import InputError
 from domain.forecast import QUANTILES, Forecast
+from domain.points import Point, PointRegistry
 from domain.site import Site, ThermalLimits
 from service.configuration import SHIPPED, load
+from service.system import System
 from simulator.factory import Factory
+from storage.latest import LatestValues
+from storage.plant import PlantView
 
 SITE = load(SHIPPED / "site.yaml", Site)
 NOW = 1_790_000_000_000 // QUARTER_MS * QUARTER_MS
@@ -174,3 +182,25 @@ def test_what_nothing_measures_is_worked_out_from_the_racks():
     now = {n.id: n.before for n in WHAT_IF.ask(Scenario(), seen, None, NOW).nodes}
     assert now["FEED-A"] == 5e6
     assert now["FEED-B"] == next(n.before for n in model.nodes if n.id == "FEED-B")
+
+
+def test_now_is_not_what_a_rack_told_before_it_fell_silent():
+    """Through the service's own way of asking."""
+    registry = PointRegistry(
+        Point(f"Rack/RackPower/{rack}", "Rack", "RackPower", rack, unit="W") for rack in SITE.racks[:2]
+    )
+    latest = LatestValues(registry)
+    now = now_ms()
+    latest.update(Batch.of([0, 1], [now - 1000, now - 600_000], [50e3, 70e3]))
+    service = SimpleNamespace(
+        plant=PlantView(SITE, registry, latest, None),
+        configuration=SimpleNamespace(alerts=AlertSettings(rules=())),
+        records=SimpleNamespace(latest_forecast=lambda *_: None),
+        site=SITE,
+    )
+    told = {n.id: n.before for n in System.what_if(service, Scenario()).nodes}
+    seen = Present.of(service.plant, now - 300_000)
+    assert seen.power[0] == 50e3
+    assert np.isnan(seen.power[1])
+    assert told[SITE.racks[0]] == 50e3
+    assert told[SITE.racks[1]] != 70e3

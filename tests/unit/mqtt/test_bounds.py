@@ -307,6 +307,19 @@ def test_a_damaged_line_costs_itself_alone(tmp_path, line):
     assert parked.release("b") == [("X", b"2")]
 
 
+def test_what_was_parked_under_the_name_of_no_tray_costs_itself_alone(tmp_path):
+    lines = [
+        ["hallwatch/v1/trays", "{}", "trays"],
+        ["hallwatch/v1/traysX", "{}"],
+        ["hallwatch/v1/trays/R1", "{}"],
+    ]
+    (tmp_path / "parked.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    decoder = Decoder(MqttSettings(data=tmp_path, unknown_racks="park"), PointRegistry(), {"R1"})
+    assert len(decoder.decode([], NOW)) == 0
+    assert len(decoder.parked) == 2
+    assert decoder.quarantine.counts == {"bad_topic": 1}
+
+
 def test_where_the_disk_takes_nothing_values_are_parked_in_memory_and_that_is_counted(tmp_path):
     parked = Parked(100, tmp_path)
     parked._path = tmp_path / "no" / "such" / "folder"
