@@ -356,10 +356,12 @@ class PointRegistry:
     def _admit(self, point: Point, known: Point | None) -> None:
         """Refuse a point that may not come into use, and count that."""
         kind = source_kind(point)
+        if kind == OURS:  # as many as the site has; the analytics of all would end with one that is refused
+            return
         if known is not None and known.retired == Retired.REFUSED and not point.retired:
             self._refused[kind] += 1
             raise PointRefused(point.key)
-        if point.retired or kind == OURS or (known is not None and not known.retired):
+        if point.retired or (known is not None and not known.retired):
             return
         for used, limit, of in (
             (self._in_use.total(), self.max_points, ""),

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.batch import Batch, now_ms
-from domain.errors import InputError, StorageError, StoreUnavailable
+from domain.errors import InputError, StorageError, StoreUnavailable, brief
 from domain.points import IntArray, Point, PointRegistry, Retired, TimeArray
 from storage.clocks import Clocks
 from storage.frozen import FrozenWatch
@@ -35,7 +35,7 @@ LARGE_COMMIT = 200_000
 DRAIN_S = 0.3
 """How long a part of the spool may take to store: live commits wait for no more than that."""
 ISOLATING = 200
-"""Writes that are tried at most to find the readings that the store can never take."""
+"""Tries at most to find the readings that the store can never take, or that our own code fails on."""
 HOPELESS = 3
 """Times that a part of the spool fails while others are stored, until what fails of it is set aside."""
 LOOK_S = 60.0
@@ -257,15 +257,45 @@ class Ingest:
         )
         self.counters.batches += len(batches)
         self.counters.received += len(batch)
+        kept = self._looked_through(batch, received)
+        if kept:
+            self._keep(Batch.concat(kept))
+        self.counters.commits += 1
+
+    def _looked_through(self, batch: Batch, received: TimeArray) -> list[Batch]:
+        """Return what may be stored; a reading on which our own code fails costs itself, and not those beside it."""
+        kept: list[Batch] = []
+        todo, tries = [(batch, received)], 0
+        while todo:
+            part, came = todo.pop()
+            try:
+                kept.append(self._believed(part, came))
+            except Exception as e:
+                tries += 1
+                if tries > ISOLATING:  # not of some readings: whoever sent them keeps them
+                    raise
+                if tries == 1:
+                    log.exception(
+                        "%d readings cannot be looked through, those at fault are searched", len(part)
+                    )
+                if len(part) == 1:
+                    self._set_aside(part, "unforeseen", f"{type(e).__name__}: {brief(e.args[:1], 200)}")
+                    continue
+                first = np.arange(len(part)) < len(part) // 2
+                todo += [(part.take(half), came[half]) for half in (~first, first)]
+        return [rows for rows in kept if len(rows)]
+
+    def _believed(self, batch: Batch, received: TimeArray) -> Batch:
+        """Return the readings that can be, judged and dated; the others are set aside."""
         batch, received = self._usable(batch, received)
         batch = self.clocks.adjusted(batch)
         self.clocks.look(batch, received)
         batch, received = self._in_time(batch, received)
-        if len(batch):
-            rows = self._judged(batch)
-            self.clocks.take_in(rows, received)
-            self._keep(self._dated(rows, received))
-        self.counters.commits += 1
+        if not len(batch):
+            return batch
+        rows = self._judged(batch)
+        self.clocks.take_in(rows, received)
+        return self._dated(rows, received)
 
     def _usable(self, batch: Batch, received: TimeArray) -> tuple[Batch, TimeArray]:
         """Return the readings that are some; set the others aside with the reason."""
@@ -343,9 +373,9 @@ class Ingest:
             out &= point != index
         return out
 
-    def _set_aside(self, rows: Batch, reason: str) -> None:
+    def _set_aside(self, rows: Batch, reason: str, why: str = "") -> None:
         self.counters.quarantined += len(rows)
-        self.quarantine.readings(rows, reason, self._registry)
+        self.quarantine.readings(rows, reason, self._registry, lambda _point, _value: why)
 
     def _keep(self, rows: Batch) -> None:
         """Store rows, or spool them where the store is away or fails on them."""

@@ -137,6 +137,10 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
     with file.open("rb") as lines:
         for line in lines:
             try:
-                yield orjson.loads(line)
+                entry = orjson.loads(line)
             except orjson.JSONDecodeError:
                 continue  # the line that a crash cut short
+            if isinstance(entry, dict) and isinstance(entry.get("reason"), str):
+                if not isinstance(entry.get("received"), int):
+                    entry["received"] = 0
+                yield entry

@@ -105,6 +105,7 @@ class LiveAnalytics:
             "incidents_untold": 0,
             "estimated_instruments": 0,
             "worn_parts": 0,
+            "rounds_failed": 0,
         }
         self.reasons: dict[str, str] = {}
 
@@ -127,9 +128,12 @@ class LiveAnalytics:
         await asyncio.sleep(delay)
         due = loop.time()
         while True:
-            batch = await asyncio.to_thread(work)
-            if batch is not None and len(batch):
-                await self._sink(batch)
+            try:
+                batch = await asyncio.to_thread(work)
+                if batch is not None and len(batch):
+                    await self._sink(batch)
+            except Exception as error:  # one kind of look must not end the others, nor itself
+                self._failed(work.__name__, error)
             due = max(due + seconds, loop.time())
             await asyncio.sleep(due - loop.time())
 
@@ -137,7 +141,21 @@ class LiveAnalytics:
         """Score racks and CDUs, diagnose, and foretell the running quarter hours; returns the results as readings."""
         now = self._clock()
         self.counters["rounds"] += 1
-        return Batch.concat([self._anomalies(now), self.quarters.look(now), self._efficiency(now)])
+        found = []
+        for name, part in (
+            ("anomalies", self._anomalies),
+            ("quarter hours", self.quarters.look),
+            ("efficiency", self._efficiency),
+        ):
+            try:
+                found.append(part(now))
+            except Exception as error:  # what the plant told may be what one of them was not made for
+                self._failed(name, error)
+        return Batch.concat(found) if found else Batch.of([], now, [], received=now)
+
+    def _failed(self, name: str, error: Exception) -> None:
+        self.counters["rounds_failed"] += 1
+        log.error("a look at the plant failed", look=name, exc_info=error)
 
     def look_ahead(self) -> Batch:
         """Foretell the racks' temperatures; returns the probability of passing a limit within the hour."""

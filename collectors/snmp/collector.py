@@ -227,10 +227,10 @@ class SnmpCollector:
                 try:
                     await self._sink(batch)
                     break
-                except HallwatchError as error:
-                    if not error.retryable:
+                except Exception as error:  # whatever it is, the next readings go on
+                    if not (isinstance(error, HallwatchError) and error.retryable):
                         self._rejected += len(batch)
-                        log.error("readings rejected", count=len(batch), error=str(error))
+                        log.error("readings rejected", count=len(batch), error=brief(error, 300))
                         break
                     log.warning("sink not ready", error=str(error), again_in_s=wait)
                     await asyncio.sleep(wait)

@@ -10,7 +10,7 @@ from collectors.snmp.client import PatientClient
 from collectors.snmp.probe import probe
 from collectors.snmp.pysnmp_client import PysnmpClient
 from collectors.snmp.settings import Secrets
-from domain.errors import SourceRefused, SourceTimeout, StoreUnavailable
+from domain.errors import InputError, SourceRefused, SourceTimeout, StoreUnavailable
 from tests.servers import Snmpd
 from tests.system.snmp_agent import POWER, UPTIME, V2C, Agent, Running, agent, quick_agent, target, up, values
 
@@ -167,6 +167,21 @@ async def test_a_sink_that_cannot_store_now_gets_the_readings_later():
         await asyncio.wait_for(done.wait(), 20)
         assert run.collector.stats()["rejected"] == 0
         assert len(stored[0]) > 10
+
+
+async def test_readings_that_no_sink_takes_stop_no_others():
+    stored, faults, done = [], [ValueError("a fault of ours"), InputError("uneven")], asyncio.Event()
+
+    async def odd(batch):
+        if faults:
+            raise faults.pop()
+        stored.append(batch)
+        done.set()
+
+    async with quick_agent() as a, Running([target(a)], sink=odd, interval=1.0) as run:
+        await asyncio.wait_for(done.wait(), 20)
+        assert run.collector.stats()["rejected"] > 0
+        assert len(stored[0])
 
 
 async def test_sick_devices_do_not_make_the_healthy_late():

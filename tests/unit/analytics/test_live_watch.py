@@ -1,5 +1,6 @@
 """The watch as the service runs it: readings in the latest values, what was found as readings of our own."""
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,28 @@ def test_two_tags_that_tell_one_quantity_differently_are_a_matter_for_maintenanc
     assert watched.live.counters["disagreeing_tags"] == 1
     verdict = watched.registry.select("Rack", "SensorVerdict", "R001")
     assert watched.registry[int(verdict[0])].state_label(watched.latest.value[verdict[0]]) == "Disagreeing"
+
+
+async def test_a_look_that_fails_ends_neither_the_others_nor_itself(watched, monkeypatch):
+    """A plant may tell what the watch over its racks was not made for; its quarter hours are foretold all the same."""
+    watched.run(3)
+
+    def fails(now):
+        raise ZeroDivisionError
+
+    seen = []
+
+    async def sink(batch):
+        seen.append({watched.registry[i].point_type for i in batch.point.tolist()})
+
+    monkeypatch.setattr(watched.live, "_anomalies", fails)
+    monkeypatch.setattr(watched.live.temperatures, "look", fails)
+    monkeypatch.setattr(watched.live, "_sink", sink)
+    running = asyncio.create_task(watched.live.run())
+    async with asyncio.timeout(20):
+        while not seen or watched.live.counters["rounds_failed"] < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait([running])
+    assert "QuarterHourPower" in seen[0]

@@ -114,6 +114,14 @@ def test_a_source_that_runs_wild_is_stopped_and_the_others_have_room():
     )  # what is worked out is as much as the site has
 
 
+def test_what_is_worked_out_is_never_refused():
+    """Scores of a rack whose points somebody refused by a glob must not end those of all others."""
+    registry = PointRegistry(told("hallwatch:analytics", 1))
+    registry.retire(0, Retired.REFUSED)
+    assert registry.register(*told("hallwatch:analytics", 1)) == 0
+    assert not registry[0].retired
+
+
 def test_what_the_store_knows_is_taken_up_whatever_the_limit():
     registry = PointRegistry(max_points=2)
     assert [registry.restore(point) for point in told("dsx:bms", 3)] == [0, 1, 2]

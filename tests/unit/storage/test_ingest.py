@@ -297,3 +297,37 @@ async def test_what_cannot_be_stays_late_where_it_is(make_ingest, registry):
     assert judged.late is not None
     assert judged.late.tolist() == [True]
     await ingest.close()
+
+
+async def test_a_reading_on_which_our_own_code_fails_costs_itself_alone(make_ingest, store, monkeypatch):
+    ingest = make_ingest()
+    judge = ingest.plausibility.impossible
+
+    def fails(batch):
+        if 666.0 in batch.value:
+            raise OverflowError("x" * 10_000)
+        return judge(batch)
+
+    monkeypatch.setattr(ingest.plausibility, "impossible", fails)
+    now = now_ms()
+    await asyncio.wait_for(
+        ingest.accept(Batch.of(np.arange(1000) % 10, now + np.arange(1000), np.arange(1000.0))), 5
+    )
+    assert sorted(everything(store).value.tolist()) == [v for v in range(1000) if v != 666]
+    assert ingest.quarantine.counts == {"unforeseen": 1}
+    assert len(ingest.quarantine.recent[-1]["detail"]) < 300
+    c = ingest.counters
+    assert (c.received, c.stored, c.quarantined, c.failed) == (1000, 999, 1, 0)
+    await ingest.close()
+
+
+async def test_where_it_fails_on_all_of_them_their_source_is_told(make_ingest, monkeypatch):
+    ingest = make_ingest()
+
+    def fails(batch):
+        raise OverflowError
+
+    monkeypatch.setattr(ingest.plausibility, "impossible", fails)
+    with pytest.raises(OverflowError):
+        await ingest.accept(Batch.of(np.arange(1000) % 10, now_ms() + np.arange(1000), np.ones(1000)))
+    await ingest.close()

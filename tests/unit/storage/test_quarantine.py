@@ -47,6 +47,15 @@ def test_a_line_that_a_crash_cut_short_is_passed_over(tmp_path):
     assert [e["payload"] for e in read_quarantine(tmp_path)] == ["whole"]
 
 
+def test_a_damaged_line_is_passed_over(tmp_path):
+    Quarantine(tmp_path).message("x", b"whole", "bad")
+    with (tmp_path / "quarantine.jsonl").open("ab") as file:
+        for line in (b"1", b"[]", b"null", b"{}", b'{"reason":[]}', b'"x"', b"\xff\x00"):
+            file.write(line + b"\n")
+        file.write(b'{"reason":"odd","received":"never"}\n')
+    assert [e["reason"] for e in read_quarantine(tmp_path)] == ["bad", "odd"]
+
+
 def test_a_disk_without_room_does_not_stop_ingest(tmp_path):
     quarantine = Quarantine(tmp_path)
     (tmp_path / "quarantine.jsonl").mkdir()
