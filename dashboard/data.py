@@ -66,6 +66,8 @@ class ConsoleData:
         Returns the ingest's counters.
     upkeep, instruments
         Return the parts that wear, soonest due first, and the instruments that misbehave.
+    clocks
+        Returns what is known of the clocks of sources that are off.
     note
         A line for the header, such as the demo's cadence.
     clock
@@ -86,6 +88,7 @@ class ConsoleData:
         clock: Callable[[], int] = now_ms,
         upkeep: Callable[[], Rows] = tuple,
         instruments: Callable[[], Rows] = tuple,
+        clocks: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.site = site
         self.registry = registry
@@ -99,6 +102,7 @@ class ConsoleData:
         self._counters = counters
         self._upkeep = upkeep
         self._instruments = instruments
+        self._clocks = clocks
         self._readings = ObjectReadings(plant, clock)
         self._health = Lately(store.health, 10_000, clock)
         self._active = Lately(self._ask_active, 500, clock)  # one snapshot asks several times
@@ -310,6 +314,7 @@ class ConsoleData:
             self.forecast(),
             self._upkeep(),
             self._instruments(),
+            self._clocks(),
         )
 
     # --- cooling ------------------------------------------------------------------------------------------------

@@ -44,6 +44,8 @@ AGE_WARNING_MS, AGE_ALARM_MS = 10_000, 30_000
 MOST_AGES = 200
 """Sources of points that the health page lists, the longest silent first."""
 MARGIN_WARNING = 0.03
+OFF_WARNING_S = 30.0
+"""A source's clock that is further off is marked."""
 SOON_DAYS = 30.0
 """Parts that reach their limit within so many days are marked."""
 """Share of the limit that should be left; below it the header turns amber."""
@@ -466,6 +468,7 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
         or [_nothing("upkeep", "No part that wears has a date within a year")],
         "instruments": [_instrument_row(row) for row in h.instruments]
         or [_nothing("instruments", "None misbehaves")],
+        "clocks": _clock_rows(h.clocks) or [_nothing("clocks", "None is off")],
     }
 
 
@@ -545,6 +548,29 @@ def _instrument_row(row: Mapping[str, Any]) -> Payload:
             ["estimate" if row["estimated"] else "nothing", "estimated" if row["estimated"] else "missing"],
         ],
     }
+
+
+def _clock_rows(clocks: Mapping[str, Any]) -> list[Payload]:
+    """Return a line for each source whose clock is off or was stepped, after one for our own where many say so."""
+    ours = clocks.get("our_own_off_s", 0.0)
+    told = [("ours", "this machine's own", _off(ours), "alarm", "", "")] if ours else []
+    for name, clock in clocks.get("off", {}).items():
+        mark = "warning" if abs(clock["offset_s"]) >= OFF_WARNING_S else ""
+        drift = clock["drift_s_per_minute"]
+        shown_drift = f"{drift:+.2f} s/min" if drift else ""
+        told.append((name, name, _off(clock["offset_s"]), mark, shown_drift, str(clock["steps"] or "")))
+    return [
+        {
+            "id": f"clock-{row}".replace(" ", "-"),
+            "mark": mark,
+            "cells": [[name, "name"], [off, mark], [drift, ""], [steps, ""]],
+        }
+        for row, name, off, mark, drift, steps in told
+    ]
+
+
+def _off(seconds: float) -> str:
+    return f"{abs(seconds):.1f} s {'ahead' if seconds > 0 else 'behind'}"
 
 
 def _nothing(table: str, text: str) -> Payload:

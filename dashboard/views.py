@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from domain.alert import Alert, Severity
@@ -198,3 +198,4 @@ class Health:
     forecast: Forecast | None
     upkeep: Rows = ()
     instruments: Rows = ()
+    clocks: Mapping[str, Any] = field(default_factory=dict)

@@ -68,6 +68,7 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         counters=system.ingest_counters,
         upkeep=lambda: system.live.upkeep,
         instruments=lambda: system.live.instruments,
+        clocks=system.ingest.clocks.stats,
         note=note,
     )
     secret = session_secret(system.configuration.data)

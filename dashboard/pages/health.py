@@ -45,6 +45,11 @@ def layout() -> html.Div:
             html.Div(
                 [
                     panel(
+                        "Clocks",
+                        live_table("health-clocks", ["Source", "Off by", "Drift", "Steps"], "Clocks"),
+                        area="area-clocks",
+                    ),
+                    panel(
                         "Ingest", live_table("health-counters", ["Counter", ""], "Ingest"), area="area-ingest"
                     ),
                     panel("Store", live_table("health-store", ["", ""], "Store"), area="area-store"),

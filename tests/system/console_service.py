@@ -60,6 +60,7 @@ class LiveConsole:
             sources=lambda: self.sources,
             counters=lambda: dataclasses.asdict(self.ingest.counters),
             note=note,
+            clocks=self.ingest.clocks.stats,
         )
         self.feeding = threading.Event()
         self.feeding.set()

@@ -232,4 +232,5 @@ def test_the_health_page_tells_sources_ingest_store_and_forecast(open_page):
     expect(page.locator("#age-dsx\\:bms")).to_contain_text(re.compile(r"\d\.\d s"), timeout=5000)
     expect(page.locator("#counter-stored")).to_contain_text(re.compile(r"\d"))
     expect(page.locator("#store-answers")).to_contain_text("yes")
+    expect(page.locator("#clocks-none")).to_contain_text("None is off")
     expect(page.locator("#forecast-quality")).to_contain_text("good")

@@ -36,6 +36,7 @@ class Hall:
         self.sources = {}
         self.upkeep: list[dict] = []
         self.instruments: list[dict] = []
+        self.clocks: dict = {}
         view = PlantView(self.site, self.registry, self.ingest.latest, self.store)
         self.data = ConsoleData(
             self.site,
@@ -48,6 +49,7 @@ class Hall:
             clock=lambda: self.now,
             upkeep=lambda: self.upkeep,
             instruments=lambda: self.instruments,
+            clocks=lambda: self.clocks,
         )
 
     def tick(self, at: int | None = None) -> None:

@@ -186,6 +186,24 @@ def test_the_health_page_tells_whether_an_estimate_stands_in_for_an_instrument(h
     assert [row["cells"][3][0] for row in rows] == ["estimate", "nothing"]
 
 
+def test_the_health_page_tells_which_clocks_are_off_and_when_it_is_our_own(hall):
+    def rows():
+        return [[text for text, _ in row["cells"]] for row in frames.section(hall.data, "health")["clocks"]]
+
+    assert rows() == [["None is off"]]
+    off = {"offset_s": 420.0, "drift_s_per_minute": 0.98, "steps": 0}
+    hall.clocks = {
+        "our_own_off_s": 0.0,
+        "off": {"dsx:bms": off, "snmp:u1": off | {"offset_s": -12.3, "steps": 2}},
+    }
+    assert rows() == [
+        ["dsx:bms", "420.0 s ahead", "+0.98 s/min", ""],
+        ["snmp:u1", "12.3 s behind", "+0.98 s/min", "2"],
+    ]
+    hall.clocks["our_own_off_s"] = -61.0
+    assert rows()[0] == ["this machine's own", "61.0 s behind", "", ""]
+
+
 def test_the_row_of_a_value_that_cannot_be_says_why():
     point = Point("k", "Rack", "RackPower", "R001", unit="W")
     told = cells.quality_told(PointNow(point, 90e9, 1, 0), ["R001"])
