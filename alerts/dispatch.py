@@ -41,6 +41,8 @@ MOST_IN_MESSAGE = 500
 AT_ONCE = {True: 4, False: 2}
 """Messages under way on one channel: critical ones, and others apart from them."""
 LOOK_S = 1.0
+PATIENCE_S = 0.5
+"""How long a look waits for the records to say what is due."""
 DRAIN_S = 3.0
 
 
@@ -99,6 +101,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._sending: dict[asyncio.Task[None], tuple[str, bool, frozenset[int]]] = {}
         self._noting: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[list[Due]] | None = None
         self._unnoted: dict[int, _Note] = {}
         self._settled: set[int] = set()
         self._retries: dict[int, _Retry] = {}
@@ -120,6 +123,8 @@ class Dispatcher:
                     await asyncio.wait_for(self._wake.wait(), LOOK_S)
                 self._wake.clear()
         finally:
+            if self._asking is not None:
+                self._asking.cancel()
             await self.drain(DRAIN_S)
             self._reader.shutdown(wait=False)
             self._writer.shutdown(wait=False)
@@ -132,7 +137,7 @@ class Dispatcher:
         """Begin to send what is due now, the worst first; what has no room waits for the next look."""
         self._note()
         now = self._clock()
-        due = [*await self._due(now), *self._early.values()]
+        due = [*await self._known_due(now), *self._early.values()]
         for (channel, _), group in _by_urgency(self._grouped(due, now)):
             critical = _critical(group)
             under_way = sum((channel, critical) == (c, u) for c, u, _ in self._sending.values())
@@ -185,6 +190,17 @@ class Dispatcher:
         }
 
     # --- what is due ------------------------------------------------------------------------------------------
+
+    async def _known_due(self, now: int) -> list[Due]:
+        """Return what the records say is due; nothing while they take long to say: what is told early does not wait."""
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._due(now))
+        asked = self._asking
+        await asyncio.wait({asked}, timeout=PATIENCE_S)
+        if not asked.done():
+            return []
+        self._asking = None
+        return [due for due in asked.result() if due[0].id not in self._settled]
 
     async def _due(self, now: int) -> list[Due]:
         # what is settled while the records are read is in the answer still

@@ -159,7 +159,7 @@ class AlertEngine:
             keeping.shutdown(wait=False)
 
     def look(self, now: int) -> Look:
-        """Evaluate every rule once, in memory; the records are read only the first time. Blocks.
+        """Evaluate every rule once, in memory; the records are read only the first time. Does not wait for anything else.
 
         Raises
         ------
@@ -203,6 +203,7 @@ class AlertEngine:
         self.counters["cleared"] += len(cleared)
         self._tell(look.now)
         self._read(look.now)
+        self._view.read()
 
     def stats(self) -> dict[str, Any]:
         """Return counters for the health page; `late` looks began over twice the interval after the one before."""

@@ -70,6 +70,7 @@ class View:
         self._max_age = max_age
         self._version = (-1, -1)
         self._kept: dict[object, Any] = {}
+        self._forecasts: dict[str, dict[str, Forecast | None]] = {}  # by quantity and object
         self._limits = np.array([node.limit for node in self.nodes])
         self._scheduled = [i for i, node in enumerate(self.nodes) if node.schedule]
 
@@ -182,8 +183,30 @@ class View:
         )
 
     def forecasts(self, object_ids: Sequence[str], point_type: str) -> dict[str, Forecast]:
-        """Return the newest issued forecast of a quantity by object; objects without one are left out."""
-        return self._records.latest_forecasts(object_ids, point_type)
+        """Return the newest issued forecast of a quantity by object; objects without one are left out.
+
+        As they were when the records were read last (`read`), but for objects that are asked for the first time.
+        """
+        kept = self._forecasts.setdefault(point_type, {})
+        new = [i for i in object_ids if i not in kept]
+        if new:
+            self._take_over(point_type, new)
+        return {i: forecast for i in object_ids if (forecast := kept[i]) is not None}
+
+    def read(self) -> None:
+        """Take over from the records what was forecast since. Blocks: not where rules are evaluated.
+
+        Raises
+        ------
+        StorageError
+            If they cannot be read now; what is known stays.
+        """
+        for point_type, kept in list(self._forecasts.items()):
+            self._take_over(point_type, list(kept))
+
+    def _take_over(self, point_type: str, object_ids: Sequence[str]) -> None:
+        found = self._records.latest_forecasts(object_ids, point_type)
+        self._forecasts[point_type].update((i, found.get(i)) for i in object_ids)
 
     def _node_power(self) -> ValueArray:
         def build() -> tuple[IntArray, IntArray, IntArray]:

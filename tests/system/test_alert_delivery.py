@@ -228,6 +228,27 @@ async def test_a_leak_is_told_in_two_seconds_though_the_records_are_locked_and_t
     assert len(mail.got) == len(hook.got) == 1
 
 
+async def test_a_leak_is_told_though_the_records_take_a_question_and_never_answer(
+    tmp_path, receivers, monkeypatch
+):
+    """As a database does whose machine is gone without a word."""
+    mail, hook = receivers
+    plant = Running(tmp_path, mail, hook)
+    gone = threading.Event()
+    async with plant.engine() as engine:
+        await until(lambda: engine.counters["ticks"] > 2)
+        with monkeypatch.context() as hanging:
+            for question in ("latest_forecasts", "active_alerts", "told", "due_deliveries"):
+                hanging.setattr(plant.records, question, lambda *_: gone.wait(30) and _unavailable())
+            plant.leak("R001", 1)
+            try:
+                await until(lambda: len(mail.got) == len(hook.got) == 1, 8)
+            finally:
+                gone.set()
+        await until(lambda: _delivered(plant) == {"mail", "hook"})
+    assert len(mail.got) == len(hook.got) == 1
+
+
 async def test_with_the_disk_full_a_new_leak_is_told_and_nothing_twice(tmp_path, receivers):
     mail, hook = receivers
     plant = Running(tmp_path, mail, hook)

@@ -111,6 +111,7 @@ class Lab:
         return self
 
     def step(self):
+        self.view.read()  # what was forecast, as after the look before
         self.engine.keep(self.engine.look(self.now))
         asyncio.run(self.deliver())
         return self.mail.take()
