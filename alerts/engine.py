@@ -245,7 +245,8 @@ class AlertEngine:
     ) -> tuple[Condition, ...]:
         hold_for = {rule.settings.name: rule.settings.hold_for * 1000 for rule in self.rules}
         holding = {key: c for key, c in found.items() if key not in active}
-        self._pending = {key: self._pending.get(key, now) for key in holding}
+        # none since later than now: our clock may have been set back
+        self._pending = {key: min(self._pending.get(key, now), now) for key in holding}
         return tuple(c for key, c in holding.items() if now - self._pending[key] >= hold_for[c.rule])
 
     def _gone(
@@ -255,7 +256,7 @@ class AlertEngine:
         watched = {**self._early, **active}
         # an alert from before a restart has its time to keep firing counted from the restart
         self._seen = {
-            key: now if key in found or alert.condition.rule in failed else self._seen.get(key, now)
+            key: now if key in found or alert.condition.rule in failed else min(self._seen.get(key, now), now)
             for key, alert in watched.items()
         }
         return tuple(

@@ -77,7 +77,7 @@ class View:
     def refresh(self, now: int) -> None:
         """Look again: take in new points and the power at `now`, UTC ms."""
         self.now = now
-        self.started = self.started or now
+        self.started = min(self.started or now, now)  # our clock may have been set back
         version = self.plant.version
         if version != self._version:
             self._kept.clear()

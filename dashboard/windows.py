@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from domain.errors import brief
 from domain.pace import Pace
 
 log = structlog.get_logger(__name__)
@@ -83,7 +84,7 @@ class Windows:
             await app(scope, paced, noted)
         except Exception as error:
             self.counters["windows_closed_for_what_they_sent"] += 1
-            log.warning("a console window was closed for what it sent", user=user, error=repr(error)[:200])
+            log.warning("a console window was closed for what it sent", user=user, error=brief(error, 200))
             if opened and not closed:
                 with contextlib.suppress(Exception):  # it may be gone already
                     await send({"type": "websocket.close", "code": POLICY})

@@ -352,6 +352,18 @@ class Clocks:
             self._held[index] = reading
         return False
 
+    def set_back(self, ms: int) -> None:
+        """Take what is known for told so much earlier: our own clock was set back, and news must not wait for it."""
+        self._latest.shift(-ms)
+        for clock in self.clocks.values():
+            clock.seen, clock.live = clock.seen - ms, clock.live - ms
+            clock.told, clock.told_step = clock.told - ms, clock.told_step - ms
+            clock.reference = clock.reference[0] - ms, clock.reference[1]
+            if clock.candidate is not None:
+                clock.candidate = clock.candidate[0], clock.candidate[1] - ms
+        for held in self._held.values():
+            held.observed, held.received = held.observed - ms, held.received - ms
+
     @property
     def waiting(self) -> int:
         """Readings that go back in time and wait whether they are news."""

@@ -38,6 +38,10 @@ ISOLATING = 200
 """Tries at most to find the readings that the store can never take, or that our own code fails on."""
 HOPELESS = 3
 """Times that a part of the spool fails while others are stored, until what fails of it is set aside."""
+SET_BACK_MS = 5_000
+"""Our own clock, where it goes back by more, was set."""
+AFTER_SET_BACK_S = 60.0
+"""How long readings may wait that were received before our clock was set."""
 LOOK_S = 60.0
 """How often sources are looked at that say the same for ever."""
 FEWEST_DRAINED = 5_000
@@ -125,6 +129,8 @@ class Ingest:
         self._seen_version = 0
         self._retired: set[int] = set()
         self._away_until = 0.0
+        self._now = 0
+        self._set_back_until = 0.0
         self._pending: list[tuple[Batch, asyncio.Future[None]]] = []
         self._pending_rows = 0
         self._drain_rows = FEWEST_DRAINED
@@ -255,12 +261,24 @@ class Ingest:
         received = np.repeat(
             np.array([b.received for b in batches], np.int64), np.array([len(b) for b in batches])
         )
+        received = self._by_our_clock(received)
         self.counters.batches += len(batches)
         self.counters.received += len(batch)
         kept = self._looked_through(batch, received)
         if kept:
             self._keep(Batch.concat(kept))
         self.counters.commits += 1
+
+    def _by_our_clock(self, received: TimeArray) -> TimeArray:
+        """Return when readings were received, none later than now; see whether our own clock was set back."""
+        now = self._clock()
+        if now < self._now - SET_BACK_MS:
+            log.error("our own clock was set back by %.1f s", (self._now - now) / 1000)
+            self.clocks.set_back(self._now - now)
+            self._set_back_until = time.monotonic() + AFTER_SET_BACK_S
+        self._now = now
+        # what still waited was received by the clock as it was
+        return np.minimum(received, now) if time.monotonic() < self._set_back_until else received
 
     def _looked_through(self, batch: Batch, received: TimeArray) -> list[Batch]:
         """Return what may be stored; a reading on which our own code fails costs itself, and not those beside it."""

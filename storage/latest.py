@@ -115,6 +115,13 @@ class LatestValues:
             self._seen[points] = observed if seen is None else seen
             self._observed[points] = observed
 
+    def shift(self, ms: int) -> None:
+        """Take every reading for told so much later, or earlier: our own clock was set."""
+        with self._lock:
+            for times in (self._received, self._seen, self._observed):
+                np.add(times, ms, out=times, where=times > 0)
+                np.maximum(times, 0, out=times)
+
     def forget(self, points: IntArray) -> None:
         """Forget the readings of points."""
         none = np.zeros(len(points), np.int64)

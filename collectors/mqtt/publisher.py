@@ -81,7 +81,8 @@ class DsxPublisher:
         )
         for index, observed, value, quality in rows:
             out = self._outgoing[index] if index in self._outgoing else self._add(index)
-            if out is None or observed < out.observed:
+            # what is known lies ahead of us only where our own clock was set back
+            if out is None or observed < out.observed <= batch.received:
                 continue
             if out.point is not self._registry[index]:
                 out = self._add(index)

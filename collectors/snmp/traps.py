@@ -19,7 +19,7 @@ from pysnmp.entity.rfc3413 import ntfrcv
 
 from collectors.snmp.pysnmp_client import AUTH, new_engine, privacy
 from collectors.snmp.settings import TrapSettings
-from domain.errors import ConfigurationError, Problem
+from domain.errors import ConfigurationError, Problem, brief
 
 log = structlog.get_logger(__name__)
 
@@ -234,7 +234,7 @@ class _PacedUdp(udp.UdpAsyncioTransport):  # type: ignore[misc]
         try:
             self._callback_function(self, self.normalize_address(address), data)
         except Exception as error:  # whatever a datagram makes of the library costs that datagram
-            log.debug("no notification", sender=str(address[0]), error=repr(error)[:200])
+            log.debug("no notification", sender=str(address[0]), error=brief(error, 200))
 
     def _listen_again(self) -> None:
         if self._socket is not None:

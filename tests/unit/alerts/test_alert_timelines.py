@@ -136,6 +136,17 @@ def test_a_value_that_swings_about_the_limit_does_not_flap(lab):
     assert told == [("opened", "hot/R001"), ("cleared", "hot/R001")]
 
 
+def test_our_clock_being_set_back_makes_no_alert_wait_for_its_time_to_come_again(lab):
+    plant, gpus = hot_lab(lab)
+    plant.at(3600).read(gpus, 90)
+    assert plant.step() == []
+    for second in range(0, 40, 2):
+        plant.latest.shift(0 if second else -3600_000)
+        plant.at(second).read(gpus, 90)
+        told = plant.step()
+        assert told == ([("opened", "hot/R001")] if second == 30 else [])
+
+
 def test_the_highest_value_of_the_day_is_no_present_one_but_each_instrument_counts(lab):
     limit = {"name": "warm", "kind": "limit", "points": ["AirTemperature"], "above": "40 Cel", "for": "0 s"}
     plant = lab(limit | {"severity": "warning"})

@@ -331,3 +331,36 @@ async def test_where_it_fails_on_all_of_them_their_source_is_told(make_ingest, m
     with pytest.raises(OverflowError):
         await ingest.accept(Batch.of(np.arange(1000) % 10, now_ms() + np.arange(1000), np.ones(1000)))
     await ingest.close()
+
+
+@pytest.mark.parametrize("follows", [True, False], ids=["the source has our clock", "the source has its own"])
+@pytest.mark.parametrize("step", [-3_600_000, -240_000, 3_600_000])
+async def test_our_own_clock_being_set_hides_no_news(make_ingest, registry, step, follows):
+    """A leak is told on change, and must not wait until the time of what is known has come again."""
+    ingest = make_ingest()
+    source = {"source": "dsx:bms"}
+    leak = registry.register(
+        Point(
+            "Rack/RackLeakDetect/a",
+            "Rack",
+            "RackLeakDetect",
+            "R001",
+            state_text=((0, "No"), (1, "Leak")),
+            **source,
+        )
+    )
+    for i in range(10):
+        registry.register(replace(registry[i], **source))
+    begun, ours = now_ms(), 0
+    ingest._clock = lambda: ours
+    for second in range(0, 60, 2):
+        true = begun + second * 1000
+        ours = true if second < 20 else true + step
+        told = ours if follows else true
+        points = [*range(10), leak] if second in (0, 40) else list(range(10))
+        values = [50e3 + second] * 10 + [float(second >= 40)]
+        await ingest.accept(Batch.of(points, told, values[: len(points)], received=ours))
+    assert ingest.latest.value[leak] == 1
+    assert ingest.latest.value[0] == 50e3 + 58
+    assert ours - 3000 <= ingest.latest.at(np.array([0], np.int32)).seen[0] <= ours
+    await ingest.close()
