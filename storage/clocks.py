@@ -261,28 +261,25 @@ class Clocks:
             # of several the newest; of those of one time, and of those that a stepped clock tells, the last
             order = np.lexsort((observed[rows], point))
             chosen = rows[order[np.append(point[order][1:] != point[order][:-1], True)]]
-        self._latest.put(
-            batch.point[chosen],
-            observed[chosen],
-            batch.value[chosen],
-            batch.quality[chosen],
-            received[chosen],
-            self._seen(batch.point[chosen], observed[chosen], lag[chosen], received[chosen]),
-        )
-        self._lag[batch.point[chosen]] = lag[chosen]
+        point, told, came, off = batch.point[chosen], observed[chosen], received[chosen], lag[chosen]
+        seen = self._seen(point, told, off, came)
+        self._latest.put(point, told, batch.value[chosen], batch.quality[chosen], came, seen)
+        self._lag[point] = off
         if self._held:
-            for index in set(self._held).intersection(batch.point[chosen].tolist()):
+            for index in set(self._held).intersection(point.tolist()):
                 if self._latest.observed[index] >= self._held[index].observed:
                     del self._held[index]
 
-    def _seen(self, point: IntArray, observed: TimeArray, lag: TimeArray, received: TimeArray) -> TimeArray:
-        """Return when readings were observed by our clock: those of a clock that is known to be behind are not old."""
+    def _seen(
+        self, point: IntArray, observed: TimeArray, lag: TimeArray, received: TimeArray
+    ) -> TimeArray | None:
+        """Return when readings were observed by our clock, where some clock is known to be behind: they are not old."""
+        if not (self._settled & (self._offset < -ALIKE_MS)).any():  # a few sources, in place of all rows
+            return None
         source = self._source[point]
         offset = self._offset[source]
         behind = self._settled[source] & (offset < -ALIKE_MS) & (np.abs(lag - offset) <= AROUND_MS)
-        return (
-            np.where(behind, np.minimum(observed - offset, received), observed) if behind.any() else observed
-        )
+        return np.where(behind, np.minimum(observed - offset, received), observed)
 
     def _stepped(
         self, batch: Batch, lag: TimeArray, received: TimeArray, back: NDArray[np.bool_]
