@@ -258,13 +258,23 @@ class ConsoleData:
         )
         found = {t: self._readings.index(rack, t) for t in types}
         points = np.array([i for i in found.values() if i is not None], np.int32)
+        history = {}
+        known = rack in self.plant.envelope.nodes
+        if known and found["RackPower"] is None and len(self.plant.power_points(rack)):
+            # a rack that tells no power itself: that of its taps, or its PDUs
+            history["RackPower"] = _merge(
+                self.plant.power_history(rack, now - length, now, step),
+                self.plant.power_history(rack, now - length - QUARTER_MS, now, max(step, QUARTER_MS)),
+            )
         if len(points) == 0:
-            return {}
+            return history
         fine = self.store.aggregate(points, now - length, now, step, Aggregate.MEAN)
         coarse = fine
         if step < QUARTER_MS:
             coarse = self.store.aggregate(points, now - length - QUARTER_MS, now, QUARTER_MS, Aggregate.MEAN)
-        return {t: _merge(_row(fine, i), _row(coarse, i)) for t, i in found.items() if i is not None}
+        return history | {
+            t: _merge(_row(fine, i), _row(coarse, i)) for t, i in found.items() if i is not None
+        }
 
     # --- alerts and health ----------------------------------------------------------------------------------------
 

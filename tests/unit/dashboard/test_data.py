@@ -370,6 +370,9 @@ def test_where_a_rack_has_no_taps_its_pdus_are_shown_for_them_and_never_the_busw
     rack = hall.data.rack("R001")
     assert [(t.id, t.power.value) for t in rack.taps] == [("PDU-R001-A", 30e3), ("PDU-R001-B", 30e3)]
     assert rack.power.value == 60e3
+    hall.now += MINUTE
+    known = hall.data.rack_history("R001", "1h")["RackPower"].value
+    assert known[~np.isnan(known)][-1] == pytest.approx(60e3)
 
 
 def test_tokens_per_joule_have_no_figure_while_a_part_of_the_power_is_not_measured(hall):
