@@ -150,10 +150,6 @@ class StoreUnavailable(StorageError):
     retry_after: float | None = None
 
 
-class WriteRejected(StorageError):
-    """The store refused some readings for good; `reason` is its own word."""
-
-
 class SpoolFull(StorageError):
     """The on-disk spool has no room left for what must not be dropped."""
 

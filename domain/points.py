@@ -439,11 +439,6 @@ class PointRegistry:
         with self._lock:
             return list(self._by.kinds)
 
-    def objects(self, object_type: str) -> list[str]:
-        """Return the ids of the objects of a type that have points, in order."""
-        with self._lock:
-            return sorted({p.object_id for p in self._by.places if p.object_type == object_type})
-
     def members(self, object_id: str) -> list[str]:
         """Return the ids of the objects that are part of an object by association, in order."""
         with self._lock:

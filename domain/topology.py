@@ -80,10 +80,6 @@ class Topology:
         """Yield all that hangs on the object, nearest first."""
         yield from self._walk(object_id, self._down)
 
-    def of_type(self, object_type: str) -> list[PlantObject]:
-        """Return all objects of one type, in order of id."""
-        return sorted((o for o in self.objects.values() if o.type == object_type), key=lambda o: o.id)
-
     @staticmethod
     def _walk(start: str, edges: Mapping[str, set[str]]) -> Iterator[str]:
         seen, queue = {start}, deque([start])

@@ -11,7 +11,19 @@ import typer
 import domain
 from domain.errors import HallwatchError, InputError
 from service import logs
-from service.commands import alerts, data, offline, outlook, people, probe, profile, run, silences, whatif
+from service.commands import (
+    accept,
+    alerts,
+    data,
+    offline,
+    outlook,
+    people,
+    probe,
+    profile,
+    run,
+    silences,
+    whatif,
+)
 from service.commands.output import say
 
 app = typer.Typer(
@@ -53,10 +65,17 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "models": data.models,
         "outlook": outlook.outlook,
         "what-if": whatif.what_if,
+        "accept": accept.accept,
         "audit": people.audit,
         "bench": run.bench,
     },
-    probes: {"snmp": probe.snmp, "nvml": probe.nvml, "mqtt": probe.mqtt, "prometheus": probe.prometheus},
+    probes: {
+        "snmp": probe.snmp,
+        "nvml": probe.nvml,
+        "mqtt": probe.mqtt,
+        "prometheus": probe.prometheus,
+        "channels": probe.channels,
+    },
     profiles: {"draft": profile.draft, "test": profile.replay},
     stores: {"backup": data.backup, "restore": data.restore, "check": data.check_store},
     users: {

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -24,6 +24,8 @@ from service import store_jobs
 from service.query import run_query
 from service.system import System
 from storage.telemetry import Aggregate
+
+Model = TypeVar("Model", bound=BaseModel)
 
 MOST_PARTS = 1000
 """Lost devices, and jobs, in one question."""
@@ -57,6 +59,16 @@ class Question(BaseModel):
         """Return it as the analytics take it."""
         jobs = tuple(AddedJob(j.racks, j.start, j.hours) for j in self.jobs)
         return Scenario(self.lost, jobs, self.limit)
+
+
+class Accepted(BaseModel):
+    """Whose present state is usual from now on; who says so, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    object: str = Field(max_length=MOST_NAME)
+    who: str = Field(max_length=MOST_NAME)
+    note: str = Field("", max_length=MOST_TEXT)
 
 
 def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict) -> APIRouter:
@@ -116,10 +128,19 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
     def upkeep() -> Response:
         return Response(orjson.dumps(system.live.upkeep), media_type="application/json")
 
+    @routes.post("/accept")
+    async def accept(request: Request) -> Response:
+        body = await request.body()
+        return await run_in_threadpool(
+            _answer, lambda: system.accept_state(**read(body, Accepted).model_dump())
+        )
+
     @routes.post("/what-if")
     async def what_if(request: Request) -> Response:
         body = await request.body()
-        return await run_in_threadpool(_answer, lambda: system.what_if(question(body).scenario()).as_dict())
+        return await run_in_threadpool(
+            _answer, lambda: system.what_if(read(body, Question).scenario()).as_dict()
+        )
 
     @routes.get("/outlook")
     def outlook(node: str = "") -> Response:
@@ -153,8 +174,8 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
     return routes
 
 
-def question(body: bytes) -> Question:
-    """Return a what-if question as it was sent.
+def read(body: bytes, model: type[Model]) -> Model:
+    """Return what was sent, such as a what-if question.
 
     Raises
     ------
@@ -162,7 +183,7 @@ def question(body: bytes) -> Question:
         If it is none: the first faults of it, with their places.
     """
     try:
-        return Question.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)[:MOST_FAULTS]
         told = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'body'}: {f['msg']}" for f in faults)

@@ -1,4 +1,4 @@
-"""Writes what can be derived from the settings models: docs/configuration.md and the JSON Schemas in config/schemas.
+"""Writes what can be derived from the settings models: docs/configuration.md and the JSON Schemas in config/.
 
 Run ``python -m service.reference`` in a checkout after changing a model; a test fails when it was forgotten.
 """
@@ -16,11 +16,18 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from alerts.settings import AlertSettings
+from collectors.snmp.profiles import Profile
 from domain.site import Site
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMAS: dict[str, type[BaseModel]] = {"hallwatch": Settings, "site": Site, "alerts": AlertSettings}
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "schemas/hallwatch.schema.json": Settings,
+    "schemas/site.schema.json": Site,
+    "schemas/alerts.schema.json": AlertSettings,
+    "devices/profile.schema.json": Profile,
+}
+"""By place in config/."""
 
 HEAD = """\
 # Configuration
@@ -46,13 +53,10 @@ def markdown() -> str:
 
 
 def schemas() -> dict[str, str]:
-    """Return the text of each JSON Schema by file name."""
+    """Return the text of each JSON Schema by its place in config/."""
     return {
-        f"{name}.schema.json": json.dumps(
-            model.model_json_schema(by_alias=True), indent=2, ensure_ascii=False
-        )
-        + "\n"
-        for name, model in SCHEMAS.items()
+        place: json.dumps(model.model_json_schema(by_alias=True), indent=2, ensure_ascii=False) + "\n"
+        for place, model in SCHEMAS.items()
     }
 
 
@@ -125,8 +129,8 @@ def _first_line(model: type[BaseModel]) -> str:
 def main() -> None:
     """Write the files."""
     (ROOT / "docs" / "configuration.md").write_text(markdown(), encoding="utf-8")
-    for name, text in schemas().items():
-        (ROOT / "config" / "schemas" / name).write_text(text, encoding="utf-8")
+    for place, text in schemas().items():
+        (ROOT / "config" / place).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -254,7 +254,9 @@ class System:
         """Return what ingest has done since the start, and what the quarantine holds by reason."""
         return {
             **self.ingest.counters.as_dict(),
+            "waiting": self.ingest.pending_rows,
             "spool_waiting": len(self.ingest.spool),
+            "spool_bytes": self.ingest.spool.size_bytes,
             "quarantine": dict(self.ingest.quarantine.counts),
             "frozen_objects": self.ingest.frozen.told(),
         }
@@ -272,6 +274,18 @@ class System:
         present = Present.of(self.plant, now - int(self.configuration.alerts.max_age * 1000))
         forecast = self.records.latest_forecast(self.site.id, "ActivePower")
         return WhatIf(self.site).ask(scenario, present, forecast, now)
+
+    def accept_state(self, object: str, who: str, note: str) -> dict[str, Any]:
+        """Take the present state of a rack or CDU as usual, after work on it; note who said so. Blocks.
+
+        Raises
+        ------
+        InputError
+            If the site has no such rack or CDU.
+        """
+        self.live.accept(object)
+        self.records.audit(who, "accepted present state", f"{object} {note}".strip())
+        return {"object": object}
 
     def health(self) -> dict[str, Any]:
         """Return how every part is, ready for JSON."""

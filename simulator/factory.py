@@ -12,7 +12,7 @@ import numpy as np
 
 from domain.errors import InputError
 from domain.plant.conditions import Conditions
-from domain.plant.layout import SIDES, PlantLayout
+from domain.plant.layout import PlantLayout
 from domain.plant.model import Plant, PlantModel, PlantState
 from domain.points import ValueArray
 from domain.site import Site
@@ -153,10 +153,6 @@ class Factory:
         """Return (rack, tray, GPU of the tray) of a GPU index: ``("R001", "T01", 0)``."""
         rack, within = divmod(gpu, self.layout.gpus_per_rack)
         return self.layout.racks[rack], f"T{within // TRAY_GPUS + 1:02d}", within % TRAY_GPUS
-
-    def pdus(self) -> list[str]:
-        """Return the ids of the metered rack PDUs, rack by rack, A before B."""
-        return [f"{rack}-PDU-{side}" for rack in self.layout.racks for side in SIDES]
 
     def _leaks(self, dt_s: float) -> None:
         leak = self.conditions.rack_leak @ self.layout.racks_to_pods

@@ -62,11 +62,6 @@ class Job:
     ripple: float
 
     @property
-    def scheduled(self) -> bool:
-        """Whether it was known before it began."""
-        return self.known_since < self.start
-
-    @property
     def told_intensity(self) -> float:
         """The intensity as the scheduler tells it."""
         return round(self.intensity, 3)

@@ -177,32 +177,6 @@ def import_store(store: TieredStore, registry: PointRegistry, folder: Path) -> M
     return moved
 
 
-def copy_store(
-    source: TieredStore,
-    source_registry: PointRegistry,
-    target: TieredStore,
-    target_registry: PointRegistry,
-    start: int,
-    end: int,
-    progress: Callable[[str, int], None] | None = None,
-) -> Moved:
-    """Move readings and rollups of [start, end) from one store into another without files between."""
-    known = [(target_registry.register(p), p) for p in source_registry]
-    target.save_points(known)
-    there = np.array([i for i, _ in known], dtype=np.int32)
-    moved = Moved(points=len(known))
-    everything = np.arange(len(source_registry), dtype=np.int32)
-    for tier in (*reversed(TIERS), RAW):
-        moved.rows[tier] = 0
-        for a, b in _slices(tier, start, end):
-            for part in _parts(source, tier, everything, a, b):
-                renamed = _with_points(part, there[part.point])
-                moved.rows[tier] += _take_over(target, tier, renamed, moved)
-            if progress is not None:
-                progress(tier, b)
-    return moved
-
-
 # --- slices ----------------------------------------------------------------------------------------------------
 
 
@@ -221,14 +195,6 @@ def _parts(store: TieredStore, tier: str, points: IntArray, start: int, end: int
         part = store.read(some, start, end) if tier == RAW else store.read_tier(tier, some, start, end)
         if len(part):
             yield part
-
-
-def _with_points(part: Batch | Steps, points: IntArray) -> Batch | Steps:
-    """Return the rows under other indexes, in order again where rows have to be in order."""
-    if isinstance(part, Batch):
-        return Batch(points, part.observed, part.value, part.quality, part.received)
-    renamed = Steps(points, *(getattr(part, c) for c in ("start", *STEP_COLUMNS)))
-    return renamed.take(np.lexsort((renamed.start, renamed.point)))
 
 
 def _take_over(store: TieredStore, tier: str, part: Batch | Steps, moved: Moved) -> int:

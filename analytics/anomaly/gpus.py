@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -76,12 +76,6 @@ class GpuTable:
     corrected: ValueArray
     uncorrected: ValueArray
     link_errors: ValueArray
-
-    @classmethod
-    def of(cls, temperature: ValueArray, power: ValueArray) -> GpuTable:
-        """Return a table of which only temperature and power are known."""
-        nothing = np.full(temperature.shape, np.nan)
-        return cls(temperature, nothing, power, *[nothing] * (len(fields(cls)) - 3))
 
 
 @dataclass(slots=True)

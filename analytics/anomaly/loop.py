@@ -12,7 +12,6 @@ import pandas as pd
 from analytics.anomaly import roles as signal_roles
 from analytics.anomaly.episodes import episodes
 from analytics.anomaly.frames import FloatArray, numeric_columns, readings
-from analytics.anomaly.naming import named
 from analytics.anomaly.relations import Relations
 from analytics.anomaly.roles import Role
 from domain.errors import InputError
@@ -148,8 +147,7 @@ class CoolingLoopDetector:
     def score(self, frame: pd.DataFrame) -> pd.Series:
         """Anomaly score of each row, above 1 for as long as the condition lasts.
 
-        The frame is taken as the continuation of the training and of what `update` saw; nothing is
-        remembered of it.
+        The frame is taken as the continuation of the training; nothing is remembered of it.
         """
         return self.contributions(frame).max(axis=1).rename("score")
 
@@ -159,30 +157,15 @@ class CoolingLoopDetector:
 
     def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Score of each signal in each row; the score of the row is the highest of them."""
-        return self._run(frame, copy.deepcopy(self._fitted()))
+        return self._run(frame)
 
     def explain(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Episodes of the frame with start, end, rows, peak and the signals behind them."""
         parts = self.contributions(frame)
         return episodes(parts.max(axis=1), parts, quiet=self.window)
 
-    def update(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Take in the next rows, one or many, as they arrive.
-
-        Returns
-        -------
-        pd.DataFrame
-            `score`, `anomaly` (0 or 1) and `signals` (names behind it, empty where all is well).
-        """
-        parts = self._run(frame, self._fitted())
-        score = parts.max(axis=1)
-        names = [
-            named(row, self.signals_) if worst > 1.0 else ""
-            for row, worst in zip(parts.to_numpy(), score, strict=True)
-        ]
-        return pd.DataFrame({"score": score, "anomaly": (score > 1.0).astype(int), "signals": names})
-
-    def _run(self, frame: pd.DataFrame, state: LoopState) -> pd.DataFrame:
+    def _run(self, frame: pd.DataFrame) -> pd.DataFrame:
+        state = copy.deepcopy(self._fitted())
         values = self.relations_.unexplained(readings(frame, self.signals_, self.columns_))
         out = np.empty_like(values)
         for row, values_now in enumerate(values):

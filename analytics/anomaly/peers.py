@@ -51,13 +51,3 @@ def row_median(table: ValueArray) -> ValueArray:
     low, high = np.maximum(known - 1, 0) // 2, np.minimum(known // 2, max(table.shape[1] - 1, 0))
     middle: ValueArray = 0.5 * (ordered[rows, low] + ordered[rows, high])
     return np.where(known > 0, middle, np.nan)
-
-
-def peer_residual(values: ValueArray, group: IntArray, groups: int) -> ValueArray:
-    """Return each value minus the median of its group; parameters as for `group_median`."""
-    return values - group_median(values, group, groups)[group]
-
-
-def peer_spread(values: ValueArray, group: IntArray, groups: int) -> ValueArray:
-    """Return each group's robust standard deviation (scaled median absolute deviation), shape (groups,)."""
-    return ROBUST_DEVIATION * group_median(np.abs(peer_residual(values, group, groups)), group, groups)

@@ -15,7 +15,7 @@ import numpy as np
 
 from analytics.anomaly.peers import ROBUST_DEVIATION
 from domain.errors import InputError
-from domain.points import Quality, QualityArray, TimeArray, ValueArray
+from domain.points import Quality, QualityArray, ValueArray
 
 
 class Verdict(IntEnum):
@@ -200,31 +200,6 @@ def unit_mistake(values: ValueArray, estimate: ValueArray, tolerance: ValueArray
     for number, (factor, shift) in enumerate(UNIT_MISTAKES.values()):
         found = np.where((found < 0) & open_question & explained(factor, shift), number, found)
     return found
-
-
-def clock_verdict(
-    observed: TimeArray, received: TimeArray, ahead_ms: int = 2_000, behind_ms: int = 120_000
-) -> tuple[Verdict, int]:
-    """Judge the clock of one source by when its readings arrive.
-
-    Parameters
-    ----------
-    observed, received
-        Times that it states and times of arrival here, UTC ms, shape (readings,).
-    ahead_ms, behind_ms
-        How far its clock may be ahead, and how late a reading may arrive.
-
-    Returns
-    -------
-    tuple of Verdict and int
-        WRONG_CLOCK or GOOD, and how far its clock is ahead (negative: behind), ms. A backlog that is sent after
-        an outage is late but keeps its spacing only at its best reading, so the earliest arrival counts.
-    """
-    if len(observed) == 0:
-        return Verdict.SILENT, 0
-    ahead = int(np.max(observed - received))
-    wrong = ahead > ahead_ms or ahead < -behind_ms
-    return (Verdict.WRONG_CLOCK if wrong else Verdict.GOOD), ahead
 
 
 def replaced(

@@ -13,7 +13,6 @@ import pandas as pd
 
 from analytics.anomaly.episodes import episodes
 from analytics.anomaly.frames import FloatArray, numeric_columns, readings
-from analytics.anomaly.naming import named
 from analytics.anomaly.rolling import SlidingMean, SlidingOrder
 from domain.errors import InputError
 
@@ -251,19 +250,18 @@ class StreamDetector:
     def score(self, frame: pd.DataFrame) -> pd.Series:
         """Anomaly score of each row, above 1 for as long as the condition lasts.
 
-        The frame is taken as the continuation of the training and of what `update` saw; nothing is
-        remembered of it.
+        The frame is taken as the continuation of the training; nothing is remembered of it.
         """
         return self.contributions(frame).sum(axis=1).rename("score")
 
     def predict(self, frame: pd.DataFrame) -> pd.Series:
         """Return 1 where an episode begins, else 0: one episode is one alarm."""
-        _, alarms = self._run(frame, copy.deepcopy(self._fitted()))
+        _, alarms = self._run(frame)
         return alarms
 
     def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return what each question (`QUESTIONS`) adds to the score of each row; they sum to it."""
-        parts, _ = self._run(frame, copy.deepcopy(self._fitted()))
+        parts, _ = self._run(frame)
         return parts
 
     def explain(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -271,24 +269,8 @@ class StreamDetector:
         parts = self.contributions(frame)
         return episodes(parts.sum(axis=1), parts, quiet=self.quiet)
 
-    def update(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Take in the next rows, one or many, as they arrive.
-
-        Returns
-        -------
-        pd.DataFrame
-            `score`, `alarm` (1 where an episode begins) and `signals` (the questions behind it, empty where
-            all is well).
-        """
-        parts, alarms = self._run(frame, self._fitted())
-        score = parts.sum(axis=1)
-        names = [
-            named(row, list(QUESTIONS)) if total > 1.0 else ""
-            for row, total in zip(parts.to_numpy(), score, strict=True)
-        ]
-        return pd.DataFrame({"score": score, "alarm": alarms, "signals": names})
-
-    def _run(self, frame: pd.DataFrame, state: StreamState) -> tuple[pd.DataFrame, pd.Series]:
+    def _run(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+        state = copy.deepcopy(self._fitted())
         values = readings(frame, [self.value_], self.columns_)[:, 0]
         parts = np.zeros((len(values), len(QUESTIONS)))
         alarms = np.zeros(len(values), dtype=int)

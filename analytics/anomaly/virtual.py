@@ -34,28 +34,6 @@ def flow_from_heat(
     return np.where(rise > 1.0, liquid_share * power / (heat * np.maximum(rise, 1.0)), np.nan)
 
 
-def return_from_heat(
-    power: ValueArray,
-    supply: ValueArray,
-    flow: ValueArray,
-    liquid_share: float = 0.95,
-    heat: float = COOLANT_HEAT,
-) -> ValueArray:
-    """Return the return temperature that the heat gives at the measured flow, Cel; NaN below 1 L/min."""
-    return np.where(flow > 1.0, supply + liquid_share * power / (heat * np.maximum(flow, 1.0)), np.nan)
-
-
-def power_from_heat(
-    flow: ValueArray,
-    supply: ValueArray,
-    ret: ValueArray,
-    liquid_share: float = 0.95,
-    heat: float = COOLANT_HEAT,
-) -> ValueArray:
-    """Return the electric power whose heat the coolant carries away, W."""
-    return heat * flow * (ret - supply) / liquid_share
-
-
 def from_peers(values: ValueArray, group: IntArray, groups: int) -> ValueArray:
     """Return the median of the others of the same group, for quantities that they share (supply temperature).
 
@@ -69,11 +47,6 @@ def from_peers(values: ValueArray, group: IntArray, groups: int) -> ValueArray:
     size = np.bincount(group[np.isfinite(values)], minlength=groups)
     median = group_median(values, group, groups)
     return np.where(size >= 3, median, np.nan)[group]
-
-
-def from_children(children: ValueArray, group: IntArray, parents: int) -> ValueArray:
-    """Return each parent meter's reading as the sum of its children; NaN where a child is missing."""
-    return np.bincount(group, weights=children, minlength=parents).astype(float)
 
 
 def coolant_heat(

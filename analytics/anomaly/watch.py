@@ -30,6 +30,7 @@ from analytics.anomaly.signatures import MEASURES, OF_WARM_WATER, RESTS_ON, TROU
 from analytics.anomaly.taps import TapReadings, TapScorer
 from analytics.anomaly.upses import UpsReadings, UpsScorer
 from analytics.anomaly.virtual import from_peers
+from domain.errors import InputError
 from domain.points import IntArray, ValueArray
 from domain.site import Site
 
@@ -218,6 +219,23 @@ class FactoryWatch:
             if scores is not None:
                 found |= {ids[i]: scores.signals(int(i)) for i in np.flatnonzero(scores.score > 1.0)}
         return found
+
+    def accept(self, object_id: str) -> None:
+        """Take the present state of a rack or CDU, and of all in an incident that it is the root of, as usual.
+
+        Raises
+        ------
+        InputError
+            If the site has no such rack or CDU.
+        """
+        if object_id not in self.site.racks and object_id not in self.site.cdus:
+            raise InputError(f"{object_id[:200]!r} is no rack and no CDU of this site")
+        of_incident = [i.members for i in self.book.open if i.cause.root == object_id]
+        for name in {object_id}.union(*of_incident):
+            if name in self.site.racks:
+                self.racks.accept(self.site.racks.index(name))
+            elif name in self.site.cdus:
+                self.cdus.accept(self.site.cdus.index(name))
 
     def rewire(self, equipment: Equipment, grouping: Grouping) -> None:
         """Take over what is known of the plant beside racks and CDUs, and who serves whom.

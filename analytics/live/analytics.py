@@ -182,6 +182,18 @@ class LiveAnalytics:
         except OSError as error:
             log.warning("what was learnt cannot be kept", error=str(error))
 
+    def accept(self, object_id: str) -> None:
+        """Take the present state of a rack or CDU as usual, after work on it; from any thread.
+
+        Raises
+        ------
+        InputError
+            If the site has no such rack or CDU.
+        """
+        with self._busy:
+            self.watch.accept(object_id)
+        log.info("the present state is usual from now on", object=object_id)
+
     def _recall(self, now: int) -> None:
         """Go on from what was learnt before a restart, once the plant is known as it was then."""
         if self._remembers or self._file is None or self.watch.warm or not self._file.exists():

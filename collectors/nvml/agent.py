@@ -22,8 +22,7 @@ from collectors.nvml.sweeper import Sweeper
 from collectors.nvml.tokens import TokenCounter
 from domain import __version__
 from domain.batch import now_ms
-from domain.points import Point
-from domain.tray import GPU_FIELDS, Sweep, XidEvent, encode, presence_topic, sweep_topic, tray_points
+from domain.tray import GPU_FIELDS, Sweep, XidEvent, encode, presence_topic, sweep_topic
 
 log = structlog.get_logger(__name__)
 
@@ -68,10 +67,6 @@ class TraySweeps:
         self.sweeper = sweeper
         self.topic = sweep_topic(rack, tray)
         self._run = run
-
-    def points(self) -> list[Point]:
-        """Return the tray's points, as a collector registers them."""
-        return tray_points(self.rack, self.tray, len(self.sweeper.slots))
 
     def take(
         self,

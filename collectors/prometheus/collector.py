@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,8 +20,7 @@ from collectors.prometheus.discovery import Discovery
 from collectors.prometheus.exposition import Exposition, Memory, Page, Reading
 from collectors.prometheus.settings import ExporterMapping, PrometheusSettings, Target
 from domain.batch import Batch, Sink, now_ms
-from domain.documents import read_document
-from domain.errors import ConfigurationError, ContractViolation, HallwatchError, Problem, SourceError
+from domain.errors import ContractViolation, HallwatchError, SourceError
 from domain.points import Point, PointRegistry
 from domain.secret import read_secret
 from domain.tray import gpu_point
@@ -293,23 +291,6 @@ class PrometheusCollector:
             "errors": dict(list(errors.items())[:_SHOWN]),
             "set_aside": dict([(e.shown, e.aside) for e in exporters if e.aside][:_SHOWN]),
         }
-
-
-def load_mapping(file: Path) -> ExporterMapping:
-    """Return the mapping in a YAML file.
-
-    Raises
-    ------
-    ConfigurationError
-        If it cannot be read or does not fit.
-    """
-    try:
-        return ExporterMapping.model_validate(read_document(file).data)
-    except ValueError as error:
-        problem = Problem(
-            str(file), "", str(error), "See config/prometheus/dcgm-exporter.yaml for a mapping that works"
-        )
-        raise ConfigurationError(problem) from error
 
 
 def _host(url: str) -> str:

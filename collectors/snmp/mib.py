@@ -185,10 +185,6 @@ class Mibs:
         """Return an object by its name, or None."""
         return next((o for o in self.objects.values() if o.name == name), None)
 
-    def columns(self, row: MibObject) -> list[MibObject]:
-        """Return the columns of a table's row, in order."""
-        return [o for o in self.objects.values() if o.kind == "column" and o.parent == row.oid]
-
     def _load(self, path: Path) -> list[str]:
         if path.stat().st_size > LARGEST:
             self.skipped.append(f"{path.name}: larger than {LARGEST:,} bytes")

@@ -400,11 +400,3 @@ def _bound(table: Table, parent: Profile, keep_object: bool) -> Table:
 def shipped_profiles() -> Mapping[str, Profile]:
     """Return the profiles that come with Hallwatch."""
     return load_profiles()
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a profile file (`config/devices/profile.schema.json`)."""
-    schema = Profile.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "Hallwatch device profile"
-    return schema

@@ -116,13 +116,23 @@ def detect(
     detector = StreamDetector() if normal.shape[1] == 1 else CoolingLoopDetector()
     detector.fit(normal)
     scores, labels = detector.score(present), detector.predict(present)
+    episodes = detector.explain(present)
     rows = list(zip(map(str, present.index), scores.tolist(), map(int, labels), strict=True))
     if json:
         as_json(
             {
                 "detector": type(detector).__name__,
                 "rows": [{"time": t, "score": s, "label": label} for t, s, label in rows],
+                "episodes": [
+                    episode | {"start": str(episode["start"]), "end": str(episode["end"])}
+                    for episode in episodes.to_dict("records")
+                ],
             }
         )
-    else:
-        as_table(["time", "score", "anomalous"], [[t, f"{s:.3f}", label] for t, s, label in rows])
+        return
+    as_table(["time", "score", "anomalous"], [[t, f"{s:.3f}", label] for t, s, label in rows])
+    if len(episodes):
+        as_table(
+            ["episode from", "to", "rows above 1", "peak", "signals"],
+            [[str(e.start), str(e.end), e.rows, f"{e.peak:.3f}", e.signals] for e in episodes.itertuples()],
+        )

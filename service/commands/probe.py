@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -111,7 +111,10 @@ def nvml(json: Json = False) -> None:
 
 
 def prometheus(
-    url: Annotated[str, typer.Argument(help="The exporter, such as http://node-1:9400/metrics")],
+    url: Annotated[
+        str,
+        typer.Argument(help="The exporter, such as http://node-1:9400/metrics; without it, all of -c DIR"),
+    ] = "",
     rack: Annotated[str, typer.Option(help="Rack of the node")] = "",
     tray: Annotated[str, typer.Option(help="Tray of the node")] = "",
     place: Annotated[
@@ -136,12 +139,28 @@ def prometheus(
     """Show what an exporter of GPU metrics tells: what is read, set aside, doubtful and missing, and why."""
     from pydantic import ValidationError
 
-    from collectors.prometheus.probe import examine
+    from collectors.prometheus.probe import examine, examine_all
     from collectors.prometheus.settings import PrometheusSettings, Target
     from domain.errors import InputError
     from service.configuration import mapping_named
     from service.settings import read_configuration
 
+    site = None if config is None else read_configuration(config)
+    if not url:
+        if site is None:
+            raise InputError("name an exporter, or a configuration with -c DIR to look at all of its targets")
+        looks = []
+        for scraper in site.settings.prometheus:
+            known = mapping_named(scraper.mapping)
+            looks += asyncio.run(examine_all(scraper, known, site.site.racks, pause))
+        if json:
+            as_json({"ok": all(look.ok for look in looks), "targets": [look.as_dict() for look in looks]})
+        else:
+            for look in looks:
+                say_examination(look)
+        if not all(look.ok for look in looks):
+            raise typer.Exit(1)
+        return
     try:
         settings = PrometheusSettings(
             place=place, timeout=timeout, bearer_token_env=bearer_token_env, ca_file=ca_file
@@ -151,7 +170,7 @@ def prometheus(
         first = error.errors()[0]
         raise InputError(f"{first['loc'][0]}: {first['msg']}") from error
     known = mapping_named(mapping)
-    racks = None if config is None else read_configuration(config).site.racks
+    racks = None if site is None else site.site.racks
     examined(asyncio.run(examine(target, settings, known, racks, pause)), json)
 
 
@@ -160,20 +179,23 @@ def examined(look: Examination, json: bool) -> None:
     if json:
         as_json(look.as_dict())
     else:
-        say(look.source)
-        as_table(
-            ["object", "point", "value", "unit", "doubt"],
-            [[r["objectId"], r["pointType"], r["value"], r["unit"], r["doubt"]] for r in look.readings],
-        )
-        if look.set_aside:
-            as_table(
-                ["set aside", "count", "such as"], [[a.reason, a.count, a.example] for a in look.set_aside]
-            )
-        say(f"missing: {', '.join(look.missing) or 'nothing'}")
-        for finding in look.findings:
-            say(f"{finding.level}: {finding.about}: {finding.text}")
+        say_examination(look)
     if not look.ok:
         raise typer.Exit(1)
+
+
+def say_examination(look: Examination) -> None:
+    """Print what a look at a source found."""
+    say(look.source)
+    as_table(
+        ["object", "point", "value", "unit", "doubt"],
+        [[r["objectId"], r["pointType"], r["value"], r["unit"], r["doubt"]] for r in look.readings],
+    )
+    if look.set_aside:
+        as_table(["set aside", "count", "such as"], [[a.reason, a.count, a.example] for a in look.set_aside])
+    say(f"missing: {', '.join(look.missing) or 'nothing'}")
+    for finding in look.findings:
+        say(f"{finding.level}: {finding.about}: {finding.text}")
 
 
 def mqtt(
@@ -279,3 +301,35 @@ def host_and_port(text: str, default: int) -> tuple[str, int]:
     if not port.isdigit() or not 0 < int(port) < 65536:
         raise InputError(f"{text!r}: {port!r} is not a port; write HOST or HOST:PORT")
     return host, int(port)
+
+
+def channels(
+    config: Annotated[Path, typer.Option("-c", "--config", metavar="DIR", help="Configuration folder")],
+    json: Json = False,
+) -> None:
+    """Try whether the receivers of alerts can be reached, without telling anybody anything."""
+    from alerts.notify.build import build_notifiers
+    from domain.errors import NotificationError
+    from service.settings import read_configuration
+
+    notifiers = build_notifiers(read_configuration(config).alerts.channels)
+
+    async def look(name: str) -> dict[str, Any]:
+        try:
+            return {"channel": name, "ok": True, "told": await notifiers[name].reach()}
+        except NotificationError as error:
+            return {"channel": name, "ok": False, "told": str(error)}
+
+    async def look_at_all() -> list[dict[str, Any]]:
+        return list(await asyncio.gather(*(look(name) for name in notifiers)))
+
+    found = asyncio.run(look_at_all())
+    if json:
+        as_json(found)
+    else:
+        as_table(
+            ["channel", "reached", "what was found"],
+            [[f["channel"], "yes" if f["ok"] else "no", f["told"]] for f in found],
+        )
+    if not all(f["ok"] for f in found):
+        raise typer.Exit(1)

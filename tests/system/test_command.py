@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 
 import pytest
 import typer
@@ -189,6 +190,21 @@ def test_detect_scores_a_multivariate_series_offline(tmp_path):
     assert len(labels) == 200
     assert sum(labels[130:]) > 60
     assert sum(labels[:90]) < 10
+    last = told["episodes"][-1]
+    assert "2026-01-01" in last["start"] < last["end"]
+    assert last["signals"]
+    assert last["peak"] == max(row["score"] for row in told["rows"])
+
+
+def test_channels_are_tried_without_telling_anybody(tmp_path):
+    shutil.copy(SHIPPED / "site.yaml", tmp_path)
+    (tmp_path / "hallwatch.yaml").write_text(f"data: {tmp_path}/data\n")
+    channel = "channels: {hook: {kind: webhook, url: 'http://127.0.0.1:%d/x'}}\nrules: []\n"
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        (tmp_path / "alerts.yaml").write_text(channel % there.getsockname()[1])
+        assert json.loads(hallwatch("probe", "channels", "-c", tmp_path, "--json").stdout)[0]["ok"]
+    gone = hallwatch("probe", "channels", "-c", tmp_path, check=False)
+    assert (gone.returncode, "hook" in gone.stdout) == (1, True)
 
 
 def test_the_example_tray_is_a_valid_agent_file():

@@ -1,12 +1,10 @@
 """A page of an exporter, scraped twice: no bytes raise, and what lies beside garbage is read."""
 
-from pathlib import Path
-
-from collectors.prometheus.collector import load_mapping
 from collectors.prometheus.exposition import Exposition, Memory
-from collectors.prometheus.settings import PrometheusSettings, Target
+from collectors.prometheus.settings import ExporterMapping, PrometheusSettings, Target
+from service.configuration import SHIPPED, load
 
-MAPPING = load_mapping(Path(__file__).parents[3] / "config/prometheus/dcgm-exporter.yaml")
+MAPPING = load(SHIPPED / "prometheus" / "dcgm-exporter.yaml", ExporterMapping)
 EXPOSITION = Exposition(MAPPING, PrometheusSettings(place=r"(?P<rack>R\d+)-(?P<tray>T\d+)"), ["R001"])
 # a sum would rightly be spoilt by a damaged row of its own, a clock is not
 GOOD = '\nDCGM_FI_DEV_SM_CLOCK{gpu="63",rack="R001",tray="T99"} 1000\n'

@@ -6,12 +6,14 @@ from functools import partial
 from domain.errors import InputError
 from domain.points import PointRegistry
 from service import store_jobs
-from service.internal import job_arguments, question
+from service.internal import Accepted, Question, job_arguments, read
 
 
 def fuzz(data: bytes) -> None:
     with contextlib.suppress(InputError):
-        question(data).scenario()
+        read(data, Question).scenario()
+    with contextlib.suppress(InputError):
+        read(data, Accepted)
     for job in store_jobs.jobs(None, PointRegistry()).values():
         assert isinstance(job, partial)
         with contextlib.suppress(InputError):

@@ -111,18 +111,6 @@ def test_scores_do_not_change_when_the_future_is_removed(detector):
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
-def test_online_and_batch_give_the_same_scores_and_alarms(detector):
-    train, test = split(with_fault(detector))
-    batch = detector().fit(train)
-    online = detector().fit(train)
-    chunks = [test.iloc[:1], test.iloc[1:2], test.iloc[2:303], test.iloc[303:310], test.iloc[310:]]
-    out = pd.concat([online.update(chunk) for chunk in chunks])
-    np.testing.assert_array_equal(out["score"], batch.score(test))
-    np.testing.assert_array_equal(out.iloc[:, 1], batch.predict(test))
-    assert (out["signals"] != "").eq(out["score"] > 1).all()
-
-
-@pytest.mark.parametrize("detector", DETECTORS)
 def test_scoring_remembers_nothing_and_the_same_data_gives_the_same_scores(detector):
     train, test = split(with_fault(detector))
     first, second = detector().fit(train), detector().fit(train)
@@ -189,7 +177,6 @@ def test_an_empty_frame_scores_to_an_empty_series(detector):
     assert made.score(train.iloc[:0]).empty
     assert made.predict(train.iloc[:0]).empty
     assert made.explain(train.iloc[:0]).empty
-    assert made.update(train.iloc[:0]).empty
 
 
 @pytest.mark.parametrize("detector", DETECTORS)

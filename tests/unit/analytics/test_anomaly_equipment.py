@@ -1,5 +1,7 @@
 """UPSes, air handlers, GPUs, valves, leaks and clocks: each fault is found at its object and named."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
@@ -90,10 +92,16 @@ def test_a_clogged_air_handler_and_one_that_stopped_are_told_apart():
     assert np.nanmax(score[[0, 1, 3, 4, 6, 7]]) < 1
 
 
+def only(temperature: np.ndarray, power: np.ndarray) -> GpuTable:
+    """A table of which only temperature and power are known."""
+    nothing = np.full(temperature.shape, np.nan)
+    return GpuTable(temperature, nothing, power, *[nothing] * (len(fields(GpuTable)) - 3))
+
+
 def gpu_table(rng: np.random.Generator, looks: int) -> list[GpuTable]:
     power = rng.uniform(700, 1000, (2, 1)) * rng.normal(1, 0.02, (looks, 2, 72))
     heat = np.round(38 + 0.028 * power + rng.normal(0, 0.4, power.shape))
-    return [GpuTable.of(h, p) for h, p in zip(heat, power, strict=True)]
+    return [only(h, p) for h, p in zip(heat, power, strict=True)]
 
 
 def test_a_gpu_temperature_that_stands_still_while_its_neighbours_move_is_stuck():

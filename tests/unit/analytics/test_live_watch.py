@@ -11,6 +11,7 @@ from analytics.live.analytics import LiveAnalytics
 from analytics.live.substitutes import Substitutes
 from analytics.settings import AnalyticsSettings
 from domain.batch import Batch
+from domain.errors import InputError
 from domain.points import Point, PointRegistry, Quality
 from domain.site import Site
 from simulator.bms import Bms
@@ -101,6 +102,19 @@ def test_a_faulty_instrument_is_a_matter_for_maintenance_and_no_plant_fault(watc
     assert noisy | {"estimated": True} in watched.live.instruments
     assert watched.state("R020", "SensorVerdict") == "Noisy"
     assert all(i["maintenance"] for i in watched.live.incidents)
+
+
+def test_after_work_the_present_state_is_usual_and_the_incident_ends(watched):
+    watched.run(60)
+    watched.factory.raise_fault("cdu-setpoint-shift", "P03-CDU1", severity=1.0)
+    watched.run(40)
+    assert watched.live.incidents
+    watched.live.accept("P03-CDU1")
+    watched.run(80)
+    assert watched.live.incidents == []
+    assert "P03-CDU1" not in watched.live.reasons
+    with pytest.raises(InputError, match="no rack and no CDU"):
+        watched.live.accept("R999")
 
 
 def test_cdus_have_scores_of_their_own(watched):

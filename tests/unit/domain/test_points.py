@@ -202,9 +202,6 @@ def test_the_index_follows_whatever_is_added_changed_and_retired():
             expected = searched(registry, object_type=kind, point_type=quantity, setpoint=False)
             assert registry.select(kind, quantity).tolist() == expected
         assert registry.select(kind).tolist() == searched(registry, object_type=kind, setpoint=False)
-        assert registry.objects(kind) == sorted(
-            {registry[i].object_id for i in searched(registry, object_type=kind)}
-        )
     for n in range(12):
         assert registry.of_object(f"O{n}").tolist() == searched(registry, object_id=f"O{n}")
         assert registry.select("CDU", object_id=f"O{n}").tolist() == searched(

@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
-from collectors.prometheus.collector import load_mapping
 from collectors.prometheus.exposition import Exposition, Memory
 from collectors.prometheus.settings import ExporterMapping, MetricMapping, PrometheusSettings, Target
 from collectors.text_format import LONGEST_LINE, BadLine, Sample, lines, samples
-from domain.errors import ConfigurationError
 from domain.points import Quality
+from service.configuration import SHIPPED, load
 
 ROOT = Path(__file__).parents[3]
 CASES = sorted(p.parent for p in (ROOT / "tests/recordings/prometheus").glob("*/expected.yaml"))
-MAPPING = load_mapping(ROOT / "config/prometheus/dcgm-exporter.yaml")
+MAPPING = load(SHIPPED / "prometheus" / "dcgm-exporter.yaml", ExporterMapping)
 HERE = Target(url="http://x", rack="R001", tray="T01")
 
 
@@ -243,11 +242,6 @@ def test_a_mapping_onto_an_unknown_point_is_refused():
         ExporterMapping(
             name="x", host_labels=("h",), gpu_label="g", metrics={"A": {"point": "GpuMood", "unit": "count"}}
         )
-
-
-def test_an_unreadable_mapping_names_the_file(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"none\.yaml"):
-        load_mapping(tmp_path / "none.yaml")
 
 
 # --- the text format itself

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from collectors.prometheus.collector import PrometheusCollector, load_mapping
+from collectors.prometheus.collector import PrometheusCollector
 from collectors.prometheus.discovery import file_targets
-from collectors.prometheus.settings import PrometheusSettings, Target
+from collectors.prometheus.settings import ExporterMapping, PrometheusSettings, Target
 from domain.errors import SourceProtocolError
 from domain.points import PointRegistry, Quality
+from service.configuration import SHIPPED, load
 
 ROOT = Path(__file__).parents[3]
-MAPPING = load_mapping(ROOT / "config/prometheus/dcgm-exporter.yaml")
+MAPPING = load(SHIPPED / "prometheus" / "dcgm-exporter.yaml", ExporterMapping)
 PLAIN = [(ROOT / f"tests/recordings/prometheus/plain/{n}.prom").read_bytes() for n in (1, 2)]
 OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 

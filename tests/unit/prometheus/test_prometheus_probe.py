@@ -2,19 +2,18 @@
 
 import http.server
 import json
+import shutil
 import threading
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from collectors.prometheus.collector import load_mapping
 from collectors.prometheus.probe import examine, examine_all
-from collectors.prometheus.settings import PrometheusSettings, Target
+from collectors.prometheus.settings import ExporterMapping, PrometheusSettings, Target
 from service.cli import app
+from service.configuration import SHIPPED, load
 
-ROOT = Path(__file__).parents[3]
-MAPPING = load_mapping(ROOT / "config/prometheus/dcgm-exporter.yaml")
+MAPPING = load(SHIPPED / "prometheus" / "dcgm-exporter.yaml", ExporterMapping)
 PAGE = """DCGM_FI_DEV_GPU_TEMP{gpu="0",Hostname="n1"} 50
 DCGM_FI_DEV_GPU_TEMP{gpu="1",Hostname="n1"} 4000
 DCGM_FI_DEV_POWER_USAGE{gpu="0",Hostname="n1"} 400
@@ -97,3 +96,17 @@ def test_the_command_prints_what_was_found_and_ends_with_1_where_something_is_wr
     told = CliRunner().invoke(app, [*command, "--json"])
     assert told.exit_code == 0
     assert json.loads(told.output)["readings"][0]["value"] == 50
+
+
+def test_without_an_exporter_the_command_looks_at_all_targets_of_a_configuration(served, tmp_path):
+    shutil.copy(SHIPPED / "site.yaml", tmp_path)
+    (tmp_path / "alerts.yaml").write_text("rules: []\n")
+    targets = [{"url": served.url, "rack": "R001", "tray": "T01"}, {"url": "http://127.0.0.1:1/metrics"}]
+    settings = {"prometheus": [{"name": "gpus", "targets": targets}], "data": str(tmp_path / "data")}
+    (tmp_path / "hallwatch.yaml").write_text(json.dumps(settings))
+    served.page = 'DCGM_FI_DEV_GPU_TEMP{gpu="0"} 50\n'
+    command = ["probe", "prometheus", "-c", str(tmp_path), "--pause", "0"]
+    told = CliRunner().invoke(app, [*command, "--json"])
+    assert told.exit_code == 1
+    assert [target["ok"] for target in json.loads(told.output)["targets"]] == [True, False]
+    assert "R001-T01-G0" in CliRunner().invoke(app, command).output

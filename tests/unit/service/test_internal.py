@@ -18,16 +18,20 @@ TOKEN = {"authorization": "Bearer of the data folder"}
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
+def system(tmp_path_factory):
     folder = tmp_path_factory.mktemp("service")
     (folder / "config").mkdir()
     shutil.copy(SHIPPED / "site.yaml", folder / "config" / "site.yaml")
     (folder / "config" / "alerts.yaml").write_text("rules: []\n")
     (folder / "config" / "hallwatch.yaml").write_text("data: ../data\n")
-    system = System(read_configuration(folder / "config"))
-    made, _ = web.build(system, TOKEN["authorization"].removeprefix("Bearer "), Gate(Limits()))
+    made = System(read_configuration(folder / "config"))
     yield made
-    asyncio.run(system.close())
+    asyncio.run(made.close())
+
+
+@pytest.fixture(scope="module")
+def app(system):
+    return web.build(system, TOKEN["authorization"].removeprefix("Bearer "), Gate(Limits()))[0]
 
 
 @pytest.fixture
@@ -99,6 +103,20 @@ async def test_what_is_no_question_is_told_so_in_few_words(client, body):
         answer = await client.post(f"/internal/v1/{path}", content=body, headers=TOKEN)
         assert answer.status_code == 400
         assert 5 < len(answer.json()["detail"]) < 3000
+
+
+async def test_the_state_after_work_is_accepted_and_who_said_so_is_kept(client, system):
+    told = {"object": "R001", "who": "ann", "note": "valve replaced"}
+    assert (await client.post("/internal/v1/accept", json=told, headers=TOKEN)).status_code == 200
+    for wrong in (
+        told | {"object": "R999"},
+        told | {"x": 1},
+        {"object": "R001"},
+        told | {"note": "x" * 3000},
+    ):
+        assert (await client.post("/internal/v1/accept", json=wrong, headers=TOKEN)).status_code == 400
+    noted = [(e.who, e.detail) for e in system.records.audit_trail() if e.what == "accepted present state"]
+    assert noted == [("ann", "R001 valve replaced")]
 
 
 async def test_a_store_job_takes_its_own_arguments_only(client):

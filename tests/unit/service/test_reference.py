@@ -10,9 +10,7 @@ def test_the_configuration_page_is_that_of_the_models():
 
 @pytest.mark.parametrize("name", sorted(schemas()))
 def test_the_schemas_are_those_of_the_models(name):
-    assert (ROOT / "config" / "schemas" / name).read_text() == schemas()[name], (
-        "run: python -m service.reference"
-    )
+    assert (ROOT / "config" / name).read_text() == schemas()[name], "run: python -m service.reference"
 
 
 def test_every_setting_is_described():

@@ -11,7 +11,7 @@ from storage.open import open_store
 from storage.settings import DAY, HOUR, StorageSettings
 from storage.telemetry import Aggregate
 from storage.tiers import TIERS
-from storage.transfer import Form, copy_store, export_store, import_store
+from storage.transfer import Form, export_store, import_store
 
 START = now_ms() // HOUR * HOUR - 5 * HOUR
 END = START + 5 * HOUR
@@ -150,14 +150,6 @@ def test_a_file_with_rows_missing_is_refused(filled, registry, other, tmp_path):
 def test_a_folder_without_an_export_is_told(other, tmp_path):
     with pytest.raises(InputError, match=r"points\.jsonl"):
         import_store(*other, tmp_path)
-
-
-def test_stores_are_copied_without_files_between(filled, registry, other):
-    store, names = other
-    moved = copy_store(filled, registry, store, names, START, END)
-    assert moved.rows["raw"] == len(filled.read(POINTS, START, END))
-    store.maintain(now_ms())
-    assert_same(filled, registry, store, names)
 
 
 def test_a_backup_is_made_while_readings_come_and_can_be_restored(filled, registry, tmp_path):
