@@ -286,7 +286,7 @@ class Sweeper:
                     slot.faults[f"field {f.id}"] = f"{GPU_FIELDS[f.column]}: unknown type {item.valueType}"
                     continue
                 value = getattr(item.value, VALUE_MEMBER[item.valueType])
-                if value not in BLANK and math.isfinite(value):
+                if _told(value):
                     self._put_field(slot, f, value * f.scale, item.timestamp, row)
             slot.fields = tuple(supported)
 
@@ -305,11 +305,11 @@ class Sweeper:
         """Return the calls that tell power and energy where the one for all fields fails."""
 
         def put_energy(told: Any, row: Row) -> None:
-            if told not in BLANK:
+            if _told(told):
                 self._put_field(slot, ENERGY, told * ENERGY.scale, 0, row)
 
         def put_power(told: Any, row: Row) -> None:
-            if told not in BLANK:
+            if _told(told):
                 row[_AVERAGE] = told * 1e-3
 
         return (
@@ -385,7 +385,7 @@ def _readings(nvml: Any) -> tuple[tuple[Reading, ...], tuple[Reading, ...]]:
         column = _COLUMN[point_type]
 
         def put(value: Any, row: Row) -> None:
-            if value not in BLANK and math.isfinite(value):
+            if _told(value):
                 row[column] = value * scale
 
         return put
@@ -404,7 +404,7 @@ def _readings(nvml: Any) -> tuple[tuple[Reading, ...], tuple[Reading, ...]]:
     def put_margin(told: Any, row: Row) -> None:
         # Newer parts tell how far the next slowdown is, not at which temperature it comes.
         temperature = row[_TEMPERATURE]
-        if row[_TEMPERATURE_LIMIT] is None and temperature is not None:
+        if row[_TEMPERATURE_LIMIT] is None and temperature is not None and _told(told):
             row[_TEMPERATURE_LIMIT] = temperature + told
 
     often: tuple[Reading, ...] = (
@@ -432,6 +432,11 @@ def _readings(nvml: Any) -> tuple[tuple[Reading, ...], tuple[Reading, ...]]:
         ("fan", lambda h: nvml.nvmlDeviceGetFanSpeed(h), into("GpuFanSpeed", 0.01)),
     )
     return often, seldom
+
+
+def _told(value: Any) -> bool:
+    """Return whether NVML told a number, not that there is none."""
+    return value not in BLANK and math.isfinite(value)
 
 
 def _address(handle: Any) -> Any:
