@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 PATIENCE_S = 0.5
 """How long telling waits for what is new to be written down."""
+MOST_OF_A_RULE = 10_000
+"""Alerts of one rule at a time; what else it finds meanwhile is counted."""
 REFRESH_MS = 30_000
 """Figures of an active alert are written to the records at most this often."""
 
@@ -227,16 +229,24 @@ class AlertEngine:
         self._view.refresh(now)
         found: dict[str, Condition] = {}
         failed: set[str] = set()
+        left_out = 0
         for rule in self.rules:
             name = rule.settings.name
             objects = {a.condition.object_id for a in active.values() if a.condition.rule == name}
+            room = MOST_OF_A_RULE - sum(a.condition.rule == name for a in active.values())
             try:
                 for condition in rule.evaluate(now, self._view, objects):
+                    new = condition.key not in active and condition.key not in found
+                    if new and room <= 0:
+                        left_out += 1
+                        continue
+                    room -= new
                     found.setdefault(condition.key, condition)
             except Exception:  # one broken rule must not silence the others
                 failed.add(name)
                 self.counters["rule_errors"] += 1
                 log.exception("a rule could not be evaluated", rule=name)
+        self.counters["left_out"] = left_out
         self._evaluation_ms = (time.perf_counter() - begun) * 1000
         return found, failed
 

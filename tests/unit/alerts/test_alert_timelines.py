@@ -246,6 +246,38 @@ def test_many_alerts_of_one_rule_at_once_are_one_message(lab):
     assert [len(m.notices) for m in messages] == [1, 3]
 
 
+def test_a_rule_has_so_many_alerts_at_a_time_and_the_rest_is_counted(lab, monkeypatch):
+    monkeypatch.setattr("alerts.engine.MOST_OF_A_RULE", 2)
+    plant, sensors = leak_lab(lab)
+    plant.read(sensors, 1)
+    assert len(plant.step()) == 2
+    assert plant.engine.stats()["left_out"] == len(sensors) - 2
+    first, second = sorted(plant.active)
+    plant.at(20).read(sensors[0], 0)
+    plant.at(200).step()
+    plant.at(202).step()  # there is room again
+    assert len(plant.active) == 2
+    assert first not in plant.active
+    assert second in plant.active
+
+
+def test_a_message_tells_of_so_many_alerts_and_the_rest_is_another(lab, monkeypatch):
+    monkeypatch.setattr("alerts.dispatch.MOST_IN_MESSAGE", 3)
+    plant, sensors = leak_lab(lab)
+    plant.read(sensors, 1)
+    messages = []
+    send = plant.mail.send
+
+    async def counted(notification):
+        messages.append(len(notification.notices))
+        return await send(notification)
+
+    plant.mail.send = counted
+    plant.step()
+    assert sum(messages) == len(sensors)
+    assert max(messages) <= 3
+
+
 def test_a_silence_keeps_quiet_and_its_end_tells_what_is_still_there(lab):
     plant, sensors = leak_lab(lab)
     plant.records.add_silence("leak", "R001", plant.now, plant.now + 60_000, "mei", "flushing")
