@@ -42,7 +42,7 @@ class Retired(StrEnum):
     """How a point was taken out of use."""
 
     GONE = "gone"
-    """Its readings were removed; it comes back when its source tells it again."""
+    """It comes back when its source tells it again."""
     REFUSED = "refused"
     """It stays out, whatever its source tells."""
 
@@ -71,7 +71,7 @@ class Point:
     source
         The collector instance that hands it in, such as ``dsx:bms`` or ``snmp:pdu-r001-a``.
     retired
-        Set by a person (`Retired`): it is not shown any more, and has no readings. Empty for a point in use.
+        How it was taken out of use (`Retired`): no list shows it any more. Empty for a point in use.
     """
 
     key: str
@@ -258,6 +258,8 @@ class PointRegistry:
         self._changed: dict[int, int] = {}  # version at which each point changed last, in that order
         self._plant_version = 0
         self._by = _Index()
+        self._out = np.zeros(1024, dtype=bool)  # which are retired; at least as long as the highest that is
+        self._outs = 0
         for point in points:
             self.register(point)
 
@@ -331,10 +333,18 @@ class PointRegistry:
             return index
 
     def retire(self, index: int, how: Retired | None) -> None:
-        """Take a point out of use, or back into it (None)."""
+        """Take a point out of use, or back into it (None).
+
+        Raises
+        ------
+        TooManyPoints
+            If it is to come back and there are as many as there may be.
+        """
         with self._lock:
             before = self._points[index]
             after = replace(before, retired="" if how is None else how.value)
+            if before.retired and not after.retired:
+                self._need_room(after)
             if after != before:
                 self._points[index] = after
                 self._note(index, before, after)
@@ -348,10 +358,19 @@ class PointRegistry:
         if not after.retired:
             self._in_use[source_kind(after)] += 1
             moved |= self._by.add(index, after)
+        self._note_retired(index, bool(after.retired))
         self._plant_version += moved
         self._version += 1
         self._changed.pop(index, None)
         self._changed[index] = self._version
+
+    def _note_retired(self, index: int, out: bool) -> None:
+        if index >= len(self._out):
+            if not out:
+                return
+            self._out = np.append(self._out, np.zeros(index + 1, dtype=bool))
+        self._outs += int(out) - int(self._out[index])
+        self._out[index] = out
 
     def _admit(self, point: Point, known: Point | None) -> None:
         """Refuse a point that may not come into use, and count that."""
@@ -361,7 +380,13 @@ class PointRegistry:
         if known is not None and known.retired == Retired.REFUSED and not point.retired:
             self._refused[kind] += 1
             raise PointRefused(point.key)
-        if point.retired or (known is not None and not known.retired):
+        if not point.retired and (known is None or known.retired):
+            self._need_room(point)
+
+    def _need_room(self, point: Point) -> None:
+        """Refuse a point that would come into use beyond a limit, and count that."""
+        kind = source_kind(point)
+        if kind == OURS:
             return
         for used, limit, of in (
             (self._in_use.total(), self.max_points, ""),
@@ -376,6 +401,15 @@ class PointRegistry:
     def index(self, key: str) -> int | None:
         """Return the index of the point with this key, or None."""
         return self._index.get(key)
+
+    def are_retired(self, points: IntArray) -> NDArray[np.bool_]:
+        """Return which of these points are out of use; of indexes that no point has, none is."""
+        found = np.zeros(len(points), dtype=bool)
+        if self._outs:
+            out = self._out
+            known = (points >= 0) & (points < len(out))
+            found[known] = out[points[known]]
+        return found
 
     def changed_since(self, version: int) -> list[tuple[int, Point]]:
         """Return (index, point) of all that were added, changed or retired after `version`, by index.
@@ -449,11 +483,11 @@ class PointRegistry:
         with self._lock:
             return list(self._by.places)
 
-    def match(self, pattern: str) -> IntArray:
+    def match(self, pattern: str, retired: bool = False) -> IntArray:
         """Return the indexes of the points that a person's `pattern` names.
 
         A pattern is a key, a glob over keys, or ``objectId/pointType`` (globs allowed in both parts). Points that
-        are retired are named by their key alone.
+        are retired are named by their key alone, or by a glob if it asks for `retired` ones only.
         """
         exact = self._index.get(pattern)
         if exact is not None:
@@ -468,7 +502,7 @@ class PointRegistry:
             [
                 i
                 for i, p in enumerate(self)
-                if not p.retired and (wanted(p.key) or wanted(f"{p.object_id}/{p.point_type}"))
+                if bool(p.retired) is retired and (wanted(p.key) or wanted(f"{p.object_id}/{p.point_type}"))
             ],
             dtype=np.int32,
         )

@@ -18,6 +18,7 @@ from service.commands import (
     offline,
     outlook,
     people,
+    points,
     probe,
     profile,
     run,
@@ -42,6 +43,9 @@ profiles = typer.Typer(
 )
 users = typer.Typer(help="People who may log in to the console.", no_args_is_help=True)
 stores = typer.Typer(help="The embedded store: backup, restore, check.", no_args_is_help=True)
+known_points = typer.Typer(
+    help="Points that are known: list them, take them out of use and back.", no_args_is_help=True
+)
 alert = typer.Typer(help="What is active; taking and clearing alerts by hand.", no_args_is_help=True)
 silence = typer.Typer(help="Alerts that page nobody for a while.", no_args_is_help=True)
 apikeys = typer.Typer(help="Keys with which partners read the API.", no_args_is_help=True)
@@ -78,6 +82,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
     },
     profiles: {"draft": profile.draft, "test": profile.replay},
     stores: {"backup": data.backup, "restore": data.restore, "check": data.check_store},
+    known_points: {"list": points.list_, "retire": points.retire, "readmit": points.readmit},
     users: {
         "add": people.add_user,
         "list": people.list_users,
@@ -101,6 +106,7 @@ for _group, _functions in COMMANDS.items():
 app.add_typer(probes, name="probe")
 app.add_typer(profiles, name="profile")
 app.add_typer(stores, name="store")
+app.add_typer(known_points, name="points")
 app.add_typer(users, name="user")
 app.add_typer(alert, name="alerts")
 app.add_typer(silence, name="silence")

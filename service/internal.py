@@ -165,7 +165,7 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
 
     @routes.post("/store/{job}")
     async def store_job(job: str, request: Request) -> Response:
-        jobs = store_jobs.jobs(system.store, system.registry)
+        jobs = store_jobs.jobs(system.store, system.registry, system.latest)
         if job not in jobs:
             raise HTTPException(404, f"there is no job {job[:MOST_NAME]!r}")
         body = await request.body()
@@ -206,7 +206,7 @@ def job_arguments(body: bytes, job: Callable[..., Any]) -> dict[str, Any]:
         for name, value in bound.arguments.items():
             wanted = inspect.signature(job, eval_str=True).parameters[name].annotation
             if not isinstance(value, wanted):
-                raise TypeError(f"{name} must be {wanted.__name__}")
+                raise TypeError(f"{name} must be {getattr(wanted, '__name__', wanted)}")
     except (ValueError, TypeError) as error:
         raise InputError(str(error)[:MOST_TEXT]) from error
     return told

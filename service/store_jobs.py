@@ -8,15 +8,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import structlog
+
+from domain.batch import now_ms
 from domain.errors import InputError
 from domain.points import PointRegistry
+from storage.latest import LatestValues
+from storage.point_upkeep import PointUpkeep, Selection
 from storage.tiers import TieredStore
 from storage.transfer import Form, export_store, import_store
 
+log = structlog.get_logger(__name__)
 
-def jobs(store: TieredStore, registry: PointRegistry) -> dict[str, Callable[..., dict[str, Any]]]:
+
+def jobs(
+    store: TieredStore, registry: PointRegistry, latest: LatestValues
+) -> dict[str, Callable[..., dict[str, Any]]]:
     """Return the jobs by name; each takes its arguments by name."""
+    upkeep = PointUpkeep(registry, store, latest)
     return {
+        "points": partial(points, upkeep),
+        "retire": partial(retire, upkeep),
+        "readmit": partial(readmit, upkeep),
         "backup": partial(backup, store),
         "check": partial(check, store),
         "export": partial(export, store, registry),
@@ -59,6 +72,30 @@ def export(
 def import_(store: TieredStore, registry: PointRegistry, folder: str) -> dict[str, Any]:
     """Take an exported folder over."""
     return import_store(store, registry, Path(folder)).as_dict()
+
+
+def points(
+    upkeep: PointUpkeep, pattern: str, source: str, older_than: int | None, retired: bool, limit: int
+) -> dict[str, Any]:
+    """List points."""
+    return upkeep.report(Selection(pattern, source, older_than, retired), limit, now_ms())
+
+
+def retire(
+    upkeep: PointUpkeep, pattern: str, source: str, older_than: int | None, refuse: bool, with_readings: bool
+) -> dict[str, Any]:
+    """Take points out of use."""
+    wanted = Selection(pattern, source, older_than)
+    done = upkeep.retire(wanted, refuse, with_readings, now_ms())
+    log.info("points retired", pattern=pattern, source=source, refuse=refuse, **done)
+    return done
+
+
+def readmit(upkeep: PointUpkeep, pattern: str, source: str) -> dict[str, Any]:
+    """Take retired points back into use."""
+    done = upkeep.readmit(Selection(pattern, source, retired=True), now_ms())
+    log.info("points readmitted", pattern=pattern, source=source, **done)
+    return done
 
 
 def _embedded(store: TieredStore) -> Any:

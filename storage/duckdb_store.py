@@ -68,6 +68,8 @@ LOG_LIMIT = 256_000_000
 SHORT_LOG = 64_000_000
 """Bytes of write-ahead log that are folded quickly enough to do so every `FOLD_S`; a longer one waits for sealing."""
 FOLD_S = 120.0
+ALWAYS = (-(1 << 62), 1 << 62)
+"""All times, ms."""
 
 
 class DuckDBStore(TieredStore):
@@ -561,6 +563,28 @@ class DuckDBStore(TieredStore):
                 _rollback(con)
                 raise StoreUnavailable(f"{self.path}: {e}") from e
         return written
+
+    def check_removal(self) -> None:
+        """Every point's readings can be removed."""
+
+    def remove(self, points: IntArray) -> int:
+        """Remove all readings and rollups of points, table by table; writes go on meanwhile. Return the rows."""
+        wanted = np.unique(points)
+        if not len(wanted):
+            return 0
+        with self._maintain_lock:  # nothing is sealed or rolled up meanwhile
+            con = self._upkeep
+            try:
+                where = points_condition(con, wanted, 1 << 31)  # named one by one, even if they are all
+                removed = sum(t.delete(con, *ALWAYS, where) for t in (self._raw, *self._tiers.values()))
+                with self._write_lock:
+                    self._known.forget(wanted)
+                    self._keep_newest(con)
+            except duckdb.Error as e:
+                raise StoreUnavailable(f"{self.path}: {e}") from e
+            self._carry = None  # it may hold readings that are gone
+            self._fold_log()
+        return removed
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a cursor that sees a consistent state; the caller closes it."""

@@ -105,12 +105,15 @@ class PartitionedTable:
             f"SELECT {what} FROM {t} WHERE {condition}" for t in self.tables(start, end)
         )
 
-    def delete(self, con: duckdb.DuckDBPyConnection, start: int, end: int, where: str) -> None:
-        """Remove the rows of [start, end) that satisfy `where`."""
+    def delete(self, con: duckdb.DuckDBPyConnection, start: int, end: int, where: str) -> int:
+        """Remove the rows of [start, end) that satisfy `where`; return how many."""
+        removed = 0
         for table in self.tables(start, end):
-            con.execute(
+            told = con.execute(
                 f"DELETE FROM {table} WHERE {self.time} >= {int(start)} AND {self.time} < {int(end)} AND {where}"
-            )
+            ).fetchone()
+            removed += int(told[0]) if told else 0
+        return removed
 
     def is_ripe(self, rows: int) -> bool:
         """Return whether there is something to seal: hot rows of some age, or more than `rows` of them."""

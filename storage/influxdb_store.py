@@ -439,6 +439,26 @@ class InfluxStore(TieredStore):
                     prefixes = self._line_prefixes()
                 self._send(name, step_lines(kept, prefixes))
 
+    def check_removal(self) -> None:
+        """Raise InputError where the server's version removes nothing but by retention.
+
+        Raises
+        ------
+        StoreUnavailable
+            If it does not answer.
+        """
+        self._get_ready()
+        self._wire.check_removal()
+
+    def remove(self, points: IntArray) -> int:
+        """Remove all readings and rollups of points; the server does not tell how many."""
+        self._get_ready()
+        keys: dict[str, list[str]] = defaultdict(list)
+        for index in np.unique(points).tolist():
+            keys[self._registry[index].point_type].append(self._registry[index].key)
+        self._wire.remove(keys, ("raw", *TIERS))
+        return 0
+
     def health(self) -> StoreHealth:
         """Return how the server is; never raises."""
         try:

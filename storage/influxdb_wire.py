@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import logging
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -19,15 +19,18 @@ import urllib3
 from influxdb_client.rest import ApiException
 from influxdb_client.service import write_service
 
-from domain.errors import StorageError, StoreUnavailable
+from domain.errors import InputError, StorageError, StoreUnavailable
 from storage.influxdb_answer import MESSAGEPACK, Series, series_of
-from storage.influxdb_lines import identifier
+from storage.influxdb_lines import identifier, quoted
 from storage.settings import InfluxSettings
 
 log = logging.getLogger(__name__)
 
 REFUSES_LINES = {400, 422}
 TOO_LARGE = 413
+KEYS_REMOVED = 200
+"""Series that one statement removes."""
+EVER = ("1970-01-01T00:00:00Z", "2262-01-01T00:00:00Z")
 
 
 class InfluxWire:
@@ -194,6 +197,58 @@ class InfluxWire:
         self.version = told.lstrip("v") or "unknown"
         return self.version
 
+    # --- removing --------------------------------------------------------------------------------------------
+
+    def check_removal(self) -> None:
+        """Raise InputError where the server cannot remove single series."""
+        if self.version.partition(".")[0] not in {"1", "2"}:
+            raise InputError(
+                f"InfluxDB {self.version} removes readings by retention only; retire without --with-readings"
+            )
+
+    def remove(self, keys: Mapping[str, Sequence[str]], policies: Sequence[str]) -> None:
+        """Remove the series of points (keys by measurement) from retention policies.
+
+        Raises
+        ------
+        InputError
+            If the server cannot.
+        StoreUnavailable
+            If it does not do so now.
+        """
+        self.check_removal()
+        if self.version.startswith("1."):
+            self._remove_1x(keys)
+        else:
+            self._remove_2x(keys, policies)
+
+    def _remove_1x(self, keys: Mapping[str, Sequence[str]]) -> None:
+        """Remove them from all policies at once, as 1.x does."""
+        for measurement, all_keys in keys.items():
+            for first in range(0, len(all_keys), KEYS_REMOVED):
+                one_of = " OR ".join(f'"key" = {quoted(k)}' for k in all_keys[first : first + KEYS_REMOVED])
+                statement = f"DROP SERIES FROM {identifier(measurement)} WHERE {one_of}"
+                for result in orjson.loads(self._ask(statement, {"db": self._settings.database})[0]).get(
+                    "results", []
+                ):
+                    if "error" in result:
+                        raise StorageError(f"{self._settings.url}: {result['error']}")
+
+    def _remove_2x(self, keys: Mapping[str, Sequence[str]], policies: Sequence[str]) -> None:
+        """Remove them one by one: its predicates know no OR."""
+        removal = self._client.delete_api()
+        try:
+            for policy in policies:
+                bucket = f"{self._settings.database}/{policy}"
+                for measurement, all_keys in keys.items():
+                    for key in all_keys:
+                        which = f"_measurement={_text(measurement)} AND key={_text(key)}"
+                        removal.delete(*EVER, which, bucket=bucket, org=self._settings.org)
+        except ApiException as e:
+            raise self._unavailable(e) from e
+        except (urllib3.exceptions.HTTPError, OSError) as e:
+            raise StoreUnavailable(f"{self._settings.url}: {e}") from e
+
     # --- set-up ----------------------------------------------------------------------------------------------
 
     def set_up(self, keep_ms: dict[str, int | None]) -> None:
@@ -243,6 +298,12 @@ class InfluxWire:
             log.warning("InfluxDB: buckets were not set up (%s); see docs/how-to/influxdb.md", _reason(e))
         except (urllib3.exceptions.HTTPError, OSError) as e:
             raise StoreUnavailable(f"{self._settings.url}: {e}") from e
+
+
+def _text(value: str) -> str:
+    """Return a string as a predicate of 2.x writes it."""
+    escaped = value.replace(chr(92), chr(92) * 2).replace('"', chr(92) + '"')
+    return f'"{escaped}"'
 
 
 def _reason(e: ApiException) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.batch import Batch, now_ms
-from domain.errors import InputError, StorageError, StoreUnavailable, brief
+from domain.errors import InputError, StorageError, StoreUnavailable, TooManyPoints, brief
 from domain.points import IntArray, Point, PointRegistry, Retired, TimeArray
 from storage.clocks import Clocks
 from storage.frozen import FrozenWatch
@@ -126,8 +126,6 @@ class Ingest:
         self._settings = settings
         self._clock = clock
         self._saved_version = 0
-        self._seen_version = 0
-        self._retired: set[int] = set()
         self._away_until = 0.0
         self._now = 0
         self._set_back_until = 0.0
@@ -322,7 +320,7 @@ class Ingest:
             received,
             {
                 "unknown_point": (batch.point < 0) | (batch.point >= len(self._registry)),
-                "refused_point": self._refused_by_people(batch.point),
+                **self._retired(batch.point),
                 "not_finite": ~np.isfinite(batch.value),
             },
         )
@@ -374,22 +372,21 @@ class Ingest:
         )
         return self.plausibility.marked(rows, impossible)
 
-    def _refused_by_people(self, point: IntArray) -> NDArray[np.bool_]:
-        """Return which readings are of points that were refused; those of points that are only gone bring them back."""
-        version = self._registry.version
-        if version != self._seen_version:
-            for index, known in self._registry.changed_since(self._seen_version):
-                (self._retired.discard if not known.retired else self._retired.add)(index)
-            self._seen_version = version
-        if not self._retired:
-            return np.zeros(len(point), dtype=bool)
-        out = np.isin(point, np.fromiter(self._retired, np.int32))
+    def _retired(self, point: IntArray) -> dict[str, NDArray[np.bool_]]:
+        """Return which readings are of points that stay out, by reason; those of points only gone bring them back."""
+        out = self._registry.are_retired(point)
+        if not out.any():
+            return {}
+        refused, no_room = [], []
         for index in np.unique(point[out]).tolist():
             if self._registry[index].retired == Retired.REFUSED:
+                refused.append(index)
                 continue
-            self._registry.retire(index, None)
-            out &= point != index
-        return out
+            try:
+                self._registry.retire(index, None)
+            except TooManyPoints:
+                no_room.append(index)
+        return {"refused_point": np.isin(point, refused), "too_many_points": np.isin(point, no_room)}
 
     def _set_aside(self, rows: Batch, reason: str, why: str = "") -> None:
         self.counters.quarantined += len(rows)

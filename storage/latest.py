@@ -74,7 +74,13 @@ class LatestValues:
         return self._received
 
     def update(self, batch: Batch) -> None:
-        """Take over every reading that is at least as new as what is known; of several, the newest."""
+        """Take over every reading that is at least as new as what is known; of several, the newest.
+
+        Of points that are retired nothing is taken over: what a store or a spool still holds of them is history.
+        """
+        if self._registry is not None:
+            out = self._registry.are_retired(batch.point)
+            batch = batch.take(~out) if out.any() else batch
         if not len(batch):
             return
         self.cover(int(batch.point.max()) + 1)

@@ -92,6 +92,14 @@ class TieredStore(TelemetryStore, ABC):
         """Take rollups over from another store (rows ordered by point and start); return the rows written."""
 
     @abstractmethod
+    def check_removal(self) -> None:
+        """Raise InputError where the store cannot remove the readings of single points."""
+
+    @abstractmethod
+    def remove(self, points: IntArray) -> int:
+        """Remove all readings and rollups of points; return how many rows, 0 where the store does not tell."""
+
+    @abstractmethod
     def _tier_extremes(
         self, name: str, points: IntArray, start: int, end: int, how: Aggregate
     ) -> tuple[IntArray, ValueArray]:

@@ -155,15 +155,17 @@ def export(
     data: Data = None,
 ) -> None:
     """Write readings and rollups into files, counted."""
-    _job(
-        "export",
-        config,
-        data,
-        folder=str(folder.resolve()),
-        start=moment(since),
-        end=moment(until),
-        form=form,
-        pattern=points,
+    as_json(
+        run_job(
+            "export",
+            config,
+            data,
+            folder=str(folder.resolve()),
+            start=moment(since),
+            end=moment(until),
+            form=form,
+            pattern=points,
+        )
     )
 
 
@@ -173,19 +175,20 @@ def import_(
     data: Data = None,
 ) -> None:
     """Take an exported folder into the store, counted; twice changes nothing."""
-    _job("import", config, data, folder=str(folder.resolve()))
+    as_json(run_job("import", config, data, folder=str(folder.resolve())))
 
 
 def backup(
     file: Annotated[Path, typer.Argument(help="File to write")], config: Config = None, data: Data = None
 ) -> None:
     """Copy the embedded store into a file, also while it is in use."""
-    _job("backup", config, data, file=str(file.resolve()))
+    as_json(run_job("backup", config, data, file=str(file.resolve())))
 
 
 def check_store(config: Config = None, data: Data = None) -> None:
     """Read every row of the embedded store, and make a sample of its rollups again."""
-    found = _job("check", config, data)
+    found = run_job("check", config, data)
+    as_json(found)
     if found["problems"]:
         raise StorageError("; ".join(found["problems"]))
 
@@ -237,19 +240,23 @@ def models(
     )
 
 
-def _job(job: str, config: Path | None, data: Path | None, **arguments: Any) -> dict[str, Any]:
-    """Do work on the store, in the running service where there is one; prints and returns what it says."""
+def run_job(job: str, config: Path | None, data: Path | None, **arguments: Any) -> dict[str, Any]:
+    """Do work on the store, in the running service where there is one; returns what it says."""
     service = find(_folder(config, data))
     if service is not None:
         found: dict[str, Any] = service.call("POST", f"store/{job}", json=arguments, timeout=None).json()
     else:
+        import numpy as np
+
         from service import store_jobs
+        from storage.latest import LatestValues
 
         # a folder that somebody named may be new; readings in one that nobody named are never found again
         named = config is not None or data is not None or "HALLWATCH_DATA" in os.environ
         with _store(config, data, new=job == "import" and named) as (registry, store):
-            found = store_jobs.jobs(store, registry)[job](**arguments)
-    as_json(found)
+            latest = LatestValues(registry)
+            latest.update(store.latest(np.arange(len(registry), dtype=np.int32)))
+            found = store_jobs.jobs(store, registry, latest)[job](**arguments)
     return found
 
 

@@ -27,7 +27,10 @@ def timespan(text: str) -> pd.Timedelta:
     match = _SPAN.match(text.strip())
     if match is None:
         raise InputError(f"{text!r} is not a span of time; write a number and s, min, h, d or w, such as 48h")
-    return pd.Timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    try:
+        return pd.Timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    except (OverflowError, ValueError):
+        raise InputError(f"{text[:100]!r} is longer than 290 years") from None
 
 
 def read_table(path: Path, time: str | None = None) -> pd.DataFrame:

@@ -347,6 +347,25 @@ def test_history_older_than_the_raw_retention_reaches_the_tiers(bench):
     assert grid.values[0] == pytest.approx(np.arange(8) * 100)
 
 
+def test_removed_readings_are_gone_from_every_tier_and_those_of_others_are_not(bench):
+    times = T0 + np.arange(0, HOUR, 30_000)
+    odd = 8  # its key has a comma, an equals sign and a backslash
+    for point in (0, 1, odd):
+        bench.write(np.full(len(times), point), times, np.ones(len(times)))
+    bench.store.maintain(now_ms())
+    bench.store.check_removal()
+    bench.store.remove(bench.points(0, odd))
+    bench.store.maintain(now_ms())
+    asked = bench.points(0, 1, odd)
+    assert set(bench.store.read(asked, T0, T0 + HOUR).point.tolist()) == {1}
+    assert bench.store.latest(asked).point.tolist() == [1]
+    for tier in ("minute", "quarter", "hour"):
+        assert set(bench.store.read_tier(tier, asked, T0, T0 + HOUR).point.tolist()) == {1}
+    bench.reopen()
+    assert list(bench.registry) == POINTS, "what they are stays known"
+    assert bench.store.latest(asked).point.tolist() == [1]
+
+
 def test_many_points_are_written_and_read_at_once(bench):
     more = [Point(f"GPU/GpuPower/n/{i}", "GPU", "GpuPower", f"G{i}", unit="W") for i in range(3000)]
     bench.store.save_points([(bench.registry.register(p), p) for p in more])

@@ -32,7 +32,6 @@ PACKAGES = [
 CALLING = [*PACKAGES, "benchmarks"]
 
 REACHED_OTHERWISE = {
-    "storage.latest.LatestValues.forget": "the retiring of points, in the works",
     "service.cli.main": "the command itself, named in pyproject.toml",
     "collectors.mqtt.receive.BufferedSocket.pending": "paho, before it waits for the socket",
     "collectors.snmp.pysnmp_client._NoCompiler.compile": "pysnmp, for a MIB that it lacks",
