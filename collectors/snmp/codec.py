@@ -92,7 +92,14 @@ def encode_oid(oid: str) -> bytes:
         raise Malformed(f"{oid[:80]!r} is no OID") from None
     if len(arcs) < 2:
         arcs.append(0)
-    if len(arcs) > MOST_ARCS or min(arcs) < 0 or max(arcs) >= 1 << 32 or arcs[0] > 2 or arcs[1] > 39:
+    most = (2, 39 if arcs[0] < 2 else (1 << 32) - 81)  # both share their first octets: X.690, 8.19.4
+    if (
+        len(arcs) > MOST_ARCS
+        or min(arcs) < 0
+        or max(arcs) >= 1 << 32
+        or arcs[0] > most[0]
+        or arcs[1] > most[1]
+    ):
         raise Malformed(f"{oid[:80]!r} is no OID")
     out = bytearray()
     for arc in (arcs[0] * 40 + arcs[1], *arcs[2:]):
@@ -120,7 +127,7 @@ def decode_oid(content: bytes) -> str:
         if not octet & 0x80:
             arcs.append(value)
             value = 0
-        elif value >= 1 << 32:
+        elif value >= 1 << 25:
             raise Malformed("an OID with an arc beyond 32 bits")
     if len(arcs) >= MOST_ARCS:
         raise Malformed("an OID of too many arcs")
