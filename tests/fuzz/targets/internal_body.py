@@ -7,6 +7,7 @@ from domain.errors import InputError
 from domain.points import PointRegistry
 from service import store_jobs
 from service.internal import Accepted, Question, job_arguments, read
+from storage.latest import LatestValues
 
 
 def fuzz(data: bytes) -> None:
@@ -14,7 +15,7 @@ def fuzz(data: bytes) -> None:
         read(data, Question).scenario()
     with contextlib.suppress(InputError):
         read(data, Accepted)
-    for job in store_jobs.jobs(None, PointRegistry()).values():
+    for job in store_jobs.jobs(None, PointRegistry(), LatestValues()).values():
         assert isinstance(job, partial)
         with contextlib.suppress(InputError):
             assert all(isinstance(name, str) for name in job_arguments(data, job))

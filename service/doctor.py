@@ -1,0 +1,217 @@
+"""`hallwatch doctor`: a whole configuration against the network, one examination for each thing that it names.
+
+Nothing is changed anywhere: devices are read, a broker is listened to under a name of its own, a mail server is greeted
+and left, and no page is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import socket
+from collections.abc import Awaitable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import domain
+from alerts.settings import Channel, Smtp
+from collectors.examination import Examination, Level
+from collectors.mqtt.settings import BrokerSettings
+from collectors.snmp.settings import Target
+from domain.errors import ConfigurationError, HallwatchError
+from service.configuration import load, mapping_named
+from service.running import find
+from service.settings import AGENT_FILE, AgentFile, Configuration
+from storage.settings import StorageSettings, StoreKind
+
+AT_ONCE = 16
+"""Sources looked at together."""
+LITTLE_DISK = 2 * 1024**3
+SOME_DISK = 20 * 1024**3
+PATIENCE_S = 10.0
+
+
+async def examine(configuration: Configuration, seconds: float = 15.0) -> list[Examination]:
+    """Return an examination of each source, channel and place that a configuration names, in its order.
+
+    Parameters
+    ----------
+    configuration
+        What to look at.
+    seconds
+        How long brokers are listened to.
+    """
+    settings = configuration.settings
+    looks: list[Awaitable[list[Examination]]] = [_one(asyncio.to_thread(_machine, configuration))]
+    looks.append(_one(asyncio.to_thread(_storage, configuration.storage)))
+    looks += [_one(asyncio.to_thread(_broker, f"mqtt {m.name}", m.broker, seconds)) for m in settings.mqtt]
+    if settings.publish is not None:
+        looks.append(_one(asyncio.to_thread(_broker, "publish", settings.publish.broker, 1.0)))
+    looks += _snmp(configuration)
+    for scraper in settings.prometheus:
+        from collectors.prometheus.probe import examine_all
+
+        mapping = mapping_named(scraper.mapping)
+        looks.append(examine_all(scraper, mapping, configuration.site.racks))
+    for schedule in settings.schedule:
+        from collectors.schedule.probe import examine as examine_schedule
+
+        looks.append(_one(examine_schedule(schedule, configuration.site.racks)))
+    looks += [_one(_channel(name, channel)) for name, channel in configuration.alerts.channels.items()]
+    if (configuration.folder / AGENT_FILE).is_file():
+        looks.append(_one(asyncio.to_thread(_agent, configuration.folder / AGENT_FILE)))
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def bounded(look: Awaitable[list[Examination]]) -> list[Examination]:
+        async with room:
+            return await look
+
+    return [found for part in await asyncio.gather(*map(bounded, looks)) for found in part]
+
+
+async def _one(look: Awaitable[Examination]) -> list[Examination]:
+    return [await look]
+
+
+def _machine(configuration: Configuration) -> Examination:
+    look = Examination("this machine")
+    look.find("fine", "version", f"Hallwatch {domain.__version__}, Python {platform.python_version()}")
+    folder = _existing(configuration.data)
+    if not os.access(folder, os.W_OK):
+        look.find(
+            "problem", "data folder", f"{configuration.data} cannot be written; give its user the rights"
+        )
+    free = shutil.disk_usage(folder).free
+    level: Level = "problem" if free < LITTLE_DISK else "note" if free < SOME_DISK else "fine"
+    look.find(level, "disk", f"{free / 1024**3:.1f} GiB are free at {configuration.data}")
+    web = configuration.settings.web
+    if find(configuration.data) is not None:
+        look.find("fine", "service", "it runs on this data folder")
+    elif web.port:
+        try:
+            family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
+            socket.create_server((web.host, web.port), family=family).close()
+            look.find("fine", "web", f"{web.host}:{web.port} is free")
+        except OSError as error:
+            remedy = "choose another web.port, or end what listens there"
+            look.find("problem", "web", f"{web.host}:{web.port} cannot be had ({error.strerror}); {remedy}")
+    return look
+
+
+def _existing(folder: Path) -> Path:
+    return next(parent for parent in (folder, *folder.parents) if parent.exists())
+
+
+def _storage(settings: StorageSettings) -> Examination:
+    look = Examination(f"storage: {settings.kind}")
+    if settings.kind is StoreKind.DUCKDB:
+        look.find("fine", "store", f"embedded, in {settings.path}")
+        return look
+    from domain.points import PointRegistry
+    from storage.open import open_store
+
+    try:
+        store = open_store(settings, PointRegistry())
+        try:
+            health = store.health()
+            level: Level = "fine" if health.available else "problem"
+            look.find(level, "reachability", ", ".join(f"{k}: {v}" for k, v in asdict(health).items()))
+        finally:
+            store.close()
+    except HallwatchError as error:
+        look.find("problem", "reachability", str(error))
+    return look
+
+
+def _broker(source: str, broker: BrokerSettings, seconds: float) -> Examination:
+    from collectors.mqtt.probe import probe
+
+    look = Examination(f"{source}: {broker.host}:{broker.port}")
+    # a name of its own and no lasting session: the running service is not put out
+    name = f"hallwatch-doctor-{os.getpid()}"
+    try:
+        heard = probe(broker.model_copy(update={"client_id": name, "session_expiry": 0}), seconds)
+    except HallwatchError as error:
+        look.find("problem", "reachability", str(error))
+        return look
+    look.readings = list(heard["points"])
+    look.find("fine", "reachability", f"connected with MQTT {heard['protocol']}")
+    for topic, reason in heard["subscriptions_refused"].items():
+        look.find("problem", "rights", f"the broker refuses {topic} ({reason}); grant this user to read it")
+    if not heard["messages"]:
+        look.find(
+            "note",
+            "readings",
+            f"nothing was said in {seconds:g} s; wait longer with --for, or look at the BMS",
+        )
+    else:
+        look.find("fine", "readings", f"{heard['messages']} messages, {len(look.readings)} points")
+    for violation in heard["violations"]:
+        meaning = violation.get("meaning") or violation["reason"]
+        look.find(
+            "note", violation["reason"], f"{violation['count']} times, on {violation['topic']}: {meaning}"
+        )
+    return look
+
+
+def _snmp(configuration: Configuration) -> Iterable[Awaitable[list[Examination]]]:
+    snmp = configuration.settings.snmp
+    if snmp is None:
+        return
+    from collectors.snmp.probe import examine as examine_device
+    from collectors.snmp.profiles import load_profiles, shipped_profiles
+
+    profiles = shipped_profiles()
+    if configuration.settings.devices is not None:
+        profiles = load_profiles(configuration.settings.devices, known=profiles)
+
+    async def device(target: Target) -> list[Examination]:
+        look = Examination(f"snmp {target.id}: {target.host}:{target.port}")
+        try:
+            secrets = await asyncio.to_thread((target.credentials or snmp.credentials).secrets)
+            polling = target.polling or snmp.polling
+            found = await examine_device(target, secrets, polling=polling, profiles=profiles)
+        except HallwatchError as error:
+            look.find("problem", "credentials", str(error))
+            return [look]
+        for finding in found.findings:
+            look.find(finding.level, finding.about, finding.text)
+        look.readings = [row for row in found.to_dict()["readings"] if "setAside" not in row]
+        return [look]
+
+    for target in snmp.targets:
+        yield device(target)
+
+
+async def _channel(name: str, channel: Channel) -> Examination:
+    """Greet a mail server, and log in; of a webhook only the connection is tried, since a call would be a page."""
+    where = f"{channel.host}:{channel.port}" if isinstance(channel, Smtp) else urlsplit(channel.url).hostname
+    look = Examination(f"channel {name}: {where}")
+    try:
+        from alerts.notify.build import build_notifiers
+
+        notifier = build_notifiers({name: channel})[name]
+        async with asyncio.timeout(PATIENCE_S):
+            look.find("fine", "reachability", await notifier.reach())
+    except ConfigurationError as error:
+        look.find("problem", "credentials", str(error))
+    except HallwatchError as error:
+        look.find("problem", "reachability", str(error))
+    except TimeoutError:
+        look.find("problem", "reachability", f"no answer within {PATIENCE_S:g} s")
+    return look
+
+
+def _agent(file: Path) -> Examination:
+    from collectors.nvml.probe import examine as examine_gpus
+
+    try:
+        load(file, AgentFile)
+    except ConfigurationError as error:
+        look = Examination("agent")
+        look.find("problem", "configuration", str(error))
+        return look
+    return examine_gpus()
