@@ -6,6 +6,7 @@ the collectors get it from real servers.
 
 import asyncio
 import contextlib
+import itertools
 import json
 
 import httpx
@@ -19,13 +20,16 @@ from collectors.schedule.collector import ScheduleCollector
 from collectors.schedule.settings import ScheduleSettings
 from collectors.snmp.settings import TrapSender, TrapSettings
 from collectors.snmp.traps import TrapReceiver
+from domain.batch import Batch
 from domain.errors import NotificationError
-from domain.points import PointRegistry
+from domain.points import Point, PointRegistry
 from service.configuration import SHIPPED, load
+from storage.reading_spool import ReadingSpool
 from tests import fuzz
 from tests.contract.notify_receivers import notification
 from tests.fuzz.targets import _bus
 from tests.fuzz.targets.snmp_notification import COLD_START
+from tests.system.snmp_agent import Running, agent, target, up
 
 NOW = 1_790_000_000_000
 GARBAGE = {
@@ -179,3 +183,41 @@ async def test_a_receiver_that_answers_garbage_is_told_and_one_that_answers_well
     for told in GARBAGE.values():
         notifier = WebhookNotifier(Webhook(kind="webhook", url=await serve(page(told)), timeout=2))
         assert await notifier.send(notification()) == ""
+
+
+async def test_a_device_that_answers_garbage_leaves_the_good_one_its_polls():
+    answers = itertools.cycle(told[:60_000] for told in GARBAGE.values())
+
+    def odd(_agent, _asked):
+        return [(0, next(answers))]
+
+    async with (
+        agent() as good,
+        agent(spoil=odd) as sick,
+        Running([target(sick), target(good, "GOOD")], interval=0.2) as run,
+    ):
+        await run.kept.until(lambda: run.kept.value(up("GOOD")) == 1)
+        await run.polled(5)
+        assert not run.task.done()
+        assert run.kept.value(up("GOOD")) == 1
+        assert len(str(run.collector.stats())) < 10_000
+
+
+@pytest.mark.parametrize("damaged", ["points.jsonl", "000000000000.spool", "position"])
+def test_a_spool_beside_which_garbage_was_written_keeps_what_it_had(tmp_path, damaged):
+    point = Point("Rack/RackPower/R1", "Rack", "RackPower", "R1")
+    for number, told in enumerate(GARBAGE.values()):
+        folder = tmp_path / str(number)
+        registry = PointRegistry()
+        spool = ReadingSpool(folder, registry, 1 << 24)
+        spool.append(Batch.of([registry.register(point)], NOW, [5.0]))
+        spool.close()
+        with (folder / damaged).open("ab") as file:
+            file.write(told)
+        again = ReadingSpool(folder, PointRegistry(), 1 << 24)
+        _, batch = again.peek(100)
+        assert batch is not None
+        assert batch.value.tolist() == [5.0]
+        again.append(Batch.of([0], NOW + 1, [6.0]))  # and it goes on
+        assert again.peek(100)[1].value.tolist() == [5.0, 6.0]
+        again.close()
