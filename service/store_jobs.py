@@ -13,10 +13,11 @@ import structlog
 from domain.batch import now_ms
 from domain.errors import InputError
 from domain.points import PointRegistry
+from storage.exported import Form
 from storage.latest import LatestValues
 from storage.point_upkeep import PointUpkeep, Selection
 from storage.tiers import TieredStore
-from storage.transfer import Form, export_store, import_store
+from storage.transfer import export_store, import_store
 
 log = structlog.get_logger(__name__)
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -23,48 +22,45 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from domain.batch import Batch
-from domain.errors import InputError, StorageError
-from domain.points import IntArray, PointRegistry
-from domain.spreadsheet import guarded, unguarded
-from storage.points_json import point_from_json, point_to_json
+from domain.errors import ContractViolation, InputError, PointRefused, StorageError, TooManyPoints
+from domain.points import IntArray, Point, PointRegistry, Retired
+from domain.spreadsheet import guarded
+from storage import exported
+from storage.exported import RAW, Form
+from storage.plausibility import Plausibility
+from storage.points_json import point_to_json
 from storage.settings import DAY, HOUR
 from storage.steps import Steps, ceil_to, floor_to
 from storage.tiers import TIERS, TieredStore
 
 log = logging.getLogger(__name__)
 
-RAW = "raw"
 SLICE = {RAW: HOUR, "minute": DAY, "quarter": 10 * DAY, "hour": 30 * DAY}
 """Time in one file, ms."""
 POINTS_AT_ONCE = 2000
 ROWS_AT_ONCE = 200_000
-RAW_COLUMNS = {"value": pa.float64(), "quality": pa.uint8()}
-STEP_COLUMNS = {
-    **dict.fromkeys(("minimum", "maximum", "mean", "last", "weighted"), pa.float64()),
-    "held": pa.int32(),
-    "count": pa.int32(),
-}
-
-
-class Form(StrEnum):
-    """Kind of file."""
-
-    PARQUET = "parquet"
-    CSV = "csv"
 
 
 @dataclass(slots=True)
 class Moved:
-    """What a transfer did. An import is complete when ``stored + duplicate == rows`` for raw readings."""
+    """What a transfer did. An import is complete when what is stored, duplicate and refused makes up its rows."""
 
     points: int = 0
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*reversed(TIERS), RAW), 0))
     """Rows written into files, or read from them, by tier (``raw``, ``minute``, ...)."""
     stored: int = 0
     duplicate: int = 0
     files: int = 0
     resumed: int = 0
     """Files that an earlier, interrupted run had finished."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """Rows that an import refused, by reason."""
+    points_refused: dict[str, int] = field(default_factory=dict)
+    """Points that an import refused, by reason; their rows are refused as those of unknown points."""
+    impossible: int = 0
+    """Readings that no plant shows: imported as bad."""
+    ignored: list[str] = field(default_factory=list)
+    """Files of an imported folder that are no slices."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts by name."""
@@ -107,11 +103,11 @@ def export_store(
         raise InputError(f"there is no tier {', '.join(sorted(unknown))}; there are {', '.join(SLICE)}")
     wanted = np.arange(len(registry), dtype=np.int32) if points is None else np.unique(points)
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = _read_manifest(folder)
-    if manifest.get("form", form.value) != form.value:
-        raise InputError(f"{folder} holds an export as {manifest['form']}; name another folder")
-    manifest |= {"form": form.value, "version": 1}
-    slices: dict[str, int] = manifest.setdefault("slices", {})
+    before = exported.read_manifest(folder)
+    if before.form not in {"", form.value}:
+        raise InputError(f"{folder} holds an export as {before.form}; name another folder")
+    slices = before.slices
+    manifest = {"form": form.value, "version": 1, "slices": slices}
     _replace_file(
         folder / "points.jsonl", "".join(point_to_json(registry[i]) + "\n" for i in wanted.tolist()).encode()
     )
@@ -137,44 +133,86 @@ def export_store(
 def import_store(store: TieredStore, registry: PointRegistry, folder: Path) -> Moved:
     """Take an exported folder over; run again, it goes on where it was interrupted. Twice changes nothing.
 
+    Points that are known here stay what they are. Rows that ingest would refuse are refused, and counted by reason;
+    of times only those before the year 2000 and those ahead of now: history may be older than what a source may tell.
+
     Raises
     ------
     InputError
-        If the folder holds no export.
+        If the folder holds no export, or what is in it cannot be read: nothing of that file is taken then.
     StorageError
-        If a file has other than the promised number of rows, or the store refuses readings.
+        If the store refuses readings.
     """
-    if not (folder / "points.jsonl").is_file():
-        raise InputError(f"{folder} holds no export: there is no points.jsonl in it")
-    manifest = _read_manifest(folder)
-    known: list[tuple[int, Any]] = []
-    for line in (folder / "points.jsonl").read_bytes().splitlines():
-        point = point_from_json(line)
-        known.append((registry.register(point), point))
-    store.save_points(known)
-    moved = Moved(points=len(known))
+    told = exported.read_points(folder)
+    promised = exported.read_manifest(folder).slices
+    files = exported.slices_of(folder, promised)
     done_file = folder / f"imported-{hashlib.sha256(store.health().detail.encode()).hexdigest()[:8]}.txt"
-    done = set(done_file.read_text().split()) if done_file.exists() else set()
-    index = {p.key: i for i, p in known}
-    # rollups first, the coarsest first: raw readings then repair what they know better
-    for tier in (*reversed(TIERS), RAW):
-        moved.rows[tier] = 0
-        for file in sorted((folder / tier).glob("*.*")) if (folder / tier).is_dir() else ():
-            name = f"{tier}/{file.name}"
-            if name in done:
-                moved.resumed += 1
-                continue
-            rows = sum(_take_over(store, tier, part, moved) for part in _read_slice(file, tier, index))
-            promised = manifest.get("slices", {}).get(name, rows)
-            if rows != promised:
-                raise StorageError(
-                    f"{file} has {rows} rows, and its manifest says {promised}; export it again"
-                )
-            moved.rows[tier] += rows
-            moved.files += 1
-            with done_file.open("a") as list_of_done:
-                list_of_done.write(name + "\n")
+    done = _read_done(done_file)
+    for name, rows in promised.items():
+        if rows and name not in files.slices and name not in done:
+            raise InputError(
+                f"{folder / name} is missing, and the manifest promises {rows} rows of it; export it again"
+            )
+    moved = Moved(ignored=files.ignored)
+    index = _register(store, registry, told, moved)
+    plausibility = Plausibility(registry)
+    for name in files.slices:
+        tier = name.partition("/")[0]
+        if name in done:
+            moved.resumed += 1
+            continue
+        rows = exported.check(folder / name, tier, promised.get(name))
+        for part in exported.read_slice(folder / name, tier, index, moved.refused):
+            if isinstance(part, Batch):
+                impossible = plausibility.impossible(part)
+                moved.impossible += int(impossible.sum())
+                part = plausibility.marked(part, impossible)
+            _take_over(store, tier, part, moved)
+        moved.rows[tier] += rows
+        moved.files += 1
+        with done_file.open("a") as list_of_done:
+            list_of_done.write(name + "\n")
     return moved
+
+
+def _register(
+    store: TieredStore, registry: PointRegistry, told: Sequence[Point], moved: Moved
+) -> dict[str, int]:
+    """Make points known, and return the index of each that may be here."""
+    index: dict[str, int] = {}
+    for point in told:
+        known = registry.index(point.key)
+        here = None if known is None else registry[known]
+        try:
+            if known is None or here is None:
+                most = registry.max_points
+                if most is not None and registry.in_use.total() >= most:  # whatever source it names, or none
+                    raise TooManyPoints(point.key, "", most)
+                known = registry.register(point)
+            elif (here.unit, here.is_state) != (point.unit, point.is_state):
+                raise ContractViolation("other_unit", point.key)
+            elif here.retired == Retired.REFUSED:
+                raise PointRefused(point.key)
+        except ContractViolation as e:
+            moved.points_refused[e.reason] = moved.points_refused.get(e.reason, 0) + 1
+            continue
+        index[point.key] = known
+    moved.points = len(index)
+    store.save_points([(i, registry[i]) for i in index.values()])
+    return index
+
+
+def _read_done(file: Path) -> set[str]:
+    """Return the names of the files that an earlier run has imported; make sure that more can be noted."""
+    try:
+        with file.open("a+") as noted:
+            noted.seek(0)
+            return set(noted.read().split())
+    except (OSError, ValueError) as e:
+        raise InputError(
+            f"{file}: what was imported is noted there, and that fails: {e}; remove it, or name a folder that can be "
+            "written"
+        ) from e
 
 
 # --- slices ----------------------------------------------------------------------------------------------------
@@ -214,21 +252,13 @@ def _take_over(store: TieredStore, tier: str, part: Batch | Steps, moved: Moved)
 # --- files -----------------------------------------------------------------------------------------------------
 
 
-def _schema(tier: str) -> Mapping[str, pa.DataType]:
-    return {
-        "key": pa.string(),
-        "time": pa.timestamp("ms", "UTC"),
-        **(RAW_COLUMNS if tier == RAW else STEP_COLUMNS),
-    }
-
-
 def _write_slice(
     file: Path, form: Form, tier: str, keys: np.ndarray[Any, Any], parts: Iterator[Batch | Steps]
 ) -> int:
     """Write a slice under another name first, so that a file that is there is whole; return its rows."""
     file.parent.mkdir(exist_ok=True)
     unfinished = file.with_name(file.name + ".unfinished")
-    schema = pa.schema(list(_schema(tier).items()))
+    schema = pa.schema(list(exported.schema_of(tier).items()))
     rows = 0
     writer: Any = None
     if form is Form.CSV:
@@ -258,48 +288,6 @@ def _write_slice(
     if writer is not None:
         os.replace(unfinished, file)
     return rows
-
-
-def _read_slice(file: Path, tier: str, index: Mapping[str, int]) -> Iterator[Batch | Steps]:
-    schema = _schema(tier)
-    if file.suffix == ".parquet":
-        with pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(batch_size=1_000_000):
-                yield _from_table(pa.Table.from_batches([batch]), tier, index)
-    elif file.suffix == ".csv":
-        options = pa_csv.ConvertOptions(column_types=dict(schema), include_columns=list(schema))
-        with pa_csv.open_csv(file, convert_options=options) as reader:
-            for batch in reader:
-                yield _from_table(pa.Table.from_batches([batch]), tier, index, unguarded)
-
-
-def _from_table(
-    table: pa.Table, tier: str, index: Mapping[str, int], as_written: Callable[[str], str] = str
-) -> Batch | Steps:
-    encoded = table["key"].combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    names = [as_written(name) for name in encoded.dictionary.to_pylist()]
-    if unknown := [n for n in names if n not in index]:
-        raise InputError(f"points.jsonl does not know {unknown[0]}")
-    points = np.array([index[n] for n in names], np.int32)[encoded.indices.to_numpy()]
-    times = table["time"].cast(pa.int64()).to_numpy()
-    if tier == RAW:
-        value = table["value"].to_numpy().astype(np.float64)
-        return Batch.of(points, times, value, table["quality"].to_numpy().astype(np.uint8))
-    columns = {n: table[n].to_numpy() for n in STEP_COLUMNS}
-    steps = Steps(points, times, **columns)
-    return steps.take(np.lexsort((steps.start, steps.point)))
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        found = orjson.loads((folder / "manifest.json").read_bytes())
-    except FileNotFoundError:
-        return {}
-    except orjson.JSONDecodeError as e:
-        raise InputError(f"{folder / 'manifest.json'} is damaged: {e}; remove it to begin anew") from e
-    return dict(found)
 
 
 def _replace_file(file: Path, content: bytes) -> None:

@@ -175,7 +175,13 @@ def import_(
     data: Data = None,
 ) -> None:
     """Take an exported folder into the store, counted; twice changes nothing."""
-    as_json(run_job("import", config, data, folder=str(folder.resolve())))
+    found = run_job("import", config, data, folder=str(folder.resolve()))
+    as_json(found)
+    parts = ("rows", "refused"), ("points", "points_refused")
+    told = [f"{n:,} {what} ({reason})" for what, key in parts for reason, n in found[key].items()]
+    told += [f"{len(found['ignored'])} files that are no slices"] if found["ignored"] else []
+    if told:
+        raise StorageError(f"not all of {folder} was imported: {', '.join(told)} were left out")
 
 
 def backup(
@@ -282,7 +288,8 @@ def _store(config: Path | None, data: Path | None, new: bool = False) -> Iterato
             f"no service runs on {settings.path}, and there is no store in it; name one with --data"
         )
     keep_private(settings.path)
-    registry = PointRegistry()
+    limits = settings.ingest
+    registry = PointRegistry(max_points=limits.max_points, max_per_source=limits.max_points_per_source)
     store = open_store(settings, registry)
     try:
         yield registry, store

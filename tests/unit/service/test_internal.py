@@ -7,9 +7,12 @@ import shutil
 import httpx
 import pytest
 
+from domain.errors import InputError
+from domain.points import Point, PointRegistry
 from service import web
 from service.bodies import LARGEST, largest
 from service.configuration import SHIPPED
+from service.query import run_query
 from service.server import Gate, Limits
 from service.settings import read_configuration
 from service.system import System
@@ -140,3 +143,9 @@ async def test_a_capture_is_replayed_as_it_comes(client, testdata):
 async def test_the_health_tells_of_the_web_server(client):
     told = (await client.get("/internal/v1/health", headers=TOKEN)).json()
     assert told["web"]["connections"] == 0
+
+
+def test_a_query_of_too_many_points_is_refused():
+    registry = PointRegistry(Point(f"a/b/{n}", "Rack", "RackPower", f"R{n}", unit="W") for n in range(501))
+    with pytest.raises(InputError, match="501 points; narrow it to at most 500"):
+        run_query(registry, None, "a/*", 0, 1)

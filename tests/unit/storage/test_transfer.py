@@ -143,7 +143,7 @@ def test_a_file_with_rows_missing_is_refused(filled, registry, other, tmp_path):
     export_store(filled, registry, tmp_path / "out", START, END, Form.CSV, tiers=("raw",))
     file = sorted((tmp_path / "out" / "raw").glob("*.csv"))[0]
     file.write_text("\n".join(file.read_text().splitlines()[:-5]) + "\n")
-    with pytest.raises(StorageError, match="manifest says"):
+    with pytest.raises(InputError, match="manifest says"):
         import_store(*other, tmp_path / "out")
 
 
