@@ -33,8 +33,8 @@ from storage.influxdb_lines import (
 )
 from storage.influxdb_wire import InfluxWire
 from storage.points_json import point_from_json
-from storage.settings import HOUR, MINUTE, StorageSettings
-from storage.steps import Steps, ceil_to, combine, floor_to, roll
+from storage.settings import DAY, HOUR, MINUTE, StorageSettings
+from storage.steps import Steps, ceil_to, combine, floor_to, fuller, roll
 from storage.telemetry import Aggregate, StoreHealth, WriteReport
 from storage.tiers import TIERS, Late, TieredStore
 
@@ -200,12 +200,24 @@ class InfluxStore(TieredStore):
             raise StorageError(f"InfluxDB refuses {lines[number][:200]}: {why}")
 
     def _write_history(self, batch: Batch) -> None:
+        """Bring readings older than the raw retention into the tiers, a stretch of time after the other."""
+        ordered = batch.take(np.argsort(batch.observed, kind="stable").astype(np.int32))
+        apart = np.flatnonzero(np.diff(ordered.observed) > DAY) + 1
+        for rows in np.split(np.arange(len(ordered), dtype=np.int32), apart):
+            self._write_stretch(ordered.take(rows))
+
+    def _write_stretch(self, batch: Batch) -> None:
+        """Write what these readings make of the rollups together with what the tiers know of their hours already."""
         ordered = batch.take(np.lexsort((batch.observed, batch.point)).astype(np.int32))
-        start, end = floor_to(int(batch.observed.min()), HOUR), ceil_to(int(batch.observed.max()) + 1, HOUR)
+        start = floor_to(int(ordered.observed.min()), HOUR)
+        end = ceil_to(int(ordered.observed.max()) + 1 + self.max_gap, HOUR)
+        points = np.unique(ordered.point)
         steps = roll(ordered, start, end, MINUTE, self.max_gap)
         now = now_ms()
         for name, step in TIERS.items():
             steps = steps if step == MINUTE else combine(steps, step)
+            # all rows of the tier, not only those that are written: the coarser one is made of them
+            steps = fuller(self.read_tier(name, points, start, end), steps)
             keep = self._keep[name]
             kept = steps if keep is None else steps.take(steps.start > now - keep + HOUR)
             self._send(name, step_lines(kept, self._prefixes))

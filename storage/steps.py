@@ -7,7 +7,7 @@ A reading of bad quality takes part in no aggregate, and ends the hold of the va
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import fields as fields_of
 from itertools import pairwise
 
@@ -176,6 +176,26 @@ def combine(steps: Steps, step: int) -> Steps:
         np.where(held > 0, weighted, np.nan),
         np.minimum(held, np.iinfo(np.int32).max).astype(np.int32),
         count,
+    )
+
+
+def fuller(there: Steps, fresh: Steps) -> Steps:
+    """Return the rows of both, ordered; of two rows of one step the one that is made of more readings stays.
+
+    Its extremes are those of both: how many readings the two have in common is not known, but no spike is lost.
+    """
+    both = Steps.concat([there, fresh])
+    if not len(both):
+        return both
+    # stable: of two rows of as many readings the one that knows more of the step, then the fresh one
+    both = both.take(np.lexsort((both.held, both.count, both.start, both.point)))
+    heads = np.flatnonzero(
+        np.append(True, (both.point[1:] != both.point[:-1]) | (both.start[1:] != both.start[:-1]))
+    )
+    return replace(
+        both.take(np.append(heads[1:], len(both)) - 1),
+        minimum=np.fmin.reduceat(both.minimum, heads),
+        maximum=np.fmax.reduceat(both.maximum, heads),
     )
 
 

@@ -22,6 +22,7 @@ from storage.steps import (
     column,
     combine,
     floor_to,
+    fuller,
     lay_out,
     roll,
     to_grid,
@@ -325,11 +326,7 @@ class TieredStore(TelemetryStore, ABC):
         there = self.read_tier(name, points, start, limit)
         if not len(there):
             return fresh
-        both = Steps.concat([there, fresh])
-        # stable: of two rows of as many readings the one that knows more of the step, then the fresh one
-        both = both.take(np.lexsort((both.held, both.count, both.start, both.point)))
-        last = np.append((both.point[1:] != both.point[:-1]) | (both.start[1:] != both.start[:-1]), True)
-        return both.take(last)
+        return fuller(there, fresh)
 
 
 def _before(first: Batch, then: Batch) -> Batch:

@@ -347,6 +347,38 @@ def test_history_older_than_the_raw_retention_reaches_the_tiers(bench):
     assert grid.values[0] == pytest.approx(np.arange(8) * 100)
 
 
+@pytest.mark.parametrize(
+    ("days", "lacking"), [(3, 6), (20, 90)], ids=["while minutes are kept", "while quarters are kept"]
+)
+def test_old_readings_in_several_batches_make_the_rollups_of_all_of_them(bench, days, lacking):
+    """Of a step of the finest tier that is kept, and that two batches share, the larger part counts."""
+    start = T0 - days * DAY
+    times = start + np.arange(0, HOUR, 10_000)
+    values = np.arange(len(times), dtype=float)
+    for part in (slice(0, 100), slice(100, 250), slice(250, 360), slice(0, 100)):  # the last one again
+        bench.write(np.zeros(len(times[part]), np.int32), times[part], values[part])
+    bench.store.maintain(now_ms())
+    hour = bench.store.read_tier("hour", bench.points(0), start, start + HOUR)
+    assert 360 - lacking <= hour.count[0] <= 360
+    assert (hour.minimum[0], hour.maximum[0], hour.last[0]) == (0, 359, 359)
+    assert hour.mean[0] == pytest.approx(values.mean(), rel=0.05)
+    assert hour.held[0] == pytest.approx(HOUR, rel=0.1)
+
+
+def test_one_old_reading_does_not_take_the_place_of_the_rollups_of_many(bench):
+    start = T0 - 3 * DAY
+    times = start + np.arange(0, HOUR, 10_000)
+    bench.write(np.zeros(len(times), np.int32), times, np.full(len(times), 100.0))
+    bench.store.maintain(now_ms())
+    bench.write([0], [start + 20 * MINUTE + 5], [900.0])
+    bench.store.maintain(now_ms())
+    for tier, count in (("minute", 6), ("quarter", 90), ("hour", 360)):
+        rows = bench.store.read_tier(tier, bench.points(0), start, start + HOUR)
+        assert rows.count.min() >= count, tier
+        assert rows.maximum.max() == 900, "no spike is lost"
+        assert rows.mean.max() < 250
+
+
 def test_removed_readings_are_gone_from_every_tier_and_those_of_others_are_not(bench):
     times = T0 + np.arange(0, HOUR, 30_000)
     odd = 8  # its key has a comma, an equals sign and a backslash
