@@ -34,7 +34,6 @@ Due = tuple[Delivery, Alert]
 LONGEST_S = 60.0
 """One attempt to deliver takes this long at most, whatever the channel and the receiver do."""
 LONGEST_PAUSE_MS = 60_000
-FOREVER_MS = 2**62
 GIVE_UP_MS = 24 * 3600 * 1000
 """A page that nobody could be given for a day is given up, and counted."""
 MOST_IN_MESSAGE = 500
@@ -106,12 +105,14 @@ class Dispatcher:
         self._settled: set[int] = set()
         self._retries: dict[int, _Retry] = {}
         self._early: dict[int, Due] = {}  # below 0: the records do not know them
+        self._newest_early: dict[tuple[str, str], int] = {}  # key of the alert and channel
         self._numbers = itertools.count(-1, -1)
         self._told_early: dict[tuple[str, str], None] = {}  # key of the alert and channel
         self.counters: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Deliver until cancelled; what is under way then is given a moment to end."""
+        retiring = asyncio.create_task(self.retire())
         try:
             while True:
                 try:
@@ -123,6 +124,7 @@ class Dispatcher:
                     await asyncio.wait_for(self._wake.wait(), LOOK_S)
                 self._wake.clear()
         finally:
+            retiring.cancel()
             if self._asking is not None:
                 self._asking.cancel()
             await self.drain(DRAIN_S)
@@ -158,12 +160,25 @@ class Dispatcher:
             await asyncio.wait({self._noting}, timeout=seconds)
 
     def queue_early(self, alert: Alert, event: Event, channels: Iterable[str]) -> None:
-        """Tell of an alert that cannot be written down now; once it can, it is not told again."""
+        """Tell of an alert that cannot be written down now; once it can, it is not told again.
+
+        What still waits of the alert is superseded: one page a channel waits at most. What ends before anybody was
+        tried to be told is not told at all.
+        """
         now = self._clock()
         for channel in channels:
+            place = (alert.condition.key, channel)
+            before = self._newest_early.get(place)
+            under_way = any(before in numbers for _, _, numbers in self._sending.values())
+            if before is not None and not under_way:
+                del self._early[before], self._newest_early[place]
+                tried = self._retries.pop(before, None) is not None
+                if event is Event.CLEARED and not tried:
+                    continue
             number = next(self._numbers)
             delivery = Delivery(number, 0, event, channel, DeliveryStatus.PENDING, now, now, 0, 0, "")
             self._early[number] = (delivery, replace(alert, id=0))
+            self._newest_early[place] = number
         self.counters["early"] += 1
         self._wake.set()
 
@@ -174,11 +189,16 @@ class Dispatcher:
 
     async def retire(self) -> None:
         """Give up what waits for channels that are not configured any more."""
-        waiting = await self._in(self._reader, self._records.due_deliveries, FOREVER_MS)
-        orphans = [d.id for d, _ in waiting if d.channel not in self._notifiers]
-        if orphans:
-            log.error("channels are gone, their pages are given up", pages=len(orphans))
-            self._settle(orphans, _Note(DeliveryStatus.FAILED, 0, "its channel is not configured any more"))
+        detail = "its channel is not configured any more"
+        give_up = self._records.give_up_deliveries
+        try:
+            pages = await self._in(self._writer, give_up, list(self._notifiers), self._clock(), detail)
+        except HallwatchError as error:
+            log.error("pages for channels that are gone cannot be given up now", error=str(error))
+            return
+        if pages:
+            self.counters[DeliveryStatus.FAILED.value] += pages
+            log.error("channels are gone, their pages are given up", pages=pages)
 
     def stats(self) -> dict[str, int]:
         """Return counters for the health page."""
@@ -186,6 +206,7 @@ class Dispatcher:
             **self.counters,
             "under_way": len(self._sending),
             "waiting_again": len(self._retries),
+            "waiting_early": len(self._early),
             "unnoted": len(self._unnoted),
         }
 
@@ -205,14 +226,14 @@ class Dispatcher:
     async def _due(self, now: int) -> list[Due]:
         # what is settled while the records are read is in the answer still
         noted = self._settled - self._unnoted.keys()
-        due = await self._in(self._reader, self._records.due_deliveries, now)
+        due = await self._in(self._reader, self._known, now)
         settled = set(self._settled)
         self._settled -= noted
         under_way = {(a.condition.key, d.channel) for d, a in self._early.values() if d.event is Event.OPENED}
         found: list[Due] = []
         for delivery, alert in due:
             place = (alert.condition.key, delivery.channel)
-            if delivery.id in settled or delivery.channel not in self._notifiers:
+            if delivery.id in settled:
                 continue
             if delivery.event is Event.OPENED and place in self._told_early:
                 detail = "told before it could be written down"
@@ -220,6 +241,9 @@ class Dispatcher:
             elif delivery.event is not Event.OPENED or place not in under_way:
                 found.append((delivery, alert))
         return found
+
+    def _known(self, now: int) -> list[Due]:
+        return [due for channel in self._notifiers for due in self._records.due_deliveries(now, channel)]
 
     def _grouped(self, due: Sequence[Due], now: int) -> dict[tuple[str, str], list[Due]]:
         """Return messages: what was tried together stays together, so that its id and content stay the same."""
@@ -320,8 +344,11 @@ class Dispatcher:
                 self._settled.add(number)
             else:
                 delivery, alert = self._early.pop(number)
+                place = (alert.condition.key, delivery.channel)
+                if self._newest_early.get(place) == number:
+                    del self._newest_early[place]
                 if note.status is DeliveryStatus.DELIVERED and delivery.event is Event.OPENED:
-                    self._told_early[alert.condition.key, delivery.channel] = None
+                    self._told_early[place] = None
         self._note()
 
     def _note(self) -> None:

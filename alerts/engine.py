@@ -152,7 +152,6 @@ class AlertEngine:
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(looking, self._view.seed, self._clock())
-            await self.dispatcher.retire()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._evaluate_forever(looking, keeping))
                 group.create_task(self.dispatcher.run())

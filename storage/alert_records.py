@@ -9,7 +9,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, case, insert, select, update
 from sqlalchemy.engine import Row
 
 from domain.alert import Alert, AlertState, Condition, Severity
@@ -18,6 +18,9 @@ from domain.errors import InputError
 from storage import record_tables as t
 from storage.database import Database, inserted
 
+IDS_OF_A_STATEMENT = 1000
+MOST_SILENCES = 1000
+"""That hold or are to come, at a time."""
 ACTIVE = (AlertState.OPEN.value, AlertState.ACKNOWLEDGED.value)
 
 
@@ -267,21 +270,31 @@ class AlertRecords(Database):
                     added += known.status != DeliveryStatus.PENDING.value
         return added
 
-    def due_deliveries(self, now: int) -> list[tuple[Delivery, Alert]]:
-        """Return what is pending and due, oldest first, each with its alert as it is now."""
+    def due_deliveries(self, now: int, channel: str, most: int = 2000) -> list[tuple[Delivery, Alert]]:
+        """Return what is pending and due on a channel, the worst and then the oldest first, `most` at a time.
+
+        Each comes with its alert as it is now.
+        """
         d = t.deliveries
-        query = (
-            select(d)
-            .where(d.c.status == DeliveryStatus.PENDING.value, d.c.not_before <= now)
-            .order_by(d.c.id)
-        )
+        rank = case({severity.value: severity.rank for severity in Severity}, value=d.c.severity)
+        due = d.c.status == DeliveryStatus.PENDING.value, d.c.not_before <= now, d.c.channel == channel
+        query = select(d).where(*due).order_by(rank.desc(), d.c.id).limit(most)
         with self.reading() as db:
-            due = [_delivery(row) for row in db.execute(query)]
-            ids = {delivery.alert_id for delivery in due}
-            found = {
+            found = [_delivery(row) for row in db.execute(query)]
+            ids = {delivery.alert_id for delivery in found}
+            alerts = {
                 row.id: _alert(row) for row in db.execute(select(t.alerts).where(t.alerts.c.id.in_(ids)))
             }
-        return [(delivery, found[delivery.alert_id]) for delivery in due]
+        return [(delivery, alerts[delivery.alert_id]) for delivery in found]
+
+    def give_up_deliveries(self, channels: Iterable[str], now: int, detail: str) -> int:
+        """Give up what waits for other channels than these; return how much that was."""
+        d = t.deliveries
+        waiting = d.c.status == DeliveryStatus.PENDING.value, d.c.channel.not_in(list(channels))
+        change = update(d).where(*waiting)
+        given_up = {"status": DeliveryStatus.FAILED.value, "finished": now, "detail": detail}
+        with self.writing() as db:
+            return int(db.execute(change.values(**given_up)).rowcount)
 
     def finish_deliveries(
         self, ids: Sequence[int], status: DeliveryStatus, now: int, attempts: int = 0, detail: str = ""
@@ -318,11 +331,10 @@ class AlertRecords(Database):
 
     def _settle(self, ids: Sequence[int], attempts: int, detail: str, fields: dict[str, Any]) -> None:
         d = t.deliveries
-        change = (
-            update(d).where(d.c.id.in_(ids)).values(**fields, attempts=d.c.attempts + attempts, detail=detail)
-        )
+        change = update(d).values(**fields, attempts=d.c.attempts + attempts, detail=detail)
         with self.writing() as db:
-            db.execute(change)
+            for first in range(0, len(ids), IDS_OF_A_STATEMENT):
+                db.execute(change.where(d.c.id.in_(ids[first : first + IDS_OF_A_STATEMENT])))
 
     # --- silences -------------------------------------------------------------------------------------------
 
@@ -334,10 +346,15 @@ class AlertRecords(Database):
         Raises
         ------
         InputError
-            If `end` does not come after `start`.
+            If `end` does not come after `start`, or too many silences hold already.
         """
         if end <= start:
             raise InputError("a silence must end after it starts")
+        if len(self.silences(now_ms())) >= MOST_SILENCES:
+            raise InputError(
+                f"{MOST_SILENCES} silences hold or are to come already: end some with `hallwatch silence end`, "
+                "or name many objects at once by a glob"
+            )
         fields = {"rule": rule, "object_id": object_id, "start": start, "end": end, "who": who, "note": note}
         with self.writing() as db:
             number = inserted(db, t.silences, fields | {"created": now_ms()})

@@ -10,10 +10,17 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from domain.errors import InputError, StorageError, StoreUnavailable
 from storage import record_tables as t
 from storage.private import private_file, private_opener
+
+CONNECTIONS = 15
+"""To the records at a time, from one process."""
+FREE_WITHIN_S = 15.0
+"""So long one waits for a connection: as long as SQLite waits for a lock."""
+POOL = {"pool_size": 5, "max_overflow": CONNECTIONS - 5, "pool_timeout": FREE_WITHIN_S}
 
 
 class Database:
@@ -70,7 +77,7 @@ def _engine(url: str) -> Engine:
     try:
         address = make_url(url)
         if address.get_backend_name() != "sqlite":
-            return create_engine(address, pool_pre_ping=True)
+            return create_engine(address, pool_pre_ping=True, **POOL)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise InputError(
             f"records URL {url!r} cannot be used ({error}); write one such as sqlite:///data/records.sqlite"
@@ -91,7 +98,7 @@ def _engine(url: str) -> Engine:
         raise InputError(f"the records at {file} cannot be written ({error.strerror})") from error
     for there in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
         private_file(there)
-    engine = create_engine(address)
+    engine = create_engine(address, **POOL)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
@@ -115,6 +122,10 @@ def _translated() -> Iterator[None]:
         yield
     except IntegrityError as error:
         raise InputError(f"the records hold this already: {error.orig}") from error
+    except NoConnectionFree as error:
+        raise StoreUnavailable(
+            f"records: all {CONNECTIONS} connections are in use, none became free within {FREE_WITHIN_S:g} s"
+        ) from error
     except DBAPIError as error:
         kind = StoreUnavailable if error.connection_invalidated or _busy(error) else StorageError
         raise kind(f"records: {error.orig}") from error

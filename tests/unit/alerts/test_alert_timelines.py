@@ -529,5 +529,27 @@ def test_what_cannot_be_written_down_is_told_once_and_told_that_it_cleared(lab, 
     assert plant.step() == [("cleared", "leak/R002")]
 
 
+def test_an_alert_that_comes_and_goes_while_nobody_can_be_told_keeps_one_page_a_channel(lab, monkeypatch):
+    plant, sensors = leak_lab(lab)
+    plant.step()
+    engine = plant.engine
+    plant.mail.broken = True
+    with monkeypatch.context() as full:
+        full.setattr(plant.records, "active_alerts", lambda *_: _full())
+        for n in range(1, 40):
+            plant.at(10 * n).read(sensors[0], n % 2)
+            look = engine.look(plant.now)
+            with pytest.raises(StorageError):
+                engine.keep(look)
+            engine.tell_early(look)
+            if n % 3 == 0:
+                asyncio.run(plant.deliver())
+            assert engine.dispatcher.stats()["waiting_early"] <= 1
+        plant.mail.broken = None
+        plant.at(500)
+        asyncio.run(plant.deliver())
+    assert plant.mail.take() == [("opened", "leak/R001")]
+
+
 def _full():
     raise StorageError("records: database or disk is full")

@@ -1,5 +1,6 @@
 """Records: what was written is there after a restart, from any thread, once."""
 
+import contextlib
 import math
 import threading
 
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 
 from domain.alert import AlertState, Condition, Severity
-from domain.errors import InputError
+from domain.batch import now_ms
+from domain.errors import InputError, StoreUnavailable
 from domain.forecast import QUANTILES, Forecast
+from storage import alert_records, database
 from storage.alert_records import DeliveryStatus, Event, Told
 from storage.records import Records
 
@@ -103,11 +106,11 @@ def test_an_event_is_queued_once_per_channel_and_outlives_a_restart(records, url
     assert records.queue_deliveries(wanted, NOW) == 0
     records.close()
     again = Records(url)
-    ((mail, about),) = again.due_deliveries(NOW)
+    ((mail, about),) = again.due_deliveries(NOW, "mail")
     assert (mail.channel, about.id) == ("mail", alert.id)
     again.finish_deliveries([mail.id], DeliveryStatus.DELIVERED, NOW + 1, attempts=1)
-    assert again.due_deliveries(NOW) == []
-    assert [d.channel for d, _ in again.due_deliveries(NOW + 10)] == ["hook"]
+    assert again.due_deliveries(NOW, "mail") == again.due_deliveries(NOW, "hook") == []
+    assert [d.channel for d, _ in again.due_deliveries(NOW + 10, "hook")] == ["hook"]
     assert again.told() == {alert.id: Told(frozenset({Event.OPENED}), Severity.CRITICAL)}
     again.close()
 
@@ -115,11 +118,58 @@ def test_an_event_is_queued_once_per_channel_and_outlives_a_restart(records, url
 def test_a_postponed_delivery_comes_back_when_it_is_due_and_counts_its_attempts(records):
     (alert,) = records.open_alerts([condition()], NOW)
     records.queue_deliveries([(alert.id, Event.OPENED, "mail", NOW)], NOW)
-    ((delivery, _),) = records.due_deliveries(NOW)
+    ((delivery, _),) = records.due_deliveries(NOW, "mail")
     records.postpone_deliveries([delivery.id], NOW + 60_000, 3, "connection refused")
-    assert records.due_deliveries(NOW) == []
-    ((later, _),) = records.due_deliveries(NOW + 60_000)
+    assert records.due_deliveries(NOW, "mail") == []
+    ((later, _),) = records.due_deliveries(NOW + 60_000, "mail")
     assert (later.attempts, later.detail) == (3, "connection refused")
+
+
+def test_so_many_pages_of_a_channel_are_looked_at_the_worst_first(records):
+    alerts = records.open_alerts(
+        [condition(object_id=f"R{n:03}", severity=Severity.WARNING) for n in range(30)]
+        + [condition(object_id="R099")],
+        NOW,
+    )
+    records.queue_deliveries([(a.id, Event.OPENED, c, NOW) for a in alerts for c in ("mail", "hook")], NOW)
+    due = records.due_deliveries(NOW, "mail", most=10)
+    assert [d.channel for d, _ in due] == ["mail"] * 10
+    assert [a.condition.object_id for _, a in due][:2] == ["R099", "R000"]
+    records.finish_deliveries([d.id for d, _ in due], DeliveryStatus.DELIVERED, NOW)
+    assert len(records.due_deliveries(NOW, "mail")) == 21
+    assert len(records.due_deliveries(NOW, "hook")) == 31
+
+
+def test_what_waits_for_a_channel_that_is_gone_is_given_up_with_its_reason(records):
+    (alert,) = records.open_alerts([condition()], NOW)
+    records.queue_deliveries([(alert.id, Event.OPENED, c, NOW + 10) for c in ("mail", "pager")], NOW)
+    assert records.give_up_deliveries(["mail"], NOW, "gone") == 1
+    assert [(d.channel, d.status, d.detail) for d in records.deliveries(alert.id)] == [
+        ("mail", DeliveryStatus.PENDING, ""),
+        ("pager", DeliveryStatus.FAILED, "gone"),
+    ]
+
+
+def test_there_are_so_many_silences_and_one_more_is_refused_with_what_to_do(records, monkeypatch):
+    monkeypatch.setattr(alert_records, "MOST_SILENCES", 3)
+    for _ in range(3):
+        silence = records.add_silence("*", "R001", now_ms(), now_ms() + 60_000, "mei")
+    with pytest.raises(InputError, match="hallwatch silence end"):
+        records.add_silence("*", "R001", now_ms(), now_ms() + 60_000, "mei")
+    records.end_silence(silence.id, now_ms())
+    records.add_silence("*", "R001", now_ms(), now_ms() + 60_000, "mei")
+
+
+def test_connections_to_the_records_are_bounded_and_who_waits_too_long_is_told(url, monkeypatch):
+    monkeypatch.setitem(database.POOL, "pool_timeout", 0.05)
+    records = Records(url)
+    with contextlib.ExitStack() as held:
+        for _ in range(database.CONNECTIONS):
+            held.enter_context(records.reading())
+        with pytest.raises(StoreUnavailable, match="15 connections are in use"):
+            records.active_alerts()
+    assert records.active_alerts() == []
+    records.close()
 
 
 def test_a_silence_covers_its_rule_object_and_time_only(records):
@@ -207,7 +257,7 @@ def test_whoever_was_told_that_it_opened_is_told_that_it_cleared(records):
     told, untold = records.open_alerts([condition(), condition(object_id="R018")], NOW)
     records.queue_deliveries([(told.id, Event.OPENED, "mail", NOW)], NOW)
     records.clear_alerts([told.id, untold.id], NOW + 5)
-    due = [(d.alert_id, d.event, d.channel) for d, _ in records.due_deliveries(NOW + 5)]
+    due = [(d.alert_id, d.event, d.channel) for d, _ in records.due_deliveries(NOW + 5, "mail")]
     assert due == [(told.id, Event.CLEARED, "mail")]
     assert [d.status for d in records.deliveries(told.id)] == [
         DeliveryStatus.SUPERSEDED,
@@ -222,7 +272,7 @@ def test_a_worse_severity_is_queued_again_and_remembered_as_told(records):
         records.update_alerts([(alert.id, condition(severity=severity))], NOW)
         assert records.queue_deliveries([(alert.id, Event.WORSENED, "mail", NOW)], NOW) == 1
         records.finish_deliveries(
-            [d.id for d, _ in records.due_deliveries(NOW)], DeliveryStatus.DELIVERED, NOW
+            [d.id for d, _ in records.due_deliveries(NOW, "mail")], DeliveryStatus.DELIVERED, NOW
         )
         assert records.told()[alert.id].severity == severity
 
