@@ -47,8 +47,8 @@ def draft(
     reasons: Annotated[bool, typer.Option(help="Say of each line why it is what it is")] = True,
 ) -> None:
     """Make a profile for an unknown device from its MIB files, and from what it answers."""
-    from collectors.snmp.draft import draft as make
-    from collectors.snmp.mib import Mibs
+    from collectors.snmp.drafting.draft import draft as make
+    from collectors.snmp.drafting.mib import Mibs
     from collectors.snmp.walk import text
     from domain.catalogue import OBJECT_TYPES
     from domain.errors import InputError

@@ -10,8 +10,8 @@ import random
 import sys
 from pathlib import Path
 
-from collectors.snmp.draft import draft
-from collectors.snmp.mib import Mibs
+from collectors.snmp.drafting.draft import draft
+from collectors.snmp.drafting.mib import Mibs
 from collectors.snmp.profiles import shipped_profiles
 from collectors.snmp.readings import Device
 from collectors.snmp.replay import RecordedClient

@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
-from collectors.snmp.draft import draft
-from collectors.snmp.mib import Mibs
+from collectors.snmp.drafting.draft import draft
+from collectors.snmp.drafting.mib import Mibs
+from collectors.snmp.drafting.phrases import sentinels, told_scale, told_states, unit_and_scale
 from collectors.snmp.profiles import load_profiles
-from collectors.snmp.quantities import sentinels, told_scale, told_states, unit_and_scale
 from collectors.snmp.readings import Device, read
 from collectors.snmp.walk import Walk
 from domain.errors import InputError

@@ -1,0 +1,1 @@
+"""Profiles for devices that nobody knows yet, drafted from their MIB and from what they answer."""
