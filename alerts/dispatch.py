@@ -36,7 +36,6 @@ LONGEST_S = 60.0
 LONGEST_PAUSE_MS = 60_000
 GIVE_UP_MS = 24 * 3600 * 1000
 """A page that nobody could be given for a day is given up, and counted."""
-MOST_IN_MESSAGE = 500
 AT_ONCE = {True: 4, False: 2}
 """Messages under way on one channel: critical ones, and others apart from them."""
 LOOK_S = 1.0
@@ -62,6 +61,16 @@ class _Retry:
     attempts: int
     not_before: int
     company: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """A message under way: on which channel, whether it is critical, its deliveries, and the keys of its alerts."""
+
+    channel: str
+    critical: bool
+    numbers: frozenset[int]
+    alerts: frozenset[str]
 
 
 class Dispatcher:
@@ -98,7 +107,7 @@ class Dispatcher:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="alerts-due")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="alerts-noted")
         self._wake = asyncio.Event()
-        self._sending: dict[asyncio.Task[None], tuple[str, bool, frozenset[int]]] = {}
+        self._sending: dict[asyncio.Task[None], _Sending] = {}
         self._noting: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[list[Due]] | None = None
         self._unnoted: dict[int, _Note] = {}
@@ -142,10 +151,14 @@ class Dispatcher:
         due = [*await self._known_due(now), *self._early.values()]
         for (channel, _), group in _by_urgency(self._grouped(due, now)):
             critical = _critical(group)
-            under_way = sum((channel, critical) == (c, u) for c, u, _ in self._sending.values())
+            under_way = sum((channel, critical) == (s.channel, s.critical) for s in self._sending.values())
             if under_way < AT_ONCE[critical]:
                 task = asyncio.create_task(self._send(channel, group))
-                self._sending[task] = (channel, critical, frozenset(d.id for d, _ in group))
+                numbers, keys = (
+                    frozenset(d.id for d, _ in group),
+                    frozenset(a.condition.key for _, a in group),
+                )
+                self._sending[task] = _Sending(channel, critical, numbers, keys)
                 task.add_done_callback(self._ended)
 
     async def drain(self, seconds: float | None = None) -> None:
@@ -169,7 +182,7 @@ class Dispatcher:
         for channel in channels:
             place = (alert.condition.key, channel)
             before = self._newest_early.get(place)
-            under_way = any(before in numbers for _, _, numbers in self._sending.values())
+            under_way = any(before in s.numbers for s in self._sending.values())
             if before is not None and not under_way:
                 del self._early[before], self._newest_early[place]
                 tried = self._retries.pop(before, None) is not None
@@ -247,20 +260,23 @@ class Dispatcher:
 
     def _grouped(self, due: Sequence[Due], now: int) -> dict[tuple[str, str], list[Due]]:
         """Return messages: what was tried together stays together, so that its id and content stay the same."""
-        sending = {number for _, _, numbers in self._sending.values() for number in numbers}
+        # what came of an alert next is told after what is under way: no receiver is to hear of the end first
+        sending = {(s.channel, key) for s in self._sending.values() for key in s.alerts}
         groups: dict[tuple[str, str], list[Due]] = defaultdict(list)
         for delivery, alert in due:
             retry = self._retries.get(delivery.id)
-            if delivery.id in sending or (retry is not None and retry.not_before > now):
+            place = (delivery.channel, alert.condition.key)
+            if place in sending or (retry is not None and retry.not_before > now):
                 continue
             together = f"{alert.condition.rule} {delivery.event} {alert.condition.severity}"
             if retry is not None:
                 together = f"again {max(retry.company)}"
             groups[delivery.channel, together].append((delivery, alert))
         return {
-            (channel, f"{together} {first}"): group[first : first + MOST_IN_MESSAGE]
+            (channel, f"{together} {first}"): group[first : first + most]
             for (channel, together), group in groups.items()
-            for first in range(0, len(group), MOST_IN_MESSAGE)
+            for most in (self._notifiers[channel].most,)
+            for first in range(0, len(group), most)
         }
 
     # --- sending ----------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ class Routing:
     def __init__(self, settings: AlertSettings) -> None:
         self._routes = settings.routes
         self._inhibitions = settings.inhibitions
+        self._take_acknowledgements = {n for n, c in settings.channels.items() if c.takes_acknowledgement}
 
     def wanted(
         self,
@@ -43,11 +44,18 @@ class Routing:
         inhibited = self._inhibited(alerts, topology)
         found: list[Wanted] = []
         for alert in alerts:
+            found += self._taken(alert, told.get(alert.id), now)
             if alert.id in inhibited or any(s.covers(alert.condition, now) for s in silences):
                 continue
             for route in self._routes_of(alert.condition.severity):
                 found += self._due(alert, route, told.get(alert.id), now)
         return found
+
+    def _taken(self, alert: Alert, told: Told | None, now: int) -> Iterator[Wanted]:
+        """Tell whoever would go on paging that somebody has taken the alert; no silence keeps that from them."""
+        if alert.state is AlertState.ACKNOWLEDGED and told and Event.ACKNOWLEDGED not in told.events:
+            channels = sorted(told.channels & self._take_acknowledgements)
+            yield from ((alert.id, Event.ACKNOWLEDGED, channel, now) for channel in channels)
 
     @staticmethod
     def _due(alert: Alert, route: Route, told: Told | None, now: int) -> Iterator[Wanted]:

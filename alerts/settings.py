@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,7 +40,14 @@ class Inhibition(Strict):
     )
 
 
-class Smtp(Strict):
+class ChannelBase(Strict):
+    """What every channel may have."""
+
+    takes_acknowledgement: ClassVar[bool] = False
+    """Whether it is told that somebody has taken an alert, so that its own escalation ends."""
+
+
+class Smtp(ChannelBase):
     """E-mail through an SMTP server."""
 
     kind: Literal["smtp"]
@@ -56,7 +63,7 @@ class Smtp(Strict):
     timeout: Duration = 20.0
 
 
-class Webhook(Strict):
+class Webhook(ChannelBase):
     """JSON by HTTP POST."""
 
     kind: Literal["webhook"]
@@ -67,7 +74,30 @@ class Webhook(Strict):
     timeout: Duration = 10.0
 
 
-Channel = Annotated[Smtp | Webhook, Field(discriminator="kind")]
+class PagerDuty(ChannelBase):
+    """PagerDuty, by its Events API v2."""
+
+    takes_acknowledgement: ClassVar[bool] = True
+
+    kind: Literal["pagerduty"]
+    url: str = Field(
+        "https://events.pagerduty.com/v2/enqueue",
+        pattern=r"^https?://",
+        description="The EU region's is https://events.eu.pagerduty.com/v2/enqueue",
+    )
+    routing_key_env: str = Field("", description="Environment variable that holds the integration key")
+    routing_key_file: str = Field("", description="File that holds the integration key")
+    ca_file: str = Field("", description="Certificates to trust; the system's if empty")
+    timeout: Duration = 10.0
+
+    @model_validator(mode="after")
+    def _key(self) -> PagerDuty:
+        if bool(self.routing_key_env) == bool(self.routing_key_file):
+            raise ValueError("write either 'routing_key_env' or 'routing_key_file'")
+        return self
+
+
+Channel = Annotated[Smtp | Webhook | PagerDuty, Field(discriminator="kind")]
 
 
 class AlertSettings(Strict):

@@ -30,6 +30,7 @@ class Event(StrEnum):
     OPENED = "opened"
     WORSENED = "worsened"
     ESCALATED = "escalated"
+    ACKNOWLEDGED = "acknowledged"
     CLEARED = "cleared"
 
 
@@ -71,10 +72,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What of an alert was queued or told: its events, and the worst severity that was told."""
+    """What of an alert was queued or told: its events, the worst severity that was told, and on which channels."""
 
     events: frozenset[Event]
     severity: Severity
+    channels: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +318,7 @@ class AlertRecords(Database):
         """Return by active alert what was queued or told already, on any channel; alerts never told are left out."""
         d = t.deliveries
         query = (
-            select(d.c.alert_id, d.c.event, d.c.severity)
+            select(d.c.alert_id, d.c.event, d.c.severity, d.c.channel)
             .join(t.alerts, t.alerts.c.id == d.c.alert_id)
             .where(t.alerts.c.state.in_(ACTIVE))
             .distinct()
@@ -324,9 +326,10 @@ class AlertRecords(Database):
         found: dict[int, Told] = {}
         with self.reading() as db:
             for row in db.execute(query):
-                before = found.get(row.alert_id, Told(frozenset(), Severity.INFO))
+                before = found.get(row.alert_id, Told(frozenset(), Severity.INFO, frozenset()))
                 severity = max(before.severity, Severity(row.severity), key=lambda s: s.rank)
-                found[row.alert_id] = Told(before.events | {Event(row.event)}, severity)
+                channels = before.channels | {row.channel}
+                found[row.alert_id] = Told(before.events | {Event(row.event)}, severity, channels)
         return found
 
     def _settle(self, ids: Sequence[int], attempts: int, detail: str, fields: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from alerts.notify.message import Notifier
-from alerts.settings import Channel, Smtp
+from alerts.settings import Channel, PagerDuty, Smtp
 
 
 def build_notifiers(channels: Mapping[str, Channel]) -> dict[str, Notifier]:
@@ -24,6 +24,10 @@ def _notifier(settings: Channel) -> Notifier:
         from alerts.notify.smtp import SmtpNotifier
 
         return SmtpNotifier(settings)
+    if isinstance(settings, PagerDuty):
+        from alerts.notify.pagerduty import PagerDutyNotifier
+
+        return PagerDutyNotifier(settings)
     from alerts.notify.webhook import WebhookNotifier
 
     return WebhookNotifier(settings)

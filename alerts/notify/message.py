@@ -9,11 +9,16 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from domain.alert import Alert, Severity
+from domain.errors import printable
 from domain.units import shown
 from storage.alert_records import Event
 
+MOST_IN_MESSAGE = 500
 MOST_LISTED = 50
 """A message lists this many alerts and counts the rest."""
+MOST_OF_LINE = 500
+"""Characters of one line of a text, such as a name that a device gave itself."""
+MOST_OF_SUBJECT = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,9 @@ class Notification:
 
 
 class Notifier(Protocol):
-    """A way to tell people."""
+    """A way to tell people; `most` is how many alerts one message tells of."""
+
+    most: int
 
     async def send(self, notification: Notification) -> str:
         """Deliver a message and return a remark worth keeping, or an empty text.
@@ -83,8 +90,8 @@ def subject(notification: Notification) -> str:
     condition = first.alert.condition
     tag = f"{notification.severity.value.upper()} {first.event.value}"
     if len(notification.notices) == 1:
-        return f"[{tag}] {condition.summary} ({notification.site_id})"
-    objects = [n.alert.condition.object_id for n in notification.notices]
+        return f"[{tag}] {line(condition.summary, MOST_OF_SUBJECT)} ({notification.site_id})"
+    objects = [line(n.alert.condition.object_id, MOST_OF_SUBJECT // 5) for n in notification.notices]
     named = ", ".join(objects[:4]) + (f" and {len(objects) - 4} more" if len(objects) > 4 else "")
     return f"[{tag}] {condition.rule}: {named} ({notification.site_id})"
 
@@ -128,7 +135,14 @@ def figure(value: float, unit: str) -> str:
     return shown(value, unit, 4) if unit else f"{value:g}"
 
 
-def _paragraph(notice: Notice, zone: ZoneInfo) -> str:
+def line(text: str, most: int) -> str:
+    """Return a text that somebody else wrote as one line of so many characters, whatever is in it."""
+    told = printable(" ".join(text.split()))
+    return told if len(told) <= most else told[: most - 3] + "..."
+
+
+def details(notice: Notice, zone: ZoneInfo) -> list[tuple[str, str]]:
+    """Return what there is to know of an alert, by name; what there is not is left out."""
     alert, condition = notice.alert, notice.alert.condition
     rows = [
         ("Alert", f"{alert.id}, {condition.rule}, {condition.severity.value}, {notice.event.value}"),
@@ -139,8 +153,17 @@ def _paragraph(notice: Notice, zone: ZoneInfo) -> str:
         ("Observed", local(condition.observed, zone) if condition.observed else ""),
         ("Cleared", local(alert.cleared_at, zone) if alert.cleared_at else ""),
         ("Taken by", f"{alert.acknowledged_by}: {alert.note}".rstrip(": ") if alert.acknowledged_by else ""),
+        ("What to do first", notice.advice),
     ]
-    lines = [condition.summary, *(f"  {name + ':':<10}{text}" for name, text in rows if text)]
+    return [(name, line(text, MOST_OF_LINE)) for name, text in rows if text]
+
+
+def _paragraph(notice: Notice, zone: ZoneInfo) -> str:
+    rows = [row for row in details(notice, zone) if row[0] != "What to do first"]
+    lines = [
+        line(notice.alert.condition.summary, MOST_OF_LINE),
+        *(f"  {name + ':':<10}{text}" for name, text in rows),
+    ]
     return "\n".join(lines)
 
 

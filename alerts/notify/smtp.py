@@ -10,7 +10,7 @@ from email.utils import format_datetime
 
 import aiosmtplib
 
-from alerts.notify.message import Notification, body, subject
+from alerts.notify.message import MOST_IN_MESSAGE, Notification, body, subject
 from alerts.settings import Smtp
 from domain.alert import Severity
 from domain.errors import NotificationError
@@ -27,6 +27,8 @@ class SmtpNotifier:
     ConfigurationError
         If the password that the settings name is not there.
     """
+
+    most = MOST_IN_MESSAGE
 
     def __init__(self, settings: Smtp) -> None:
         self._settings = settings
@@ -90,8 +92,7 @@ class SmtpNotifier:
         message = EmailMessage()
         message["From"] = self._settings.sender
         message["To"] = ", ".join(self._settings.recipients)
-        # a header is one line, whatever name a device gave itself
-        message["Subject"] = " ".join(subject(notification).split())
+        message["Subject"] = subject(notification)
         message["Date"] = format_datetime(datetime.now(notification.zone))
         message["Message-ID"] = f"<{notification.id}@{notification.site_id}.hallwatch>"
         message["Auto-Submitted"] = "auto-generated"

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import email
 import email.policy
+import os
 import socket
 from zoneinfo import ZoneInfo
 
@@ -52,6 +53,7 @@ class MailReceiver:
     """A real SMTP server; `answer` is what it says to DATA."""
 
     kind = "smtp"
+    id_of_the_message = "taipei-1-1-abc"
     temporary = "451 try again later"
     permanent = "550 no such mailbox"
 
@@ -101,12 +103,14 @@ class HookReceiver:
     """A real HTTP server; `answer` is its status."""
 
     kind = "webhook"
+    id_of_the_message = "taipei-1-1-abc"
     temporary = 503
     permanent = 404
 
     def __init__(self):
         self.got = []
         self.answer = 204
+        self.headers = {}
         self.hang, self.hang_on = None, b""
 
     async def __call__(self, scope, receive, send):
@@ -119,10 +123,16 @@ class HookReceiver:
             more = message.get("more_body", False)
         if self.hang is not None and self.hang_on in body:
             await self.hang.wait()
-        if 200 <= self.answer < 300:
-            self.got.append(({k.decode(): v.decode() for k, v in scope["headers"]}, body))
-        await send({"type": "http.response.start", "status": self.answer, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+        status, told = self.answer, b""
+        if 200 <= status < 300:
+            status, told = self.take({k.decode(): v.decode() for k, v in scope["headers"]}, body)
+        headers = [(k.encode(), v.encode()) for k, v in self.headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": told})
+
+    def take(self, headers, body):
+        self.got.append((headers, body))
+        return self.answer, b""
 
     @contextlib.asynccontextmanager
     async def serve(self):
@@ -154,6 +164,74 @@ class HookReceiver:
 
     def ids(self):
         return [headers["webhook-id"] for headers, _ in self.got]
+
+
+class PagerDutyReceiver(HookReceiver):
+    """Plays PagerDuty's Events API v2: refuses what it would refuse, and keeps the state of its incidents."""
+
+    kind = "pagerduty"
+    id_of_the_message = "taipei-1/envelope-breach-predicted/taipei-1/1"
+    temporary = 429
+    permanent = 400
+
+    def __init__(self):
+        super().__init__()
+        self.answer = 202
+        self.incidents = {}  # by key, the newest last
+        self.triggered = []
+
+    def take(self, headers, body):
+        event = orjson.loads(body)
+        action, key, about = event["event_action"], event["dedup_key"], event.get("payload", {})
+        faults = [
+            name
+            for name, wrong in {
+                "routing_key": len(event["routing_key"]) != 32,
+                "body": len(body) > 512 * 1024,
+                "dedup_key": len(key) > 255,
+                "summary": action == "trigger" and not 0 < len(about["summary"]) <= 1024,
+                "source": action == "trigger" and not about["source"],
+                "severity": action == "trigger"
+                and about["severity"] not in ("critical", "error", "warning", "info"),
+            }.items()
+            if wrong
+        ]
+        if faults:
+            return 400, orjson.dumps({"status": "invalid event", "errors": [f"{f} is wrong" for f in faults]})
+        self.got.append((headers, body))
+        if action == "trigger":
+            self.triggered.append(key)
+            if self.incidents.get(key, "resolved") == "resolved":
+                self.incidents[key] = "triggered"
+        elif key in self.incidents:  # it drops what it has no open incident for
+            self.incidents[key] = {"acknowledge": "acknowledged", "resolve": "resolved"}[action]
+        return 202, orjson.dumps({"status": "success", "message": "Event processed", "dedup_key": key})
+
+    def settings(self):
+        os.environ["PAGERDUTY_KEY_OF_THE_TEST"] = "0123456789abcdef0123456789abcdef"
+        return {
+            "kind": "pagerduty",
+            "url": f"http://127.0.0.1:{self.port}/v2/enqueue",
+            "routing_key_env": "PAGERDUTY_KEY_OF_THE_TEST",
+            "timeout": "2 s",
+        }
+
+    def texts(self):
+        """Of all events together, each being one of its own."""
+        events = [orjson.loads(body) for _, body in self.got]
+        return ["\n".join(_as_shown(event) for event in events)] if events else []
+
+    def ids(self):
+        return [orjson.loads(body)["dedup_key"] for _, body in self.got]
+
+
+def _as_shown(event):
+    if event["event_action"] != "trigger":
+        return {"resolve": "cleared", "acknowledge": "acknowledged"}[event["event_action"]]
+    about = event["payload"]
+    return "\n".join(
+        [about["severity"].upper(), about["summary"], about["component"], *about["custom_details"].values()]
+    )
 
 
 @contextlib.asynccontextmanager

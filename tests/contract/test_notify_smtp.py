@@ -95,6 +95,20 @@ async def test_a_mail_about_many_alerts_lists_fifty_and_counts_the_rest():
     assert mail.count("  Object: ") == 50
 
 
+async def test_no_name_of_a_device_fills_a_mail_or_commands_its_reader():
+    told = notification()
+    condition = told.notices[0].alert.condition
+    for field in ("summary", "object_id"):
+        object.__setattr__(condition, field, "R001\x1b[31m\x00\u202e\r\nBcc: x@y.example " + "x" * 10_000)
+    async with server() as box:
+        await SmtpNotifier(settings(box)).send(told)
+    ((recipients, mail, _),) = box.got
+    assert recipients == ["a@lab.example"]
+    assert len(mail) < 3000
+    assert not set(mail) & set("\x00\x1b\u202e")
+    assert "\nBcc:" not in mail
+
+
 async def test_a_recipient_that_is_refused_does_not_keep_the_mail_from_the_others():
     async with server() as box:
         recipients = ["gone@refused.example", "a@lab.example"]

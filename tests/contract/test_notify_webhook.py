@@ -30,7 +30,7 @@ async def hook():
         yield serving
 
 
-@pytest.mark.parametrize("event", list(Event))
+@pytest.mark.parametrize("event", sorted({*Event} - {Event.ACKNOWLEDGED}))
 def test_every_message_fits_the_published_schema(event):
     told = notification("R001", "R002", event=event)
     object.__setattr__(told.notices[0].alert.condition, "value", math.nan)

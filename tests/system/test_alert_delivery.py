@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
-from alerts.actions import acknowledge
+from alerts.actions import acknowledge, clear
 from alerts.engine import AlertEngine
 from alerts.notify.build import build_notifiers
 from alerts.settings import AlertSettings, Route
@@ -30,7 +30,7 @@ from storage.open import open_store
 from storage.plant import PlantView
 from storage.records import Records
 from storage.settings import StorageSettings
-from tests.contract.notify_receivers import HookReceiver, MailReceiver
+from tests.contract.notify_receivers import HookReceiver, MailReceiver, PagerDutyReceiver
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,10 +38,10 @@ ROOT = Path(__file__).parents[2]
 class Running:
     """The shipped rules on the demo's site, with receivers of the test."""
 
-    def __init__(self, folder, mail, hook):
+    def __init__(self, folder, mail, hook, timeout="2 s"):
         self.site = load(ROOT / "config/site.yaml", Site)
         shipped = load(ROOT / "config/alerts.yaml", AlertSettings)
-        channels = {"mail": mail.settings(), "hook": hook.settings()}
+        channels = {"mail": mail.settings(), "hook": hook.settings() | {"timeout": timeout}}
         self.settings = AlertSettings.model_validate(
             shipped.model_dump(by_alias=True)
             | {
@@ -276,6 +276,43 @@ async def test_what_was_sent_and_cannot_be_noted_is_not_sent_again(tmp_path, rec
             assert engine.stats()["notifications_unnoted"] == 2
         await until(lambda: _delivered(plant) == {"mail", "hook"})
     assert len(mail.got) == len(hook.got) == 1
+
+
+async def test_who_takes_an_alert_ends_the_paging_of_pagerduty_too_though_a_silence_holds(tmp_path):
+    async with MailReceiver().serve() as mail, PagerDutyReceiver().serve() as pagerduty:
+        plant = Running(tmp_path, mail, pagerduty)
+        async with plant.engine():
+            plant.leak("R001", 1)
+            await until(lambda: list(pagerduty.incidents.values()) == ["triggered"])
+            (alert,) = plant.records.active_alerts()
+            now = now_ms()
+            await asyncio.to_thread(plant.records.add_silence, "leak", "*", now, now + 60_000, "mei")
+            await asyncio.to_thread(acknowledge, plant.records, alert.id, "mei", "on my way", now)
+            await until(lambda: list(pagerduty.incidents.values()) == ["acknowledged"])
+            plant.leak("R001", 0)
+            await asyncio.to_thread(clear, plant.records, alert.id, "mei", "dry", now_ms())
+            await until(lambda: list(pagerduty.incidents.values()) == ["resolved"])
+        events = [(d.channel, d.event) for d in plant.records.deliveries(alert.id)]
+        assert ("hook", "acknowledged") in events
+        assert ("mail", "acknowledged") not in events
+        assert len(pagerduty.triggered) == 1
+
+
+async def test_an_end_that_is_told_while_the_page_is_still_under_way_comes_after_it(tmp_path):
+    async with MailReceiver().serve() as mail, PagerDutyReceiver().serve() as pagerduty:
+        pagerduty.hang, pagerduty.hang_on = asyncio.Event(), b"trigger"
+        plant = Running(tmp_path, mail, pagerduty, timeout="30 s")
+        async with plant.engine() as engine:
+            plant.leak("R001", 1)
+            await until(lambda: len(mail.got) == 1)
+            plant.leak("R001", 0)
+            (alert,) = plant.records.active_alerts()
+            await asyncio.to_thread(clear, plant.records, alert.id, "mei", "dry", now_ms())
+            await until(lambda: len(mail.got) == 2)  # of the end, too
+            assert engine.stats()["notifications_under_way"] == 1
+            assert pagerduty.incidents == {}
+            pagerduty.hang.set()
+            await until(lambda: list(pagerduty.incidents.values()) == ["resolved"])
 
 
 async def test_a_critical_page_waits_for_no_warning_that_a_receiver_sits_on(tmp_path, receivers):

@@ -8,6 +8,7 @@ import pytest
 
 from alerts.actions import acknowledge
 from alerts.engine import AlertEngine
+from alerts.notify.message import MOST_IN_MESSAGE
 from alerts.settings import AlertSettings
 from alerts.view import View
 from domain.batch import Batch
@@ -47,6 +48,8 @@ SITE = {
 
 class Outbox:
     """A channel that keeps what it was given; `broken` makes it fail, retryable or not."""
+
+    most = MOST_IN_MESSAGE
 
     def __init__(self):
         self.sent, self.tried = [], []

@@ -261,9 +261,9 @@ def test_a_rule_has_so_many_alerts_at_a_time_and_the_rest_is_counted(lab, monkey
     assert second in plant.active
 
 
-def test_a_message_tells_of_so_many_alerts_and_the_rest_is_another(lab, monkeypatch):
-    monkeypatch.setattr("alerts.dispatch.MOST_IN_MESSAGE", 3)
+def test_a_message_tells_of_so_many_alerts_and_the_rest_is_another(lab):
     plant, sensors = leak_lab(lab)
+    plant.mail.most = 3
     plant.read(sensors, 1)
     messages = []
     send = plant.mail.send

@@ -111,7 +111,9 @@ def test_an_event_is_queued_once_per_channel_and_outlives_a_restart(records, url
     again.finish_deliveries([mail.id], DeliveryStatus.DELIVERED, NOW + 1, attempts=1)
     assert again.due_deliveries(NOW, "mail") == again.due_deliveries(NOW, "hook") == []
     assert [d.channel for d, _ in again.due_deliveries(NOW + 10, "hook")] == ["hook"]
-    assert again.told() == {alert.id: Told(frozenset({Event.OPENED}), Severity.CRITICAL)}
+    assert again.told() == {
+        alert.id: Told(frozenset({Event.OPENED}), Severity.CRITICAL, frozenset({"mail", "hook"}))
+    }
     again.close()
 
 
