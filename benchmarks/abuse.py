@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,8 +33,12 @@ import numpy as np
 import paho.mqtt.client as mqtt
 import psutil
 from paho.mqtt.enums import CallbackAPIVersion
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from benchmarks.ingest import figure, machine
+from dashboard.auth import COOKIE
 from domain.dsx import metadata_topic, value_topic
 
 HANDLES = 1024
@@ -65,7 +70,8 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], 
     with Pages() as pages, demo(folder / "data", options.racks, pages.port, log) as service:
         user, partner = User(service), Partner(service)
         publisher = Publisher(service.ports["mqtt"])
-        for one in (user, partner, publisher):
+        window = Window(service, user)
+        for one in (user, partner, publisher, window):
             one.start()
         time.sleep(20)  # what a start costs is not the calm
         begun = service.note()
@@ -95,7 +101,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], 
                     abuser.kill()
         during = service.note()
         waits |= {"abused_console": user.taken(), "abused_api": partner.taken()}
-        for one in (user, partner, publisher):
+        for one in (user, partner, publisher, window):
             one.stop()
         time.sleep(5)
         stored, repeated = service.stored()
@@ -111,12 +117,19 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], 
         "page_calm_s": figure(pages_calm, "s"),
         "page_abused_s": figure(pages_abused, "s"),
         **{
-            f"{name}_p95_ms": figure(float(np.percentile(w, 95)) * 1000, "ms")
+            f"{name}_p{p}_ms": figure(float(np.percentile(w, p)) * 1000, "ms")
             for name, w in waits.items()
+            for p in (50, 95)
             if len(w)
         },
         **{f"{name}_max_ms": figure(float(np.max(w)) * 1000, "ms") for name, w in waits.items() if len(w)},
-        "failed_requests": figure(user.failed + partner.failed, "requests"),
+        "failed_requests": figure(user.failed + partner.failed + window.failed, "requests"),
+        "window_headers": figure(window.pushed["live-header"], "pushes"),
+        "loop_slow_calm": figure(before["loop"]["slow"], "callbacks"),
+        "loop_slow_abused": figure(during["loop"]["slow"] - before["loop"]["slow"], "callbacks"),
+        "loop_longest_calm_s": figure(before["loop"]["longest_busy_s"], "s"),
+        "loop_longest_s": figure(during["loop"]["longest_busy_s"], "s"),
+        "load_average": figure(os.getloadavg()[0], "processes"),
         "alert_evaluations_per_s": figure((during["ticks"] - before["ticks"]) / seconds, "1/s"),
         "alert_interval_longest_s": figure(service.longest_interval, "s"),
         "core_share_calm": figure((before["cpu"] - begun["cpu"]) / (before["at"] - begun["at"]), "cores"),
@@ -129,7 +142,12 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], 
         "points_after": figure(after["points"], "points"),
         "log_mb": figure(log.stat().st_size / 1e6 if log.exists() else 0, "MB"),
     }
-    return figures, {"abusers": did, "parts": after["parts"], "collectors": after["collectors"]}
+    return figures, {
+        "abusers": did,
+        "parts": after["parts"],
+        "collectors": after["collectors"],
+        "loop": after["loop"],
+    }
 
 
 # --- the service ----------------------------------------------------------------------------------------------------
@@ -198,6 +216,7 @@ class Demo:
             "ticks": health["alerts"]["ticks"],
             "parts": health["parts"],
             "collectors": health["collectors"],
+            "loop": health["loop"],
         }
 
     def stored(self) -> tuple[int, int]:
@@ -338,7 +357,7 @@ class Worker(threading.Thread):
             begun = time.monotonic()
             try:
                 self.do()
-            except (httpx.HTTPError, AssertionError):
+            except (httpx.HTTPError, WebSocketException, OSError, AssertionError):
                 self.failed += 1
             self.samples.append(time.monotonic() - begun)
 
@@ -358,10 +377,44 @@ class User(Worker):
         if answer.status_code != 303:
             raise RuntimeError(f"the login gave {answer.status_code}")
 
+    def window(self) -> tuple[str, str]:
+        """Return the session's cookie, and the callback that a window starts to be told what changes."""
+        callbacks = self._client.get("/_dash-dependencies").json()
+        return self._client.cookies[COOKIE], next(c["output"] for c in callbacks if c.get("websocket"))
+
     def do(self) -> None:
         for path in ("/", "/_dash-layout"):
             answer = self._client.get(path)
             assert answer.status_code == 200, answer.status_code
+
+
+class Window(Worker):
+    """A browser's window on the overview: takes what is pushed and says where it is, all the time."""
+
+    def __init__(self, service: Demo, user: User) -> None:
+        super().__init__(0.0)
+        cookie, live = user.window()
+        self._socket = connect(
+            service.url.replace("http", "ws") + "/_dash-ws-callback",
+            origin=Origin(service.url),
+            additional_headers={"Cookie": f"{COOKIE}={cookie}"},
+        )
+        asked = {"output": live, "outputs": [], "inputs": [], "state": [], "changedPropIds": []}
+        self._send({"type": "callback_request", "requestId": "1", "payload": asked})
+        self.pushed: Counter[str] = Counter()
+
+    def do(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            told = json.loads(self._socket.recv(1.0))
+            for message in told if isinstance(told, list) else [told]:
+                if message["type"] == "get_props_request":
+                    answer = {"requestId": message["requestId"], "payload": {"pathname": "/"}}
+                    self._send({"type": "get_props_response"} | answer)
+                else:
+                    self.pushed[message.get("payload", {}).get("componentId", "")] += 1
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._socket.send(json.dumps({"rendererId": "window"} | message))
 
 
 class Partner(Worker):

@@ -41,7 +41,8 @@ async def run_service(
     """
     system = System(configuration, role)
     if Role.SERVE not in role:
-        await system.run()
+        with system.loop_watch.watching():
+            await system.run()
         return
     settings = configuration.settings.web
     bound = web.listen(settings.host, settings.port if port is None else port)
@@ -53,19 +54,20 @@ async def run_service(
         app, console = web.build(system, service.token, gate, note)
         front = Supervisor({"web": lambda: web.serve(app, bound, gate), "console": console.run})
         system.supervisor.states.update(front.states)
-        serving = asyncio.create_task(front.run())
-        try:
-            if ready is not None:
-                try:
-                    await ready(system, url)
-                except BaseException:
-                    await system.close()
-                    raise
-            log.info("serving", url=url, site=system.site.id)
-            await system.run()
-        finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
+        with system.loop_watch.watching():
+            serving = asyncio.create_task(front.run())
+            try:
+                if ready is not None:
+                    try:
+                        await ready(system, url)
+                    except BaseException:
+                        await system.close()
+                        raise
+                log.info("serving", url=url, site=system.site.id)
+                await system.run()
+            finally:
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
     finally:
         bound.close()
         running.withdraw(configuration.data)

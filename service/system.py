@@ -38,6 +38,7 @@ from domain.redaction import redacted_all
 from partners.problems import Calls
 from service import logs
 from service.configuration import mapping_named
+from service.loop_watch import LoopWatch
 from service.settings import Configuration, read_configuration
 from service.supervisor import Supervisor
 from storage.accounts import Accounts
@@ -120,6 +121,7 @@ class System:
         self.accounts = Accounts(self.records)
         self.plant = PlantView(self.site, self.registry, self.latest, self.store)
         self.partner_calls = Calls()
+        self.loop_watch = LoopWatch()
         self.collectors: dict[str, Collector] = {}
         # of the processes on one InfluxDB the one that serves makes the rollups: there is one, and it knows all points
         ingest = partial(self.ingest.run, upkeep=Role.SERVE in role)
@@ -300,6 +302,7 @@ class System:
             "clocks": self.ingest.clocks.stats(),
             "store": redacted_all(asdict(self.store.health())),
             "logs": logs.stats(),
+            "loop": self.loop_watch.stats(),
         }
         if Role.SERVE in self.role:
             report["forecast"] = self.issuer.counters

@@ -64,7 +64,11 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         system.store,
         system.records,
         system.plant,
-        sources=lambda: {**system.source_stats(), "web": {**gate.stats(), **console.stats()}},
+        sources=lambda: {
+            **system.source_stats(),
+            "web": {**gate.stats(), **console.stats()},
+            "event loop": system.loop_watch.stats(),
+        },
         counters=system.ingest_counters,
         upkeep=lambda: system.live.upkeep,
         instruments=lambda: system.live.instruments,
