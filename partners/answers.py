@@ -56,6 +56,17 @@ class NewestForecasts:
         self._clock = clock
         self._kept: OrderedDict[str, _Newest] = OrderedDict()
 
+    def known(self, object_id: str) -> Forecast | None:
+        """Return the newest forecast of an object's power if nobody need be asked for it; never blocks."""
+        fresh = self._fresh(object_id)
+        return None if fresh is None else fresh.forecast
+
+    def _fresh(self, object_id: str) -> _Newest | None:
+        kept = self._kept.get(object_id)
+        if kept is None or kept.saved != self._records.forecasts_saved:
+            return None
+        return kept if self._clock() - kept.read < FRESH_S else None
+
     async def of(self, object_id: str) -> Forecast | None:
         """Return the newest forecast of an object's power, or None where none was issued.
 
@@ -64,10 +75,10 @@ class NewestForecasts:
         StorageError
             If the records do not answer.
         """
-        kept, saved = self._kept.get(object_id), self._records.forecasts_saved
-        if kept is not None and kept.saved == saved and self._clock() - kept.read < FRESH_S:
-            return kept.forecast
-        read = self._clock()
+        fresh = self._fresh(object_id)
+        if fresh is not None:
+            return fresh.forecast
+        saved, read = self._records.forecasts_saved, self._clock()
         found = await self._workers(self._records.latest_forecast, object_id, "ActivePower")
         self._kept[object_id] = _Newest(found, saved, read)
         self._kept.move_to_end(object_id)

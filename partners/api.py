@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -15,14 +15,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AwareDatetime, BeforeValidator
 
 from domain.batch import now_ms
-from domain.pace import Pace
 from domain.site import Site
 from partners.answers import Answers, NewestForecasts, Workers
+from partners.door import Door, Kept
 from partners.forecasts import PowerForecast, as_csv, as_json, select
 from partners.openapi import PREFIX, specification
 from partners.problems import ApiError, Calls, Problem, route_class
 from partners.reference import CONTENT_SECURITY, reference_page
-from storage.accounts import Accounts
+from storage.accounts import Accounts, ApiKey
 from storage.records import Records
 
 JSON, CSV = "application/json", "text/csv"
@@ -74,37 +74,20 @@ def router(
     counted = calls or Calls()
     workers = Workers()
     newest, answers = NewestForecasts(records, workers), Answers(workers)
-    pace = Pace(per_minute / 60, per_minute)
-    api = APIRouter(prefix=PREFIX, route_class=route_class(counted))
+    door = Door(accounts, newest, counted, clock, per_minute)
+    api = APIRouter(prefix=PREFIX, route_class=route_class(counted, door.answer))
 
     async def partner(
         request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
     ) -> None:
-        if credentials is None:
-            raise ApiError(
-                401,
-                "no API key; send the header 'Authorization: Bearer KEY'",
-                {"www-authenticate": "Bearer"},
-            )
-        told = credentials.credentials
-        if accounts.keys_are_fresh():
-            key = accounts.verify_api_key(told)
-        else:
-            key = await workers(accounts.verify_api_key, told)
-        if key is None:
-            raise ApiError(
-                401,
-                "the API key is not known, has expired or was revoked; ask the site's operator for a new one",
-                {"www-authenticate": 'Bearer error="invalid_token"'},
-            )
-        request.state.partner = key.partner
-        wait = pace.take(key.partner)
-        if wait:
-            raise ApiError(
-                429,
-                f"more than {per_minute} calls a minute; a new forecast is issued every 15 minutes",
-                {"retry-after": str(math.ceil(wait))},
-            )
+        key: ApiKey | None = getattr(request.state, "key", None)
+        if key is None:  # the keys have to be read first
+            try:
+                key = await workers(door.admit, None if credentials is None else credentials.credentials)
+            except ApiError as error:
+                request.state.partner = error.partner
+                raise
+            request.state.partner = key.partner
         if accounts.use_is_due(key, clock()):
             await workers(accounts.note_use, key)
 
@@ -135,6 +118,7 @@ def router(
         },
     )
     async def power_forecast(
+        request: Request,
         object_id: Annotated[
             str | None,
             Query(
@@ -184,14 +168,18 @@ def router(
             "cache-control": "private, max-age=60",
             "vary": "Accept, Authorization",
         }
-        if _unchanged(answer.tag, chosen.changed, if_none_match, if_modified_since):
-            return Response(status_code=304, headers=headers)
+        unchanged = Response(status_code=304, headers=headers)
         if media == CSV:
             headers["content-disposition"] = 'inline; filename="power-forecast.csv"'
-            return Response(
-                answer.content, headers=headers, media_type="text/csv; charset=utf-8; header=present"
-            )
-        return Response(answer.content, headers=headers, media_type=JSON)
+        kind = "text/csv; charset=utf-8; header=present" if media == CSV else JSON
+        kept = Kept(
+            chosen,
+            Response(answer.content, headers=headers, media_type=kind),
+            unchanged,
+            partial(_unchanged, answer.tag, chosen.changed),
+        )
+        door.keep(request.scope, kept)
+        return unchanged if kept.is_unchanged(if_none_match, if_modified_since) else kept.whole
 
     spec = specification(api, site)
     page = reference_page(spec)

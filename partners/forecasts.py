@@ -61,6 +61,16 @@ class Selection:
     changed: int
     """When the answer last became another, UTC ms: with the issue, and again when it became late."""
 
+    @property
+    def late(self) -> bool:
+        """Whether the renewal of the forecast was overdue when it was selected."""
+        return self.changed != self.forecast.issued
+
+
+def is_late(forecast: Forecast, now: int) -> bool:
+    """Return whether the renewal of a forecast is overdue."""
+    return now - forecast.issued > LATE_MS
+
 
 def select(
     forecast: Forecast, now: int, quantiles: tuple[float, ...], start: int | None, end: int | None
@@ -84,7 +94,7 @@ def select(
     if end is not None:
         rows &= forecast.start < end
     columns = tuple(forecast.quantiles.index(q) for q in quantiles or forecast.quantiles)
-    late = now - forecast.issued > LATE_MS
+    late = is_late(forecast, now)
     quality = (
         forecast.quality
         if not late

@@ -41,7 +41,7 @@ async def run_service(
     """
     system = System(configuration, role)
     if Role.SERVE not in role:
-        with system.loop_watch.watching():
+        with system.collections.kept_short(), system.loop_watch.watching():
             await system.run()
         return
     settings = configuration.settings.web
@@ -54,7 +54,7 @@ async def run_service(
         app, console = web.build(system, service.token, gate, note)
         front = Supervisor({"web": lambda: web.serve(app, bound, gate), "console": console.run})
         system.supervisor.states.update(front.states)
-        with system.loop_watch.watching():
+        with system.collections.kept_short(), system.loop_watch.watching():
             serving = asyncio.create_task(front.run())
             try:
                 if ready is not None:

@@ -58,6 +58,8 @@ class _Seen:
     number: int
     spent: _Spent
     where: str
+    begins_thread: bool
+    """It waits for a thread that it begins, which waits for the processor."""
 
 
 class LoopWatch:
@@ -100,7 +102,7 @@ class LoopWatch:
             finally:
                 self._number = -number
                 if monotonic() - began > SLOW_S:
-                    self._finish(handle, began, thread_time() - computed, _spent(ident, native))
+                    self._finish(handle, began, thread_time() - computed, _spent(ident, native, monotonic()))
 
         looking = threading.Thread(
             target=self._look, args=(ident, native, ended), name="loop-watch", daemon=True
@@ -133,7 +135,7 @@ class LoopWatch:
                 continue
             spent, frame = _spent(ident, native), sys._current_frames().get(ident)
             if frame is not None and self._number == number:
-                self._seen = _Seen(number, spent, _place(frame))
+                self._seen = _Seen(number, spent, _place(frame), _begins_thread(frame))
 
     def _finish(self, handle: Any, began: float, computing: float, spent: _Spent) -> None:
         """Count a callback that took long."""
@@ -144,7 +146,7 @@ class LoopWatch:
             slept = (
                 (spent.at - before.at) - (spent.computing - before.computing) - (spent.queued - before.queued)
             )
-            if slept > PIECE_S * (1 + spent.sleeps - before.sleeps):
+            if slept > PIECE_S * (1 + spent.sleeps - before.sleeps) and not seen.begins_thread:
                 blocked = slept
         busy = computing + blocked
         for name, value in (("busy", busy), ("blocked", blocked), ("took", took)):
@@ -164,17 +166,22 @@ class LoopWatch:
         log.warning("a callback kept the event loop", **self._last)
 
 
-def _spent(ident: int, native: int) -> _Spent:
-    """Return what a thread has spent; where the system does not tell of its sleeps, it is never taken as blocked."""
-    at, computing = time.monotonic(), time.clock_gettime(time.pthread_getcpuclockid(ident))
+def _spent(ident: int, native: int, at: float | None = None) -> _Spent:
+    """Return what a thread has spent; where the system does not tell of its sleeps, it is never taken as blocked.
+
+    The reader may itself be held up in the middle. So the first note is dated by its end and the last, with `at`, by its
+    beginning: what lies between is rather too short, and nobody is blamed for more than there was.
+    """
+    computing = time.clock_gettime(time.pthread_getcpuclockid(ident))
     task = Path(f"/proc/self/task/{native}")
     try:
         queued = int((task / "schedstat").read_text().split()[1]) / 1e9
         status = (task / "status").read_text()
         sleeps = int(status.partition("\nvoluntary_ctxt_switches:")[2].split(None, 1)[0])
     except (OSError, ValueError, IndexError):
+        at = time.monotonic() if at is None else at
         return _Spent(at, computing, at, 0)
-    return _Spent(at, computing, queued, sleeps)
+    return _Spent(time.monotonic() if at is None else at, computing, queued, sleeps)
 
 
 def _place(frame: FrameType) -> str:
@@ -191,6 +198,12 @@ def _place(frame: FrameType) -> str:
             told.append(f"{code.co_qualname} {file}:{inner.f_lineno}")
         inner = inner.f_back
     return " < ".join(told)
+
+
+def _begins_thread(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code is not threading.Thread.start.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _name(handle: Any) -> str:

@@ -38,6 +38,7 @@ from domain.redaction import redacted_all
 from partners.problems import Calls
 from service import logs
 from service.configuration import mapping_named
+from service.garbage import ShortCollections
 from service.loop_watch import LoopWatch
 from service.settings import Configuration, read_configuration
 from service.supervisor import Supervisor
@@ -122,6 +123,7 @@ class System:
         self.plant = PlantView(self.site, self.registry, self.latest, self.store)
         self.partner_calls = Calls()
         self.loop_watch = LoopWatch()
+        self.collections = ShortCollections()
         self.collectors: dict[str, Collector] = {}
         # of the processes on one InfluxDB the one that serves makes the rollups: there is one, and it knows all points
         ingest = partial(self.ingest.run, upkeep=Role.SERVE in role)
@@ -302,7 +304,7 @@ class System:
             "clocks": self.ingest.clocks.stats(),
             "store": redacted_all(asdict(self.store.health())),
             "logs": logs.stats(),
-            "loop": self.loop_watch.stats(),
+            "loop": {**self.loop_watch.stats(), **self.collections.stats()},
         }
         if Role.SERVE in self.role:
             report["forecast"] = self.issuer.counters

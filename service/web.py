@@ -67,7 +67,7 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         sources=lambda: {
             **system.source_stats(),
             "web": {**gate.stats(), **console.stats()},
-            "event loop": system.loop_watch.stats(),
+            "event loop": {**system.loop_watch.stats(), **system.collections.stats()},
         },
         counters=system.ingest_counters,
         upkeep=lambda: system.live.upkeep,

@@ -242,7 +242,8 @@ class TrayAgent:
             await asyncio.sleep(0.2)
 
     async def _count_tokens(self) -> None:
-        async with httpx.AsyncClient() as client:
+        # made in a thread: the system's certificates take a tenth of a second to load
+        async with await asyncio.to_thread(httpx.AsyncClient) as client:
             while True:
                 await self.tokens.scrape(client)
                 await asyncio.sleep(self.settings.interval)

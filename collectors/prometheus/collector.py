@@ -101,11 +101,14 @@ class PrometheusCollector:
         settings = self.settings
         token = read_secret(settings.bearer_token_env, None, "prometheus", "bearer_token")
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        tls = trusted(settings.ca_file, "prometheus")
         lanes = _Lane(settings.at_once, "prometheus"), _Lane(settings.at_once, "prometheus-slow")
         looking = ThreadPoolExecutor(1, thread_name_prefix="prometheus-files")
         scrapes: dict[Target, asyncio.Task[None]] = {}
         try:
+            # the system's certificates take a tenth of a second to load
+            tls = await asyncio.get_running_loop().run_in_executor(
+                looking, trusted, settings.ca_file, "prometheus"
+            )
             async with (
                 httpx.AsyncClient(headers=headers, verify=tls, limits=CONNECTIONS) as client,
                 asyncio.TaskGroup() as group,

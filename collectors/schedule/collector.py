@@ -91,7 +91,9 @@ class ScheduleCollector:
     async def run(self) -> None:
         """Read until cancelled."""
         settings = self.settings
-        async with client_of(settings) as client:
+        # the system's certificates take a tenth of a second to load
+        opened = asyncio.get_running_loop().run_in_executor(self._worker, client_of, settings)
+        async with await opened as client:
             while True:
                 due = time.monotonic() + settings.interval
                 await self.look(client)

@@ -7,9 +7,11 @@ Every other profile whose tables answer is read beside the winner, each quantity
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from collectors.snmp.client import SnmpClient
 from collectors.snmp.discovery import Identity, Inventory, identify, named, take_inventory
@@ -257,6 +259,7 @@ class _Surveyor:
         return found
 
     async def _weigh(self, evidence: Evidence) -> Evidence:
+        await asyncio.sleep(0)  # what is known already asks nothing, and others have their turn meanwhile
         profile = self.profiles[evidence.profile]
         roots = [_root(profile, e) for e in sorted({_enterprise(t.oid) for t in profile.tables})]
         if roots and not any([await self._answers(root) for root in roots if root]):
@@ -287,7 +290,7 @@ class _Surveyor:
 
     async def _there(self, tables: list[Table]) -> list[Table]:
         """Return the tables that may answer: a subtree without an object is found by one request, whatever hangs in it."""
-        root = _shared([t.oid for t in tables])
+        root = _shared(tuple(t.oid for t in tables))
         if root and not await self._has_under(root):
             return []
         if len(tables) <= 2:
@@ -336,6 +339,7 @@ def _reasons(match: Match, identity: Identity) -> tuple[str, ...]:
     )
 
 
+@lru_cache(10_000)
 def _enterprise(oid: str) -> str:
     parts = oid.lstrip(".").split(".")
     return ".".join(parts[:7]) if oid.startswith(ENTERPRISES) and len(parts) >= 7 else ""
@@ -343,10 +347,11 @@ def _enterprise(oid: str) -> str:
 
 def _root(profile: Profile, enterprise: str) -> str:
     """Return the deepest OID under which all tables lie that a profile has in a maker's subtree."""
-    return _shared([t.oid for t in profile.tables if _enterprise(t.oid) == enterprise]) or enterprise
+    return _shared(tuple(t.oid for t in profile.tables if _enterprise(t.oid) == enterprise)) or enterprise
 
 
-def _shared(oids: list[str]) -> str:
+@lru_cache(2_000)
+def _shared(oids: tuple[str, ...]) -> str:
     """Return the arcs that all OIDs begin with."""
     paths = [oid.split(".") for oid in oids]
     shared = []

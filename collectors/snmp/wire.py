@@ -266,13 +266,17 @@ class UdpWire:
         """Wait for the answer with that number; None where none came in time."""
         assert self._socket is not None
         for _ in range(MOST_STRAYS):
-            data = None
+            data, waited = None, False
             while data is None:
                 try:
                     data, source = self._socket.recvfrom(codec.LARGEST_DATAGRAM)
                 except BlockingIOError:
+                    waited = True
                     if not await _readable(self._socket, until - time.monotonic()):
                         return None
+            if not waited:
+                # an agent may answer before anybody waits, again and again: others have their turn meanwhile
+                await asyncio.sleep(0)
             self.budget.octets -= len(data)
             expected = source[:2] == self._to[:2]
             try:
@@ -505,13 +509,16 @@ async def _readable(sock: socket.socket, seconds: float) -> bool:
         if not done.done():
             done.set_result(readable)
 
-    loop.add_reader(sock, tell, True)
+    handle = (
+        sock.fileno()
+    )  # a selector that does not know a socket yet writes it out for its message, in two calls
+    loop.add_reader(handle, tell, True)
     timer = loop.call_later(seconds, tell, False)
     try:
         return await done
     finally:
         timer.cancel()
-        loop.remove_reader(sock)
+        loop.remove_reader(handle)
 
 
 def _cancellations() -> int:
