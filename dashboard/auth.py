@@ -17,11 +17,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated
 from urllib.parse import quote, urlsplit
 
 import structlog
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.datastructures import Headers
@@ -34,7 +33,7 @@ from dashboard.throttle import Attempt, LoginThrottle, same_name
 from dashboard.windows import Windows
 from domain.batch import now_ms
 from domain.errors import StorageError
-from storage.accounts import Accounts, User, plain
+from storage.accounts import LONGEST_NAME, Accounts, User, plain
 from storage.sessions import LoginSessions, Session, digest
 
 log = structlog.get_logger(__name__)
@@ -46,6 +45,8 @@ FRESH_S = 1.0
 """Which sessions count is asked anew after so long: what another process ended ends here within it."""
 MOST_WAITING = 8
 """Logins that wait for their password to be checked; more are told to come again."""
+LONGEST_PASSWORD, MOST_FIELDS = 1000, 10
+"""Characters, and fields of a login's form."""
 OPEN_PATHS = ("/assets/console.css",)
 """What may be seen without a login."""
 
@@ -223,36 +224,39 @@ def login_router(passwords: Passwords, sessions: Sessions, site_name: str) -> AP
         headers = security_headers() | ({"Retry-After": str(math.ceil(wait))} if wait else {})
         return HTMLResponse(text, status_code=status, headers=headers)
 
+    def too_many(wait: float, following: str = "/") -> HTMLResponse:
+        passwords.counters["logins_throttled"] += 1
+        return page(f"Too many failed logins. Try again in {math.ceil(wait)} seconds.", following, 429, wait)
+
     @router.get("/login")
     async def show(next: str = "/") -> HTMLResponse:
         return page(following=_inside(next))
 
     @router.post("/login")
-    async def log_in(
-        request: Request,
-        name: Annotated[str, Form(max_length=200)] = "",
-        password: Annotated[str, Form(max_length=1000)] = "",
-        next: Annotated[str, Form()] = "/",
-    ) -> Response:
+    async def log_in(request: Request) -> Response:
         if not same_origin(request.headers):
             return page("This login came from another site and was refused.", status=403)
-        if not name.strip() or not password:
-            return page("Name and password are needed.", _inside(next), 401)
         address = request.client.host if request.client else ""
+        wait = 0.0 if DEVICE_COOKIE in request.cookies else throttle.wait(address)
+        if wait:  # nobody takes the form apart, nor a password, for one who may not try
+            return too_many(wait)
+        async with request.form(max_files=0, max_fields=MOST_FIELDS) as form:
+            name, password, following = (str(form.get(f, "")) for f in ("name", "password", "next"))
+            following = _inside(following or "/")
+        if not name.strip() or not password or len(name) > LONGEST_NAME or len(password) > LONGEST_PASSWORD:
+            return page("Name and password are needed.", following, 401)
         attempt = throttle.begin(name, address, sessions.device(request, name))
         if not isinstance(attempt, Attempt):
-            passwords.counters["logins_throttled"] += 1
-            text = f"Too many failed logins. Try again in {math.ceil(attempt)} seconds."
-            return page(text, _inside(next), 429, attempt)
+            return too_many(attempt, following)
         try:
             found = await passwords.log_in(name, password, address)
         except Busy:
-            return page("Too many people log in just now. Try again in a moment.", _inside(next), 503, 2)
+            return page("Too many people log in just now. Try again in a moment.", following, 503, 2)
         if found is None:
             log.warning("login failed", user=plain(name), address=address)
-            return page("Name or password is wrong.", _inside(next), 401)
+            return page("Name or password is wrong.", following, 401)
         throttle.succeeded(attempt)
-        response = RedirectResponse(_inside(next), status_code=303)
+        response = RedirectResponse(following, status_code=303)
         sessions.give(response, *found)
         log.info("login", user=found[1].user, address=address)
         return response

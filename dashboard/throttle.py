@@ -104,6 +104,10 @@ class LoginThrottle:
             self._names.take(name)
         return attempt
 
+    def wait(self, address: str) -> float:
+        """Return the seconds until somebody from this address may try who was never there before, 0 where he may now."""
+        return self._addresses.wait(network(address))
+
     def succeeded(self, attempt: Attempt) -> None:
         """Take back what was counted for this try; what others failed from the same address stays counted."""
         self._failures.succeeded(attempt.key)

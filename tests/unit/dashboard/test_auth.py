@@ -304,6 +304,28 @@ async def test_a_known_browser_is_no_licence_to_guess(client):
     assert (await client.post("/login", data=FORM)).status_code == 429
 
 
+async def test_for_an_address_that_guessed_too_often_no_form_is_taken_apart(app):
+    async with browser(app, "198.51.100.7") as crowd:
+        for n in range(30):
+            await crowd.post("/login", data={"name": f"name{n}", "password": "guess"})
+    sent = []
+
+    async def body():
+        raise AssertionError("the form was asked for")
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        **{"type": "http", "http_version": "1.1", "method": "POST", "path": "/login", "raw_path": b"/login"},
+        **{"query_string": b"", "scheme": "http", "server": ("console.test", 80), "root_path": ""},
+        **{"client": ("198.51.100.7", 1234)},
+        "headers": [(b"content-type", b"application/x-www-form-urlencoded"), (b"host", b"console.test")],
+    }
+    await app(scope, body, send)
+    assert sent[0]["status"] == 429
+
+
 async def test_few_wait_for_their_password_to_be_checked_and_others_are_told_to_come_again(app, accounts):
     accounts._hash = Accounts(accounts._records)._hash  # as dear as in production
 

@@ -43,9 +43,8 @@ class Client:
         async def ask():
             transport = httpx.ASGITransport(self.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
-                return await client.request(
-                    method, path, params=params, headers={**self.headers, **(headers or {})}
-                )
+                sent = headers if isinstance(headers, list) else {**self.headers, **(headers or {})}
+                return await client.request(method, path, params=params, headers=sent)
 
         return asyncio.run(ask())
 

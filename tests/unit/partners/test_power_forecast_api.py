@@ -1,5 +1,6 @@
 """GET /api/v1/forecasts/power: what a partner asks and what comes back."""
 
+import asyncio
 import csv
 import io
 import time
@@ -301,6 +302,59 @@ def test_a_forecast_that_another_process_issued_is_seen_within_a_second(api):
     other.save_forecast(site_forecast(ISSUED + 900_000))
     other.close()
     eventually(lambda: api.get(headers={"If-None-Match": first}).status_code == 200, FRESH_S + 2, 0.05)
+
+
+def seconds_of(api, queries):
+    """Return the processor time that these questions take, asked one after the other without a client between."""
+    said = []
+
+    async def body():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def take(message):
+        said.append(message.get("status", 200))
+
+    async def ask():
+        for query in queries:
+            scope = {
+                **{"type": "http", "http_version": "1.1", "method": "GET", "path": PATH, "raw_path": b""},
+                **{"query_string": query, "scheme": "http", "server": ("api", 80), "root_path": ""},
+                **{"client": ("192.0.2.1", 1234)},
+                "headers": [(name.lower().encode(), v.encode()) for name, v in api.client.headers.items()],
+            }
+            await api.app(scope, body, take)
+
+    began = time.process_time()
+    asyncio.run(ask())
+    assert set(said) == {200}
+    return time.process_time() - began
+
+
+def test_a_question_that_was_asked_before_costs_a_fraction_of_a_new_one(api):
+    api.records.save_forecast(site_forecast())
+    seconds_of(api, [b""] * 50)
+    again = min(seconds_of(api, [b""] * 50) for _ in range(5))
+    # each is new by its spelling, while forecast and rendering are the same
+    new = min(seconds_of(api, [b"to=2999-01-01T00:%02d:%02dZ" % (n, k) for k in range(50)]) for n in range(5))
+    assert again < new / 2
+
+
+def test_who_sends_two_accept_headers_spoils_nobody_elses_answer(api):
+    api.records.save_forecast(site_forecast())
+    two = [*api.client.headers.items(), ("accept", "application/json"), ("accept", "text/csv")]
+    client = Client(api.app)
+    for _ in range(2):
+        kinds = []
+        for headers in (two, [*api.client.headers.items(), ("accept", "text/csv")]):
+            kinds.append(client.get(PATH, headers=headers).headers["content-type"].split(";")[0])
+        assert kinds == ["application/json", "text/csv"]
+
+
+def test_a_revoked_key_gets_no_answer_that_was_kept(api):
+    api.records.save_forecast(site_forecast())
+    assert [api.get(PATH).status_code for _ in range(3)] == [200, 200, 200]
+    api.accounts.revoke_api_key(api.key.prefix)
+    assert api.get(PATH).status_code == 401
 
 
 def test_what_became_late_is_no_longer_what_it_was(api):
