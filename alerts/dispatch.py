@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+import math
 import random
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +44,10 @@ LOOK_S = 1.0
 PATIENCE_S = 0.5
 """How long a look waits for the records to say what is due."""
 DRAIN_S = 3.0
+LATE_S = 10.0
+"""Telling does not work while no look for what is due has ended for so long."""
+NOBODY_S = 300.0
+"""Nor while every channel that was tried fails, and one has for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,9 @@ class Dispatcher:
         self._newest_early: dict[tuple[str, str], int] = {}  # key of the alert and channel
         self._numbers = itertools.count(-1, -1)
         self._told_early: dict[tuple[str, str], None] = {}  # key of the alert and channel
+        self._failing: dict[str, float] = {}  # channel -> since when it takes nothing, by the monotonic clock
+        self._working: set[str] = set()  # channels that took what they were given last
+        self._looked = -math.inf
         self.counters: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -160,6 +169,7 @@ class Dispatcher:
                 )
                 self._sending[task] = _Sending(channel, critical, numbers, keys)
                 task.add_done_callback(self._ended)
+        self._looked = time.monotonic()
 
     async def drain(self, seconds: float | None = None) -> None:
         """Wait until what is under way has ended and is noted, `seconds` at most."""
@@ -213,10 +223,20 @@ class Dispatcher:
             self.counters[DeliveryStatus.FAILED.value] += pages
             log.error("channels are gone, their pages are given up", pages=pages)
 
+    def unwell(self) -> str:
+        """Return why nobody would be told now; an empty text while somebody would."""
+        now = time.monotonic()
+        if now - self._looked > LATE_S:
+            return "nobody looks for what is to be told"
+        if not self._working and now - min(self._failing.values(), default=math.inf) > NOBODY_S:
+            return f"nobody can be told: {', '.join(sorted(self._failing))}"
+        return ""
+
     def stats(self) -> dict[str, int]:
         """Return counters for the health page."""
         return {
             **self.counters,
+            "channels_failing": len(self._failing),
             "under_way": len(self._sending),
             "waiting_again": len(self._retries),
             "waiting_early": len(self._early),
@@ -297,12 +317,16 @@ class Dispatcher:
             broken = NotificationError(f"{type(error).__name__}: {error}", retryable=True)
             self._not_delivered(channel, group, broken, alone=True)
         else:
+            self._failing.pop(channel, None)
+            self._working.add(channel)
             self._settle([d.id for d, _ in group], _Note(DeliveryStatus.DELIVERED, 1, remark))
             log.info("told", channel=channel, alerts=len(group), remark=remark)
 
     def _not_delivered(
         self, channel: str, group: Sequence[Due], error: NotificationError, alone: bool = False
     ) -> None:
+        self._failing.setdefault(channel, time.monotonic())
+        self._working.discard(channel)
         now = self._clock()
         over = [d.id for d, _ in group if not error.retryable or now - d.created > GIVE_UP_MS]
         again = [d for d, _ in group if d.id not in set(over)]

@@ -24,6 +24,7 @@ from typing import Any
 import structlog
 
 from alerts.dispatch import Dispatcher
+from alerts.heartbeat import Heartbeat
 from alerts.notify.message import Notifier
 from alerts.routing import Routing
 from alerts.rules import Rule, build
@@ -41,6 +42,10 @@ PATIENCE_S = 0.5
 """How long telling waits for what is new to be written down."""
 MOST_OF_A_RULE = 10_000
 """Alerts of one rule at a time; what else it finds meanwhile is counted."""
+LATE_S = 10.0
+"""Alerting does not work while no look has ended for so long, or for five intervals where that is more."""
+UNWRITTEN_S = 300.0
+"""Nor while nothing could be written down for so long: nobody is escalated to, and nothing clears."""
 REFRESH_MS = 30_000
 """Figures of an active alert are written to the records at most this often."""
 
@@ -120,6 +125,8 @@ class AlertEngine:
         self._numbers = itertools.count(-1, -1)
         self._evaluation_ms = math.nan
         self._began = self._interval_s = self._longest_s = math.nan
+        self._looked = self._written = -math.inf
+        self._heartbeat = Heartbeat(rules.heartbeat, self.unwell) if rules.heartbeat else None
 
     async def run(self) -> None:
         """Evaluate and deliver until cancelled, on a loop in a thread of its own."""
@@ -155,6 +162,8 @@ class AlertEngine:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._evaluate_forever(looking, keeping))
                 group.create_task(self.dispatcher.run())
+                if self._heartbeat is not None:
+                    group.create_task(self._heartbeat.run())
         finally:
             looking.shutdown(wait=False)
             keeping.shutdown(wait=False)
@@ -206,6 +215,15 @@ class AlertEngine:
         self._read(look.now)
         self._view.read()
 
+    def unwell(self) -> str:
+        """Return why alerts are not evaluated, kept or told now; an empty text while they are."""
+        now = time.monotonic()
+        if now - self._looked > max(LATE_S, 5 * self.settings.interval):
+            return "alerts are not evaluated"
+        if now - self._written > UNWRITTEN_S:
+            return "alerts cannot be written down"
+        return self.dispatcher.unwell()
+
     def stats(self) -> dict[str, Any]:
         """Return counters for the health page; `late` looks began over twice the interval after the one before."""
         return {
@@ -218,6 +236,7 @@ class AlertEngine:
             "evaluation_ms": self._evaluation_ms,
             "interval_s": self._interval_s,
             "longest_interval_s": self._longest_s,
+            "heartbeat": None if self._heartbeat is None else self._heartbeat.stats(),
         }
 
     # --- one evaluation -------------------------------------------------------------------------------------
@@ -347,10 +366,13 @@ class AlertEngine:
             self._measure()
             try:
                 look = await loop.run_in_executor(looking, self.look, self._clock())
+                if not self.rules or len(look.failed) < len(self.rules):
+                    self._looked = time.monotonic()
                 if kept is None or kept.done():
                     kept = loop.run_in_executor(keeping, self.keep, look)
                 await asyncio.wait({kept}, timeout=PATIENCE_S)
                 if kept.done() and kept.exception() is None:
+                    self._written = time.monotonic()
                     self._written_down()
                 else:
                     self.tell_early(look)

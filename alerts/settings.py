@@ -100,6 +100,24 @@ class PagerDuty(ChannelBase):
 Channel = Annotated[Smtp | Webhook | PagerDuty, Field(discriminator="kind")]
 
 
+class HeartbeatSettings(Strict):
+    """Signs of life for an outside watcher, which pages somebody when they stop."""
+
+    url: str = Field("", description="What to call; better from the environment or a file")
+    url_env: str = Field("", description="Environment variable that holds it")
+    url_file: str = Field("", description="File that holds it")
+    method: Literal["GET", "POST", "HEAD"] = "POST"
+    interval: Duration = Field(60.0, gt=0, description="Time between two signs")
+    ca_file: str = Field("", description="Certificates to trust; the system's if empty")
+    timeout: Duration = 10.0
+
+    @model_validator(mode="after")
+    def _one(self) -> HeartbeatSettings:
+        if sum(map(bool, (self.url, self.url_env, self.url_file))) != 1:
+            raise ValueError("write one of 'url_env', 'url_file' and 'url'")
+        return self
+
+
 class AlertSettings(Strict):
     """The whole file."""
 
@@ -110,6 +128,7 @@ class AlertSettings(Strict):
     routes: tuple[Route, ...] = ()
     inhibitions: tuple[Inhibition, ...] = ()
     channels: dict[str, Channel] = Field(default_factory=dict)
+    heartbeat: HeartbeatSettings | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> AlertSettings:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from alerts.heartbeat import Heartbeat
 from alerts.notify.build import build_notifiers
 from collectors.prometheus.discovery import Discovery
 from collectors.schedule.collector import from_file
@@ -58,6 +59,8 @@ def check_configuration(configuration: Configuration) -> Checked:
     if len(found.problems) == before:
         try:
             build_notifiers(configuration.alerts.channels)
+            if configuration.alerts.heartbeat is not None:
+                Heartbeat(configuration.alerts.heartbeat)
         except ConfigurationError as error:  # a secret that is there and cannot be one
             found.problems += error.problems
     profiles: dict[str, Profile] = dict(shipped_profiles())

@@ -11,13 +11,13 @@ import os
 import platform
 import shutil
 import socket
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import domain
-from alerts.settings import Channel, Smtp
+from alerts.settings import Channel, HeartbeatSettings, Smtp
 from collectors.examination import Examination, Level
 from collectors.mqtt.settings import BrokerSettings
 from collectors.snmp.settings import Target
@@ -61,6 +61,8 @@ async def examine(configuration: Configuration, seconds: float = 15.0) -> list[E
 
         looks.append(_one(examine_schedule(schedule, configuration.site.racks)))
     looks += [_one(_channel(name, channel)) for name, channel in configuration.alerts.channels.items()]
+    if configuration.alerts.heartbeat is not None:
+        looks.append(_one(_heartbeat(configuration.alerts.heartbeat)))
     if (configuration.folder / AGENT_FILE).is_file():
         looks.append(_one(asyncio.to_thread(_agent, configuration.folder / AGENT_FILE)))
     room = asyncio.Semaphore(AT_ONCE)
@@ -189,13 +191,31 @@ def _snmp(configuration: Configuration) -> Iterable[Awaitable[list[Examination]]
 async def _channel(name: str, channel: Channel) -> Examination:
     """Greet a mail server, and log in; of a webhook only the connection is tried, since a call would be a page."""
     where = f"{channel.host}:{channel.port}" if isinstance(channel, Smtp) else urlsplit(channel.url).hostname
-    look = Examination(f"channel {name}: {where}")
-    try:
+
+    async def reach() -> str:
         from alerts.notify.build import build_notifiers
 
-        notifier = build_notifiers({name: channel})[name]
+        return await build_notifiers({name: channel})[name].reach()
+
+    return await _reached(f"channel {name}: {where}", reach)
+
+
+async def _heartbeat(settings: HeartbeatSettings) -> Examination:
+    """Open a connection to the watcher; a call would be a sign of life."""
+
+    async def reach() -> str:
+        from alerts.heartbeat import Heartbeat
+
+        return await Heartbeat(settings).reach()
+
+    return await _reached("heartbeat", reach)
+
+
+async def _reached(source: str, reach: Callable[[], Awaitable[str]]) -> Examination:
+    look = Examination(source)
+    try:
         async with asyncio.timeout(PATIENCE_S):
-            look.find("fine", "reachability", await notifier.reach())
+            look.find("fine", "reachability", await reach())
     except ConfigurationError as error:
         look.find("problem", "credentials", str(error))
     except HallwatchError as error:

@@ -111,6 +111,7 @@ class HookReceiver:
         self.got = []
         self.answer = 204
         self.headers = {}
+        self.methods = []
         self.hang, self.hang_on = None, b""
 
     async def __call__(self, scope, receive, send):
@@ -123,6 +124,7 @@ class HookReceiver:
             more = message.get("more_body", False)
         if self.hang is not None and self.hang_on in body:
             await self.hang.wait()
+        self.methods.append(scope["method"])
         status, told = self.answer, b""
         if 200 <= status < 300:
             status, told = self.take({k.decode(): v.decode() for k, v in scope["headers"]}, body)
