@@ -61,6 +61,7 @@ _SPELLINGS: dict[Unit, str] = {
     Unit("Pa", 1e2): "hPa mbar",
     Unit("Pa", 1e3): "kPa",
     Unit("Pa", 1e5): "bar",
+    Unit("Pa", 1e6): "MPa",
     Unit("Pa", 6894.757293168): "psi PSI psig",
     Unit("Pa", 249.08891): "inH2O inWC inWG",
     Unit("L/min"): "L/min l/min LPM lpm",

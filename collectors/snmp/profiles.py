@@ -387,13 +387,27 @@ def _merge(name: str, profiles: Mapping[str, Profile], seen: tuple[str, ...]) ->
 
 
 def _bound(table: Table, parent: Profile, keep_object: bool) -> Table:
-    values = [
-        v if v.none is not None or not parent.none else v.model_copy(update={"none": list(parent.none)})
-        for v in table.values
-    ]
+    values = [_with_parents(v, parent) for v in table.values]
     return table.model_copy(
         update={"values": values, "object": table.object or (parent.object if keep_object else None)}
     )
+
+
+def _with_parents(value: Value, parent: Profile) -> Value:
+    """Return a value as its own profile means it, whatever the child calls by the same names."""
+    update: dict[str, Any] = {}
+    if value.none is None and parent.none:
+        update["none"] = list(parent.none)
+    if isinstance(value.states, str) and value.states in parent.states:
+        update["states"] = parent.states[value.states]
+    if any(isinstance(rule.states, str) and rule.states in parent.states for rule in value.rules):
+        update["rules"] = [
+            rule.model_copy(update={"states": parent.states[rule.states]})
+            if isinstance(rule.states, str) and rule.states in parent.states
+            else rule
+            for rule in value.rules
+        ]
+    return value.model_copy(update=update) if update else value
 
 
 @cache

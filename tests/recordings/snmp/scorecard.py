@@ -69,9 +69,20 @@ def verdict(row: dict, reading: Reading | None) -> str:
     elif reading.point.unit not in CANONICAL[row["class"]]:
         return f"{reading.point.point_type} in {reading.point.unit or 'states'}, not {row['class']}"
     value = row["value"] * UNITS.get(row["unit"], 1.0)
-    if reading.value is None or abs(reading.value - value) > 1e-6 * max(1.0, abs(value)):
+    if reading.value is None or not any(_same(reading.value, value * f) for f in _bare(row, reading)):
         return f"{reading.value}, not {value}"
     return ""
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a - b) <= 1e-6 * max(1.0, abs(b))
+
+
+def _bare(row: dict, reading: Reading) -> tuple[float, ...]:
+    """Return the sizes of the units in which a bare number ("count") may have been told."""
+    if row["class"] != "count" or row["unit"]:
+        return (1.0,)
+    return {"1": (1.0, 0.01), "s": (1.0, 60.0, 3600.0)}.get(reading.point.unit, (1.0,))
 
 
 def score(folder: Path, name: str) -> Score:
