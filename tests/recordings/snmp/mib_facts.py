@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from collectors.snmp.mib import MibObject, Mibs
+from collectors.snmp.drafting.mib import MibObject, Mibs
 from domain.errors import InputError
 
 NO_DEVICES = {"fs", "tplink"}
@@ -128,7 +128,11 @@ def of_syntax(obj: MibObject) -> Told | None:
 
 def of_clause(text: str) -> Told | None:
     """Return what a UNITS clause says: a share and a unit, nothing else beside them."""
-    said = " ".join(re.sub(r"\(?rms\)?|-ac-|-dc\b|\bac |\bdc ", " ", text.lower()).split()).strip(" *-").rstrip(".")
+    said = (
+        " ".join(re.sub(r"\(?rms\)?|-ac-|-dc\b|\bac |\bdc ", " ", text.lower()).split())
+        .strip(" *-")
+        .rstrip(".")
+    )
     for share, factor in ((None, 1.0), *_SHARE):
         rest = said
         if share is not None:
@@ -143,9 +147,17 @@ def of_clause(text: str) -> Told | None:
 
 
 _ALL_UNITS = "|".join(f"(?:{u})" for u, _, _ in _UNIT)
-_IN_TENTHS = re.compile(rf"\b(tenths?|hundredths?|hundreths?|thousandths?) (?:of )?(?:an? |the )?(?:rms )?({_ALL_UNITS})(?![a-z])", re.I)
-_IN_STEPS = re.compile(rf"(?<![\d.,])(0?\.1|0?\.01|0?\.001|1/10|1/100|1/1000)\s?({_ALL_UNITS})(?![a-z/])", re.I)
-_IN_UNIT = re.compile(rf"\b(?:in|measured in|expressed in|unit is|units are|unit:|units:|units? ?=|[(\[])\s?({_ALL_UNITS})(?![a-z/])", re.I)
+_IN_TENTHS = re.compile(
+    rf"\b(tenths?|hundredths?|hundreths?|thousandths?) (?:of )?(?:an? |the )?(?:rms )?({_ALL_UNITS})(?![a-z])",
+    re.I,
+)
+_IN_STEPS = re.compile(
+    rf"(?<![\d.,])(0?\.1|0?\.01|0?\.001|1/10|1/100|1/1000)\s?({_ALL_UNITS})(?![a-z/])", re.I
+)
+_IN_UNIT = re.compile(
+    rf"\b(?:in|measured in|expressed in|unit is|units are|unit:|units:|units? ?=|[(\[])\s?({_ALL_UNITS})(?![a-z/])",
+    re.I,
+)
 _TIMES = re.compile(r"(?:\bx|\*|×|multiplied by|times|divide[sd]? by|factor of|/)\s*(10+)\b", re.I)
 
 
@@ -216,8 +228,42 @@ def of_name(obj: MibObject) -> Told | None:
 
 
 _NO_QUANTITY = frozenset(
-    "avail available uuid name descr description label index serial model version type date timestamp since status mode "
-    "enable enabled config delay period oid address pollingrate ctrl thrshld location text string flag alarm alert trap".split()
+    [
+        "avail",
+        "available",
+        "uuid",
+        "name",
+        "descr",
+        "description",
+        "label",
+        "index",
+        "serial",
+        "model",
+        "version",
+        "type",
+        "date",
+        "timestamp",
+        "since",
+        "status",
+        "mode",
+        "enable",
+        "enabled",
+        "config",
+        "delay",
+        "period",
+        "oid",
+        "address",
+        "pollingrate",
+        "ctrl",
+        "thrshld",
+        "location",
+        "text",
+        "string",
+        "flag",
+        "alarm",
+        "alert",
+        "trap",
+    ]
 )
 """Last words of names of objects that hold no quantity, whatever quantity is named before."""
 

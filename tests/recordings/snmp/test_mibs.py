@@ -65,7 +65,9 @@ def _unexplained(findings, differs, about):
     fresh = [
         f"{p} {s}: {text}" for (p, s), text in told.items() if (p, s) not in known and (p, "*") not in known
     ]
-    stale = [f"{p} {s}" for p, s in known if (p, s) not in told and not (s == "*" and any(p == q for q, _ in told))]
+    stale = [
+        f"{p} {s}" for p, s in known if (p, s) not in told and not (s == "*" and any(p == q for q, _ in told))
+    ]
     return {"without a reason": fresh, "reasons no longer needed": stale}
 
 
@@ -92,16 +94,32 @@ def test_each_object_has_the_quantity_and_the_scale_that_its_mib_tells(mibs, dif
         obj = next((o for o in mibs.at(f"{table.oid}.{value.at}") if o.name == value.symbol), None)
         if obj is None:
             continue
-        clause, said, called = of_syntax(obj), of_description(f"{obj.description} {obj.syntax.described}"), of_name(obj)
+        clause, said, called = (
+            of_syntax(obj),
+            of_description(f"{obj.description} {obj.syntax.described}"),
+            of_name(obj),
+        )
         for told in (clause, said, called):
-            if told is None or (told is said and clause) or (told is called and any(t and t.unit == "1" for t in (clause, said))):
+            if (
+                told is None
+                or (told is said and clause)
+                or (told is called and any(t and t.unit == "1" for t in (clause, said)))
+            ):
                 continue  # UNITS goes before prose, and a share of a quantity is no such quantity
             told_of += 1
             units = {"Cel" if u == "degF" else u for u in told.unit.split()}
             if unit.canonical not in units:
-                findings.append((profile.name, value.symbol, f"{value.point} in {value.unit}, not {told.unit} ({told.why})"))
+                findings.append(
+                    (
+                        profile.name,
+                        value.symbol,
+                        f"{value.point} in {value.unit}, not {told.unit} ({told.why})",
+                    )
+                )
             elif told.factor and factor and abs(told.factor / factor - 1) > 1e-3:
-                scales.append((profile.name, value.symbol, f"times {factor:g}, not {told.factor:g} ({told.why})"))
+                scales.append(
+                    (profile.name, value.symbol, f"times {factor:g}, not {told.factor:g} ({told.why})")
+                )
     assert told_of > 5000
     assert _unexplained(findings, differs, "quantity") == NOTHING
     assert _unexplained(scales, differs, "scale") == NOTHING
