@@ -22,6 +22,8 @@ from typing import TypeVar
 import structlog
 
 from alerts.notify.message import Notice, Notification, Notifier
+from alerts.routing import Wanted
+from alerts.settings import Fallback
 from domain.alert import Alert, Severity
 from domain.errors import HallwatchError, NotificationError
 from domain.site import Site
@@ -92,6 +94,8 @@ class Dispatcher:
         What to do first, by rule name.
     console_url
         For links in messages.
+    fallbacks
+        Who is told instead, by channel.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Dispatcher:
         clock: Callable[[], int],
         advice: Mapping[str, str],
         console_url: str = "",
+        fallbacks: Mapping[str, Fallback] | None = None,
     ) -> None:
         self._records = records
         self._notifiers = notifiers
@@ -109,6 +114,7 @@ class Dispatcher:
         self._clock = clock
         self._advice = advice
         self._console_url = console_url
+        self._fallbacks = fallbacks or {}
         # a write may wait for a lock; looking for what is due must not wait with it
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="alerts-due")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="alerts-noted")
@@ -124,6 +130,8 @@ class Dispatcher:
         self._numbers = itertools.count(-1, -1)
         self._told_early: dict[tuple[str, str], None] = {}  # key of the alert and channel
         self._failing: dict[str, float] = {}  # channel -> since when it takes nothing, by the monotonic clock
+        self._handed: set[int] = set()  # deliveries that a fallback has too
+        self._handing: dict[int, list[Wanted]] = {}  # what of them is still to be written down
         self._working: set[str] = set()  # channels that took what they were given last
         self._looked = -math.inf
         self.counters: Counter[str] = Counter()
@@ -158,6 +166,7 @@ class Dispatcher:
         self._note()
         now = self._clock()
         due = [*await self._known_due(now), *self._early.values()]
+        self._fall_back(due)
         for (channel, _), group in _by_urgency(self._grouped(due, now)):
             critical = _critical(group)
             under_way = sum((channel, critical) == (s.channel, s.critical) for s in self._sending.values())
@@ -299,6 +308,29 @@ class Dispatcher:
             for first in range(0, len(group), most)
         }
 
+    # --- falling back -----------------------------------------------------------------------------------------
+
+    def _fall_back(self, due: Sequence[Due]) -> None:
+        """Hand what is due on a channel that has taken nothing for long to the one that stands in for it."""
+        now = time.monotonic()
+        for delivery, alert in due:
+            fallback, since = self._fallbacks.get(delivery.channel), self._failing.get(delivery.channel)
+            if fallback is not None and since is not None and now - since >= fallback.after:
+                self._hand_over(delivery, alert, fallback)
+
+    def _hand_over(self, delivery: Delivery, alert: Alert, fallback: Fallback) -> None:
+        if delivery.id in self._handed:
+            return
+        self._handed.add(delivery.id)
+        self.counters["fallbacks"] += 1
+        log.error("a fallback is told", channel=delivery.channel, alert=alert.condition.key)
+        if delivery.id < 0:
+            self.queue_early(alert, delivery.event, fallback.targets)
+            return
+        now = self._clock()
+        self._handing[delivery.id] = [(alert.id, delivery.event, target, now) for target in fallback.targets]
+        self._note()
+
     # --- sending ----------------------------------------------------------------------------------------------
 
     async def _send(self, channel: str, group: Sequence[Due]) -> None:
@@ -331,6 +363,11 @@ class Dispatcher:
         over = [d.id for d, _ in group if not error.retryable or now - d.created > GIVE_UP_MS]
         again = [d for d, _ in group if d.id not in set(over)]
         log.error("not told", channel=channel, error=str(error), given_up=len(over), again=len(again))
+        fallback = self._fallbacks.get(channel)
+        if fallback is not None:
+            for delivery, alert in group:
+                if delivery.id in over:
+                    self._hand_over(delivery, alert, fallback)
         if over:
             self._settle(over, _Note(DeliveryStatus.FAILED, 1, str(error)))
         company = frozenset(d.id for d, _ in group)
@@ -379,6 +416,7 @@ class Dispatcher:
         self.counters[note.status.value] += len(ids)
         for number in ids:
             self._retries.pop(number, None)
+            self._handed.discard(number)
             if number > 0:
                 self._unnoted[number] = note
                 self._settled.add(number)
@@ -393,24 +431,30 @@ class Dispatcher:
 
     def _note(self) -> None:
         """Begin to write down what became of deliveries; one writing at a time."""
-        if self._unnoted and self._noting is None:
+        if (self._unnoted or self._handing) and self._noting is None:
             self._noting = asyncio.create_task(self._write_down())
 
     async def _write_down(self) -> None:
         try:
-            while self._unnoted:
-                notes = dict(self._unnoted)
+            while self._unnoted or self._handing:
+                notes, handing = dict(self._unnoted), dict(self._handing)
                 try:
-                    await self._in(self._writer, self._written, notes)
+                    await self._in(self._writer, self._written, notes, handing)
                 except HallwatchError as error:
                     self.counters["notes_failed"] += 1
                     log.error("what was told cannot be noted, it is kept", notes=len(notes), error=str(error))
                     return
                 self._unnoted = {n: note for n, note in self._unnoted.items() if notes.get(n) is not note}
+                self._handing = {n: to for n, to in self._handing.items() if handing.get(n) is not to}
+                if handing:
+                    self._wake.set()
         finally:
             self._noting = None
 
-    def _written(self, notes: Mapping[int, _Note]) -> None:
+    def _written(self, notes: Mapping[int, _Note], handing: Mapping[int, list[Wanted]]) -> None:
+        # a fallback is queued before its channel is given up: a crash between tells twice, not nobody
+        for wanted in handing.values():
+            self._records.queue_deliveries(wanted, self._clock())
         alike: dict[_Note, list[int]] = defaultdict(list)
         for number, note in notes.items():
             alike[note].append(number)

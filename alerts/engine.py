@@ -110,6 +110,7 @@ class AlertEngine:
             clock,
             {rule.name: rule.advice for rule in rules.rules},
             rules.console_url,
+            rules.fallbacks(),
         )
         self._view = view
         self._records = records

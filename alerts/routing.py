@@ -18,9 +18,22 @@ class Routing:
     """Decides from the configuration; keeps no state."""
 
     def __init__(self, settings: AlertSettings) -> None:
-        self._routes = settings.routes
+        self._routes = [
+            route.model_copy(
+                update={
+                    "channels": tuple(settings.targets(route.channels)),
+                    "escalate_to": tuple(settings.targets(route.escalate_to)),
+                }
+            )
+            for route in settings.routes
+        ]
         self._inhibitions = settings.inhibitions
-        self._take_acknowledgements = {n for n, c in settings.channels.items() if c.takes_acknowledgement}
+        self._take_acknowledgements = {
+            target
+            for name, channel in settings.channels.items()
+            if channel.takes_acknowledgement
+            for target in settings.targets([name])
+        }
 
     def wanted(
         self,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from alerts.rules.settings import AnyRule, Duration, Strict
 from domain.alert import Severity
+
+MOST_RECIPIENTS = 50
+MOST_OF_TARGET = 200
+"""Characters of the name of a channel and a recipient, as the records keep it."""
 
 
 class Route(Strict):
@@ -46,6 +52,15 @@ class ChannelBase(Strict):
     takes_acknowledgement: ClassVar[bool] = False
     """Whether it is told that somebody has taken an alert, so that its own escalation ends."""
 
+    fallback: str = Field("", description="Channel that stands in while this one takes nothing")
+    fallback_after: Duration = Field(
+        120.0, description="How long it takes nothing until then; what it refuses for good goes there at once"
+    )
+
+    def each(self) -> dict[str, Self]:
+        """Return settings for each recipient by its name, where there are several: each has deliveries of its own."""
+        return {}
+
 
 class Smtp(ChannelBase):
     """E-mail through an SMTP server."""
@@ -59,8 +74,21 @@ class Smtp(ChannelBase):
     password_file: str = Field("", description="File that holds the password")
     ca_file: str = Field("", description="Certificates to trust; the system's if empty")
     sender: str
-    recipients: tuple[str, ...] = Field(min_length=1)
+    recipients: tuple[str, ...] = Field(min_length=1, max_length=MOST_RECIPIENTS)
     timeout: Duration = 20.0
+
+    @field_validator("recipients")
+    @classmethod
+    def _once(cls, recipients: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(recipients)) < len(recipients):
+            raise ValueError("a recipient is named twice")
+        return recipients
+
+    def each(self) -> dict[str, Self]:
+        """Return settings for each recipient, by its address."""
+        if len(self.recipients) == 1:
+            return {}
+        return {who: self.model_copy(update={"recipients": (who,)}) for who in self.recipients}
 
 
 class Webhook(ChannelBase):
@@ -118,6 +146,14 @@ class HeartbeatSettings(Strict):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Who is told instead of a channel that has taken nothing for so many seconds."""
+
+    after: float
+    targets: tuple[str, ...]
+
+
 class AlertSettings(Strict):
     """The whole file."""
 
@@ -129,6 +165,45 @@ class AlertSettings(Strict):
     inhibitions: tuple[Inhibition, ...] = ()
     channels: dict[str, Channel] = Field(default_factory=dict)
     heartbeat: HeartbeatSettings | None = None
+
+    def targets(self, channels: Sequence[str]) -> list[str]:
+        """Return what deliveries to these channels are called: the channel, or channel/recipient of several."""
+        return [
+            target
+            for name in channels
+            for target in ([f"{name}/{who}" for who in self.channels[name].each()] or [name])
+        ]
+
+    def fallbacks(self) -> dict[str, Fallback]:
+        """Return who stands in for whom, by the names of deliveries."""
+        return {
+            target: Fallback(channel.fallback_after, tuple(self.targets([channel.fallback])))
+            for name, channel in self.channels.items()
+            if channel.fallback
+            for target in (name, *self.targets([name]))
+        }
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> AlertSettings:
+        targets = [t for name in self.channels for t in {name, *self.targets([name])}]
+        for target in targets:
+            if targets.count(target) > 1:
+                raise ValueError(f"a channel and a recipient are both called {target!r}; rename the channel")
+            if len(target) > MOST_OF_TARGET:
+                raise ValueError(f"{target[:50]!r}...: a name has {MOST_OF_TARGET} characters at most")
+        return self
+
+    @model_validator(mode="after")
+    def _fallbacks_end(self) -> AlertSettings:
+        for name in self.channels:
+            path = [name]
+            while fallback := self.channels[path[-1]].fallback:
+                if fallback not in self.channels:
+                    raise ValueError(f"{path[-1]} falls back on {fallback}, which is no channel; add it")
+                if fallback in path:
+                    raise ValueError(f"channels fall back in a circle: {', '.join([*path, fallback])}")
+                path.append(fallback)
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> AlertSettings:

@@ -9,14 +9,17 @@ from alerts.settings import Channel, PagerDuty, Smtp
 
 
 def build_notifiers(channels: Mapping[str, Channel]) -> dict[str, Notifier]:
-    """Return a notifier per channel name.
+    """Return a notifier per channel name, and one per recipient of those that have several: channel/recipient.
 
     Raises
     ------
     ConfigurationError
         If a secret that a channel names is not there.
     """
-    return {name: _notifier(settings) for name, settings in channels.items()}
+    found = {name: _notifier(settings) for name, settings in channels.items()}
+    for name, settings in channels.items():
+        found |= {f"{name}/{who}": _notifier(one) for who, one in settings.each().items()}
+    return found
 
 
 def _notifier(settings: Channel) -> Notifier:

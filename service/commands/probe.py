@@ -312,7 +312,8 @@ def channels(
     from domain.errors import NotificationError
     from service.settings import read_configuration
 
-    notifiers = build_notifiers(read_configuration(config).alerts.channels)
+    configured = read_configuration(config).alerts.channels
+    notifiers = build_notifiers(configured)
 
     async def look(name: str) -> dict[str, Any]:
         try:
@@ -321,7 +322,7 @@ def channels(
             return {"channel": name, "ok": False, "told": str(error)}
 
     async def look_at_all() -> list[dict[str, Any]]:
-        return list(await asyncio.gather(*(look(name) for name in notifiers)))
+        return list(await asyncio.gather(*(look(name) for name in configured)))
 
     found = asyncio.run(look_at_all())
     if json:

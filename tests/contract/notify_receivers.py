@@ -50,7 +50,7 @@ def notification(*objects, event=Event.OPENED, summary=None):
 
 
 class MailReceiver:
-    """A real SMTP server; `answer` is what it says to DATA."""
+    """A real SMTP server; `answer` is what it says to DATA, `of_recipients` what to a recipient, where not "250 OK"."""
 
     kind = "smtp"
     id_of_the_message = "taipei-1-1-abc"
@@ -60,13 +60,22 @@ class MailReceiver:
     def __init__(self):
         self.got = []
         self.answer = "250 OK"
+        self.of_recipients = {}
+        self.to = []
         self.hang = None
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        answer = self.of_recipients.get(address, "250 OK")
+        if answer.startswith("2"):
+            envelope.rcpt_tos.append(address)
+        return answer
 
     async def handle_DATA(self, server, session, envelope):
         if self.hang is not None:
             await self.hang.wait()
         if self.answer.startswith("2"):
             self.got.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+            self.to.append(list(envelope.rcpt_tos))
         return self.answer
 
     @contextlib.asynccontextmanager

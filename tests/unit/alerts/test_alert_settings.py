@@ -15,6 +15,7 @@ from domain.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[3]
 LEAK = {"name": "leak", "kind": "state", "points": ["RackLeakDetect"], "normal": [0], "severity": "critical"}
+MAIL = {"kind": "smtp", "host": "h", "sender": "a@b.example", "recipients": ["c@d.example"]}
 
 
 def test_the_shipped_rules_cover_what_every_factory_needs(shipped):
@@ -90,6 +91,26 @@ def test_the_how_to_examples_are_valid():
         ({"inhibitions": [{"when": "a", "mutes": ["b"]}]}, "unknown rules: a, b"),
         ({"routes": [{"severities": ["critical"], "channels": ["pager"]}]}, "unknown channels: pager"),
         ({"routes": [{"severities": ["critical"], "escalate_after": "5 min"}]}, "both 'escalate_after'"),
+        (
+            {"channels": {"mail": {**MAIL, "fallback": "pager"}}},
+            "mail falls back on pager, which is no channel",
+        ),
+        (
+            {"channels": {"a": {**MAIL, "fallback": "b"}, "b": {**MAIL, "fallback": "a"}}},
+            "channels fall back in a circle: a, b, a",
+        ),
+        (
+            {
+                "channels": {
+                    "a": {**MAIL, "recipients": ["x@y.example", "z@y.example"]},
+                    "a/x@y.example": MAIL,
+                }
+            },
+            "a channel and a recipient are both called 'a/x@y.example'",
+        ),
+        ({"channels": {"a": {**MAIL, "recipients": ["x@y.example"] * 2}}}, "named twice"),
+        ({"channels": {"a": {**MAIL, "recipients": [f"{n}@y.example" for n in range(51)]}}}, "at most 50"),
+        ({"channels": {"a" * 201: MAIL}}, "200 characters at most"),
     ],
 )
 def test_a_mistake_is_told_with_file_key_and_remedy(change, expected):
@@ -109,6 +130,22 @@ def test_a_secret_that_is_not_there_is_told_by_the_name_of_where_it_should_be(tm
         build_notifiers(channel(secret_env="HALLWATCH_NO_SUCH"))
     with pytest.raises(ConfigurationError, match="cannot be read"):
         build_notifiers(channel(secret_file=str(tmp_path / "none")))
+
+
+def test_of_several_recipients_each_is_told_and_kept_apart():
+    channels = {
+        "mail": {**MAIL, "recipients": ["x@y.example", "z@y.example"], "fallback": "other"},
+        "other": MAIL,
+    }
+    settings = AlertSettings.model_validate({"channels": channels})
+    assert settings.targets(["mail", "other"]) == ["mail/x@y.example", "mail/z@y.example", "other"]
+    assert set(settings.fallbacks()) == {"mail", "mail/x@y.example", "mail/z@y.example"}
+    assert set(build_notifiers(settings.channels)) == {
+        "mail",
+        "other",
+        "mail/x@y.example",
+        "mail/z@y.example",
+    }
 
 
 def test_states_are_normal_by_the_labels_that_the_device_gives_them(lab):
