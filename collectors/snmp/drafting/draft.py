@@ -15,7 +15,7 @@ from collectors.snmp.drafting.mib import MibObject, Mibs
 from collectors.snmp.drafting.phrases import words_of
 from collectors.snmp.drafting.pointtypes import phase_of
 from collectors.snmp.drafting.quantities import guess
-from collectors.snmp.drafting.rows import typed as typed_rows
+from collectors.snmp.drafting.rows import Rows
 from collectors.snmp.drafting.tables import (
     arc,
     common_words,
@@ -118,10 +118,16 @@ def _block(mibs: Mibs, group: MibObject, walk: Walk | None, kind: str) -> Block 
     ]
     around = around_of(mibs, group)
     block = Block(group.oid, table_name(mibs, group), index_names(group) if row else [])
+    taken: set[str] = set()
     if row:
+        rows = Rows(block, group, members, mibs, walk)
         block.fields, label = label_of(members, group)
         block.object = object_of(block, around, label, kind)
-    typed = typed_rows(block, members, walk) if row else {}
+        told = rows.line()
+        taken = rows.taken
+        if told is not None:
+            block.lines.append(told)
+            taken.add(str(told.value["symbol"]))
     common = common_words([words_of(o.name) for o in members])
     for obj in members:
         if obj.name in group.index and obj.access != "read-write":
@@ -133,8 +139,7 @@ def _block(mibs: Mibs, group: MibObject, walk: Walk | None, kind: str) -> Block 
             if walk
             else []
         )
-        if obj.name in typed:
-            block.lines.append(typed[obj.name])
+        if obj.name in taken:
             continue
         if obj.syntax.base not in {"INTEGER", "OCTET STRING", "Opaque", "", "BITS"} and not obj.syntax.name:
             continue
@@ -162,8 +167,8 @@ def _line(obj: MibObject, group: MibObject, what: Guess, name: str, block: Block
         told = phase_of(obj.name)
         if told:
             value["phase"] = told
-        elif block.object is None and block.index and block.index != ["unit"]:
-            value["phase"] = f"{{{block.index[-1]}}}"
+        elif block.object is None and (own := [i for i in block.index if i not in {"unit", "kind"}]):
+            value["phase"] = f"{{{own[-1]}}}"
     none = [n for n in what.none if not (n == -1 and what.point.endswith("Temperature"))]
     if not what.states and -1 not in none and what.point in _NEVER_NEGATIVE:
         none.append(-1)

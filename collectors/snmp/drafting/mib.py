@@ -36,6 +36,24 @@ _ROOTS = {
     "zeroDotZero": "0.0",
     "upsMIB": "1.3.6.1.2.1.33",
 }
+_STANDARD_TYPES = {
+    **dict.fromkeys(
+        (
+            "Integer32",
+            "Unsigned32",
+            "Gauge32",
+            "Gauge",
+            "Counter32",
+            "Counter",
+            "Counter64",
+            "TimeTicks",
+            "TruthValue",
+        ),
+        "INTEGER",
+    ),
+    **dict.fromkeys(("DisplayString", "SnmpAdminString"), "OCTET STRING"),
+}
+"""What every agent knows, where the standard's own files are not at hand."""
 _CLAUSES = frozenset(
     {
         "OBJECT-TYPE",
@@ -311,7 +329,10 @@ class Mibs:
                     home, convention = other, other.types[head]
                     break
         if convention is None:
-            return Syntax(head, head, numbers, high=high)
+            base = _STANDARD_TYPES.get(head, head)
+            if head == "TruthValue":
+                numbers = numbers or {1: "true", 2: "false"}
+            return Syntax(base, head, numbers, high=high)
         under = self._syntax(home, convention[0], depth + 1)
         return Syntax(
             under.base,

@@ -84,7 +84,7 @@ def point_type(own: str, said: str, around: str, unit: str, kind: str) -> tuple[
         return "GenericPoint", unit
     if canonical == "J" or has("energy|kwh|wh|watthour|watt hours?", own):
         return ("Energy", "kWh") if not has("apparent|reactive|var|va", own) else ("GenericPoint", "kWh")
-    if canonical == "var" or has("reactive|kvar|var", own):
+    if canonical == "var" or (has("reactive|kvar", own) or own.endswith(" var")):
         return "ReactivePower", "var"
     if canonical == "VA" or (has("apparent|va|kva|volt ?amps?", own) and canonical in {"", "VA", "W"}):
         return "ApparentPower", "VA"

@@ -89,18 +89,18 @@ def label_of(members: Sequence[MibObject], group: MibObject) -> tuple[dict[str, 
 def object_of(block: Block, around: str, label: str, kind: str) -> dict[str, str] | None:
     """Return the plant object that a row is, or None where it is the device itself."""
     own = " ".join(words_of(block.symbol))
-    key = block.index[-1]
+    key = next((i for i in reversed(block.index) if i != "kind"), "")
     shown = f" {{{label}}}" if label else ""
-    if block.index == ["unit"]:
+    if set(block.index) <= {"unit", "kind"}:
         return None
     for pattern, object_type, word in _OBJECTS:
         found = re.search(rf"\b(?:{pattern})\b", own)
         if found and not (word == "sensor" and kind in {"UPS", "ATS", "PowerMeter"} and _PHASE_TABLE.search(own)
                           and not re.search(r"sensor|probe|digital|analog|dry|contact|temp|hum|env", own)):  # fmt: skip
             stem = word if word != "module" else re.sub(r"s$", "", found[0])
-            keys = "-".join(f"{{{i}}}" for i in block.index if i != "unit")
+            keys = "-".join(f"{{{i}}}" for i in block.index if i not in {"unit", "kind"})
             return {"type": object_type, "id": f"{stem}{keys}", "name": f"{stem} {keys}{shown}"}
-    if _PHASE_TABLE.search(own) and len([i for i in block.index if i != "unit"]) == 1:
+    if _PHASE_TABLE.search(own) and len([i for i in block.index if i not in {"unit", "kind"}]) == 1:
         return None
     if re.search(r"\b(pdu|ups|device|unit|system|status)\b", own) and len(block.index) == 1:
         block.index = ["unit"]
@@ -108,7 +108,7 @@ def object_of(block: Block, around: str, label: str, kind: str) -> dict[str, str
     stem = next(
         (w for w in reversed(words_of(block.symbol)) if w not in {"table", "entry", "status", "data"}), "row"
     )
-    keys = "-".join(f"{{{i}}}" for i in block.index if i != "unit") or f"{{{key}}}"
+    keys = "-".join(f"{{{i}}}" for i in block.index if i not in {"unit", "kind"}) or f"{{{key}}}"
     return {"type": "GenericObject", "id": f"{stem}{keys}", "name": f"{stem} {keys}{shown}"}
 
 
@@ -127,7 +127,9 @@ def name_of(obj: MibObject, common: int, block: Block, kind: str) -> str:
     words = words_of(obj.name)[common:] or words_of(obj.name)
     text = " ".join(words)
     text = text[:1].upper() + text[1:]
-    if block.object is None and block.index and block.index != ["unit"]:
-        own = [i for i in block.index if i != "unit"]
+    own = [i for i in block.index if i not in {"unit", "kind"}]
+    if block.object is None and own:
         text += ", {label}" if "label" in block.fields else f", {own[-1]} {{{own[-1]}}}"
+    if "kind" in block.index:
+        text += ", kind {kind}"
     return text
