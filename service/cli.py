@@ -98,6 +98,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "show": alerts.show,
         "acknowledge": alerts.acknowledge,
         "clear": alerts.clear,
+        "send-test": alerts.send_test,
     },
     silence: {"add": silences.add, "list": silences.list_, "end": silences.end},
     apikeys: {"add": people.add_key, "list": people.list_keys, "revoke": people.revoke_key},

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from domain.alert import Severity
 from domain.batch import now_ms
+from domain.errors import InputError
 from service.commands.options import Data, RecordsOf
 from service.commands.output import as_json, as_table, say, when
 
@@ -92,3 +94,44 @@ def clear(
 
     alert = actions.clear(_records(config, data), number, who or getpass.getuser(), note, now_ms())
     say(f"{alert.id} {alert.condition.key} is cleared.")
+
+
+def send_test(
+    channel: Annotated[str, typer.Argument(help="As alerts.yaml calls it, or channel/recipient")],
+    config: Annotated[Path, typer.Option("-c", "--config", metavar="DIR", help="Configuration folder")],
+    severity: Annotated[Severity, typer.Option(help="Of the page")] = Severity.CRITICAL,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Tell the end of an earlier test, for who keeps it open")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Send a real test page over a channel, and tell what became of it; fails where somebody was not told."""
+    import asyncio
+
+    from alerts.notify.build import build_notifiers
+    from alerts.notify.trial import send_test as send
+    from service.settings import read_configuration
+    from storage.alert_records import Event
+
+    settings = read_configuration(config)
+    alerts = settings.alerts
+    notifiers = build_notifiers(alerts.channels)
+    if channel not in notifiers:
+        known = ", ".join(sorted(notifiers)) or "none; add one under 'channels'"
+        raise InputError(f"there is no channel {channel!r}; there are: {known}")
+    targets = alerts.targets([channel]) if channel in alerts.channels else [channel]
+    event = Event.CLEARED if clear else Event.OPENED
+    outcomes = asyncio.run(
+        send(notifiers, targets, settings.site, now_ms(), event, severity, alerts.console_url)
+    )
+    if json:
+        as_json([asdict(outcome) for outcome in outcomes])
+    else:
+        as_table(
+            ["channel", "delivered", "what was said"],
+            [[o.target, "yes" if o.delivered else "no", o.remark] for o in outcomes],
+        )
+        if not clear and channel in alerts.channels and alerts.channels[channel].takes_acknowledgement:
+            say(f"It stays open there: hallwatch alerts send-test {channel} -c {config} --clear ends it.")
+    if not all(outcome.delivered for outcome in outcomes):
+        raise typer.Exit(1)

@@ -307,22 +307,25 @@ def channels(
     config: Annotated[Path, typer.Option("-c", "--config", metavar="DIR", help="Configuration folder")],
     json: Json = False,
 ) -> None:
-    """Try whether the receivers of alerts can be reached, without telling anybody anything."""
+    """Try whether the receivers of alerts, and of signs of life, can be reached, without telling anybody anything."""
+    from alerts.heartbeat import Heartbeat
     from alerts.notify.build import build_notifiers
     from domain.errors import NotificationError
     from service.settings import read_configuration
 
-    configured = read_configuration(config).alerts.channels
-    notifiers = build_notifiers(configured)
+    alerts = read_configuration(config).alerts
+    reach = {name: n.reach for name, n in build_notifiers(alerts.channels).items() if name in alerts.channels}
+    if alerts.heartbeat is not None:
+        reach["heartbeat"] = Heartbeat(alerts.heartbeat).reach
 
     async def look(name: str) -> dict[str, Any]:
         try:
-            return {"channel": name, "ok": True, "told": await notifiers[name].reach()}
+            return {"channel": name, "ok": True, "told": await reach[name]()}
         except NotificationError as error:
             return {"channel": name, "ok": False, "told": str(error)}
 
     async def look_at_all() -> list[dict[str, Any]]:
-        return list(await asyncio.gather(*(look(name) for name in configured)))
+        return list(await asyncio.gather(*(look(name) for name in reach)))
 
     found = asyncio.run(look_at_all())
     if json:
