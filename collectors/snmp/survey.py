@@ -312,7 +312,9 @@ class _Surveyor:
         answering = [e for e in weighed if e.values]
         if not answering:
             return None
-        first, most = answering[0], max(answering, key=lambda e: e.values or 0)
+        most = max(answering, key=lambda e: e.values or 0)
+        # Of those that the device's word speaks for alike, the one that reads most.
+        first = max((e for e in answering if e.rank == answering[0].rank), key=lambda e: e.values or 0)
         by_word = first.rank > (0, 0)
         if not by_word or ((first.values or 0) <= LITTLE and (most.values or 0) >= 3 * (first.values or 0)):
             first = most

@@ -146,8 +146,8 @@ async def agent(objects=None, spoil=None, community="public"):
 class _Quick(asyncio.DatagramProtocol):
     """The simulator's agent, for tests with many devices: it answers in a fiftieth of the time."""
 
-    def __init__(self):
-        self._table = rack_pdu()
+    def __init__(self, table):
+        self._table = table
 
     def connection_made(self, transport):
         self.transport = transport
@@ -158,10 +158,11 @@ class _Quick(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def quick_agent():
-    """Run a well-behaved rack PDU on a free port of loopback."""
+async def quick_agent(table=None):
+    """Run a well-behaved agent on a free port of loopback: a rack PDU, where no table is given."""
+    served = rack_pdu() if table is None else table
     transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-        _Quick, local_addr=("127.0.0.1", 0)
+        lambda: _Quick(served), local_addr=("127.0.0.1", 0)
     )
     try:
         yield protocol

@@ -25,6 +25,7 @@ class Library:
         standard = [p for p in root.iterdir() if p.is_file() and p.suffix != ".md"]
         self.mibs: dict[str, Mibs] = {}
         self._at: dict[str, list[MibObject]] = {}
+        self._under: dict[str, list[MibObject]] = {}
         self._rows: dict[str, list[MibObject]] = {}
         for folder in sorted(p for p in root.iterdir() if p.is_dir() and p.name not in NO_DEVICES):
             apart = folder.name in ONE_OID_MANY_MEANINGS
@@ -38,12 +39,17 @@ class Library:
         for read in self.mibs.values():
             for obj in read.objects.values():
                 self._at.setdefault(obj.oid, []).append(obj)
+                self._under.setdefault(obj.parent, []).append(obj)
                 if obj.name not in {o.name for o in self._rows.get(obj.name, ())}:
                     self._rows.setdefault(obj.name, []).append(obj)
 
     def at(self, oid: str) -> list[MibObject]:
         """Return what the MIBs have at an OID."""
         return self._at.get(oid, [])
+
+    def under(self, oid: str) -> list[MibObject]:
+        """Return the objects one arc below an OID."""
+        return self._under.get(oid, [])
 
     def named(self, name: str) -> list[MibObject]:
         """Return the objects of a name."""
