@@ -16,6 +16,7 @@ from collectors.snmp.drafting.phrases import words_of
 from collectors.snmp.drafting.pointtypes import phase_of
 from collectors.snmp.drafting.quantities import guess
 from collectors.snmp.drafting.rows import Rows
+from collectors.snmp.drafting.scales import settle, switched_unit
 from collectors.snmp.drafting.tables import (
     arc,
     common_words,
@@ -65,6 +66,7 @@ def draft(
     blocks = [
         b for b in (_block(mibs, o, walk, kind) for o in _groups(mibs, walk)) if b is not None and b.lines
     ]
+    settle(blocks, walk, kind)
     _one_total(blocks)
     _unique_symbols(blocks)
     return Draft(
@@ -148,8 +150,22 @@ def _block(mibs: Mibs, group: MibObject, walk: Walk | None, kind: str) -> Block 
             continue
         if obj.syntax.base == "OCTET STRING" and walk is not None and walk.column(obj.oid) and not values:
             continue
-        block.lines.append(_line(obj, group, what, name_of(obj, common, block, kind), block))
+        line = _line(obj, group, what, name_of(obj, common, block, kind), block)
+        line.untold, line.seen = what.untold, tuple(v for v in values if v not in what.none)
+        if what.point.endswith("Temperature") and (switch := switched_unit(obj, mibs, walk)) is not None:
+            _switched(line, block, *switch)
+        block.lines.append(line)
     return block
+
+
+def _switched(line: Line, block: Block, switch: MibObject, words: dict[str, str]) -> None:
+    """Take a temperature's unit from the object that tells it, at the scale that its text tells."""
+    block.fields["degrees"] = {"oid": switch.oid, "by": [], "symbol": switch.name, "words": words}
+    line.value["unit"] = "{degrees}"
+    if any("instead of" in reason for reason in line.reasons):
+        line.value.pop("scale", None)
+        line.reasons = [reason for reason in line.reasons if "instead of" not in reason]
+    line.reasons.append(f"unit told by {switch.name}")
 
 
 def _line(obj: MibObject, group: MibObject, what: Guess, name: str, block: Block) -> Line:

@@ -21,6 +21,10 @@ class Line:
         In short phrases.
     doubtful
         Whether only a person can tell if its scale or unit is right.
+    untold
+        Whether no text tells its unit and scale.
+    seen
+        Numbers that a device answered.
     left_out
         Whether it stands in the file as a comment only: a number that may be wrong by a factor is worse than none.
     """
@@ -29,6 +33,8 @@ class Line:
     reasons: list[str]
     doubtful: bool = False
     left_out: bool = False
+    untold: bool = False
+    seen: tuple[float, ...] = ()
 
     def doubt(self, why: str) -> None:
         """Mark it for a person to look at."""

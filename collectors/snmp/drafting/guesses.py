@@ -23,6 +23,8 @@ class Guess:
         Why, in short phrases.
     sure
         Whether a text says the scale, not only plausibility.
+    untold
+        Whether no text says anything of unit and scale.
     """
 
     point: str = "GenericPoint"
@@ -33,6 +35,7 @@ class Guess:
     setpoint: bool = False
     reasons: list[str] = field(default_factory=list)
     sure: bool = False
+    untold: bool = False
 
 
 BANDS: dict[str, tuple[tuple[float, float], ...]] = {
@@ -40,6 +43,7 @@ BANDS: dict[str, tuple[tuple[float, float], ...]] = {
     "ac": ((85.0, 150.0), (180.0, 300.0), (330.0, 520.0)),
     "dc": ((10.0, 70.0), (100.0, 500.0)),
     "Cel": ((-30.0, 75.0),),
+    "degF": ((-22.0, 167.0),),
     "humidity": ((1.0, 100.0),),
     "%": ((0.0, 110.0),),
     "pf": ((-1.0, 1.0),),
@@ -59,10 +63,12 @@ def band(point: str, unit: str, dc: bool = False) -> tuple[tuple[float, float], 
         return ((1.0, 900.0),)
     if (point.endswith("Temperature") and unit == "Cel") or point == "DewPoint":
         return BANDS["Cel"]
+    if point.endswith("Temperature") and unit == "degF":
+        return BANDS["degF"]
     if point == "AirRelativeHumidity":
         return BANDS["humidity"]
     if point == "PowerFactor":
-        return BANDS["pf"]
+        return BANDS["pf"] if unit != "%" else ((-100.0, 100.0),)
     if unit == "%":
         return BANDS["%"]
     return ()

@@ -27,7 +27,10 @@ _UNIT_WORDS: tuple[tuple[str, str], ...] = (
     (r"milli-?hertz|mhz", "mHz"),
     (r"hertz|hz", "Hz"),
     (r"degrees?[- ]?(?:of )?(?:celsius|centigrade|c)\b|celsius|centigrade|°c|degc|deg\.? ?c|�c|c", "Cel"),
-    (r"degree?s?s?[- ]?(?:of )?(?:fahrenheit|f)\b|fahrenheit|°f|degf|f", "degF"),
+    (
+        r"degree?s?s?[- ]?(?:of )?(?:fahrenheit|f)\b|fahrenheit|farenheit|fahrenheight|farenheight|°f|degf|f",
+        "degF",
+    ),
     (r"kelvin", "K"),
     (r"percent(?:age)?(?: relative humidity| humidity| rh)?|%(?: ?r\.?h\.?)?|pct|rh", "%"),
     (r"minutes?|mins?", "min"),
@@ -163,20 +166,10 @@ def told_scale(text: str) -> tuple[float | None, str | None]:
     ):
         rest = unit_and_scale(said[found.end() : found.end() + 30])
         if rest:
+            # "in a table" is no ampere: a unit of one letter stands alone.
             word = said[found.end() : found.end() + 3].strip(" .),").lower()
-            if len(rest[0]) == 1 and word not in {
-                rest[0].lower(),
-                f"{rest[0].lower()}.",
-                "vol",
-                "vdc",
-                "vac",
-                "amp",
-                "wat",
-                "sec",
-                "min",
-                "deg",
-                "cel",
-            }:
+            spelled = re.match(r"[A-Za-z]*", said[found.end() :])
+            if len(rest[0]) == 1 and word != rest[0].lower() and spelled and len(spelled[0]) < 2:
                 continue
             return (behind or (rest[1] if rest[1] != 1.0 else None)), rest[0]
     return behind, None

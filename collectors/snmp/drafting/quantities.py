@@ -120,6 +120,7 @@ def guess(
             unit, scale, result.sure = "s", 0.01, True
         else:
             unit = default
+            result.untold = not result.sure
             result.reasons.append(f"unit {unit}: usual, no text tells it")
     if _SETPOINT.search(own) and not re.search(
         r"\b(high|low|warn\w*|crit\w*|alarm|limit|upper|lower|min|max)\b", own

@@ -141,3 +141,52 @@ def test_a_number_whose_scale_column_nobody_explains_stands_in_the_file_as_a_com
     assert got == {}
     assert "LEFT OUT, " in made.to_yaml()
     assert "mValue" not in made.to_yaml(reasons=False)
+
+
+def scalar(name, arc, said="", syntax="Integer32"):
+    """A scalar of a MIB."""
+    return f'{name} OBJECT-TYPE SYNTAX {syntax} ACCESS read-only STATUS mandatory DESCRIPTION "{said}" ::= {{ acme {arc} }}\n'
+
+
+def test_a_current_without_a_text_takes_the_scale_that_volt_times_ampere_proves(tmp_path):
+    columns = [("pIndex", "Integer32", ""), ("pVoltage", "Integer32", ""), ("pCurrent", "Integer32", ""),
+               ("pPower", "Integer32", "Power in watts.")]  # fmt: skip
+    cells = {"1.1.2.1": 230, "1.1.3.1": 81, "1.1.4.1": 1800, "1.1.2.2": 231, "1.1.3.2": 12, "1.1.4.2": 240}
+    made, got = found(tmp_path, [table("p", 1, "pIndex", columns)], cells)
+    assert [got[f"1.1.3.{n}"][2] for n in (1, 2)] == [8.1, 1.2]
+    assert "scale 0.1: volt times ampere is pPower" in made.to_yaml()
+
+
+def test_a_current_without_a_text_goes_by_its_neighbours_and_is_marked(tmp_path):
+    made, got = found(
+        tmp_path, [scalar("acmeVoltage", 1), scalar("acmeCurrent", 2)], {"1.0": 2310, "2.0": 81}
+    )
+    assert got["2.0"][2] == 8.1
+    assert "DOUBTFUL" in made.to_yaml()
+    tables = [scalar("acmeCurrentBus", 1, "Stored as mA."), scalar("acmeCurrent", 2)]
+    made, got = found(tmp_path, tables, {"1.0": 2310, "2.0": 845})
+    assert got["2.0"][2] == 0.845
+    assert "as of acmeCurrentBus" in made.to_yaml()
+
+
+def test_what_cannot_be_or_may_be_seconds_or_minutes_is_left_out(tmp_path):
+    tables = [
+        scalar("acmeCurrent", 1),
+        scalar("acmeBatteryRemainingTime", 2),
+        scalar("acmeFrequency", 3, "in Hz"),
+    ]
+    made, got = found(tmp_path, tables, {"1.0": 621, "2.0": 2594, "3.0": 50}, kind="PowerMeter")
+    assert set(got) == {"3.0"}
+    assert "# - {at: '1', symbol: acmeCurrent" in made.to_yaml()
+    assert "2594 may be seconds or minutes" in made.to_yaml()
+
+
+def test_a_temperature_follows_the_object_that_switches_its_unit(tmp_path):
+    tables = [
+        scalar("acmeTempUnits", 1, "", "INTEGER { celsius(1), fahrenheit(2) }"),
+        scalar("acmeTemperature", 2, "Whole degrees, Celsius or Fahrenheit as acmeTempUnits says."),
+    ]
+    for switch, value in ((2, pytest.approx(27.2, abs=0.05)), (1, 81.0)):
+        made, got = found(tmp_path, tables, {"1.0": switch, "2.0": 81})
+        assert got["2.0"][2] == value
+        assert "unit told by acmeTempUnits" in made.to_yaml()
