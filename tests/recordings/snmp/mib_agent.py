@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 from collectors.snmp.drafting.mib import MibObject
 from collectors.snmp.profiles import Match, Profile
+from collectors.snmp.readings import Device, Reading, read
+from collectors.snmp.walk import Walk
 from simulator.snmp import ber
 from simulator.snmp.responder import OidTable
-from tests.recordings.snmp.mib_facts import Library, Told, of_description, of_name, of_syntax
+from tests.recordings.snmp.mib_facts import Library, Told, of_description, of_name, of_syntax, words
 
 ROWS = 2
 USUAL = {
@@ -168,3 +170,76 @@ def _value(obj: MibObject, n: int) -> tuple[bytes, int | None]:
     if obj.syntax.base == "IpAddress":
         return ber.tlv(0x40, b"\x7f\x00\x00\x01"), None
     return ber.integer(raw, _TAGS.get(obj.syntax.base, _TAGS.get(obj.syntax.name, ber.INTEGER))), raw
+
+
+_PRECISION = frozenset(
+    [
+        "high",
+        "prec",
+        "precision",
+        "adv",
+        "advanced",
+        "hundredths",
+        "tenths",
+        "str",
+        "raw",
+        "int",
+        "x",
+        "10",
+        "100",
+        "temp",
+        "metric",
+        "us",
+        "f",
+        "c",
+        "deg",
+        "mode",
+        "integer",
+        "value",
+        "val",
+        "smart",
+        "basic",
+        "base",
+        "entry",
+        "status",
+        "kva",
+        "va",
+        "kw",
+        "w",
+        "k",
+        "kilowatt",
+        "fahrenheit",
+        "celsius",
+    ]
+)
+"""Words by which an object differs from another that tells the same thing better, or in another unit."""
+
+
+def repeated(profile: Profile, mibs: Library) -> list[tuple[str, str]]:
+    """Return pairs of objects of one MIB tree that a profile takes for the same thing although their names do not say so.
+
+    The second of them would not be polled.
+    """
+    agent = build(profile, mibs)
+    walk = Walk({oid: agent.raw.get(oid, b"name") for oid in agent.rows})
+    first: dict[tuple[object, ...], Reading] = {}
+    pairs: dict[tuple[str, str], None] = {}
+    for reading in read(profile, walk, Device("device")):
+        p = reading.point
+        told = first.setdefault((p.object_id, p.point_type, p.phase, p.setpoint, reading.name), reading)
+        twins = told.offset != reading.offset and _table(told) == _table(reading)  # Celsius and Fahrenheit
+        if not twins and _maker(told) == _maker(reading) and _core(told) != _core(reading):
+            pairs[told.symbol, reading.symbol] = None
+    return list(pairs)
+
+
+def _core(reading: Reading) -> set[str]:
+    return set(words(reading.symbol)) - _PRECISION
+
+
+def _table(reading: Reading) -> str:
+    return reading.oid.rsplit(".", 2)[0]
+
+
+def _maker(reading: Reading) -> str:
+    return ".".join(reading.oid.split(".")[:7])

@@ -11,6 +11,7 @@ import yaml
 
 from collectors.snmp.profiles import shipped_profiles
 from domain.units import UNITS
+from tests.recordings.snmp.mib_agent import repeated
 from tests.recordings.snmp.mib_facts import (
     alike,
     library,
@@ -187,3 +188,12 @@ def test_each_phase_is_the_one_that_its_mib_tells(mibs, differs):
                 findings.append((profile.name, value.symbol, f"phase {ours or 'none'}, not {told}"))
     assert told_of > 300
     assert _unexplained(findings, differs, "phase") == NOTHING
+
+
+def test_nothing_is_left_out_as_a_repetition_of_another_thing(mibs, differs):
+    findings = [
+        (profile.name, second, f"is not polled, for its name is that of {first}")
+        for profile in shipped_profiles().values()
+        for first, second in repeated(profile, mibs)
+    ]
+    assert _unexplained(findings, differs, "twice") == NOTHING
