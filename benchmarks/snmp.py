@@ -39,6 +39,8 @@ from domain.batch import Batch
 from domain.points import PointRegistry
 
 INTERVAL = 10.0
+PATIENCE = 300.0
+"""Seconds in which all devices must have answered."""
 SYSTEM_TREE = "1.3.6.1.2.1"
 
 
@@ -111,8 +113,16 @@ async def walk_rate(client: SnmpClient, seconds: float = 2.0) -> float:
     return count / (time.perf_counter() - began)
 
 
-async def collected(ports: Sequence[int], interval: float, seconds: float, warm: float) -> dict[str, float]:
-    """Run a collector and return what it did in `seconds` after `warm` seconds."""
+async def collected(
+    ports: Sequence[int], interval: float, seconds: float, warm: float, up: int
+) -> dict[str, float]:
+    """Run a collector and return what it did in `seconds`, once `up` devices answer and `warm` seconds have passed.
+
+    Raises
+    ------
+    TimeoutError
+        Where fewer answer within PATIENCE seconds.
+    """
     registry, rows = PointRegistry(), 0
 
     async def sink(batch: Batch) -> None:
@@ -125,6 +135,11 @@ async def collected(ports: Sequence[int], interval: float, seconds: float, warm:
         SnmpSettings.model_validate({"polling": polling, "targets": targets}), registry, sink
     )
     task = asyncio.create_task(collector.run())
+    began = time.perf_counter()
+    async with asyncio.timeout(PATIENCE):
+        while collector.stats()["up"] < up:
+            await asyncio.sleep(0.1)  # noqa: ASYNC110
+    all_up = time.perf_counter() - began
     await asyncio.sleep(warm)
     collector.forget_lateness()
     before = collector.stats()["readings"]
@@ -144,6 +159,7 @@ async def collected(ports: Sequence[int], interval: float, seconds: float, warm:
         "cpu_s_per_reading": cpu / max(1, readings),
         "lateness_p99_s": stats["lateness_p99_s"],
         "up": stats["up"],
+        "all_up_s": all_up,
         **grown,
     }
 
@@ -183,18 +199,19 @@ def measure(devices: int, seconds: float) -> dict[str, Any]:
         objects = len(rack_pdu()) - 3
         reference = rate(lambda: bulkwalk(ports[0], "1.3.6.1.4.1.318")) if has_walk else None
         assert not has_walk or bulkwalk(ports[0], "1.3.6.1.4.1.318") == objects
-        fast = asyncio.run(collected(ports, 0.05, 8.0, 8.0))
+        fast = asyncio.run(collected(ports, 0.05, 8.0, 2.0, 64))
         figures["readings_per_s"] = figure(fast["readings_per_s"], "1/s", reference)
         figures["readings_per_cpu_s"] = figure(1 / fast["cpu_s_per_reading"], "1/s")
         other = asyncio.run(pysnmp_cpu_per_reading(ports[0]))
         figures["pysnmp_readings_per_cpu_s"] = figure(1 / other, "1/s")
     with agents(devices - silent - slow, silent, slow) as ports:
-        fleet = asyncio.run(collected(ports, INTERVAL, seconds, 2 * INTERVAL))
+        fleet = asyncio.run(collected(ports, INTERVAL, seconds, 2 * INTERVAL, devices - silent - slow))
     due = (devices - silent - slow) * READINGS / INTERVAL
     figures |= {
         "core_share": figure(fleet["core_share"], "1", other * due),
         "fleet_readings_per_s": figure(fleet["readings_per_s"], "1/s", due),
         "fleet_lateness_p99_s": figure(fleet["lateness_p99_s"], "s"),
+        "fleet_all_up_s": figure(fleet["all_up_s"], "s"),
         "fleet_devices_up": figure(fleet["up"], "1", devices - silent - slow),
         "fleet_memory_growth": figure(fleet["rss"], "B"),
         "fleet_task_growth": figure(fleet["tasks"], "1"),

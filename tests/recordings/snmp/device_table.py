@@ -6,9 +6,12 @@
 import json
 from pathlib import Path
 
+import yaml
+
 from collectors.snmp.profiles import shipped_profiles
 
 FLOORS = Path(__file__).with_name("floors.json")
+UNMET = Path(__file__).with_name("unmet.yaml")
 PAGE = Path(__file__).parents[3] / "docs" / "devices.md"
 
 
@@ -42,11 +45,23 @@ def page() -> str:
         "## Recordings",
         "",
         "Share of what LibreNMS reads of each recording that is read here with the same number, unit and quantity; states apart.",
-        "What differs is told in `tests/recordings/snmp/unmet.md`.",
+        "Right means the same number in the same unit, under a point type of that quantity, of the same place, phase, outlet or sensor.",
         "",
         "| recording | numbers | states |",
         "|---|---|---|",
         *(f"| {name} | {s['numbers']:.1%} | {s['states']:.1%} |" for name, s in sorted(floors.items())),
+    ]
+    unmet = yaml.safe_load(UNMET.read_text())
+    lines += [
+        "",
+        "## What is read otherwise",
+        "",
+        "Every expectation that is not met, and why; a test demands a reason for each. No other is wrong by a factor, and none is told",
+        "as another quantity.",
+        "",
+        "| recording | objects under | why |",
+        "|---|---|---|",
+        *(f"| {name} | {oid} | {why} |" for name, reasons in unmet.items() for oid, why in reasons.items()),
     ]
     return "\n".join(lines) + "\n"
 

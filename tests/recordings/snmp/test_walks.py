@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from collectors.snmp.client import PatientClient
 from collectors.snmp.discovery import SYS_OBJECT_ID
@@ -19,7 +20,7 @@ from collectors.snmp.probe import probe
 from collectors.snmp.profiles import shipped_profiles
 from collectors.snmp.settings import Secrets
 from domain.catalogue import OBJECT_TYPES, POINT_TYPES
-from tests.recordings.snmp.device_table import PAGE, page
+from tests.recordings.snmp.device_table import PAGE, UNMET, page
 from tests.recordings.snmp.scorecard import expected, score, verdict
 
 FLOORS = Path(__file__).with_name("floors.json")
@@ -120,6 +121,20 @@ def test_no_recording_reads_worse_than_it_did(scores):
         if now[name][kind] < floor
     }
     assert not fallen
+
+
+def test_every_expectation_that_is_not_met_has_its_reason(scores):
+    reasons = yaml.safe_load(UNMET.read_text())
+    fresh, needed = [], set()
+    for name, score_ in scores.items():
+        for row, why in score_.unmet:
+            known = [o for o in reasons.get(name, {}) if f"{row['oid']}.".startswith(f"{o}.")]
+            needed |= {(name, o) for o in known}
+            if not known:
+                fresh.append(f"{name} {row['class']} {row['descr']} {row['oid']}: {why}")
+    assert not fresh
+    stale = {(name, oid) for name, own in reasons.items() if name in scores for oid in own} - needed
+    assert not stale
 
 
 def test_a_profile_that_says_it_is_proven_is_proven_by_a_recording(scores):
