@@ -137,8 +137,8 @@ async def collected(
     task = asyncio.create_task(collector.run())
     began = time.perf_counter()
     async with asyncio.timeout(PATIENCE):
-        while collector.stats()["up"] < up:
-            await asyncio.sleep(0.1)  # noqa: ASYNC110
+        while collector.stats()["up"] < up:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
     all_up = time.perf_counter() - began
     await asyncio.sleep(warm)
     collector.forget_lateness()
