@@ -67,7 +67,7 @@ http {{
       rewrite ^ /write?db=$database&rp=$policy&precision=$arg_precision? break;
       proxy_pass http://influxd;
     }}
-    location / {{ proxy_pass http://influxd; }}
+    location / {{ proxy_pass http://influxd; {answers} }}
   }}
 }}
 """
@@ -84,10 +84,16 @@ class InfluxServer:
         PEM files (certificate, key) to speak TLS with.
     max_body
         Bytes that influxd takes in one write; 0 means no limit.
+    version
+        What it calls its version, where that is not what influxd does.
     """
 
     def __init__(
-        self, folder: Path, certificate: tuple[Path, Path] | None = None, max_body: int = 25_000_000
+        self,
+        folder: Path,
+        certificate: tuple[Path, Path] | None = None,
+        max_body: int = 25_000_000,
+        version: str = "",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -104,6 +110,9 @@ class InfluxServer:
                 http=http,
                 port=self.port,
                 token=self.token,
+                answers=f"proxy_hide_header X-Influxdb-Version; add_header X-Influxdb-Version {version};"
+                if version
+                else "",
                 ssl=" ssl" if certificate else "",
                 certificate=(
                     f"ssl_certificate {certificate[0]}; ssl_certificate_key {certificate[1]};"

@@ -257,10 +257,15 @@ class ConsoleData:
             "RackLiquidFlow",
         )
         found = {t: self._readings.index(rack, t) for t in types}
+        # of a quantity whose tag has moved on, what it told
+        found |= {t: self.plant.former.last(rack, t) for t, index in found.items() if index is None}
         points = np.array([i for i in found.values() if i is not None], np.int32)
         history = {}
         known = rack in self.plant.envelope.nodes
-        if known and found["RackPower"] is None and len(self.plant.power_points(rack)):
+        power = found["RackPower"] is None and (
+            len(self.plant.power_points(rack)) or self.plant.former_power(rack, now - length)
+        )
+        if known and power:
             # a rack that tells no power itself: that of its taps, or its PDUs
             history["RackPower"] = _merge(
                 self.plant.power_history(rack, now - length, now, step),
@@ -268,10 +273,10 @@ class ConsoleData:
             )
         if len(points) == 0:
             return history
-        fine = self.store.aggregate(points, now - length, now, step, Aggregate.MEAN)
+        fine = self.plant.history(points, now - length, now, step, Aggregate.MEAN)
         coarse = fine
         if step < QUARTER_MS:
-            coarse = self.store.aggregate(points, now - length - QUARTER_MS, now, QUARTER_MS, Aggregate.MEAN)
+            coarse = self.plant.history(points, now - length - QUARTER_MS, now, QUARTER_MS, Aggregate.MEAN)
         return history | {
             t: _merge(_row(fine, i), _row(coarse, i)) for t, i in found.items() if i is not None
         }

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from fnmatch import translate
@@ -45,6 +46,8 @@ class Retired(StrEnum):
     """It comes back when its source tells it again."""
     REFUSED = "refused"
     """It stays out, whatever its source tells."""
+    MOVED = "moved"
+    """Its tag is told of another object now, as a point of its own; this one keeps what was told before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Point:
         The collector instance that hands it in, such as ``dsx:bms`` or ``snmp:pdu-r001-a``.
     retired
         How it was taken out of use (`Retired`): no list shows it any more. Empty for a point in use.
+    since, until
+        When its tag moved to this place, and away from it, UTC ms; 0 where it did not (`moved`).
     """
 
     key: str
@@ -88,6 +93,8 @@ class Point:
     setpoint: bool = False
     source: str = ""
     retired: str = ""
+    since: int = 0
+    until: int = 0
 
     @property
     def is_state(self) -> bool:
@@ -102,6 +109,30 @@ class Point:
     def place(self) -> Place:
         """Where the point's object stands in the plant."""
         return Place(self.object_id, self.object_type, self.object_name, self.associate, self.serves)
+
+
+PLACES_MAX = 20
+"""Places that a tag has had, at most; one that moves on after that takes its history along, as a tag that flaps would."""
+
+
+def moved(before: Point, now: Point) -> bool:
+    """Return whether a tag tells of something else than before: another object, or one that is elsewhere in the plant.
+
+    What is told in addition to what was known is no move.
+    """
+    return (
+        now.object_id != before.object_id
+        or (before.associate != "" and now.associate != before.associate)
+        or not set(before.serves) <= set(now.serves)
+    )
+
+
+def tag_key(point: Point) -> str:
+    """Return the key that a point's source knows: that of the first place of its tag."""
+    return _LATER.sub("", point.key) if point.since else point.key
+
+
+_LATER = re.compile(r"~\d+$")
 
 
 class Place(NamedTuple):
@@ -239,6 +270,8 @@ class PointRegistry:
     max_per_source
         Points in use at most of one kind of source, which is what its name says before the colon (``dsx``, ``tray``,
         ``snmp``): one that runs wild leaves the others room.
+    clock
+        The present, UTC ms: when a tag moved.
     """
 
     def __init__(
@@ -246,8 +279,10 @@ class PointRegistry:
         points: Iterable[Point] = (),
         max_points: int | None = None,
         max_per_source: int | None = None,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._lock = threading.Lock()
+        self._clock = clock
         self.max_points = max_points
         self.max_per_source = max_per_source
         self._refused: Counter[str] = Counter()
@@ -260,6 +295,15 @@ class PointRegistry:
         self._by = _Index()
         self._out = np.zeros(1024, dtype=bool)  # which are retired; at least as long as the highest that is
         self._outs = 0
+        self._places: dict[
+            str, list[str]
+        ] = {}  # the later keys of a tag that has moved, in order, by its first
+        self._away: set[int] = set()
+        self._moved: IntArray | None = _NO_POINTS
+        self.moves = 0
+        """How often a tag has moved since this process began."""
+        self.restless = 0
+        """How often one moved that had moved so often that it took its history along."""
         for point in points:
             self.register(point)
 
@@ -299,6 +343,9 @@ class PointRegistry:
     def register(self, point: Point) -> int:
         """Return the index of `point`, adding it, or replacing its metadata where the key is known.
 
+        A tag that is told of something else than before (`moved`) becomes a point of its own from now on, with a number
+        behind its key; the one before is retired and keeps what was told of it.
+
         Raises
         ------
         TooManyPoints
@@ -317,6 +364,8 @@ class PointRegistry:
 
     def _put(self, point: Point, limited: bool) -> int:
         with self._lock:
+            if limited:
+                point = self._at_its_place(point)
             index = self._index.get(point.key)
             known = None if index is None else self._points[index]
             if limited:
@@ -331,6 +380,32 @@ class PointRegistry:
                 self._points[index] = point
             self._note(index, known, point)
             return index
+
+    def _at_its_place(self, point: Point) -> Point:
+        """Return a point under the key of the place where its tag is now, which may be a new one."""
+        key = self._places.get(point.key, [point.key])[-1]
+        index = self._index.get(key)
+        if index is None:
+            return point
+        known = self._points[index]
+        if known.retired == Retired.REFUSED or not moved(known, point):
+            return replace(point, key=key, since=known.since)
+        places = len(self._places.get(point.key, ())) + 1
+        if places >= PLACES_MAX:
+            self.restless += 1
+            return replace(point, key=key, since=known.since)
+        now = self._clock()
+        number = places + 1
+        while f"{point.key}~{number}" in self._index:
+            number += 1
+        after = replace(point, key=f"{point.key}~{number}", since=now)
+        if known.retired:
+            self._need_room(after)
+        gone = replace(known, retired=Retired.MOVED.value, until=now)
+        self._points[index] = gone
+        self._note(index, known, gone)
+        self.moves += 1
+        return after
 
     def retire(self, index: int, how: Retired | None) -> None:
         """Take a point out of use, or back into it (None).
@@ -359,6 +434,11 @@ class PointRegistry:
             self._in_use[source_kind(after)] += 1
             moved |= self._by.add(index, after)
         self._note_retired(index, bool(after.retired))
+        if before is None and after.since:
+            self._places.setdefault(tag_key(after), []).append(after.key)
+        if (after.retired == Retired.MOVED) != (index in self._away):
+            self._away ^= {index}
+            self._moved = None
         self._plant_version += moved
         self._version += 1
         self._changed.pop(index, None)
@@ -401,6 +481,19 @@ class PointRegistry:
     def index(self, key: str) -> int | None:
         """Return the index of the point with this key, or None."""
         return self._index.get(key)
+
+    def current(self, key: str) -> int | None:
+        """Return the index of the point that a source's key stands for at present, or None."""
+        return self._index.get(self._places.get(key, [key])[-1])
+
+    @property
+    def moved(self) -> IntArray:
+        """The points whose tags have moved on, ascending; the same array until another does."""
+        with self._lock:
+            if self._moved is None:
+                self._moved = np.array(sorted(self._away), np.int32)
+                self._moved.flags.writeable = False
+            return self._moved
 
     def are_retired(self, points: IntArray) -> NDArray[np.bool_]:
         """Return which of these points are out of use; of indexes that no point has, none is."""
@@ -487,7 +580,8 @@ class PointRegistry:
         """Return the indexes of the points that a person's `pattern` names.
 
         A pattern is a key, a glob over keys, or ``objectId/pointType`` (globs allowed in both parts). Points that
-        are retired are named by their key alone, or by a glob if it asks for `retired` ones only.
+        are retired are named by their key alone, or by a glob if it asks for `retired` ones only; one whose tag has
+        moved on is still named by what it told.
         """
         exact = self._index.get(pattern)
         if exact is not None:
@@ -495,14 +589,20 @@ class PointRegistry:
         if not _GLOB.search(pattern):
             object_id, _, point_type = pattern.rpartition("/")
             return np.array(
-                [i for i in self.of_object(object_id).tolist() if self[i].point_type == point_type], np.int32
+                [
+                    i
+                    for i in sorted([*self.of_object(object_id).tolist(), *self.moved.tolist()])
+                    if (self[i].object_id, self[i].point_type) == (object_id, point_type)
+                ],
+                np.int32,
             )
         wanted = re.compile(translate(pattern)).match
         return np.array(
             [
                 i
                 for i, p in enumerate(self)
-                if bool(p.retired) is retired and (wanted(p.key) or wanted(f"{p.object_id}/{p.point_type}"))
+                if (bool(p.retired) is retired or p.retired == Retired.MOVED)
+                and (wanted(p.key) or wanted(f"{p.object_id}/{p.point_type}"))
             ],
             dtype=np.int32,
         )

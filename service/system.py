@@ -263,6 +263,8 @@ class System:
             "spool_bytes": self.ingest.spool.size_bytes,
             "quarantine": dict(self.ingest.quarantine.counts),
             "frozen_objects": self.ingest.frozen.told(),
+            "points_moved": self.registry.moves,
+            "points_restless": self.registry.restless,
         }
 
     def what_if(self, scenario: Scenario) -> Answer:

@@ -45,6 +45,7 @@ class InfluxWire:
     def __init__(self, settings: InfluxSettings) -> None:
         self._settings = settings
         self.version = ""
+        self._major = ""
         token = settings.token()
         verify: bool | str = settings.verify_tls
         if settings.ca_file is not None:
@@ -145,7 +146,7 @@ class InfluxWire:
             If it refuses the question, or cuts the answer short.
         """
         # 1.x takes no list of types, and answers JSON to what it does not know; the others are asked for what is sure
-        accept = MESSAGEPACK if self.version.startswith("1.") else "application/json"
+        accept = MESSAGEPACK if self._major == "1" else "application/json"
         parameters = {"db": self._settings.database, "rp": policy, "epoch": "ms"}
         answer, kind = self._ask(text, parameters, accept)
         try:
@@ -195,13 +196,34 @@ class InfluxWire:
         if not told and answer.content[:1] == b"{":  # 3.x tells it in the body
             told = str(orjson.loads(answer.content).get("version", ""))
         self.version = told.lstrip("v") or "unknown"
+        self._major = self.version.partition(".")[0]
+        if not self._major.isdecimal():
+            self._major = self._major_by_behaviour(answer)
+            if self._major:
+                self.version = f"{self._major}.x, which calls itself {self.version[:40]}"
         return self.version
+
+    def _major_by_behaviour(self, pong: httpx.Response) -> str:
+        """Return the main version of a server that does not name it, as one that somebody built himself; empty if unknown.
+
+        Only 3.x answers a ping with JSON, only 2.x has a set-up call, which anybody may ask (its ``/api/v2/buckets``
+        exists in late 1.x too); all of them have the header.
+        """
+        if pong.content[:1] == b"{":
+            return "3"
+        try:
+            answer = self._http.get("/api/v2/setup")
+        except httpx.HTTPError as e:
+            raise StoreUnavailable(f"{self._settings.url}: {e or type(e).__name__}") from e
+        if answer.status_code == httpx.codes.OK and b'"allowed"' in answer.content:
+            return "2"
+        return "1" if "X-Influxdb-Version" in pong.headers else ""
 
     # --- removing --------------------------------------------------------------------------------------------
 
     def check_removal(self) -> None:
         """Raise InputError where the server cannot remove single series."""
-        if self.version.partition(".")[0] not in {"1", "2"}:
+        if self._major not in {"1", "2"}:
             raise InputError(
                 f"InfluxDB {self.version} removes readings by retention only; retire without --with-readings"
             )
@@ -217,7 +239,7 @@ class InfluxWire:
             If it does not do so now.
         """
         self.check_removal()
-        if self.version.startswith("1."):
+        if self._major == "1":
             self._remove_1x(keys)
         else:
             self._remove_2x(keys, policies)
@@ -256,10 +278,9 @@ class InfluxWire:
 
         On 3.x, or where the token may not, `docs/how-to/influxdb.md` says what an administrator runs once.
         """
-        major = self.version.partition(".")[0]
-        if major == "1":
+        if self._major == "1":
             self._set_up_1x(keep_ms)
-        elif major == "2":
+        elif self._major == "2":
             self._set_up_2x(keep_ms)
         else:
             log.warning("InfluxDB %s: databases and retention are left to its administrator", self.version)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from domain.batch import Batch, now_ms
 from domain.errors import InputError, StorageError, StoreUnavailable, TooManyPoints, brief
-from domain.points import IntArray, Point, PointRegistry, Retired, TimeArray
+from domain.points import IntArray, Point, PointRegistry, Retired, TimeArray, tag_key
 from storage.clocks import Clocks
 from storage.frozen import FrozenWatch
 from storage.latest import LatestValues
@@ -126,6 +126,7 @@ class Ingest:
         self._settings = settings
         self._clock = clock
         self._saved_version = 0
+        self._moves_told = registry.moves
         self._away_until = 0.0
         self._now = 0
         self._set_back_until = 0.0
@@ -379,7 +380,10 @@ class Ingest:
             return {}
         refused, no_room = [], []
         for index in np.unique(point[out]).tolist():
-            if self._registry[index].retired == Retired.REFUSED:
+            how = self._registry[index].retired
+            if how == Retired.MOVED:  # its history goes on growing, it does not come back
+                continue
+            if how == Retired.REFUSED:
                 refused.append(index)
                 continue
             try:
@@ -417,8 +421,11 @@ class Ingest:
     def _store_rows(self, rows: Batch) -> None:
         version = self._registry.version
         if version != self._saved_version:  # a point is kept before the rows that use it
-            self._save_points(self._registry.changed_since(self._saved_version))
+            changed = self._registry.changed_since(self._saved_version)
+            self._save_points(changed)
             self._saved_version = version
+            if self._registry.moves != self._moves_told:
+                self._tell_moves([point for _, point in changed])
         if self._refused_points:
             rows = self._without_refused_points(rows)
         report = self._store.write(rows)
@@ -426,6 +433,21 @@ class Ingest:
         self.counters.duplicate += report.duplicate
         for reason, refused in report.refused:
             self._set_aside(refused, reason)
+
+    def _tell_moves(self, changed: Sequence[Point]) -> None:
+        moves = self._registry.moves - self._moves_told
+        self._moves_told += moves
+        gone = sorted((p for p in changed if p.retired == Retired.MOVED), key=lambda p: -p.until)[:moves]
+        examples = []
+        for before in gone[:3]:
+            index = self._registry.current(tag_key(before))
+            now = "" if index is None else f" -> {_place(self._registry[index])}"
+            examples.append(f"{before.key[:200]}: {_place(before)}{now}")
+        log.warning(
+            "%d points are told of another place than before; what they told stays with the old one: %s",
+            moves,
+            "; ".join(examples),
+        )
 
     def _save_points(self, points: Sequence[tuple[int, Point]]) -> None:
         """Keep metadata; a point that the store does not take does not keep the others out."""
@@ -567,6 +589,12 @@ class Ingest:
                 self.counters.maintenance_failures += 1
                 log.error("upkeep of the store failed, it is tried again: %s", e)
             await asyncio.sleep(self._settings.maintain_s)
+
+
+def _place(point: Point) -> str:
+    serves = f" serving {', '.join(point.serves[:3])}" if point.serves else ""
+    part = f" in {point.associate}" if point.associate else ""
+    return f"{point.object_id}{part}{serves}"[:200]
 
 
 def _halves(rows: Batch) -> list[Batch]:

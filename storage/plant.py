@@ -21,9 +21,10 @@ from domain.points import IntArray, Point, PointRegistry, Quality, ValueArray
 from domain.site import Site
 from domain.topology import Topology
 from storage.energy import demand
+from storage.former import Former
 from storage.latest import LatestValues
 from storage.settings import QUARTER
-from storage.telemetry import Grid, TelemetryStore
+from storage.telemetry import Aggregate, Grid, TelemetryStore
 from storage.tellers import Tellers
 
 NO_POINT = -1
@@ -69,6 +70,8 @@ class PlantView:
         self.envelope: Envelope = site.envelope()
         self.tellers = Tellers(registry, latest, clock)
         """Which point is used where several tell one quantity."""
+        self.former = Former(registry, store)
+        """What tags told of an object before they moved on."""
         self._lock = threading.RLock()
         self._version = (-1, -1)
         self._power: dict[str, IntArray] = {}
@@ -132,8 +135,14 @@ class PlantView:
         return site.value if site.value >= SEEN_BY_BOTH * racks else math.nan
 
     def power_history(self, node_id: str, start: int, end: int, step: int) -> Grid:
-        """Return a node's mean power per step, W, as a grid of one row; NaN where a member is missing."""
+        """Return a node's mean power per step, W, as a grid of one row; NaN where a member is missing.
+
+        What a tag told while it was another node's is that node's.
+        """
         points = self.power_points(node_id)
+        former = self.former_power(node_id, start)
+        if former:
+            return self.former.total(points, np.array(former, np.int32), start, end, step)
         if len(points) == 0:
             starts = np.arange(start - start % step, end, step, dtype=np.int64)
             return Grid(np.array([NO_POINT], np.int32), starts, step, np.full((1, len(starts)), np.nan))
@@ -145,6 +154,8 @@ class PlantView:
         That is the billing figure. A quarter hour that the counters do not tell whole is the mean of the power.
         """
         power = self.power_points(node_id)
+        if self.former_power(node_id, start):
+            return self.power_history(node_id, start, end, QUARTER)
         with self._lock:
             counters = [self._counter(self.registry[int(p)]) for p in power]
         if not counters or NO_POINT in counters:
@@ -153,6 +164,34 @@ class PlantView:
         known = self.latest.read(points)
         until = int(known.observed.min()) if len(known) == len(points) else 0
         return demand(self.store, power, points, start, end, until)
+
+    def history(self, points: IntArray, start: int, end: int, step: int, how: Aggregate) -> Grid:
+        """Return one value per point and step (`TelemetryStore.aggregate`), also of what told an object's quantity before."""
+        grid = self.store.aggregate(points, start, end, step, how)
+        if self.former.any_since(start):
+            self.former.fill(grid, start, end, how)
+        return grid
+
+    def former_power(self, node_id: str, start: int) -> list[int]:
+        """Return the points that were a node's power until some time after `start` and whose tags have moved on."""
+        return self._former_power(self.envelope[node_id], start) if self.former.any_since(start) else []
+
+    def _former_power(self, node: EnvelopeNode, start: int) -> list[int]:
+        found: list[int] = []
+        whole = bool(node.meters)
+        for meter in node.meters:
+            now = self._meter_power(meter, node)
+            whole &= len(now) > 0
+            own = [self.registry[int(p)] for p in now if self.registry[int(p)].object_id == meter]
+            kinds = {(p.point_type, p.process_area) for p in own} or self.former.power_kind(meter)
+            found += self.former.meters(meter, kinds, start)
+            if not kinds and node.kind == "Rack":
+                found += self.former.serving_only(meter, frozenset(self.site.racks), start)
+        if not whole and not found:
+            for child in node.children:
+                if child in self.envelope.nodes:
+                    found += self._former_power(self.envelope[child], start)
+        return list(dict.fromkeys(found))
 
     def rack_points(self, point_type: str) -> IntArray:
         """Return one point a rack, in the order of `site.racks`; `NO_POINT` where a rack has none."""

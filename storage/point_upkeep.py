@@ -152,7 +152,7 @@ class PointUpkeep:
         return {"retired": len(points), "readings_removed": removed}
 
     def readmit(self, wanted: Selection, now: int) -> dict[str, Any]:
-        """Take retired points back into use, and return how many.
+        """Take retired points back into use, and return how many; those whose tags have moved on keep their history.
 
         Raises
         ------
@@ -160,6 +160,7 @@ class PointUpkeep:
             If there are as many as there may be; those before it are back.
         """
         points = self.select(wanted, now)
+        points = points[~np.isin(points, self._registry.moved)]
         try:
             for index in points.tolist():
                 self._registry.retire(index, None)

@@ -46,6 +46,8 @@ def point_from_json(text: str | bytes) -> Point:
     for name in _TEXTS:
         if not isinstance(getattr(point, name), str):
             raise InputError(f"not a point: {name} is no text")
+    if not all(isinstance(t, int) and 0 <= t < 1 << 53 for t in (point.since, point.until)):
+        raise InputError("not a point: since and until are times in ms")
     if not isinstance(point.setpoint, bool) or not point.key or not point.object_type or not point.point_type:
         raise InputError(
             "not a point: key, object_type or point_type is missing, or setpoint is not true or false"

@@ -265,6 +265,12 @@ class ForecastIssuer:
             for name, members in points.items()
             if len(members) and all(int(p) in row for p in members)
         }
+        # what a tag told while it was another node's is that node's
+        histories |= {
+            name: plant.power_history(name, start, end, QUARTER_MS).values[0]
+            for name in points
+            if plant.former_power(name, start)
+        }
         # a rack on two busways is part of neither: only what has one whole adds up
         wholes = Counter(child for node in plant.envelope for child in node.children)
         parts = {

@@ -108,7 +108,7 @@ class Upkeep:
             rows = {int(p): i for i, p in enumerate(points) if p >= 0}
             if rows:
                 wanted = np.array(sorted(rows), np.int32)
-                grid = self._plant.store.aggregate(wanted, start, end, step, Aggregate.MEAN)
+                grid = self._plant.history(wanted, start, end, step, Aggregate.MEAN)
                 at = (grid.start - start) // step
                 for point, values in zip(grid.point.tolist(), grid.values, strict=True):
                     table[rows[point], at] = values

@@ -118,7 +118,7 @@ class TemperatureWatch:
         result = np.full((len(points), (end - start) // OUTLOOK_STEP_MS), np.nan)
         if len(wanted) == 0:
             return result
-        grid = self._plant.store.aggregate(wanted, start, end, OUTLOOK_STEP_MS, Aggregate.MAX)
+        grid = self._plant.history(wanted, start, end, OUTLOOK_STEP_MS, Aggregate.MAX)
         row_of = dict(zip(grid.point.tolist(), grid.values, strict=True))
         for i, row in enumerate(points):
             members = [row_of[p] for p in row.tolist() if p in row_of]

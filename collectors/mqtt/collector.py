@@ -43,7 +43,7 @@ _COUNTED = (
         "unparked",
     ),
     *("units_changed", "points_changed", "sweeps", "sweeps_skipped", "sweeps_late", "sweeps_repeated"),
-    *("sequences_doubted", "points_retired"),
+    *("sequences_doubted", "points_retired", "points_moved"),
 )
 """What `stats` counts, zero until it happens."""
 _BATCHES_UNDER_WAY = 3

@@ -26,7 +26,7 @@ from domain import dsx, tray
 from domain.batch import Batch, BoolArray
 from domain.dsx import DsxPoint
 from domain.errors import ContractViolation, brief
-from domain.points import IntArray, PointRegistry, Quality, Retired
+from domain.points import IntArray, Point, PointRegistry, Quality, Retired, tag_key
 from domain.units import Unit
 from storage.quarantine import Quarantine
 
@@ -163,11 +163,12 @@ class Decoder:
         for row in rows:
             if values[row] not in self._states[slots[row]]:
                 qualities[row] = Quality.BAD
-                topic = self.value_topic(self._registry[int(points[row])].key)
+                topic = self.value_topic(self._registry[int(points[row])])
                 self.findings.tolerated(topic, ContractViolation("unknown_state", brief(values[row])))
 
-    def value_topic(self, key: str) -> str:
-        """Return the topic on which the values of a point are told; the key itself where no metadata tells."""
+    def value_topic(self, point: Point) -> str:
+        """Return the topic on which the values of a point are told; its key where no metadata tells."""
+        key = tag_key(point)
         known = self._metadata.get(key)
         return key if known is None else dsx.value_topic(key, known[1].owner)
 
@@ -270,7 +271,11 @@ class Decoder:
         beat = told.point.point_type == "HeartbeatTimestampBms"
         if beat and len(self._beats) >= HEARTBEATS_MAX and before is None:
             raise ContractViolation("too_many_heartbeats", f"{HEARTBEATS_MAX} are watched already")
+        known = self._registry.current(about.key)
         index = self._registry.register(told.point)
+        if index != known:
+            self._forget_beat(known)  # its tag has moved
+        told = replace(told, point=self._registry[index])
         if beat:
             state = self._registry.register(alive_point(told.point.object_id, self.settings.name))
             self._beats[index] = (told.point.object_id, state)
@@ -302,27 +307,34 @@ class Decoder:
         known = self._metadata.pop(about.key, None)
         if known is not None:
             self._drop_slot(about.key, known[1])
-        index = self._registry.index(about.key)
+        index = self._registry.current(about.key)
         if index is None or self._registry[index].source != self._source:
             return
         self._registry.retire(index, Retired.GONE)
         self.counts["points_retired"] += 1
-        beat = self._beats.pop(index, None)
+        self._forget_beat(index)
+
+    def _forget_beat(self, index: int | None) -> None:
+        """Watch a heartbeat no longer, if a point is one."""
+        beat = None if index is None else self._beats.pop(index, None)
         if beat is not None:
             self.heartbeats.forget(beat[0])
             self._registry.retire(beat[1], Retired.GONE)
 
     def _change(self, name: str, key: str, before: DsxPoint, now: DsxPoint) -> None:
-        if (before.unit, before.owner, before.point.state_text) != (
+        if (before.unit, before.owner, before.point.state_text, before.point.key) != (
             now.unit,
             now.owner,
             now.point.state_text,
+            now.point.key,
         ):
             self._drop_slot(key, before)
         if before.unit != now.unit:
             self.counts["units_changed"] += 1
         if before.point != now.point:
             self.counts["points_changed"] += 1
+        if before.point.key != now.point.key:
+            self.counts["points_moved"] += 1
         changed = [n for n in _COMPARED if getattr(before.point, n) != getattr(now.point, n)]
         changed += [n for n in ("unit", "integration") if getattr(before, n) != getattr(now, n)]
         if changed:

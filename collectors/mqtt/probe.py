@@ -130,7 +130,7 @@ class _Listener:
     def _value(self, index: int, observed: int, value: float, quality: int, batch: Batch, late: bool) -> None:
         point = self.registry[index]
         before = self.latest.get(index)
-        topic = self.decoder.value_topic(point.key)
+        topic = self.decoder.value_topic(point)
         if self._absurd(topic, observed, batch.received):
             return
         impossible = why_not(point, value)
@@ -175,7 +175,7 @@ class _Listener:
             silent = now - beats[-1]
             if silent > max(2.2 * usual, 2.0):
                 about = f"silent for {silent:.0f} s, was heard every {usual:.0f} s"
-                self._note(self.decoder.value_topic(self.registry[index].key), "heartbeat_stopped", about)
+                self._note(self.decoder.value_topic(self.registry[index]), "heartbeat_stopped", about)
         told = {self.registry[index].point_type for index in self._beats}
         if seconds > 2.2 * _HEARTBEAT_S and self.decoder.known and "HeartbeatTimestampBms" not in told:
             self._note(value_topic("System/HeartbeatTimestampBms/+"), "no_heartbeat", f"in {seconds:.0f} s")

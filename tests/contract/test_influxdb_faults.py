@@ -3,9 +3,12 @@
 import asyncio
 import gzip
 import logging
+import os
+import shutil
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from domain.batch import Batch, now_ms
 from domain.errors import ConfigurationError, StorageError, StoreUnavailable
 from domain.points import Point, PointRegistry
 from storage.influxdb_store import InfluxStore
+from storage.influxdb_wire import InfluxWire
 from storage.ingest import Ingest
 from storage.open import open_store
 from storage.settings import HOUR, InfluxSettings, IngestSettings, Retention, StorageSettings, StoreKind
@@ -302,3 +306,72 @@ def test_numbers_of_1x_are_read_as_arrays(opened):
     if store._wire.version.startswith("1."):
         assert isinstance(series.rows, np.ndarray), "it was told in JSON, or row by row"
     assert np.asarray(series.rows)[:, 1].tolist() == [(99 - n) / 10 for n in range(100)]
+
+
+@pytest.mark.server("influxd")
+@pytest.mark.server("nginx")
+def test_a_server_that_calls_its_version_unknown_gets_its_database_and_retention(tmp_path, monkeypatch):
+    with InfluxServer(tmp_path / "built", version="unknown") as server:
+        monkeypatch.setenv(TOKEN, server.token)
+        settings = settings_for(server.url, tmp_path, database="built_by_hand")
+        registry = some_points(1)
+        store = open_store(settings, registry)
+        store.save_points(list(enumerate(registry)))
+        assert "1.x, which calls itself unknown" in store.health().version
+        (policies,) = store._wire.query('SHOW RETENTION POLICIES ON "built_by_hand"')
+        names = [row[0] for row in np.asarray(policies.rows, object).tolist()]
+        assert {"raw", "minute", "quarter", "hour"} <= set(names)
+        store.write(Batch.of([0], [now_ms()], [42]))
+        assert store.read(np.array([0], np.int32), 0, now_ms() + 1).value.tolist() == [42]
+        store.close()
+
+
+class Unnamed(BaseHTTPRequestHandler):
+    """What a 2.x and a 3.x built by hand say of themselves, as their handlers have it."""
+
+    pong, onboarding = b"", b""
+
+    def do_GET(self):
+        body = self.onboarding if self.path == "/api/v2/setup" else self.pong
+        self.send_response(404 if self.path == "/api/v2/setup" and not body else 200)
+        self.send_header("X-Influxdb-Version", "dev")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("pong", "setup", "version"),
+    [(b"", b'{"allowed":false}', "2.x"), (b'{"version":"","revision":"x"}', b"", "3.x"), (b"", b"", "1.x")],
+)
+def test_a_server_without_a_version_is_told_by_what_it_answers(tmp_path, pong, setup, version):
+    handler = type("Handler", (Unnamed,), {"pong": pong, "onboarding": setup})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    wire = InfluxWire(InfluxSettings(url=f"http://127.0.0.1:{server.server_port}"))
+    assert wire.ping() == f"{version}, which calls itself dev"
+    wire.close()
+    server.shutdown()
+
+
+def against(server, *options):
+    """Run the contract against a server as its README says, where no InfluxDB is installed."""
+    folder = server.folder / "bin"
+    folder.mkdir(exist_ok=True)
+    for program in ("bash", "dirname", "mktemp", "rm", "tee", "grep", "env"):
+        (folder / program).unlink(missing_ok=True)
+        (folder / program).symlink_to(str(shutil.which(program)))
+    command = [Path(__file__).with_name("run_against.sh"), server.url, server.token, "-", *options]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PATH": str(folder)})
+
+
+@pytest.mark.server("influxd")
+@pytest.mark.server("nginx")
+def test_the_contract_runs_against_a_server_elsewhere_and_fails_where_nothing_ran(influxdb):
+    ran = against(influxdb, "-k", "influxdb and points_come_back")
+    assert (ran.returncode, "1 passed" in ran.stdout) == (0, True), ran.stdout + ran.stderr
+    none = against(influxdb, "--collect-only")
+    assert (none.returncode, "none ran" in none.stderr) == (1, True), none.stdout + none.stderr

@@ -7,7 +7,7 @@ import pytest
 
 from domain.batch import Batch
 from domain.errors import PointRefused, TooManyPoints
-from domain.points import Point, PointRegistry, Quality, Retired
+from domain.points import PLACES_MAX, Point, PointRegistry, Quality, Retired, tag_key
 
 
 def rack_power(rack, **more):
@@ -25,6 +25,80 @@ def test_changed_metadata_keeps_the_index_and_is_told_as_changed():
     before = registry.version
     assert registry.register(rack_power("R002", object_name="moved")) == 1
     assert [(i, p.object_name) for i, p in registry.changed_since(before)] == [(1, "moved")]
+
+
+def tap(*serves, **more):
+    return Point(
+        "PowerMeter/ActivePower/t1", "PowerMeter", "ActivePower", "T1", unit="W", serves=serves, **more
+    )
+
+
+def test_a_tag_that_is_told_of_another_place_becomes_a_point_of_its_own_and_comes_back_after_a_restart():
+    registry = PointRegistry([tap("R1")], clock=lambda: 1000)
+    assert registry.register(tap("R2")) == 1
+    assert (registry[0].retired, registry[0].until, registry[0].serves) == (Retired.MOVED, 1000, ("R1",))
+    assert (registry[1].key, registry[1].since, registry[1].serves) == (
+        "PowerMeter/ActivePower/t1~2",
+        1000,
+        ("R2",),
+    )
+    assert registry.select("PowerMeter", "ActivePower").tolist() == [1]
+    assert (registry.moved.tolist(), registry.moves) == ([0], 1)
+    again = PointRegistry()
+    for point in registry:
+        again.restore(point)
+    assert again.register(tap("R2")) == again.register(tap("R2", object_name="same place")) == 1
+    assert (again.moves, again.current("PowerMeter/ActivePower/t1")) == (0, 1)
+    assert again.register(tap("R1")) == 2
+    assert [tag_key(point) for point in again] == ["PowerMeter/ActivePower/t1"] * 3
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "moves"),
+    [
+        (tap("R1"), tap("R1", "R2"), 0),
+        (tap(), tap("R1"), 0),
+        (tap("R1"), tap("R1", associate="P1"), 0),
+        (tap("R1"), tap("R1", object_name="other", phase="A", unit="kW"), 0),
+        (tap("R1"), tap(), 1),
+        (tap("R1", "R2"), tap("R2"), 1),
+        (tap(associate="P1"), tap(associate="P2"), 1),
+        (rack_power("R1"), replace(rack_power("R1"), object_id="R2"), 1),
+    ],
+)
+def test_what_is_told_in_addition_is_no_move(before, now, moves):
+    registry = PointRegistry([before])
+    registry.register(now)
+    assert (registry.moves, len(registry)) == (moves, 1 + moves)
+
+
+def test_a_tag_that_does_not_keep_still_makes_so_many_points_at_most():
+    registry = PointRegistry()
+    for turn in range(100):
+        registry.register(tap(f"R{turn % 2}"))
+    assert (len(registry), registry.moves, registry.restless) == (
+        PLACES_MAX,
+        PLACES_MAX - 1,
+        100 - PLACES_MAX,
+    )
+    assert registry.in_use.total() == 1
+    assert registry[PLACES_MAX - 1].serves == ("R1",)
+
+
+def test_a_tag_that_moves_needs_no_more_room_and_one_that_is_refused_stays_out():
+    registry = PointRegistry([tap("R1")], max_points=1)
+    assert registry.register(tap("R2")) == 1
+    registry.retire(1, Retired.REFUSED)
+    with pytest.raises(PointRefused):
+        registry.register(tap("R3"))
+
+
+def test_a_point_whose_tag_has_moved_on_is_still_named_by_what_it_told():
+    registry = PointRegistry([rack_power("R1")])
+    registry.register(replace(rack_power("R1"), object_id="R2"))
+    assert registry.match("R1/RackPower").tolist() == [0]
+    assert registry.match("R2/RackPower").tolist() == [1]
+    assert registry.match("R?/RackPower").tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from collectors.mqtt.decoder import Decoder
 from collectors.mqtt.settings import MqttSettings
+from domain.dsx import value_payload
 from domain.points import Point, PointRegistry, Quality, Retired
 from domain.tray import Sweep, encode, presence_topic, sweep_topic, value_count
 from storage.quarantine import PER_MINUTE, read_quarantine
@@ -65,13 +66,39 @@ def test_a_changed_unit_holds_from_then_on(decoder):
     assert decoder.counts["units_changed"] == 1
 
 
-def test_a_moved_meter_keeps_its_index_and_its_history(decoder):
+def test_a_meter_that_serves_another_rack_is_another_point_from_then_on(decoder):
     registry = decoder._registry
     before = decoder.decode([metadata(), value(1.0)], NOW).point[0]
-    after = decoder.decode([metadata(servesId=["R2"]), value(2.0)], NOW).point[0]
-    assert before == after
-    assert registry[int(after)].serves == ("R2",)
-    assert decoder.counts["points_changed"] == 1
+    after, later = decoder.decode([metadata(servesId=["R2"]), value(2.0), value(3.0, at=NOW + 1)], NOW).point
+    assert before != after == later
+    assert (registry[int(after)].serves, registry[int(after)].key) == (("R2",), f"{KEY}~2")
+    assert registry[int(before)].retired == Retired.MOVED
+    assert (decoder.counts["points_changed"], decoder.counts["points_moved"]) == (1, 1)
+    decoder.decode([(f"BMS/v1/PUB/Metadata/{KEY}".encode(), b"", 0)], NOW)
+    assert registry[int(after)].retired == Retired.GONE
+
+
+def test_a_heartbeat_that_is_told_of_another_system_is_watched_there_and_no_longer_here(decoder):
+    def beats(of):
+        key = "System/HeartbeatTimestampBms/hall/beat"
+        told = {
+            "objectType": "System",
+            "pointType": "HeartbeatTimestampBms",
+            "objectId": of,
+            "objectName": of,
+        }
+        return [
+            (f"BMS/v1/PUB/Metadata/{key}".encode(), orjson.dumps(told), 0),
+            (f"BMS/v1/PUB/Value/{key}".encode(), orjson.dumps(value_payload(NOW / 1000, NOW)), 0),
+        ]
+
+    decoder.decode(beats("BMS-A"), NOW)
+    decoder.decode(beats("BMS-B"), NOW)
+    assert len(decoder.heartbeats.states()) == 1
+    alive = [
+        p.object_id for p in decoder._registry if p.point_type != "HeartbeatTimestampBms" and not p.retired
+    ]
+    assert alive == ["BMS-B"]
 
 
 def test_metadata_told_again_changes_nothing(decoder):
