@@ -125,7 +125,38 @@ class PagerDuty(ChannelBase):
         return self
 
 
-Channel = Annotated[Smtp | Webhook | PagerDuty, Field(discriminator="kind")]
+class ChatRecipient(Strict):
+    """One person, group or room of a chat service; the address holds the secret."""
+
+    url_env: str = Field("", description="Environment variable that holds apprise's address")
+    url_file: str = Field("", description="File that holds it")
+
+    @model_validator(mode="after")
+    def _one(self) -> ChatRecipient:
+        if bool(self.url_env) == bool(self.url_file):
+            raise ValueError("write either 'url_env' or 'url_file'")
+        return self
+
+
+class Chat(ChannelBase):
+    """Chat services, through the library apprise."""
+
+    kind: Literal["apprise"]
+    recipients: dict[str, ChatRecipient] = Field(
+        min_length=1, max_length=MOST_RECIPIENTS, description="By a name of ours"
+    )
+    timeout: Duration = 20.0
+
+    def each(self) -> dict[str, Self]:
+        """Return settings for each recipient, by its name."""
+        if len(self.recipients) == 1:
+            return {}
+        return {
+            name: self.model_copy(update={"recipients": {name: who}}) for name, who in self.recipients.items()
+        }
+
+
+Channel = Annotated[Smtp | Webhook | PagerDuty | Chat, Field(discriminator="kind")]
 
 
 class HeartbeatSettings(Strict):

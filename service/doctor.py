@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import domain
-from alerts.settings import Channel, HeartbeatSettings, Smtp
+from alerts.settings import Channel, Chat, HeartbeatSettings, Smtp
 from collectors.examination import Examination, Level
 from collectors.mqtt.settings import BrokerSettings
 from collectors.snmp.settings import Target
@@ -190,7 +190,12 @@ def _snmp(configuration: Configuration) -> Iterable[Awaitable[list[Examination]]
 
 async def _channel(name: str, channel: Channel) -> Examination:
     """Greet a mail server, and log in; of a webhook only the connection is tried, since a call would be a page."""
-    where = f"{channel.host}:{channel.port}" if isinstance(channel, Smtp) else urlsplit(channel.url).hostname
+    if isinstance(channel, Smtp):
+        where = f"{channel.host}:{channel.port}"
+    elif isinstance(channel, Chat):
+        where = ", ".join(channel.recipients)
+    else:
+        where = urlsplit(channel.url).hostname or ""
 
     async def reach() -> str:
         from alerts.notify.build import build_notifiers

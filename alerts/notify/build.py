@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from alerts.notify.message import Notifier
-from alerts.settings import Channel, PagerDuty, Smtp
+from alerts.settings import Channel, Chat, PagerDuty, Smtp
 
 
 def build_notifiers(channels: Mapping[str, Channel]) -> dict[str, Notifier]:
@@ -31,6 +31,10 @@ def _notifier(settings: Channel) -> Notifier:
         from alerts.notify.pagerduty import PagerDutyNotifier
 
         return PagerDutyNotifier(settings)
+    if isinstance(settings, Chat):
+        from alerts.notify.chat import ChatNotifier
+
+        return ChatNotifier(settings)
     from alerts.notify.webhook import WebhookNotifier
 
     return WebhookNotifier(settings)

@@ -96,10 +96,10 @@ def subject(notification: Notification) -> str:
     return f"[{tag}] {condition.rule}: {named} ({notification.site_id})"
 
 
-def body(notification: Notification) -> str:
-    """Return the message as plain text: object, value, limit and time of each alert."""
-    parts = [_paragraph(notice, notification.zone) for notice in notification.notices[:MOST_LISTED]]
-    left = len(notification.notices) - MOST_LISTED
+def body(notification: Notification, listed: int = MOST_LISTED) -> str:
+    """Return the message as plain text: object, value, limit and time of each alert, `listed` of them at most."""
+    parts = [_paragraph(notice, notification.zone) for notice in notification.notices[:listed]]
+    left = len(notification.notices) - listed
     if left > 0:
         parts.append(f"... and {left} more.")
     parts += sorted({f"What to do first: {n.advice}" for n in notification.notices if n.advice})

@@ -120,7 +120,7 @@ class HookReceiver:
         self.got = []
         self.answer = 204
         self.headers = {}
-        self.methods = []
+        self.methods, self.paths = [], []
         self.hang, self.hang_on = None, b""
 
     async def __call__(self, scope, receive, send):
@@ -134,6 +134,7 @@ class HookReceiver:
         if self.hang is not None and self.hang_on in body:
             await self.hang.wait()
         self.methods.append(scope["method"])
+        self.paths.append(scope["path"])
         status, told = self.answer, b""
         if 200 <= status < 300:
             status, told = self.take({k.decode(): v.decode() for k, v in scope["headers"]}, body)
@@ -234,6 +235,30 @@ class PagerDutyReceiver(HookReceiver):
 
     def ids(self):
         return [orjson.loads(body)["dedup_key"] for _, body in self.got]
+
+
+class ChatReceiver(HookReceiver):
+    """Plays a chat service; `service` and `path` make the address that the library is given."""
+
+    kind = "apprise"
+    id_of_the_message = None
+    service, path = "json", "room"
+
+    def __init__(self):
+        super().__init__()
+        self.answer = 200
+
+    def settings(self, **more):
+        """For one recipient, ops, and `more`: each a name and what the server is asked for."""
+        found = {}
+        for name, path in {"ops": self.path, **more}.items():
+            variable = f"CHAT_{name.upper()}_OF_THE_TEST"
+            os.environ[variable] = f"{self.service}://127.0.0.1:{self.port}/{path}"
+            found[name] = {"url_env": variable}
+        return {"kind": "apprise", "recipients": found, "timeout": "2 s"}
+
+    def texts(self):
+        return ["\n".join(str(v) for v in orjson.loads(body).values()) for _, body in self.got]
 
 
 def _as_shown(event):
