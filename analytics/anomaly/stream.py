@@ -1,11 +1,7 @@
-"""One series alone, of any kind: four questions asked of every row."""
+"""One series alone, of any kind: what was foretold of each row, and how unusual is the error."""
 
 from __future__ import annotations
 
-import copy
-import math
-from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +9,19 @@ import pandas as pd
 
 from analytics.anomaly.episodes import episodes
 from analytics.anomaly.frames import FloatArray, numeric_columns, readings
-from analytics.anomaly.rolling import SlidingMean, SlidingOrder
 from domain.errors import InputError
 
-QUESTIONS = ("level", "jump", "rank", "spread")
-LEVEL_ROWS = 10  # the present level is the mean of these
-RANK_ROWS = 40  # ranks are averaged over these
+LEVELS = {"reading": 1, "level 3": 3, "level 10": 10, "level 40": 40}  # rows over which the error is averaged
+QUESTIONS = (*LEVELS, "spread")
 SPREAD_ROWS = 60  # the present spread is the standard deviation of these
+PAST_ROWS = 1000  # the long-run mean, the usual spread and what a rhythm is worth are taken over these
 WARM_LEVEL, WARM_USUAL = 20, 50  # earlier rows needed before there is an answer
-CLIP = 3.0  # one question alone counts at most this much
-RHYTHM_QUANTILE, RHYTHM_MARGIN = 0.95, 1.3  # answers that usually peak together must peak higher than that
+DAYS, WEEKS = 5, 3  # a rhythm's foretelling is the median of the same time in so many days (weeks) before
+RHYTHM_MARGIN = 1.25  # a rhythm must foretell better than the long-run mean by this factor
+LEAST_DAY_ROWS = 4  # of steps longer than six hours no rhythm of the day is learnt
+CLIP = 2.0  # one question alone counts at most this much
+CONDITION_LEVEL = "level 10"  # tells whether a condition still lasts
+CONDITION_CLIP = 3.0  # a lasting condition scores at most this much
 CLEAR_ROWS = 20  # a condition is over after this many rows back within what was usual
 TRIM_ROWS = 3  # extreme rows left out when asking whether a changed spread lasts: a spike is no spread
 SPREAD_FLOOR = 1e-3  # of the training's standard deviation, so that a flat stretch has a logarithm
@@ -30,170 +29,84 @@ ROUNDING = 1e-9  # of the level: differences below it come from arithmetic
 
 
 @dataclass(slots=True)
-class Condition:
-    """What was unusual when an episode began, judged by what was usual before: tells how long it lasts.
+class Judged:
+    """What is asked of valid rows, in time order; every array has one entry a row.
 
     Attributes
     ----------
-    mean, log_spread : float
-        Long-run level and log spread before the onset.
-    level_limit, spread_limit : float
-        Their usual largest changes before the onset.
-    age, clear : int
-        Rows since the onset, and rows since the condition was last seen.
+    values, mean, error : ndarray
+        The readings, the long-run mean before each, and the reading minus what was foretold, in the reading's unit.
+    rhythmic : ndarray of bool
+        Whether the same time of earlier days or weeks foretold, not the long-run mean.
+    usual_spread : ndarray
+        Mean logarithm of the spread before each row.
+    limits, answers : ndarray, shape (rows, questions)
+        Usual largest answer before each row, and the answer divided by it, 0 to `CLIP`.
     """
 
-    mean: float
-    log_spread: float
-    level_limit: float
-    spread_limit: float
-    age: int = 0
+    values: FloatArray
+    mean: FloatArray
+    error: FloatArray
+    rhythmic: np.ndarray
+    usual_spread: FloatArray
+    limits: FloatArray
+    answers: FloatArray
+
+
+@dataclass(slots=True)
+class Condition:
+    """What was unusual when an episode began, judged by what was usual before: tells how long it lasts."""
+
+    rows: Judged
+    onset: int
+    floor: float
     clear: int = 0
 
-    def excess(self, level: deque[float], spread: deque[float], floor: float) -> tuple[float, float]:
-        """How far level and spread still are from what was usual, above 1 is still unusual."""
-        off = abs(_mean(level) - self.mean) / self.level_limit
-        if len(spread) < SPREAD_ROWS:
-            return off, 0.0
-        now = math.log(_deviation(_trimmed(spread)) + floor)
-        return off, abs(now - self.log_spread) / self.spread_limit
+    def excess(self, row: int) -> FloatArray:
+        """How far level and spread are from what was usual before the onset; above 1 is still unusual."""
+        limits = self.rows.limits[self.onset]
+        level = self._off(row, LEVELS[CONDITION_LEVEL]) / limits[QUESTIONS.index(CONDITION_LEVEL)]
+        if row < SPREAD_ROWS or not np.isfinite(limits[-1]):
+            return np.array([level, 0.0])
+        recent = self.rows.values[row - SPREAD_ROWS + 1 : row + 1]
+        near = np.argsort(np.abs(recent - np.median(recent)), kind="stable")[:-TRIM_ROWS]
+        now = np.log(recent[near].std(ddof=1) + self.floor)
+        return np.array([level, abs(now - self.rows.usual_spread[self.onset]) / limits[-1]])
 
+    def worse(self, row: int) -> bool:
+        """Whether a row is farther off than the condition was so far; one that goes away is no news."""
+        level = QUESTIONS.index(CONDITION_LEVEL)
+        known = self._off(row, LEVELS[CONDITION_LEVEL]) + self.rows.limits[self.onset, level]
+        return bool(self._off(row, 1) > known)
 
-class StreamState:
-    """What the detector carries from row to row: some thousand numbers."""
-
-    def __init__(self, parameters: StreamDetector, spread_floor: float) -> None:
-        history, usual = parameters.history, parameters.usual
-        self.quantile = parameters.quantile
-        self.least = parameters.limit
-        self.together = SlidingOrder(usual)  # past means of the answers
-        self.longest = history
-        self.pause = parameters.quiet
-        self.spread_floor = spread_floor
-        self.mean = SlidingMean(history)
-        self.order = SlidingOrder(history)
-        self.level: deque[float] = deque(maxlen=LEVEL_ROWS)
-        self.ranks: deque[float] = deque(maxlen=RANK_ROWS)
-        self.spread: deque[float] = deque(maxlen=SPREAD_ROWS)
-        self.log_spread = SlidingMean(history)
-        self.usual = [SlidingOrder(usual) for _ in QUESTIONS]
-        self.condition: Condition | None = None
-        self.last = np.zeros(len(QUESTIONS))  # contributions of the last valid row, held over gaps
-        self.missing = 0  # rows since that row
-        self.quiet = self.pause  # rows since the last unusual row that was news
-
-    def step(self, value: float) -> tuple[FloatArray, bool]:
-        """Take in one row; return what each question contributes to its score, and whether it is an alarm."""
-        if not math.isfinite(value):
-            self.missing += 1
-            return (self.last if self.missing <= self.pause else np.zeros(len(QUESTIONS))), False
-        self.missing = 0
-        before = self._reference()
-        news = self._is_news(value)
-        raw = self._ask(value)
-        limits = [self._limit(k, abs(value)) for k in range(len(QUESTIONS))]
-        answers = np.array([min((z or 0.0) / limit, CLIP) for z, limit in zip(raw, limits, strict=True)])
-        for past, z in zip(self.usual, raw, strict=True):
-            past.push(z or 0.0)
-        self.last = answers / (len(QUESTIONS) * self._limit_together())
-        self.together.push(float(answers.mean()))
-        unusual = bool(self.last.sum() > 1.0)
-        alarm = unusual and news and self.quiet >= self.pause
-        self.quiet = 0 if unusual and news else self.quiet + 1
-        if alarm or (unusual and self.condition is None):
-            self.condition = Condition(
-                *before,
-                level_limit=limits[0],
-                spread_limit=limits[3],
-            )
-        self._hold(value)
-        return self.last, alarm
-
-    def _ask(self, value: float) -> tuple[float | None, ...]:
-        """Raw answers; None where too little has been seen."""
-        jump = abs(value - self.level[-1]) if self.level else None
-        self.level.append(value)
-        level = abs(_mean(self.level) - self.mean.mean) if len(self.mean) >= WARM_LEVEL else None
-        self.mean.push(value)
-        self.order.push(value)
-        rank = None
-        if len(self.order) >= WARM_LEVEL:
-            self.ranks.append(self.order.rank(value) - 0.5)
-            rank = abs(_mean(self.ranks)) if len(self.ranks) == RANK_ROWS else None
-        self.spread.append(value)
-        return level, jump, rank, self._spread()
-
-    def _spread(self) -> float | None:
-        if len(self.spread) < SPREAD_ROWS:
-            return None
-        now = math.log(_deviation(self.spread) + self.spread_floor)
-        change = abs(now - self.log_spread.mean) if len(self.log_spread) >= WARM_USUAL else None
-        self.log_spread.push(now)
-        return change
-
-    def _limit(self, question: int, level: float) -> float:
-        """Usual maximum of a question's answers; infinite while too few are known."""
-        past = self.usual[question]
-        if len(past) < WARM_USUAL:
-            return math.inf
-        floor = ROUNDING * (max(level, 1e-3) if QUESTIONS[question] in ("level", "jump") else 1.0)
-        return max(past.quantile(self.quantile), floor)
-
-    def _limit_together(self) -> float:
-        """Mean answer at which a row is anomalous: in a series with a rhythm, answers peak together."""
-        if len(self.together) < WARM_USUAL:
-            return self.least
-        return max(self.least, RHYTHM_MARGIN * self.together.quantile(RHYTHM_QUANTILE))
-
-    def _reference(self) -> tuple[float, float]:
-        mean = self.mean.mean if len(self.mean) else 0.0
-        return mean, self.log_spread.mean if len(self.log_spread) else 0.0
-
-    def _is_news(self, value: float) -> bool:
-        """Whether a row makes a known condition worse; one that goes away again is no news."""
-        known = self.condition
-        return (
-            known is None or abs(value - known.mean) > abs(_mean(self.level) - known.mean) + known.level_limit
-        )
-
-    def _hold(self, value: float) -> None:
-        """Keep the score up while the condition lasts, though the past has begun to absorb it."""
-        known = self.condition
-        if known is None:
-            return
-        known.age += 1
-        level, spread = known.excess(self.level, self.spread, self.spread_floor)
-        strongest = min(max(level, spread), CLIP)
-        known.clear = 0 if strongest > 1.0 else known.clear + 1
-        if known.clear > CLEAR_ROWS or known.age > self.longest:
-            self.condition = None
-        elif strongest > max(1.0, self.last.sum()):
-            self.last = np.zeros(len(QUESTIONS))
-            self.last[0 if level >= spread else 3] = strongest
+    def _off(self, row: int, count: int) -> float:
+        """Distance of the last rows' mean from what was foretold when it began; a rhythm goes on."""
+        recent = slice(max(row - count + 1, 0), row + 1)
+        if self.rows.rhythmic[self.onset]:
+            return float(abs(self.rows.error[recent].mean()))
+        return float(abs(self.rows.values[recent].mean() - self.rows.mean[self.onset]))
 
 
 class StreamDetector:
-    """Anomalies of one series, causal and online.
+    """Anomalies of one series, causal.
 
-    Every row is asked four questions: has the level left the long-run mean, did the value jump, does it
-    stand elsewhere among the values of the past, has the spread changed. Each answer is divided by the high
-    quantile of its own past, so the questions are comparable and the detector needs no unit; their mean over
-    `limit` is the score (over a higher limit where a daily rhythm makes the answers peak together). An episode lasts while level or spread stay outside what was usual before it began,
-    for at most `history` rows: what stays becomes usual. A condition that gets worse alarms again, one that
-    goes away does not.
+    Each row is foretold: by the mean of the last 1,000 rows or, where that foretells better, by the same time of
+    the last days or weeks. The error, averaged over 1, 3, 10 and 40 rows, and the change of the spread over 60
+    rows are each divided by the high quantile of their own past, so the questions are comparable and the detector
+    needs no unit; their mean over `limit` is the score. No question can raise an alarm alone. An episode lasts
+    while level or spread stay outside what was usual before it began, for at most 1,000 rows: what stays becomes
+    usual. A condition that gets worse alarms again, one that goes away does not.
 
     A missing value repeats the last score for at most `quiet` rows.
 
     Parameters
     ----------
-    history : int
-        Rows that make up the past of level, rank and spread.
     usual : int
         Rows over which each answer's usual maximum is taken.
     quantile : float
         Which of the past answers counts as their usual maximum.
     limit : float
-        Mean of the four answers from which a row may be anomalous.
+        Mean of the answers from which a row is anomalous.
     quiet : int
         Rows without anything unusual before the next alarm.
     value : str, optional
@@ -203,18 +116,20 @@ class StreamDetector:
     ----------
     value_ : str
         The column that is judged.
+    day_ : int
+        Rows of a day, from the times of the training; 0 where it has none.
+    past_ : ndarray
+        The training, NaN where a value is missing.
     """
 
     def __init__(
         self,
-        history: int = 1000,
-        usual: int = 2000,
-        quantile: float = 0.99,
-        limit: float = 0.825,
-        quiet: int = 120,
+        usual: int = 5000,
+        quantile: float = 0.995,
+        limit: float = 0.875,
+        quiet: int = 80,
         value: str | None = None,
     ) -> None:
-        self.history = history
         self.usual = usual
         self.quantile = quantile
         self.limit = limit
@@ -222,7 +137,7 @@ class StreamDetector:
         self.value = value
 
     def fit(self, train: pd.DataFrame) -> StreamDetector:
-        """Learn the past from rows in time order.
+        """Learn the past from rows in time order, evenly spaced.
 
         Raises
         ------
@@ -239,12 +154,11 @@ class StreamDetector:
                 f"training has {len(valid)} readings of {self.value_!r}; a past of at least {WARM_USUAL} "
                 "is needed to tell what is usual"
             )
-        floor = SPREAD_FLOOR * float(valid.std()) + ROUNDING * float(np.abs(valid).mean()) + 1e-12
-        self.state_ = StreamState(self, floor)
-        for value in values:
-            self.state_.step(float(value))
-        self.state_.condition = None
-        self.state_.quiet = self.quiet  # what happened in training is no news, and none is held back by it
+        self.day_ = _rows_of_a_day(train)
+        self.spread_floor_ = (
+            SPREAD_FLOOR * float(valid.std()) + ROUNDING * float(np.abs(valid).mean()) + 1e-12
+        )
+        self.past_ = values
         return self
 
     def score(self, frame: pd.DataFrame) -> pd.Series:
@@ -270,16 +184,102 @@ class StreamDetector:
         return episodes(parts.sum(axis=1), parts, quiet=self.quiet)
 
     def _run(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
-        state = copy.deepcopy(self._fitted())
-        values = readings(frame, [self.value_], self.columns_)[:, 0]
-        parts = np.zeros((len(values), len(QUESTIONS)))
-        alarms = np.zeros(len(values), dtype=int)
-        for row, value in enumerate(values):
-            parts[row], alarms[row] = state.step(float(value))
-        return (
-            pd.DataFrame(parts, index=frame.index, columns=list(QUESTIONS)),
-            pd.Series(alarms, index=frame.index, name="alarm"),
+        past = self._fitted()
+        values = np.concatenate([past, readings(frame, [self.value_], self.columns_)[:, 0]])
+        valid = np.flatnonzero(np.isfinite(values))
+        rows = self._judge(values, valid)
+        parts, alarms = self._watch(rows, int(np.searchsorted(valid, len(past))))
+        everywhere = pd.DataFrame(parts, index=valid, columns=list(QUESTIONS)).reindex(range(len(values)))
+        held = everywhere.ffill(limit=self.quiet).fillna(0.0).iloc[len(past) :].set_axis(frame.index, axis=0)
+        begun = np.zeros(len(values), dtype=int)
+        begun[valid[alarms]] = 1
+        return held, pd.Series(begun[len(past) :], index=frame.index, name="alarm")
+
+    def _judge(self, values: FloatArray, valid: np.ndarray) -> Judged:
+        """Ask every valid row; each answer rests on that row and earlier ones only."""
+        series = pd.Series(values[valid])
+        mean = series.shift(1).rolling(PAST_ROWS, min_periods=WARM_LEVEL).mean()
+        error, rhythmic = self._foretold(series, mean, values, valid)
+        spread = _log_spread(series, self.spread_floor_)
+        usual_spread = spread.shift(1).rolling(PAST_ROWS, min_periods=WARM_USUAL).mean()
+        raw = [error.rolling(count, min_periods=1).mean().abs() for count in LEVELS.values()]
+        raw.append((spread - usual_spread).abs().fillna(0.0))
+        least = ROUNDING * np.maximum(series.abs().to_numpy(), 1e-3)
+        floors = [least] * len(LEVELS) + [np.full(len(series), ROUNDING)]
+        limits = np.column_stack(
+            [np.maximum(self._usual_maximum(z), floor) for z, floor in zip(raw, floors, strict=True)]
         )
+        return Judged(
+            values=series.to_numpy(),
+            mean=mean.fillna(0.0).to_numpy(),
+            error=error.to_numpy(),
+            rhythmic=rhythmic,
+            usual_spread=usual_spread.fillna(0.0).to_numpy(),
+            limits=limits,
+            answers=np.minimum(np.column_stack(raw) / limits, CLIP),
+        )
+
+    def _foretold(
+        self, series: pd.Series, mean: pd.Series, values: FloatArray, valid: np.ndarray
+    ) -> tuple[pd.Series, np.ndarray]:
+        """Return each row's error against what foretold best so far, and whether that was a rhythm."""
+        errors = [(series - mean).fillna(0.0)]
+        costs = [_cost(errors[0], WARM_USUAL, 1.0)]
+        for period, count in ((self.day_, DAYS), (7 * self.day_, WEEKS)):
+            if 0 < 2 * period < len(values):
+                errors.append((series - _same_time(values, period, count)[valid]).reset_index(drop=True))
+                needed = min(max(self.day_, WARM_USUAL), PAST_ROWS)
+                costs.append(_cost(errors[-1], needed, RHYTHM_MARGIN))
+        best = np.argmin(np.where(np.isnan(costs), np.inf, costs), axis=0)
+        chosen = np.array(errors)[best, np.arange(len(series))]
+        lost = np.isnan(chosen)  # the same time of earlier days is missing
+        return pd.Series(np.where(lost, errors[0], chosen)), (best > 0) & ~lost
+
+    def _usual_maximum(self, answers: pd.Series) -> FloatArray:
+        """High quantile of the answers before each row; infinite while too few are known."""
+        past = answers.shift(1).rolling(self.usual, min_periods=WARM_USUAL)
+        return np.asarray(past.quantile(self.quantile).fillna(np.inf), dtype=float)
+
+    def _watch(self, rows: Judged, first: int) -> tuple[FloatArray, list[int]]:
+        """Hold the score while a condition lasts; return what each question adds to it, and the rows of alarms.
+
+        What happened before `first`, in training, is no news, and no alarm is held back by it.
+        """
+        parts = rows.answers / (len(QUESTIONS) * self.limit)
+        unusual = parts.sum(axis=1) > 1.0
+        onsets = first + np.flatnonzero(unusual[first:])
+        alarms: list[int] = []
+        last = first - self.quiet - 1  # unusual row that was news
+        known: Condition | None = None
+        row = int(onsets[0]) if len(onsets) else len(parts)
+        while row < len(parts):
+            if unusual[row] and (known is None or known.worse(row)):
+                alarm = row - last > self.quiet
+                if alarm:
+                    alarms.append(row)
+                if alarm or known is None:
+                    known = Condition(rows, row, self.spread_floor_)
+                last = row
+            if known is not None and not self._hold(known, row, parts):
+                known = None
+            if known is not None:
+                row += 1
+            else:  # nothing happens before the next unusual row
+                following = int(np.searchsorted(onsets, row, side="right"))
+                row = int(onsets[following]) if following < len(onsets) else len(parts)
+        return parts, alarms
+
+    def _hold(self, known: Condition, row: int, parts: FloatArray) -> bool:
+        """Keep the score up though the past has begun to absorb the condition; return whether it lasts."""
+        level, spread = known.excess(row)
+        strongest = min(max(level, spread), CONDITION_CLIP)
+        known.clear = 0 if strongest > 1.0 else known.clear + 1
+        if known.clear > CLEAR_ROWS or row - known.onset > PAST_ROWS:
+            return False
+        if strongest > max(1.0, parts[row].sum()):
+            parts[row] = 0.0
+            parts[row, QUESTIONS.index(CONDITION_LEVEL) if level >= spread else -1] = strongest
+        return True
 
     def _choose(self, columns: list[str]) -> str:
         wanted = self.value or "value"
@@ -291,16 +291,16 @@ class StreamDetector:
             f"no column {wanted!r} of numbers among {', '.join(columns)}; name the series with value=..."
         )
 
-    def _fitted(self) -> StreamState:
-        if not hasattr(self, "state_"):
+    def _fitted(self) -> FloatArray:
+        if not hasattr(self, "past_"):
             raise InputError("this StreamDetector has not seen any training; call fit first")
-        return self.state_
+        return self.past_
 
     def _check_parameters(self) -> None:
-        if self.history < WARM_LEVEL or self.usual < WARM_USUAL or self.quiet < 1:
+        if self.usual < WARM_USUAL or self.quiet < 1:
             raise InputError(
-                f"history must be at least {WARM_LEVEL} rows, usual {WARM_USUAL} and quiet 1; got "
-                f"history={self.history}, usual={self.usual}, quiet={self.quiet}"
+                f"usual must be at least {WARM_USUAL} rows and quiet 1; got usual={self.usual}, "
+                f"quiet={self.quiet}"
             )
         if not 0.0 < self.quantile <= 1.0 or self.limit <= 0:
             raise InputError(
@@ -309,17 +309,31 @@ class StreamDetector:
             )
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+def _rows_of_a_day(frame: pd.DataFrame) -> int:
+    """Rows of a day by the frame's time index or first column of times; 0 without one, or with long steps."""
+    times = [pd.Series(frame.index), *(frame[c] for c in frame.columns)]
+    known = next((t for t in times if pd.api.types.is_datetime64_any_dtype(t)), None)
+    if known is None:
+        return 0
+    steps = known.diff().dt.total_seconds().dropna()
+    step = float(steps.median()) if len(steps) else 0.0
+    rows = round(86_400.0 / step) if step > 0 else 0
+    return rows if rows >= LEAST_DAY_ROWS else 0
 
 
-def _deviation(values: Sequence[float]) -> float:
-    centre = _mean(values)
-    return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
+def _same_time(values: FloatArray, period: int, count: int) -> FloatArray:
+    """Median of the readings 1 to `count` periods before each row; NaN with fewer than two."""
+    series = pd.Series(values)
+    before = pd.concat([series.shift(period * k) for k in range(1, count + 1)], axis=1)
+    return np.asarray(before.median(axis=1).where(before.notna().sum(axis=1) >= 2), dtype=float)
 
 
-def _trimmed(values: deque[float]) -> list[float]:
-    """Leave out the values farthest from the median."""
-    ordered = sorted(values)
-    centre = ordered[len(ordered) // 2]
-    return sorted(ordered, key=lambda v: abs(v - centre))[:-TRIM_ROWS]
+def _cost(error: pd.Series, needed: int, margin: float) -> FloatArray:
+    """Mean size of the errors before each row, times the margin; NaN while fewer than needed are known."""
+    past = error.abs().shift(1).rolling(PAST_ROWS, min_periods=needed)
+    return margin * np.asarray(past.mean(), dtype=float)
+
+
+def _log_spread(series: pd.Series, floor: float) -> pd.Series:
+    """Logarithm of the standard deviation of the last rows; NaN before there are enough."""
+    return pd.Series(np.log(series.rolling(SPREAD_ROWS).std() + floor))
