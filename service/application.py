@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from service import running, web
+from service import running, threads, web
 from service.settings import Configuration
 from service.supervisor import Supervisor
 from service.system import Role, System
@@ -39,6 +39,7 @@ async def run_service(
     ready
         Called with the system and the console's URL once it serves, before the collectors start.
     """
+    threads.share_few()
     system = System(configuration, role)
     if Role.SERVE not in role:
         with system.collections.kept_short(), system.loop_watch.watching():

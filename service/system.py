@@ -36,7 +36,7 @@ from domain.errors import ConfigurationError, Problem, StorageError
 from domain.points import PointRegistry
 from domain.redaction import redacted_all
 from partners.problems import Calls
-from service import logs
+from service import logs, threads
 from service.configuration import mapping_named
 from service.garbage import ShortCollections
 from service.loop_watch import LoopWatch
@@ -306,6 +306,7 @@ class System:
             "clocks": self.ingest.clocks.stats(),
             "store": redacted_all(asdict(self.store.health())),
             "logs": logs.stats(),
+            "threads": threads.stats(),
             "loop": {**self.loop_watch.stats(), **self.collections.stats()},
         }
         if Role.SERVE in self.role:

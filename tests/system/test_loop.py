@@ -11,6 +11,9 @@ import sys
 import pytest
 
 from benchmarks.abuse import Pages, Partner, Publisher, User, Window, demo
+from dashboard.threads import READERS
+from partners.answers import THREADS
+from service.threads import BACKGROUND, CALLS
 from tests.servers.hallwatch import eventually
 
 RACKS = 8
@@ -54,6 +57,20 @@ def test_no_callback_keeps_the_loop_while_the_service_is_abused(abused):
     assert loop["callbacks"] > 1000  # it was looked at
     told = [line for line in log.splitlines() if "kept the event loop" in line]
     assert loop["slow"] == 0, "\n".join(told)
+
+
+@pytest.mark.server("mosquitto")
+def test_no_more_threads_are_there_than_the_parts_may_have(abused):
+    there = abused[0]["threads"]
+    most = {
+        "background": BACKGROUND,
+        "AnyIO worker thread": CALLS,
+        "console": READERS,
+        "partners": THREADS,
+        "login": 1,
+    }
+    assert {kind: n for kind, n in there.items() if n > most.get(kind, 2) and kind != "all"} == {}
+    assert there["all"] <= 64
 
 
 @pytest.mark.server("mosquitto")

@@ -1,8 +1,10 @@
 """Issuing forecasts on a real store and real records, in a real child process."""
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 
 from analytics.issuing.exchange import NODE_STEPS, Made, Task
@@ -122,6 +124,18 @@ async def test_when_the_fit_fails_a_simple_model_answers_and_says_so(issuer, mon
     assert "out of memory" in forecast.quality
     assert issuer.counters["by_simple_model"] == 1
     assert (np.diff(forecast.values, axis=1) >= 0).all()
+
+
+async def test_a_fit_that_takes_too_long_is_given_up_with_its_process_and_a_simple_model_answers(issuer):
+    issuer._settings = AnalyticsSettings(timeout_seconds=0.1)  # a process has hardly begun by then
+    before = set(psutil.Process().children(recursive=True))
+    forecast = await issuer.issue()
+    assert forecast.model == "seasonal naive"
+    assert issuer.counters["by_simple_model"] == 1
+    begun = [p for p in psutil.Process().children(recursive=True) if p not in before]
+    fits = [p for p in begun if "spawn_main" in " ".join(p.cmdline())]
+    _, alive = await asyncio.to_thread(psutil.wait_procs, fits, 10)
+    assert alive == []
 
 
 def test_the_simple_model_repeats_the_last_day_around_gaps(issuer):
