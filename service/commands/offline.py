@@ -12,6 +12,10 @@ from service.commands.output import as_json, as_table
 CsvFile = Annotated[Path, typer.Option("--csv", help="The series: a CSV file", metavar="FILE")]
 TimeColumn = Annotated[str, typer.Option("--time", help="Its column of times", metavar="COL")]
 ValueColumn = Annotated[str, typer.Option("--value", help="Its column of values", metavar="COL")]
+Dates = Annotated[str, typer.Option(help="Order of day and month where the file leaves it open: dmy or mdy")]
+Decimal = Annotated[
+    str, typer.Option(help="What a comma is where the file leaves it open: comma, or point for thousands")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
@@ -21,6 +25,8 @@ def forecast(
     value: ValueColumn,
     horizon: Annotated[str, typer.Option(help="How far ahead, such as 48h")] = "48h",
     country: Annotated[str, typer.Option(help="ISO code, for its holidays")] = "",
+    dates: Dates = "",
+    decimal: Decimal = "",
     json: Json = False,
 ) -> None:
     """Forecast any regular series, offline."""
@@ -29,7 +35,7 @@ def forecast(
     from domain.forecast import QUANTILES
     from service.commands.tables import read_series, timespan
 
-    series = read_series(csv, time, value)
+    series = read_series(csv, time, value, *_how(dates, decimal))
     step = series.index[1] - series.index[0]
     steps = int(timespan(horizon) / step)
     if steps < 1:
@@ -64,13 +70,15 @@ def backtest(
     value: ValueColumn,
     horizon: Annotated[str, typer.Option(help="How far ahead, such as 48h")] = "48h",
     origins: Annotated[int, typer.Option(min=1, help="From how many past moments to forecast")] = 20,
+    dates: Dates = "",
+    decimal: Decimal = "",
     json: Json = False,
 ) -> None:
     """Tell how good forecasts of a series would have been, against seasonal naive."""
     from analytics.forecast.evaluation import backtest as run_backtest
     from service.commands.tables import read_series, timespan
 
-    series = read_series(csv, time, value)
+    series = read_series(csv, time, value, *_how(dates, decimal))
     steps = int(timespan(horizon) / (series.index[1] - series.index[0]))
     report = run_backtest(series, horizon=steps, origins=origins)
     if json:
@@ -101,6 +109,8 @@ def backtest(
 def detect(
     train: Annotated[Path, typer.Option(help="Normal operation: a CSV file", metavar="CSV")],
     score: Annotated[Path, typer.Option(help="What to score: a CSV file", metavar="CSV")],
+    dates: Dates = "",
+    decimal: Decimal = "",
     json: Json = False,
 ) -> None:
     """Score a series against normal operation: several columns as a loop, one column as a stream."""
@@ -108,7 +118,8 @@ def detect(
     from domain.errors import InputError
     from service.commands.tables import read_table
 
-    normal, present = read_table(train), read_table(score)
+    order, comma = _how(dates, decimal)
+    normal, present = (read_table(file, dates=order, decimal=comma) for file in (train, score))
     absent = [c for c in normal.columns if c not in present.columns]
     if absent:
         raise InputError(f"{score} lacks columns that {train} has: {', '.join(map(str, absent))}")
@@ -136,3 +147,13 @@ def detect(
             ["episode from", "to", "rows above 1", "peak", "signals"],
             [[str(e.start), str(e.end), e.rows, f"{e.peak:.3f}", e.signals] for e in episodes.itertuples()],
         )
+
+
+def _how(dates: str, decimal: str) -> tuple[str, str]:
+    """Return the options on how cells are read, as they may be."""
+    from domain.errors import InputError
+
+    for name, told, allowed in (("dates", dates, ("dmy", "mdy")), ("decimal", decimal, ("comma", "point"))):
+        if told and told not in allowed:
+            raise InputError(f"--{name} {told}: write {' or '.join(allowed)}")
+    return dates, decimal
