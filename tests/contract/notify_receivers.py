@@ -121,6 +121,7 @@ class HookReceiver:
         self.answer = 204
         self.headers = {}
         self.methods, self.paths = [], []
+        self.refused = {}  # status by path, where not `answer`
         self.hang, self.hang_on = None, b""
 
     async def __call__(self, scope, receive, send):
@@ -135,7 +136,7 @@ class HookReceiver:
             await self.hang.wait()
         self.methods.append(scope["method"])
         self.paths.append(scope["path"])
-        status, told = self.answer, b""
+        status, told = self.refused.get(scope["path"], self.answer), b""
         if 200 <= status < 300:
             status, told = self.take({k.decode(): v.decode() for k, v in scope["headers"]}, body)
         headers = [(k.encode(), v.encode()) for k, v in self.headers.items()]

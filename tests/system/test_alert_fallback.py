@@ -7,7 +7,7 @@ import pytest
 from alerts.actions import clear
 from alerts.settings import AlertSettings
 from domain.batch import now_ms
-from tests.contract.notify_receivers import HookReceiver, MailReceiver
+from tests.contract.notify_receivers import ChatReceiver, HookReceiver, MailReceiver
 from tests.system.test_alert_delivery import Running, until
 
 MEI, LIN = "mei@site.example", "lin@site.example"
@@ -59,6 +59,22 @@ async def test_a_recipient_that_is_refused_for_good_is_told_of_as_such(tmp_path,
         (alert,) = plant.records.active_alerts()
         await until(lambda: {s for s, _ in told(plant, alert).values()} == {"delivered", "failed"})
     assert told(plant, alert)[f"mail/{LIN}", "opened"] == ("failed", 1)
+
+
+async def test_of_two_chat_recipients_each_has_a_record_of_its_own(tmp_path):
+    async with MailReceiver().serve() as mail, ChatReceiver().serve() as chat:
+        chat.refused = {"/lin": 503}
+        plant = Running(tmp_path, mail, chat)
+        plant = changed(plant, ["hook"], hook=chat.settings(lin="lin") | {"timeout": 5})
+        async with plant.engine() as engine:
+            plant.leak("R001", 1)
+            await until(lambda: len(chat.got) == 1 and engine.stats().get("notifications_postponed", 0) >= 1)
+            (alert,) = plant.records.active_alerts()
+            chat.refused.clear()
+            await until(lambda: {state for state, _ in told(plant, alert).values()} == {"delivered"})
+        assert len(chat.got) == 2
+        assert {channel for channel, _ in told(plant, alert)} == {"hook/ops", "hook/lin"}
+        assert told(plant, alert)["hook/ops", "opened"] == ("delivered", 1)
 
 
 async def test_a_fallback_is_told_what_its_channel_has_not_taken_for_so_long(tmp_path, receivers):
