@@ -327,6 +327,10 @@ class Http(_Slow, HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Become a websocket; it counts as the same connection."""
+        # the library tells what is wrong with a handshake in the words of its headers, and fails at those that are no text
+        if not all(value.isascii() for name, value in self.headers if _of_handshake(name)):
+            self._refuse(400)
+            return
         self.connections.discard(self)
         head = [self.scope["method"].encode(), b" ", self.url, b" HTTP/1.1\r\n"]
         for name, value in self.headers:
@@ -483,6 +487,10 @@ class Server(uvicorn.Server):
         while True:
             await asyncio.sleep(self._gate.limits.sweep_seconds)
             self._gate.sweep(asyncio.get_running_loop().time())
+
+
+def _of_handshake(name: bytes) -> bool:
+    return name in (b"upgrade", b"connection", b"origin") or name.startswith(b"sec-websocket-")
 
 
 def _answer(status: int) -> bytes:

@@ -91,9 +91,13 @@ def number(value: Scalar) -> float | None:
     address is none.
     """
     if isinstance(value, (int, float)):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, bytes) and (real := _opaque(value)) is not None:
+        try:
+            real = float(value)
+        except OverflowError:  # a recording may tell any digits
+            return None
         return real if math.isfinite(real) else None
+    if isinstance(value, bytes) and (told := _opaque(value)) is not None:
+        return told if math.isfinite(told) else None
     said = text(value)
     match = _NUMBER.match(said)
     if match is None or not _UNIT_BEHIND.match(said, match.end()):
