@@ -24,6 +24,10 @@ _AIR = re.compile(
 )
 
 
+_PARTS = r"compressor\d*|cmp\d*|fan\d*|blower\d*|pump\d*|heating|e?heating\d*|humidif\w+|dehumidif\w+|cooling|drycooler\d*|filter"
+"""What has run so long, not what will last so long."""
+
+
 def has(pattern: str, *texts: str) -> bool:
     """Whether a text holds one of the words of a pattern."""
     return any(re.search(rf"\b(?:{pattern})\b", t) for t in texts)
@@ -155,6 +159,8 @@ def point_type(own: str, said: str, around: str, unit: str, kind: str) -> tuple[
     ):
         if has("on battery|seconds on battery|time on battery|elapsed", own):
             return "TimeOnBattery", unit or "s"
+        if has(_PARTS, own):
+            return "RunTime", unit or "h"
         if has("battery run ?time|ups run ?time", own):
             return "BatteryRuntime", unit or "min"
         if has("remaining|remain|autonomy|left|backup time|estimated|runtime", own) and has(

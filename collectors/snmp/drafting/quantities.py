@@ -29,6 +29,11 @@ _THRESHOLD = re.compile(
     r"record|logged|log|history|average|avg|peak|reset|test|transfer|cutoff|scale|scaling|gain|correction|ucl|uwl|lcl|lwl|"
     r"override|select|rec delta|nom|before alarm)\b"
 )
+_SETTINGS = re.compile(
+    r"\b(normal state|table size|calib\w*|alarm map|rearm|base voltage|cycle time|serial port|stop bits|num cables|"
+    r"sensor number|start temp\w*|start humidity)\b"
+)
+"""Names of columns that hold how a device is set up, not what it measures."""
 _LOOK = re.compile(r"\b(highest|lowest|average|avg)\b ?")
 """Words of a threshold's name that a measurement's may have too."""
 _SETPOINT = re.compile(r"\b(setpoint|set point|setpt|sp|target|desired|requested|command)\b")
@@ -65,6 +70,8 @@ def guess(
         Type of the device.
     """
     own = _core(" ".join(words_of(obj.name)))
+    if _SETTINGS.search(own):
+        return None
     said = obj.description.lower()
     first = re.split(r"(?<=[a-z])\.(?:\s|$)", said)[0]
     labels = obj.syntax.enumeration

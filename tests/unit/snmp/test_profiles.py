@@ -1,6 +1,7 @@
 """Device profiles are data: what the files say is checked here, and what a wrong file is told."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -79,3 +80,15 @@ def test_a_file_of_ones_own_may_extend_a_shipped_profile(tmp_path):
     mine = load_profiles(tmp_path, known=shipped_profiles())["my-pdu"]
     assert {t.oid for t in mine.tables} == {t.oid for t in shipped_profiles()["apc-rpdu2"].tables}
     assert not mine.proven
+
+
+@pytest.mark.parametrize(
+    "profile", [shipped_profiles()[n] for n in ("akcp-spagent", "apc-powernet")], ids=lambda p: p.name
+)
+def test_no_reading_is_how_a_device_is_set_up(profile):
+    settings = re.compile(
+        r"TableSize|NormalState|AlarmMap|CalibrationOffset|CycleTime|StopBits|SendMail|BaseVoltage|Rearm$|StartTemp"
+    )
+    assert not [
+        v.symbol for t in profile.tables for v in t.values if settings.search(v.symbol) and not v.setpoint
+    ]
