@@ -261,11 +261,8 @@ class ConsoleData:
         found |= {t: self.plant.former.last(rack, t) for t, index in found.items() if index is None}
         points = np.array([i for i in found.values() if i is not None], np.int32)
         history = {}
-        known = rack in self.plant.envelope.nodes
-        power = found["RackPower"] is None and (
-            len(self.plant.power_points(rack)) or self.plant.former_power(rack, now - length)
-        )
-        if known and power:
+        known = rack in self.plant.envelope.nodes and found["RackPower"] is None
+        if known and (len(self.plant.power_points(rack)) or self.plant.former_power(rack, now - length)):
             # a rack that tells no power itself: that of its taps, or its PDUs
             history["RackPower"] = _merge(
                 self.plant.power_history(rack, now - length, now, step),

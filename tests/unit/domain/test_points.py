@@ -59,7 +59,7 @@ def test_a_tag_that_is_told_of_another_place_becomes_a_point_of_its_own_and_come
         (tap("R1"), tap("R1", "R2"), 0),
         (tap(), tap("R1"), 0),
         (tap("R1"), tap("R1", associate="P1"), 0),
-        (tap("R1"), tap("R1", object_name="other", phase="A", unit="kW"), 0),
+        (tap("R1"), tap("R1", object_name="other", phase="A"), 0),
         (tap("R1"), tap(), 1),
         (tap("R1", "R2"), tap("R2"), 1),
         (tap(associate="P1"), tap(associate="P2"), 1),
@@ -86,11 +86,11 @@ def test_a_tag_that_does_not_keep_still_makes_so_many_points_at_most():
 
 
 def test_a_tag_that_moves_needs_no_more_room_and_one_that_is_refused_stays_out():
-    registry = PointRegistry([tap("R1")], max_points=1)
-    assert registry.register(tap("R2")) == 1
+    registry = PointRegistry([tap("R1", source="dsx:bms")], max_points=1)
+    assert registry.register(tap("R2", source="dsx:bms")) == 1
     registry.retire(1, Retired.REFUSED)
     with pytest.raises(PointRefused):
-        registry.register(tap("R3"))
+        registry.register(tap("R3", source="dsx:bms"))
 
 
 def test_a_point_whose_tag_has_moved_on_is_still_named_by_what_it_told():
