@@ -30,12 +30,20 @@ def settle(blocks: Sequence[Block], walk: Walk | None, kind: str) -> None:
                 _as_told(line, *told)
             elif unit == "A":
                 _current(line, block, walk, shared, kind)
-            elif unit == "V" and "instead of" not in " ".join(line.reasons) and shared is not None:
+            elif unit == "V" and shared is not None and not _judged(line):
                 _as_beside(line, shared)
             elif unit == "min" and line.seen and max(line.seen) > _LONGEST_RUNTIME:
                 line.leave_out(f"{max(line.seen):g} may be seconds or minutes, and no text tells which")
             elif unit in _MADE_OF:
                 line.doubt("compare with the display: no text tells unit and scale")
+
+
+def _judged(line: Line) -> bool:
+    """Whether the values of a voltage tell its scale; a battery may have nearly any."""
+    said = " ".join(line.reasons)
+    return "instead of" in said or (
+        "plausible on the values" in said and line.value.get("point") != "BatteryVoltage"
+    )
 
 
 def _voltages_scale(blocks: Iterable[Block]) -> tuple[float, str] | None:
