@@ -188,6 +188,19 @@ def of_description(text: str) -> Told | None:
     return None
 
 
+_SCALED = re.compile(
+    r"(?:[*x×]\s?|multiplied by |times |divided? by |factor of |scaled by )(?:10+|1,000)\b|\b(?:10+|1,000) times|"
+    r"\b(?:tenths?|hundredths?|thousandths?|in milli)\b|\b(?:stored as|in unit) 0?[.,]0*1|(?<![\d.])0?\.0*1\b",
+    re.I,
+)
+
+
+def scaled(obj: MibObject) -> str:
+    """Return the words by which an object's texts tell that its number is scaled, or nothing."""
+    found = _SCALED.search(f"{obj.units} {obj.description} {obj.syntax.described}")
+    return found[0] if found else ""
+
+
 def _unit(text: str) -> tuple[str, float] | None:
     if len(text) == 1 and text not in "AVW%":
         return None  # "in a", "0.1 s"

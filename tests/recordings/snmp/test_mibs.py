@@ -20,6 +20,7 @@ from tests.recordings.snmp.mib_facts import (
     of_name,
     of_syntax,
     phase,
+    scaled,
     switched,
 )
 
@@ -124,6 +125,31 @@ def test_each_object_has_the_quantity_and_the_scale_that_its_mib_tells(mibs, dif
     assert told_of > 5000
     assert _unexplained(findings, differs, "quantity") == NOTHING
     assert _unexplained(scales, differs, "scale") == NOTHING
+
+
+def test_a_scale_that_a_mib_tells_in_any_words_is_no_secret_to_the_profile(mibs, differs):
+    findings = []
+    for profile, table, value in named():
+        if (
+            value.states is not None
+            or value.rate
+            or value.point == "Count"
+            or (value.unit or "").startswith("m")
+        ):
+            continue
+        if any(
+            scale not in {None, 1.0}
+            for scale in (_plain(value.scale), *(_plain(r.scale) for r in value.rules))
+        ):
+            continue
+        for obj in mibs.at(f"{table.oid}.{value.at}")[:1]:
+            if obj.name == value.symbol and obj.syntax.base != "OCTET STRING" and (words := scaled(obj)):
+                findings.append((profile.name, value.symbol, f"has no scale, but {words!r} is told"))
+    assert _unexplained(findings, differs, "no scale") == NOTHING
+
+
+def _plain(scale):
+    return "told by the device" if isinstance(scale, list) else scale
 
 
 def test_what_is_no_quantity_is_not_read_as_one(mibs, differs):
