@@ -65,6 +65,8 @@ async def fetch(
         raise SourceProtocolError(f"{where}: {_told(error)}") from error
     except SourceError:
         raise
+    except httpx.ConnectError as error:
+        raise SourceError(f"{where}: {_unreached(str(error))}") from error
     except httpx.TransportError as error:
         raise SourceError(f"{where}: {_told(error)}") from error
     except Exception as error:
@@ -103,6 +105,14 @@ async def _body(answer: httpx.Response, where: str, max_bytes: int) -> bytes:
     if unpack is not None and not unpack.eof:
         raise SourceProtocolError(f"{where}: the packed answer is cut off")
     return b"".join(parts)
+
+
+def _unreached(why: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in why:
+        return f"its certificate is not trusted, name its CA in ca_file ({why[:200]})"
+    if "[SSL" in why:
+        return f"no TLS at this port, write http:// in place of https:// if so ({why[:200]})"
+    return f"nothing answers there, is the address right and does it run? ({why[:200]})"
 
 
 def _told(error: BaseException) -> str:

@@ -50,15 +50,17 @@ MOST_IDS_IN_ALL = 100_000
 
 
 def expand(text: str) -> list[str]:
-    """Return the ids that a range such as ``R001..008`` stands for; any other text stands for itself.
+    """Return the ids that a range such as ``R001..008`` or ``R001..R008`` stands for; any other text stands for itself.
 
     Raises
     ------
     ValueError
-        If the range runs backwards or stands for more than `MOST_IDS`.
+        If what has the dots of a range is none, runs backwards or stands for more than `MOST_IDS`.
     """
     parts = _range(text)
     if parts is None:
+        if ".." in text:
+            raise ValueError(f"{brief(text)} is no range; only its number may change, as in R001..008")
         return [text]
     prefix, first, last, tail = parts
     if span(text) > MOST_IDS:
@@ -71,7 +73,9 @@ def expand(text: str) -> list[str]:
 def _range(text: str) -> tuple[str, str, str, str] | None:
     """Return prefix, first and last number and tail of a range, or None."""
     head, dots, rest = text.partition("..")
-    prefix, tail = head.rstrip(_DIGITS), rest.lstrip(_DIGITS)
+    prefix = head.rstrip(_DIGITS)
+    rest = rest.removeprefix(prefix)
+    tail = rest.lstrip(_DIGITS)
     first, last = head[len(prefix) :], rest[: len(rest) - len(tail)]
     return (prefix, first, last, tail) if dots and first and last else None
 
@@ -181,7 +185,8 @@ class Site(_Model):
     nodes: tuple[NodeSite, ...] = Field((), max_length=1000)
     pods: tuple[PodSite, ...] = Field(min_length=1, max_length=1000)
     meters: Ids = Field(
-        (), description="Objects whose ActivePower, summed, is the site's; all feeds if empty"
+        (),
+        description="Objects whose ActivePower, summed, is the site's; all feeds if empty, the racks' own power without feeds",
     )
     redundancy: dict[str, Ids] = Field(default_factory=dict, description="Groups of which one may fail")
 

@@ -22,6 +22,7 @@ from collectors.snmp.settings import SnmpSettings
 from domain.documents import Document, KeyPath, read_document
 from domain.errors import ConfigurationError, HallwatchError, Problem, brief
 from domain.site import Site
+from domain.units import shown
 from service.configuration import MAPPINGS, load
 from service.settings import AGENT_FILE, MAIN_FILE, AgentFile, Configuration, anchored
 
@@ -74,6 +75,10 @@ def check_configuration(configuration: Configuration) -> Checked:
     if settings.snmp is not None:
         elsewhere = bool(settings.mqtt)  # a building system names objects that no file of ours does
         _devices(settings.snmp, configuration.site, profiles, note, doubt if elsewhere else note)
+    _limits(
+        configuration.site,
+        _noting(found.doubts, folder / settings.site, read_document(folder / settings.site)),
+    )
     _exporters(configuration, note)
     _schedules(configuration, note)
     _brokers(configuration, note)
@@ -168,6 +173,10 @@ def _devices(
     ids = {site.id, *(o.id for o in site.objects()), *(target.id for target in snmp.targets)}
     for number, target in enumerate(snmp.targets):
         where: KeyPath = ("snmp", "targets", number)
+        host, _, port = target.host.rpartition(":")
+        if port.isdigit() and ":" not in host:
+            remedy = f"Write host: {host}, port: {port}."
+            note((*where, "host"), f"{brief(target.host)} is no host", remedy)
         if target.profile != "auto" and target.profile not in profiles:
             remedy = _like(target.profile, profiles, "hallwatch probe snmp HOST shows which fits.")
             note((*where, "profile"), f"there is no profile {brief(target.profile)}", remedy)
@@ -176,6 +185,16 @@ def _devices(
                 if one and one not in ids:
                     remedy = _like(one, ids, "Site file and devices name what there is.")
                     unknown((*where, key), f"no file names {brief(one)}", remedy)
+
+
+def _limits(site: Site, doubt: Note) -> None:
+    """Doubt powers of less than a kilowatt: a number without a unit is in watts."""
+    told: dict[KeyPath, float] = {(key,): getattr(site, key) for key in ("limit", "installed", "rack_limit")}
+    told |= {("nodes", number, "limit"): node.limit for number, node in enumerate(site.nodes)}
+    told |= {("schedule", number, "limit"): change.limit for number, change in enumerate(site.schedule)}
+    for where, watts in told.items():
+        if 0 < watts < 1000:
+            doubt(where, f"{shown(watts, 'W')} is little", f"If its unit is missing, write '{watts:g} kW'.")
 
 
 def _exporters(configuration: Configuration, note: Note) -> None:

@@ -11,9 +11,10 @@ import os
 import platform
 import shutil
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from urllib.parse import urlsplit
 
 import domain
@@ -21,7 +22,8 @@ from alerts.settings import Channel, Chat, HeartbeatSettings, Smtp
 from collectors.examination import Examination, Level
 from collectors.mqtt.settings import BrokerSettings
 from collectors.snmp.settings import Target
-from domain.errors import ConfigurationError, HallwatchError
+from domain.errors import ConfigurationError, HallwatchError, SourceRefused, StorageError, StoreUnavailable
+from domain.redaction import redacted
 from service.configuration import load, mapping_named
 from service.running import find
 from service.settings import AGENT_FILE, AgentFile, Configuration
@@ -32,6 +34,14 @@ AT_ONCE = 16
 LITTLE_DISK = 2 * 1024**3
 SOME_DISK = 20 * 1024**3
 PATIENCE_S = 10.0
+CLOCKS_ALIKE_S = 30.0
+"""Two clocks that differ by less are alike, for all that can be told while one listens."""
+SILENT_AGENT = (
+    ": a wrong community, a version that it does not speak, an allow list in it, the address or a firewall; "
+    "most agents say nothing in all of these cases"
+)
+MOST_NAMED = 6
+"""Ids that one line names."""
 
 
 async def examine(configuration: Configuration, seconds: float = 15.0) -> list[Examination]:
@@ -45,12 +55,18 @@ async def examine(configuration: Configuration, seconds: float = 15.0) -> list[E
         How long brokers are listened to.
     """
     settings = configuration.settings
-    looks: list[Awaitable[list[Examination]]] = [_one(asyncio.to_thread(_machine, configuration))]
-    looks.append(_one(asyncio.to_thread(_storage, configuration.storage)))
-    looks += [_one(asyncio.to_thread(_broker, f"mqtt {m.name}", m.broker, seconds)) for m in settings.mqtt]
+    clocks: dict[str, float] = {}
+    looks: list[Awaitable[list[Examination]]] = [
+        _one(asyncio.to_thread(_machine, configuration)),
+        _one(asyncio.to_thread(_storage, configuration.storage)),
+        _one(asyncio.to_thread(_records, configuration.records_url)),
+    ]
+    looks += [
+        _one(asyncio.to_thread(_broker, f"mqtt {m.name}", m.broker, seconds, clocks)) for m in settings.mqtt
+    ]
     if settings.publish is not None:
-        looks.append(_one(asyncio.to_thread(_broker, "publish", settings.publish.broker, 1.0)))
-    looks += _snmp(configuration)
+        looks.append(_one(asyncio.to_thread(_broker, "publish", settings.publish.broker, 1.0, {})))
+    looks += _snmp(configuration, clocks)
     for scraper in settings.prometheus:
         from collectors.prometheus.probe import examine_all
 
@@ -71,11 +87,62 @@ async def examine(configuration: Configuration, seconds: float = 15.0) -> list[E
         async with room:
             return await look
 
-    return [found for part in await asyncio.gather(*map(bounded, looks)) for found in part]
+    found = [look for part in await asyncio.gather(*map(bounded, looks)) for look in part]
+    _own_clock(found[0], clocks)
+    return [*found, _site(configuration, found)]
+
+
+def _own_clock(look: Examination, clocks: Mapping[str, float]) -> None:
+    """Judge this machine's clock by those of the sources (seconds ahead of ours): where all differ alike, it is ours."""
+    if len(clocks) < 2:
+        return
+    middle = median(clocks.values())
+    if abs(middle) <= CLOCKS_ALIKE_S:
+        look.find("fine", "clock", f"like those of {_listed(sorted(clocks))}")
+    elif max(abs(ahead - middle) for ahead in clocks.values()) <= CLOCKS_ALIKE_S:
+        text = (
+            f"{_listed(sorted(clocks))} all tell a time {abs(middle):.0f} s {'ahead of' if middle > 0 else 'behind'} this "
+            "machine's: its own clock is off; have it set by NTP, as with chrony or systemd-timesyncd"
+        )
+        look.find("problem", "clock", text)
+
+
+def _site(configuration: Configuration, looks: Iterable[Examination]) -> Examination:
+    """Return what of the site nobody measures, by all that its sources were seen to tell."""
+    site = configuration.site
+    look = Examination(f"site {site.id}")
+    told = [reading for part in looks for reading in part.readings if "objectId" in reading]
+    seen = {(str(reading["objectId"]), str(reading["pointType"])) for reading in told}
+    meters = site.site_meters()
+    unmetered = [m for m in meters if not {(m, "ActivePower"), (m, "RackPower")} & seen]
+    if unmetered:
+        text = (
+            f"nothing seen tells the power of {_listed(unmetered)}: until all of its meters are told the site has no "
+            "power and no forecast; name in site.yaml, under meters, what does measure it"
+        )
+        look.find("note", "site power", text)
+    else:
+        look.find("fine", "site power", f"the sum of {_listed(meters)}")
+    snmp = configuration.settings.snmp
+    devices = {served for target in (snmp.targets if snmp else ()) for served in target.serves}
+    gpus = {str(reading["objectId"]) for reading in told if reading.get("objectType") == "GPU"}
+    objects = {name for name, _ in seen} | devices
+    silent = [r for r in site.racks if r not in objects and not any(g.startswith(f"{r}-") for g in gpus)]
+    if silent:
+        text = f"nothing seen tells anything of {len(silent)} of {len(site.racks)} racks: {_listed(silent)}"
+        look.find("note", "racks", text)
+    else:
+        look.find("fine", "racks", f"each of the {len(site.racks)} racks has something that tells of it")
+    return look
 
 
 async def _one(look: Awaitable[Examination]) -> list[Examination]:
     return [await look]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _machine(configuration: Configuration) -> Examination:
@@ -88,7 +155,10 @@ def _machine(configuration: Configuration) -> Examination:
         )
     free = shutil.disk_usage(folder).free
     level: Level = "problem" if free < LITTLE_DISK else "note" if free < SOME_DISK else "fine"
-    look.find(level, "disk", f"{free / 1024**3:.1f} GiB are free at {configuration.data}")
+    remedy = (
+        "" if level == "fine" else "; make room, name another folder as data, or shorten storage.retention"
+    )
+    look.find(level, "disk", f"{free / 1024**3:.1f} GiB are free at {configuration.data}{remedy}")
     web = configuration.settings.web
     if find(configuration.data) is not None:
         look.find("fine", "service", "it runs on this data folder")
@@ -128,7 +198,22 @@ def _storage(settings: StorageSettings) -> Examination:
     return look
 
 
-def _broker(source: str, broker: BrokerSettings, seconds: float) -> Examination:
+def _records(url: str) -> Examination:
+    from storage.database import reach
+
+    look = Examination(f"records: {redacted(url)}")
+    try:
+        look.find("fine", "reachability", reach(url))
+    except StoreUnavailable as error:
+        said = " ".join(str(error).split())
+        text = f"{said}: is the database running, and do host and port of `records` fit?"
+        look.find("problem", "reachability", text)
+    except HallwatchError as error:
+        look.find("problem", "credentials" if isinstance(error, StorageError) else "version", str(error))
+    return look
+
+
+def _broker(source: str, broker: BrokerSettings, seconds: float, clocks: dict[str, float]) -> Examination:
     from collectors.mqtt.probe import probe
 
     look = Examination(f"{source}: {broker.host}:{broker.port}")
@@ -136,10 +221,18 @@ def _broker(source: str, broker: BrokerSettings, seconds: float) -> Examination:
     name = f"hallwatch-doctor-{os.getpid()}"
     try:
         heard = probe(broker.model_copy(update={"client_id": name, "session_expiry": 0}), seconds)
+    except SourceRefused as error:
+        look.find("problem", "rights" if "subscription" in str(error) else "credentials", str(error))
+        return look
+    except ConfigurationError as error:
+        look.find("problem", "credentials", str(error))
+        return look
     except HallwatchError as error:
         look.find("problem", "reachability", str(error))
         return look
     look.readings = list(heard["points"])
+    if heard["clock_ahead_s"] is not None:
+        clocks[f"mqtt {broker.host}:{broker.port}"] = heard["clock_ahead_s"]  # one broker is one witness
     look.find("fine", "reachability", f"connected with MQTT {heard['protocol']}")
     for topic, reason in heard["subscriptions_refused"].items():
         look.find("problem", "rights", f"the broker refuses {topic} ({reason}); grant this user to read it")
@@ -147,19 +240,20 @@ def _broker(source: str, broker: BrokerSettings, seconds: float) -> Examination:
         look.find(
             "note",
             "readings",
-            f"nothing was said in {seconds:g} s; wait longer with --for, or look at the BMS",
+            f"nothing was said in {seconds:g} s: wait longer with --for, look at the BMS, and whether this user may read "
+            "BMS/#: some brokers (mosquitto with an acl_file) grant the subscription and then keep back what it names",
         )
     else:
         look.find("fine", "readings", f"{heard['messages']} messages, {len(look.readings)} points")
     for violation in heard["violations"]:
         meaning = violation.get("meaning") or violation["reason"]
-        look.find(
-            "note", violation["reason"], f"{violation['count']} times, on {violation['topic']}: {meaning}"
-        )
+        detail = f" ({violation['detail']})" if violation["detail"] else ""
+        times = "once" if violation["count"] == 1 else f"{violation['count']} times"
+        look.find("note", violation["reason"], f"{times}, on {violation['topic']}: {meaning}{detail}")
     return look
 
 
-def _snmp(configuration: Configuration) -> Iterable[Awaitable[list[Examination]]]:
+def _snmp(configuration: Configuration, clocks: dict[str, float]) -> Iterable[Awaitable[list[Examination]]]:
     snmp = configuration.settings.snmp
     if snmp is None:
         return
@@ -179,8 +273,15 @@ def _snmp(configuration: Configuration) -> Iterable[Awaitable[list[Examination]]
         except HallwatchError as error:
             look.find("problem", "credentials", str(error))
             return [look]
+        if found.clock_offset is not None:
+            clocks[f"snmp {target.id}"] = found.clock_offset
         for finding in found.findings:
-            look.find(finding.level, finding.about, finding.text)
+            text = finding.text
+            if finding.level == "problem" and "gave no answer" in text:
+                text += SILENT_AGENT
+            elif finding.level == "problem" and "authentication failed" in text:
+                text += ": does the device know this user, with these protocols and keys?"
+            look.find(finding.level, finding.about, text)
         look.readings = [row for row in found.to_dict()["readings"] if "setAside" not in row]
         return [look]
 
@@ -224,7 +325,9 @@ async def _reached(source: str, reach: Callable[[], Awaitable[str]]) -> Examinat
     except ConfigurationError as error:
         look.find("problem", "credentials", str(error))
     except HallwatchError as error:
-        look.find("problem", "reachability", str(error))
+        look.find(
+            "problem", "credentials" if "refuses the login" in str(error) else "reachability", str(error)
+        )
     except TimeoutError:
         look.find("problem", "reachability", f"no answer within {PATIENCE_S:g} s")
     return look

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from domain.errors import InputError, StorageError, StoreUnavailable
+from domain.redaction import redacted
 from storage import record_tables as t
 from storage.private import private_file, private_opener
 
@@ -21,6 +22,7 @@ CONNECTIONS = 15
 FREE_WITHIN_S = 15.0
 """So long one waits for a connection: as long as SQLite waits for a lock."""
 POOL = {"pool_size": 5, "max_overflow": CONNECTIONS - 5, "pool_timeout": FREE_WITHIN_S}
+_REACH_S = 10
 
 
 class Database:
@@ -42,11 +44,8 @@ class Database:
             found = db.scalar(select(t.schema.c.version))
             if found is None:
                 db.execute(insert(t.schema).values(version=t.SCHEMA_VERSION))
-            elif found != t.SCHEMA_VERSION:
-                raise InputError(
-                    f"the records at {self.engine.url!r} have schema version {found}, this Hallwatch "
-                    f"uses {t.SCHEMA_VERSION}: install the release that wrote them, or point at other records"
-                )
+            else:
+                _same_version(self.engine, found)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -65,6 +64,50 @@ class Database:
             yield db
 
 
+def reach(url: str) -> str:
+    """Return what is found at a records URL; nothing is made or changed there.
+
+    Raises
+    ------
+    InputError, StoreUnavailable, StorageError
+        As of `Database`, `StorageError` where the database refuses.
+    """
+    try:
+        address = make_url(url)
+        if address.get_backend_name() == "sqlite":
+            file = Path(str(address.database))
+            if not file.exists():
+                return "their file is made at the first start"
+            engine = create_engine(f"sqlite:///file:{file}?mode=ro&uri=true")
+        else:
+            engine = create_engine(address, connect_args={"connect_timeout": _REACH_S})
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise _unusable(url, error) from error
+    try:
+        with _translated(), engine.connect() as db:
+            if not inspect(db).has_table(t.schema.name):
+                return "reached; their tables are made at the first start"
+            _same_version(engine, db.scalar(select(t.schema.c.version)))
+    finally:
+        engine.dispose()
+    return "reached"
+
+
+def _same_version(engine: Engine, found: int | None) -> None:
+    if found != t.SCHEMA_VERSION:
+        raise InputError(
+            f"the records at {engine.url!r} have schema version {found}, this Hallwatch "
+            f"uses {t.SCHEMA_VERSION}: install the release that wrote them, or point at other records"
+        )
+
+
+def _unusable(url: str, error: Exception) -> InputError:
+    remedy = "write one such as sqlite:///data/records.sqlite"
+    if isinstance(error, ImportError):
+        remedy = "install its driver, for PostgreSQL with: pip install 'psycopg[binary]'"
+    return InputError(f"records URL {redacted(url)!r} cannot be used ({error}); {remedy}")
+
+
 def inserted(db: Connection, table: Any, fields: dict[str, Any]) -> int:
     """Insert a row and return its key."""
     key = db.execute(insert(table).values(**fields)).inserted_primary_key
@@ -79,9 +122,7 @@ def _engine(url: str) -> Engine:
         if address.get_backend_name() != "sqlite":
             return create_engine(address, pool_pre_ping=True, **POOL)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise InputError(
-            f"records URL {url!r} cannot be used ({error}); write one such as sqlite:///data/records.sqlite"
-        ) from error
+        raise _unusable(url, error) from error
     if address.database in (None, "", ":memory:"):
         raise InputError("records in memory are lost at the end and not shared by threads; name a file")
     try:

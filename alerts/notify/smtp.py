@@ -80,6 +80,11 @@ class SmtpNotifier:
                 if s.username:
                     await client.login(s.username, self._password)
                 await client.quit()
+        except aiosmtplib.SMTPAuthenticationError as error:
+            said = (
+                f"mail server {s.host}:{s.port} refuses the login ({error}): are username and password right?"
+            )
+            raise NotificationError(said, retryable=False) from error
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise NotificationError(
                 f"mail server {s.host}:{s.port}: {error}", retryable=_retryable(error)

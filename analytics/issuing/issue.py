@@ -93,6 +93,7 @@ class ForecastIssuer:
         self.outlooks: dict[str, NodeOutlook] = {}
         """What each of them means over the coming hours: time to breach, power to shed, ramps."""
         self.steps = PlannedSteps.none()
+        self._waiting = False
 
     def newest(self) -> dict[str, Forecast]:
         """Return the newest forecast of every node of the envelope that has a history."""
@@ -132,8 +133,14 @@ class ForecastIssuer:
         cutoff = quarter_start(began)
         task = await asyncio.to_thread(self._task, cutoff)
         if task is None:
-            log.info("no site power yet, so no forecast")
+            if not self._waiting:  # looked at every few seconds, said once
+                meters = ", ".join(self._plant.site.site_meters())
+                log.info(
+                    "no forecast before the site's power is known; no meter of it has told any", meters=meters
+                )
+            self._waiting = True
             return None
+        self._waiting = False
         answer = await self._answer(task)
         site = self._plant.envelope.site
         forecast = self._forecast(site, answer.values, answer, cutoff, began)

@@ -52,6 +52,8 @@ class ConnectionState:
     connects: int = 0
     error: str = ""
     outage_s: float = 0.0
+    denied: bool = False
+    """Whether the broker refused the login the last time."""
     refused: dict[str, str] = field(default_factory=dict)
     """Subscriptions that the broker does not grant, each with its word for why."""
 
@@ -196,7 +198,9 @@ class Connection:
         try:
             client.connect(self._settings.host, self._settings.port, **self._connect_options())
         except (OSError, ValueError) as error:
-            self._note(trouble.connecting(error, self._settings.tls))
+            self._note(
+                trouble.connecting(error, self._settings.host, self._settings.port, self._settings.tls)
+            )
             return False
         self._client = client
         try:
@@ -212,7 +216,7 @@ class Connection:
             self._note("" if self._stop.is_set() else lost)
         self.subscribed.clear()
         if answered and answered[0].is_failure:
-            self._note(f"refused: {answered[0]}")
+            self._note(trouble.refused(answered[0], named=self._credentials is not None))
             return bool(answered[0].value == _UNSUPPORTED_VERSION)
         if not answered and not self._stop.is_set():
             # Some brokers that know no MQTT 5 hang up, others wait for ever; so does one that wants a certificate.
@@ -273,6 +277,7 @@ class Connection:
 
     def _connected(self, client: paho.Client, reason: ReasonCode, answered: list[ReasonCode]) -> None:
         answered.append(reason)
+        self.state.denied = reason.value in trouble.NO_ENTRY
         if reason.is_failure:
             return
         now = time.monotonic()
@@ -323,7 +328,8 @@ def connected(connection: Connection, timeout: float, *, subscribed: bool = Fals
     Raises
     ------
     SourceError
-        If it does not within `timeout` seconds; `SourceRefused` if the broker grants none of the subscriptions.
+        If it does not within `timeout` seconds; `SourceRefused` if the broker refuses the login, or grants none of the
+        subscriptions.
     """
     end = time.monotonic() + timeout
     while time.monotonic() < end:
@@ -332,4 +338,6 @@ def connected(connection: Connection, timeout: float, *, subscribed: bool = Fals
                 raise SourceRefused(connection.state.error)
             return
         time.sleep(0.02)
+        if connection.state.denied and connection.state.error:
+            raise SourceRefused(connection.state.error)
     raise SourceError(f"no connection to the broker: {connection.state.error or 'no answer in time'}")

@@ -26,6 +26,7 @@ _STEP_S = 0.2
 _HEARTBEAT_S = 10.0  # the contract's
 _OFF_MS = 10_000  # what a clock may differ
 _KEPT_BEATS = 100
+_DAY_MS = 86_400_000  # a time further off is no clock
 
 
 def probe(broker: str | BrokerSettings, seconds: float) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def probe(broker: str | BrokerSettings, seconds: float) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``broker``, ``protocol``, ``seconds``, ``messages``, ``points`` (each with key, objectType, pointType, objectId,
+        ``broker``, ``protocol``, ``seconds``, ``messages``, ``clock_ahead_s`` (of the freshest value; None without one), ``points`` (each with key, objectType, pointType, objectId,
         objectName, unit, and value, observed, quality, state where one came), ``waiting`` (keys of values without
         metadata), ``violations`` (each with topic, reason, meaning, detail, count, tolerated), ``violation_counts``,
         ``subscriptions_refused``, ``trays``.
@@ -87,6 +88,7 @@ def probe(broker: str | BrokerSettings, seconds: float) -> dict[str, Any]:
         "protocol": protocol,
         "seconds": seconds,
         "messages": decoder.counts["messages"],
+        "clock_ahead_s": None if listener.ahead is None else listener.ahead / 1000,
         "points": [_point(registry[index], listener.latest.get(index)) for index in range(len(registry))],
         "waiting": sorted(decoder.parked.keys()),
         "violations": decoder.findings.rows(),
@@ -108,6 +110,8 @@ class _Listener:
         self._beats: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=_KEPT_BEATS))
         self._freshest = -np.inf  # of all values: how far ahead of us, ms
         self._values = 0
+        self.ahead: int | None = None
+        """By how much the freshest value is ahead of us, ms, also where ingest would doubt it."""
 
     def hear(self, messages: list[Message], as_published: bool) -> None:
         """Take in what has come since the last call."""
@@ -131,6 +135,9 @@ class _Listener:
         point = self.registry[index]
         before = self.latest.get(index)
         topic = self.decoder.value_topic(point)
+        ahead = observed - batch.received
+        if point.source.startswith("dsx:") and not late and abs(ahead) < _DAY_MS:
+            self.ahead = ahead if self.ahead is None else max(self.ahead, ahead)
         if self._absurd(topic, observed, batch.received):
             return
         impossible = why_not(point, value)
@@ -145,7 +152,6 @@ class _Listener:
             self._beats[index].append(time.monotonic())
         if late:
             return
-        ahead = observed - batch.received
         self._freshest = max(self._freshest, ahead)
         self._values += 1
         if ahead > _OFF_MS:

@@ -9,6 +9,14 @@ from collections.abc import Mapping
 from paho.mqtt.reasoncodes import ReasonCode
 
 _TAKEN_OVER = 0x8E
+NO_ENTRY = (0x86, 0x87)  # bad user name or password, not authorized
+_CERTIFICATE = {
+    9: "it is not valid yet; is our own clock behind?",
+    10: "it must be renewed at the broker",
+    62: "write the host as the certificate names it",
+    64: "write the host as the certificate names it",
+}
+"""What to do by OpenSSL's X509_V_ERR code; for any other the CA is missing."""
 _TLS_S = 2.0
 _SHORT_S = 10.0
 _SHORT_ENOUGH = 3
@@ -27,15 +35,35 @@ def speaks_tls(host: str, port: int) -> bool:
         return False
 
 
-def connecting(error: Exception, tls: bool) -> str:
+def connecting(error: Exception, host: str, port: int, tls: bool) -> str:
     """Return why a connection could not be made."""
+    where = f"{host}:{port}"
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens at {where}: is the broker running, and is this its port?"
+    if isinstance(error, socket.gaierror):
+        return f"no address is known for {host!r} ({error.strerror}): is the name right?"
+    if isinstance(error, TimeoutError):
+        return f"no answer from {where}: is the address right, and does a firewall let it through?"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the broker's certificate is not trusted ({error.verify_message}): name its CA in ca_file"
+        remedy = _CERTIFICATE.get(error.verify_code, "name its CA in ca_file")
+        return f"the broker's certificate is not trusted ({error.verify_message}): {remedy}"
     if isinstance(error, ssl.SSLError) or (tls and isinstance(error, ConnectionResetError)):
         return (
             f"no TLS at this port, write mqtt:// in place of mqtts:// if so ({type(error).__name__}: {error})"
         )
     return f"{type(error).__name__}: {error}"
+
+
+def refused(reason: ReasonCode, named: bool) -> str:
+    """Return what a broker means that refuses the connection; `named` says whether it was told a user."""
+    if reason.value not in NO_ENTRY:
+        return f"refused: {reason}"
+    remedy = (
+        "are username and password right?"
+        if named
+        else "it wants username, and password_file or password_env"
+    )
+    return f"the broker refuses the login ({reason}): {remedy}"
 
 
 def unanswered(tls_there: bool) -> str:

@@ -157,6 +157,9 @@ def _judge(
             look.find(
                 "problem", "readings", f"{_WHY[reason]}, {page.counts[reason]} times: {page.examples[reason]}"
             )
+    if texts[-1][1].lstrip()[:1] == "<":
+        text = "a web page, no metrics: name the exporter's own, such as http://HOST:9400/metrics"
+        look.find("problem", "address", text)
     told = {reading.point_type for reading in page.readings}
     wanted = {metric.point for metric in mapping.metrics.values() if not (metric.event or metric.event_label)}
     look.missing = sorted((wanted | {m.rate for m in mapping.metrics.values() if m.rate}) - told)

@@ -126,10 +126,15 @@ def _time(entry: dict[str, Any], *keys: str) -> int:
     if isinstance(told, str):
         if len(told) > _LONGEST_TEXT:
             raise ValueError(f"{keys[0]} {brief(told)} is no time")
-        told = datetime.fromisoformat(told)
+        try:
+            told = datetime.fromisoformat(told)
+        except ValueError:
+            raise ValueError(
+                f"{keys[0]} {brief(told)} is no time, such as 2026-07-01T14:00:00+08:00"
+            ) from None
     if isinstance(told, datetime):
         if told.tzinfo is None:
-            raise ValueError(f"{keys[0]} {told.isoformat()} has no time zone")
+            raise ValueError(f"{keys[0]} {told.isoformat()} has no time zone, such as +08:00 or Z at its end")
         try:
             told = told.astimezone(UTC).timestamp() * 1000
         except OverflowError:

@@ -11,6 +11,7 @@ import typer
 from domain.errors import HallwatchError
 from service.commands.output import as_json, say
 
+_MOST_DOUBTS = 5
 _MARK = {"problem": "PROBLEM", "note": "note   ", "fine": "fine   "}
 
 
@@ -52,8 +53,18 @@ def doctor(
             say(f"{look.source}: {len(look.readings)} readings" if look.readings else look.source)
             for finding in look.findings:
                 say(f"  {_MARK[finding.level]}  {finding.about}: {finding.text}")
+            for aside in look.set_aside:
+                if any(aside.reason in finding.text for finding in look.findings):
+                    continue
+                such = f", such as {aside.example}" if aside.example else ""
+                say(f"  {_MARK['note']}  set aside: {aside.reason} ({aside.count} times{such})")
+            doubts = [reading for reading in look.readings if reading.get("doubt")]
+            for reading in doubts[:_MOST_DOUBTS]:
+                what = f"{reading['objectId']} {reading['pointType']}"
+                say(f"  {_MARK['note']}  doubtful: {what}: {reading['doubt']}")
+            if len(doubts) > _MOST_DOUBTS:
+                say(f"  {_MARK['note']}  doubtful: {len(doubts) - _MOST_DOUBTS} more; probe shows all")
     if faults or bad:
-        count = len(faults) + len(bad)
-        raise HallwatchError(
-            f"{count} of {len(looks)} things looked at, or of the configuration, have problems"
-        )
+        wrong = [f"{len(bad)} of {len(looks)} things looked at have problems"] if bad else []
+        wrong += [f"the configuration has {len(faults)} faults"] if faults else []
+        raise HallwatchError("; ".join(wrong))

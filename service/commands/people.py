@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,11 +49,11 @@ def _password(file: Path | None) -> str:
         except OSError as error:
             raise InputError(f"the password file {file} cannot be read: {error}") from error
     given = os.environ.get("HALLWATCH_PASSWORD")
-    return (
-        given
-        if given is not None
-        else str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-    )
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise InputError("there is no terminal to ask at; name --password-file, or set HALLWATCH_PASSWORD")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 
 def audit(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -188,8 +190,8 @@ def say_examination(look: Examination) -> None:
     """Print what a look at a source found."""
     say(look.source)
     as_table(
-        ["object", "point", "value", "unit", "doubt"],
-        [[r["objectId"], r["pointType"], r["value"], r["unit"], r["doubt"]] for r in look.readings],
+        ["object", "point", "value", "doubt"],
+        [[r["objectId"], r["pointType"], _value(r), r["doubt"]] for r in look.readings],
     )
     if look.set_aside:
         as_table(["set aside", "count", "such as"], [[a.reason, a.count, a.example] for a in look.set_aside])
@@ -260,11 +262,8 @@ def mqtt(
     for topic, why in result["subscriptions_refused"].items():
         say(f"The broker refuses the subscription to {topic}: {why}")
     as_table(
-        ["object", "point", "value", "unit"],
-        [
-            [p["objectId"], p["pointType"], p.get("state") or p.get("value"), p["unit"]]
-            for p in result["points"]
-        ],
+        ["object", "point", "value"],
+        [[p["objectId"], p["pointType"], _value(p)] for p in result["points"]],
     )
     if result["waiting"]:
         as_table(["values without metadata"], [[key] for key in result["waiting"]])
@@ -276,6 +275,16 @@ def mqtt(
                 for v in sorted(result["violations"], key=lambda v: (v["reason"], v["topic"]))
             ],
         )
+
+
+def _value(reading: Mapping[str, Any]) -> str:
+    """Return what a reading says as people read it: its state, else its value with the prefix that fits."""
+    from domain.units import shown
+
+    if reading.get("state"):
+        return str(reading["state"])
+    value = reading.get("value")
+    return "none" if value is None or not math.isfinite(value) else shown(value, reading["unit"] or "")
 
 
 def host_and_port(text: str, default: int) -> tuple[str, int]:

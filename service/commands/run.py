@@ -78,6 +78,7 @@ def agent(config: Config, seconds: For = None) -> None:
 
 def check(config: Config) -> None:
     """Validate a configuration without touching the network; `doctor` looks at what it names."""
+    from domain.units import shown
     from service.checks import check_agent, check_configuration
     from service.settings import AGENT_FILE, MAIN_FILE, read_configuration
 
@@ -93,11 +94,19 @@ def check(config: Config) -> None:
         say(f"note: {doubt}")
     if checked.problems:
         raise ConfigurationError(*checked.problems)
-    site = found.site
+    site, settings = found.site, found.settings
+    counts = {
+        "rack": len(site.racks),
+        "CDU": len(site.cdus),
+        "broker": len(settings.mqtt),
+        "SNMP device": len(settings.snmp.targets) if settings.snmp else 0,
+        "exporter": sum(len(scraper.targets) for scraper in settings.prometheus),
+        "schedule": len(settings.schedule),
+        "alert rule": len(found.alerts.rules),
+    }
+    named = ", ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items() if count)
     say(
-        f"{config}: fine. {site.name}: {len(site.racks)} racks, {len(site.cdus)} CDUs, limit {site.limit / 1e6:g} MW; "
-        f"{len(found.settings.mqtt)} brokers, {len(found.settings.snmp.targets) if found.settings.snmp else 0} SNMP "
-        f"devices, {len(found.alerts.rules)} alert rules, storage {found.storage.kind}."
+        f"{config}: fine. {site.name}, limit {shown(site.limit, 'W')}: {named}; storage {found.storage.kind}."
     )
 
 

@@ -24,7 +24,14 @@ SMALL = {
 
 def test_a_range_stands_for_its_ids():
     assert expand("R008..010") == ["R008", "R009", "R010"]
+    assert expand("A05..A07") == ["A05", "A06", "A07"]
     assert expand("UPS-A1") == ["UPS-A1"]
+
+
+@pytest.mark.parametrize("text", ["A05..B08", "R1-A..R2-A", "A05..", "..08", "A..C", "A05..."])
+def test_dots_that_make_no_range_are_no_id(text):
+    with pytest.raises(ValueError, match="is no range"):
+        expand(text)
 
 
 def test_quantities_with_units_become_watts_and_ranges_become_racks():

@@ -50,6 +50,11 @@ FAULTS = {
         "snmp.targets.0.profile: there is no profile",
         "apc-rpdu2",
     ),
+    "a port in the host": (
+        {"snmp": device(host="10.0.0.1:1161")},
+        "snmp.targets.0.host: '10.0.0.1:1161' is no host",
+        "Write host: 10.0.0.1, port: 1161.",
+    ),
     "community": (
         {"snmp": device(credentials={"community_file": "secrets/community"})},
         "snmp.targets.0.credentials.community_file:",
@@ -137,6 +142,18 @@ def test_with_a_building_system_it_may_be_that_which_names_it(folder):
     checked = change(folder, snmp=device(serves="BUSWAY-7"))
     assert checked.problems == []
     assert ["no file names 'BUSWAY-7'" in str(doubt) for doubt in checked.doubts] == [True]
+
+
+def test_a_power_without_its_unit_is_doubtful(folder):
+    file = folder / "site.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("limit: 600 kW", "limit: 600", 1).replace("limit: 650 kW", "limit: 650", 1))
+    checked = check_configuration(read_configuration(folder))
+    assert checked.problems == []
+    assert [str(doubt) for doubt in checked.doubts] == [
+        f"{file}:7: limit: 600 W is little. If its unit is missing, write '600 kW'.",
+        f"{file}:26: nodes.0.limit: 650 W is little. If its unit is missing, write '650 kW'.",
+    ]
 
 
 def test_a_configuration_without_any_source_is_doubtful(folder):
