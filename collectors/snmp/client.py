@@ -316,6 +316,13 @@ class PatientClient:
                 await self._check_version()
             raise error from None
 
+    async def _answers(self) -> bool:
+        try:
+            await self._wire.get((SYS_UPTIME,))
+        except (SourceTimeout, SourceProtocolError):
+            return False
+        return True
+
     async def _check_version(self) -> None:
         """Raise where an agent that is silent answers to another version."""
         if self._secrets.version == "3":
@@ -332,7 +339,8 @@ class PatientClient:
             wire.traffic, wire.budget = self._wire.traffic, replace(self._wire.budget)
             try:
                 await wire.get((SYS_UPTIME,))
-                found = other
+                # an agent that has just come up, or a network that loses much, looks alike: asked once more, it tells
+                found = "" if await self._answers() else other
             except SourceError:
                 found = ""
             finally:

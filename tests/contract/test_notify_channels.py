@@ -48,14 +48,16 @@ async def test_that_an_alert_cleared_is_told_as_such(receiver):
 
 
 async def test_the_same_message_sent_again_can_be_told_by_its_id(receiver):
-    if receiver.id_of_the_message is None:
-        pytest.skip("a chat has no ids")
     async with channel(receiver.settings()) as notifier:
         await notifier.send(notification())
         await notifier.send(notification())
-    first, second = receiver.ids()
-    assert first == second
-    assert receiver.id_of_the_message in first
+    if receiver.id_of_the_message is None:  # a chat has no ids: the two are alike, word for word
+        first, second = receiver.texts()
+        assert first == second
+    else:
+        first, second = receiver.ids()
+        assert first == second
+        assert receiver.id_of_the_message in first
 
 
 async def test_names_that_devices_give_themselves_break_nothing(receiver):
@@ -124,12 +126,12 @@ async def test_a_look_whether_it_can_be_reached_tells_nobody(receiver, free_port
 
 
 async def test_a_certificate_that_is_none_is_a_fault_of_the_configuration(receiver, tmp_path):
-    if receiver.kind == "apprise":
-        pytest.skip("it takes the system's certificates, or REQUESTS_CA_BUNDLE")
     (tmp_path / "ca.pem").write_text("nothing")
     settings = receiver.settings() | {"ca_file": str(tmp_path / "ca.pem"), "security": "tls"}
     if receiver.kind != "smtp":
         del settings["security"]
-    with pytest.raises(ConfigurationError, match="must hold certificates in PEM"):
+    # a chat service takes the certificates of the system
+    said = "ca_file" if receiver.kind == "apprise" else "must hold certificates in PEM"
+    with pytest.raises(ValueError if receiver.kind == "apprise" else ConfigurationError, match=said):
         async with channel(settings):
             pass

@@ -422,6 +422,19 @@ async def test_an_agent_of_version_1_only_is_told_to_be_one():
             assert "use version 1" in run.collector.stats()["down"]["PDU-1"]
 
 
+async def test_an_agent_that_comes_up_while_it_is_asked_is_of_no_other_version():
+    deaf = [True]
+
+    def spoil(a, data):
+        if a.asked(data)[0] == 0:
+            deaf.clear()
+        return [] if deaf else None
+
+    async with agent(spoil=spoil) as a:
+        with pytest.raises(SourceTimeout):
+            await session(a).get([UPTIME])
+
+
 async def test_an_agent_of_version_1_is_read_though_it_lacks_objects():
     def v1(a, data):
         version, kind, asked = a.asked(data)
