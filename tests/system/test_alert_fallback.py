@@ -123,6 +123,8 @@ async def test_a_fallback_is_told_the_worst_first(tmp_path, receivers):
         plant.predict_breach()
         plant.leak("R001", 1)
         await until(lambda: engine.stats().get("notifications_fallbacks", 0) == 2)
+        # counted a moment before it is written down
+        await until(lambda: len(plant.records.due_deliveries(now_ms(), "mail")) == 2)
         due = plant.records.due_deliveries(now_ms(), "mail")
         assert [alert.condition.severity.value for _, alert in due] == ["critical", "warning"]
         mail.hang.set()

@@ -93,7 +93,7 @@ def mail_configuration(folder, port, limit):
     (folder / "alerts.yaml").write_text(yaml.safe_dump(alerts))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_the_demo_shows_collects_forecasts_and_pages(tmp_path, mailbox):
     mail_configuration(tmp_path / "config", mailbox.port, None)
     demo = RunningDemo("--racks", 2, "--data", tmp_path)
@@ -149,9 +149,9 @@ def test_the_demo_shows_collects_forecasts_and_pages(tmp_path, mailbox):
     site = yaml.safe_load((tmp_path / "config" / "site.yaml").read_text())
     site["limit"] = 0.8 * issued["intervals"][8]["values"][9]
     (tmp_path / "config" / "site.yaml").write_text(yaml.safe_dump(site))
-    again = RunningDemo("--racks", 2, "--data", tmp_path, "--for", 60)
+    again = RunningDemo("--racks", 2, "--data", tmp_path, "--for", 100)
     assert again.told(r"Bearer (\S+?)\)") == key
-    breach = eventually(lambda: mailbox.about("breach-predicted", site["id"]), timeout=60)
+    breach = eventually(lambda: mailbox.about("breach-predicted", site["id"]), timeout=100)
     assert f"{site['limit'] / 1e3:.1f} kW" in breach
-    assert again.process.wait(90) == 0, "--for ends it by itself, cleanly"
+    assert again.process.wait(120) == 0, "--for ends it by itself, cleanly"
     assert "History" not in again.printed
