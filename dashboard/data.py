@@ -50,7 +50,7 @@ from storage.telemetry import Aggregate, Grid, StoreHealth, TelemetryStore
 
 WORKED_OUT_MS = 60_000
 """What is worked out every few seconds and is older than this could not be worked out since."""
-_URGENCY = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
+_URGENCY = {severity: order for order, severity in enumerate(Severity)}  # the worst first
 
 
 class ConsoleData:

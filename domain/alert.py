@@ -7,16 +7,20 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How soon somebody must act. Critical pages at night, warning does not, info is shown only."""
+    """How soon somebody must act: the priority of an alarm, as ISA-18.2 calls it.
+
+    Critical: page now, act in minutes. High: page, act within the hour. Warning: tell in working hours. Info: shown only.
+    """
 
     CRITICAL = "critical"
+    HIGH = "high"
     WARNING = "warning"
     INFO = "info"
 
     @property
     def rank(self) -> int:
         """Order of severities: 0 for info, higher is worse."""
-        return (Severity.INFO, Severity.WARNING, Severity.CRITICAL).index(self)
+        return (Severity.INFO, Severity.WARNING, Severity.HIGH, Severity.CRITICAL).index(self)
 
 
 class AlertState(StrEnum):

@@ -32,6 +32,7 @@ _ROOM = 300  # for what escaping and the title, where it goes into the text, add
 _STATUS = re.compile(r"error=(\d{3})\b")
 _TYPES = {
     Severity.CRITICAL: NotifyType.FAILURE,
+    Severity.HIGH: NotifyType.FAILURE,
     Severity.WARNING: NotifyType.WARNING,
     Severity.INFO: NotifyType.INFO,
 }

@@ -15,7 +15,7 @@ import orjson
 from alerts.notify.message import Notice, Notification, details, line
 from alerts.notify.post import post, reach
 from alerts.settings import PagerDuty
-from domain.alert import Alert
+from domain.alert import Alert, Severity
 from domain.errors import ConfigurationError, Problem, printable
 from domain.secret import read_secret
 from domain.trust import trusted
@@ -26,6 +26,8 @@ MOST_OF_KEY = 255
 MOST_OF_FIELD = 200
 EARLY = 1000
 """Alerts told before they had a number that are remembered, so that the incident of each is resolved."""
+_SEVERITIES = {Severity.HIGH: "error"}
+"""Where PagerDuty's name is another than ours."""
 _ACTIONS = {Event.ACKNOWLEDGED: "acknowledge", Event.CLEARED: "resolve"}
 
 
@@ -98,7 +100,7 @@ def event(notification: Notification, notice: Notice, routing_key: str, dedup_ke
     rows = details(notice, notification.zone)
     message["payload"] = {
         "summary": line(f"{condition.summary} ({notification.site_id})", MOST_OF_SUMMARY),
-        "severity": condition.severity.value,  # ours are three of PagerDuty's four
+        "severity": _SEVERITIES.get(condition.severity, condition.severity.value),
         "source": line(condition.object_id, MOST_OF_FIELD) or notification.site_id,
         "component": line(condition.object_id, MOST_OF_FIELD),
         "group": line(notification.site_id, MOST_OF_FIELD),

@@ -106,7 +106,7 @@ class SmtpNotifier:
             f"<alert-{alert}@{notification.site_id}.hallwatch>" for alert in threads[:20]
         )
         opened = any(n.event is not Event.CLEARED for n in notification.notices)
-        if opened and notification.severity is Severity.CRITICAL:
+        if opened and notification.severity.rank >= Severity.HIGH.rank:
             message["Importance"] = "high"
         message.set_content(body(notification))
         return message

@@ -60,7 +60,7 @@
       if (field.textContent !== text) field.textContent = text;
       shade(cell, value, how.low, limit, marks[order]);
       const severity = floor.severity[rack] || '';
-      for (const s of ['critical', 'warning', 'info']) cell.classList.toggle(s, s === severity);
+      for (const s of ['critical', 'high', 'warning', 'info']) cell.classList.toggle(s, s === severity);
       const note = marks[order] ? ', ' + marks[order] : '';
       const title = rack + ': ' + (value === null ? 'no reading' : text + ' ' + how.unit + note) +
         (severity ? '; ' + severity + ' alert' : '');

@@ -2,8 +2,8 @@
 (function () {
   'use strict';
   const hw = window.hallwatch;
-  const SIGNS = { critical: '\u25b2', warning: '\u25c6', info: '\u25cf' };
-  const ORDER = { critical: 0, warning: 1, info: 2 };
+  const SIGNS = { critical: '\u25b2', high: '\u25a0', warning: '\u25c6', info: '\u25cf' };
+  const ORDER = { critical: 0, high: 1, warning: 2, info: 3 };
   const urgency = (alert) => (alert.state === 'open' ? 0 : 10) + ORDER[alert.severity];
   let opened = null; // the alert whose note is being written
 
@@ -11,7 +11,7 @@
     const row = hw.el('article', 'alert');
     row.id = 'alert-row-' + alert.id;
     const head = hw.el('div', 'alert-head');
-    head.append(hw.el('span', 'sign'));
+    head.append(hw.el('span', 'sign'), hw.el('span', 'priority'));
     const object = hw.el(alert.rack ? 'a' : 'span', 'object', alert.object);
     if (alert.rack) object.href = '/rack/' + encodeURIComponent(alert.rack);
     head.append(object, hw.el('span', 'rule', alert.rule), hw.el('span', 'against'), hw.el('span', 'since'));
@@ -22,7 +22,7 @@
   function fill(row, alert) {
     row.className = 'alert ' + alert.severity + ' ' + alert.state;
     row.querySelector('.sign').textContent = SIGNS[alert.severity];
-    row.querySelector('.sign').title = alert.severity;
+    set(row.querySelector('.priority'), alert.severity);
     const since = row.querySelector('.since');
     since.title = 'since ' + alert.openedText;
     if (alert.state === 'cleared') {

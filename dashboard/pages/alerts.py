@@ -5,6 +5,7 @@ from __future__ import annotations
 from dash import dcc, html
 
 from dashboard.components.panel import choice, panel
+from domain.alert import Severity
 
 
 def layout() -> html.Div:
@@ -19,9 +20,9 @@ def layout() -> html.Div:
             ),
             choice(
                 "alert-severity",
-                {"all": "Any severity", "critical": "Critical", "warning": "Warning", "info": "Info"},
+                {"all": "Any priority", **{s.value: s.value.capitalize() for s in Severity}},
                 "all",
-                "Severity",
+                "Priority",
             ),
             dcc.Input(
                 id="alert-text",

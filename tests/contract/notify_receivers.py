@@ -21,12 +21,12 @@ from storage.alert_records import Event
 OPENED = 1_790_000_000_000  # 2026-09-21 21:33:20 in Taipei
 
 
-def notification(*objects, event=Event.OPENED, summary=None):
+def notification(*objects, event=Event.OPENED, summary=None, severity=Severity.CRITICAL):
     def alert(n, object_id):
         condition = Condition(
             "envelope-breach-predicted",
             object_id,
-            Severity.CRITICAL,
+            severity,
             summary or f"{object_id}: 70% likely to exceed 16.00 MW",
             16.25e6,
             16e6,

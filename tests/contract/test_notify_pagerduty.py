@@ -3,6 +3,7 @@
 import orjson
 import pytest
 
+from domain.alert import Severity
 from domain.errors import ConfigurationError, NotificationError
 from storage.alert_records import Event
 from tests.contract.notify_receivers import PagerDutyReceiver, channel, notification
@@ -48,6 +49,15 @@ async def test_what_is_told_names_the_object_the_rule_and_what_to_do(pagerduty):
     )
     assert about["custom_details"]["value"] == "16.25 MW"
     assert about["custom_details"]["what to do first"] == "Plan less load."
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [*zip(Severity, ("critical", "error", "warning", "info"), strict=True)]
+)
+async def test_each_of_four_priorities_is_one_of_pagerduty_s(pagerduty, ours, theirs):
+    async with channel(pagerduty.settings()) as notifier:
+        await notifier.send(notification("R001", severity=ours))
+    assert events(pagerduty)[0]["payload"]["severity"] == theirs
 
 
 async def test_nothing_that_a_device_says_is_refused_for_its_length_or_its_characters(pagerduty):

@@ -9,6 +9,7 @@ import yaml
 
 from alerts.notify.build import build_notifiers
 from alerts.settings import AlertSettings
+from domain.alert import Severity
 from domain.catalogue import CONTRACT
 from domain.configuration import validated
 from domain.errors import ConfigurationError
@@ -181,3 +182,19 @@ def test_a_limit_may_be_a_lower_one_and_only_on_some_equipment(lab):
     assert "is 140.0 kPa, limit 150.0 kPa" in plant.active["low-pressure/CDU1"].condition.summary.replace(
         "140 kPa", "140.0 kPa"
     ).replace("150 kPa", "150.0 kPa")
+
+
+def test_four_priorities_tell_how_soon_somebody_must_act(shipped):
+    assert [s.value for s in sorted(Severity, key=lambda s: -s.rank)] == [
+        "critical",
+        "high",
+        "warning",
+        "info",
+    ]
+    severity = {rule.name: rule.severity for rule in shipped.rules}
+    assert severity["leak"] is Severity.CRITICAL
+    assert severity["cdu-stopped"] is Severity.HIGH
+    assert severity["source-silent"] is Severity.WARNING
+    assert severity["maintenance-due"] is Severity.INFO
+    told = {s for route in shipped.routes for s in route.severities}
+    assert told == {Severity.CRITICAL, Severity.HIGH, Severity.WARNING}
