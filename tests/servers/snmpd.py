@@ -8,10 +8,13 @@ from pathlib import Path
 
 from benchmarks._server_process import ServerProcess, free_port
 
-# A get-next of 1.3.6.1.2.1.1 (system), SNMPv2c, community "public"
-GET_NEXT_SYSTEM = bytes.fromhex(
-    "302502010104067075626c6963a118020101020100020100300d300b06072b0601020101010500"
-)
+
+def get_next_system(community: str = "public") -> bytes:
+    """Return an SNMPv2c get-next of 1.3.6.1.2.1.1 (system)."""
+    name = community.encode()
+    told = bytes((4, len(name))) + name
+    rest = bytes.fromhex("a118020101020100020100300d300b06072b0601020101010500")
+    return bytes((0x30, 3 + len(told) + len(rest))) + bytes.fromhex("020101") + told + rest
 
 
 class Snmpd(ServerProcess):
@@ -60,7 +63,7 @@ class Snmpd(ServerProcess):
             s.settimeout(0.2)
             try:
                 s.connect((self.host, self.port))
-                s.send(GET_NEXT_SYSTEM)
+                s.send(get_next_system())
                 return len(s.recv(2000)) > 0
             except OSError:
                 return False

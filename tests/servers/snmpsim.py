@@ -1,4 +1,4 @@
-"""A recorded SNMP device, served by snmpsim over real UDP."""
+"""Recorded SNMP devices, served by snmpsim over real UDP."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import os
 import shutil
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks._server_process import ServerProcess, free_port
-from tests.servers.snmpd import GET_NEXT_SYSTEM
+from tests.servers.snmpd import get_next_system
 
 
 class Snmpsim(ServerProcess):
-    """Serves a walk under the community ``public``.
+    """Serves each walk under a community of its own.
 
     Parameters
     ----------
     folder
-        Where its copy of the walk, index and log live.
-    walk
-        Recording, a .snmprec file.
+        Where its copies of the walks, indexes and log live.
+    walks
+        Recordings (.snmprec files) by community.
     """
 
-    def __init__(self, folder: Path, walk: Path) -> None:
+    def __init__(self, folder: Path, walks: Mapping[str, Path]) -> None:
         for name in ("walks", "cache"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        shutil.copy(walk, folder / "walks" / "public.snmprec")
+        for community, walk in walks.items():
+            shutil.copy(walk, folder / "walks" / f"{community}.snmprec")
+        self._community = next(iter(walks))
         self.host = "127.0.0.1"
         self.port = free_port(socket.SOCK_DGRAM)
         command = [
@@ -45,7 +48,7 @@ class Snmpsim(ServerProcess):
             s.settimeout(0.5)
             try:
                 s.connect((self.host, self.port))
-                s.send(GET_NEXT_SYSTEM)
+                s.send(get_next_system(self._community))
                 return bool(s.recv(2000))
             except OSError:
                 return False

@@ -210,7 +210,7 @@ def test_a_database_of_the_records_that_is_away_is_told(looks):
     assert ("is the database running" if driver else "install its driver") in problem
 
 
-def test_records_of_another_version_are_told(tmp_path):
+def test_looking_at_the_records_changes_nothing_in_them(tmp_path):
     config = write_configuration(tmp_path / "config", {}, SITE, ALERTS)
     hallwatch("silence", "add", "R01*", "--for", "1h", "-c", config)
     file = tmp_path / "data" / "records.sqlite"

@@ -104,7 +104,7 @@ def test_the_first_site_as_its_page_says(testdata, tmp_path, mosquitto, exporter
     (clone / "config").symlink_to(ROOT / "config")
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     walk = testdata / "snmp-walks" / "raritan-pdu_px3.snmprec"
-    with Snmpsim(tmp_path / "pdu", walk) as pdu, Building(mosquitto.port):
+    with Snmpsim(tmp_path / "pdu", {"public": walk}) as pdu, Building(mosquitto.port):
         replaced = {
             "host: 10.0.8.11": f"host: 127.0.0.1, port: {pdu.port}",
             "10.0.8.11": f"127.0.0.1:{pdu.port}",

@@ -4,9 +4,6 @@ What differs has its reason in `mib_differs.yaml`: a text of the vendor that con
 does otherwise. A reason that is no longer needed fails too.
 """
 
-from pathlib import Path
-
-import pytest
 import yaml
 
 from collectors.snmp.profiles import shipped_profiles
@@ -14,7 +11,6 @@ from domain.units import UNITS
 from tests.recordings.snmp.mib_agent import repeated
 from tests.recordings.snmp.mib_facts import (
     alike,
-    library,
     no_quantity,
     of_description,
     of_name,
@@ -24,23 +20,12 @@ from tests.recordings.snmp.mib_facts import (
     switched,
 )
 
-DIFFERS = Path(__file__).with_name("mib_differs.yaml")
 ELECTRICAL = {
     "Voltage", "PhaseVoltage", "InputVoltage", "BypassVoltage", "Current", "PhaseCurrent", "InputCurrent", "BypassCurrent",
     "ActivePower", "PhasePower", "InputPower", "ApparentPower", "ReactivePower", "PowerFactor",
 }  # fmt: skip
 ANSWERS = ({"yes", "no"}, {"true", "false"}, {"null"})
 """Labels that say only whether the name holds: a profile may say what that means."""
-
-
-@pytest.fixture(scope="session")
-def mibs(testdata):
-    return library(testdata / "mibs")
-
-
-@pytest.fixture(scope="session")
-def differs():
-    return yaml.safe_load(DIFFERS.read_text())
 
 
 def named():

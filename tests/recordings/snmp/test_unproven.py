@@ -11,22 +11,10 @@ from collectors.snmp.profiles import DEVICES, shipped_profiles
 from collectors.snmp.settings import Secrets
 from domain.units import UNITS
 from tests.recordings.snmp.mib_agent import build, told_of
-from tests.recordings.snmp.mib_facts import library
-from tests.recordings.snmp.test_mibs import DIFFERS
 from tests.system.snmp_agent import quick_agent
 
 STANDARDS = {"system", "if-mib", "entity-sensor", "ups-mib"}
 UNPROVEN = sorted(p.name for p in shipped_profiles().values() if not p.proven and p.name not in STANDARDS)
-
-
-@pytest.fixture(scope="session")
-def mibs(testdata):
-    return library(testdata / "mibs")
-
-
-@pytest.fixture(scope="session")
-def differs():
-    return yaml.safe_load(DIFFERS.read_text())
 
 
 @pytest.mark.parametrize("name", UNPROVEN)

@@ -1,27 +1,19 @@
 """Recordings of real devices, served over real UDP, against what LibreNMS reads of them."""
 
-import asyncio
 import json
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from collectors.snmp.client import PatientClient
-from collectors.snmp.discovery import SYS_OBJECT_ID
 from collectors.snmp.probe import probe
 from collectors.snmp.profiles import shipped_profiles
 from collectors.snmp.settings import Secrets
 from domain.catalogue import OBJECT_TYPES, POINT_TYPES
 from tests.recordings.snmp.device_table import PAGE, UNMET, page
 from tests.recordings.snmp.scorecard import expected, score, verdict
+from tests.servers.snmpsim import Snmpsim
 
 FLOORS = Path(__file__).with_name("floors.json")
 """Share of the expectations met, by recording: what has been reached is never lost again."""
@@ -55,44 +47,13 @@ def scores(testdata):
 @pytest.fixture(scope="session")
 def simulated(testdata, tmp_path_factory):
     """Some recordings, one community each, on one port of loopback."""
-    cache, served = tmp_path_factory.mktemp("snmpsim"), tmp_path_factory.mktemp("walks")
-    for name in OVER_UDP:
-        shutil.copy(testdata / "snmp-walks" / f"{name}.snmprec", served)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    command = [
-        str(Path(sys.executable).parent / "snmpsim-command-responder"),
-        f"--data-dir={served}",
-        f"--cache-dir={cache}",
-        f"--agent-udpv4-endpoint=127.0.0.1:{port}",
-        "--logging-method=null",
-    ]
-    if os.getuid() == 0:
-        command += ["--process-user=root", "--process-group=root"]
-    process = subprocess.Popen(command, cwd=cache, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait(port, process)
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-
-
-def _wait(port, process, patience=90.0):
-    async def answers():
-        client = PatientClient("127.0.0.1", port, Secrets(community="ats"), timeout=1.0, retries=0)
-        return await client.get([SYS_OBJECT_ID])
-
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
-        assert process.poll() is None, "the SNMP simulator has stopped"
-        try:
-            if asyncio.run(answers()):
-                return
-        except Exception:
-            time.sleep(0.1)
-    raise TimeoutError(f"the SNMP simulator did not answer within {patience:g} s")
+    folder = testdata / "snmp-walks"
+    devices = Snmpsim(
+        tmp_path_factory.mktemp("snmpsim"), {name: folder / f"{name}.snmprec" for name in OVER_UDP}
+    )
+    devices.start(timeout=90)  # it makes an index of each walk first
+    yield devices.port
+    devices.stop()
 
 
 _PROBED = {}
