@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Protocol
 
+from alerts.rules.absence import AbsenceRule
 from alerts.rules.envelope import EnvelopeExceededRule
 from alerts.rules.forecasts import EnvelopePredictedRule, ForecastAgeRule
 from alerts.rules.limits import LimitRule
+from alerts.rules.rates import RateOfChangeRule
 from alerts.rules.settings import (
+    Absence,
     AnyRule,
     EnvelopeExceeded,
     EnvelopePredicted,
     ForecastAge,
     Limit,
+    RateOfChange,
     RuleSettings,
     State,
 )
@@ -54,8 +58,12 @@ def build(settings: AnyRule) -> Rule:
             return EnvelopePredictedRule(settings)
         case Limit():
             return LimitRule(settings)
+        case RateOfChange():
+            return RateOfChangeRule(settings)
         case State():
             return StateRule(settings)
+        case Absence():
+            return AbsenceRule(settings)
         case ForecastAge():
             return ForecastAgeRule(settings)
         case _:

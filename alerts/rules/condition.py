@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 
 from alerts.rules.settings import RuleSettings
 from domain.alert import Condition, Severity
+from domain.catalogue import POINT_TYPES
+from domain.points import Point
 
 
 def condition(
@@ -29,6 +31,20 @@ def condition(
 def unknown(settings: RuleSettings, object_id: str) -> Condition:
     """Return the condition of an active alert of which nothing can be known now: it holds on."""
     return condition(settings, object_id, "", math.nan, math.nan, "", 0)
+
+
+def measured_of(object_id: str, point: Point) -> str:
+    """Return what a point measures, as a sentence about an object begins."""
+    what = POINT_TYPES[point.point_type].description
+    text = f"{object_id}: {what[:1].lower() if what[1:2].islower() else what[:1]}{what[1:]}"
+    return text if point.object_id == object_id else f"{text} of {point.object_id}"
+
+
+def lasting(seconds: float) -> str:
+    """Return a time span as people write it: ``90 s``, ``2 min``, ``6 h``."""
+    if seconds < 120:
+        return f"{seconds:g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def local_time(time: int, zone: ZoneInfo, form: str = "%H:%M") -> str:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Set
-from dataclasses import dataclass
 
 import numpy as np
 
-from alerts.rules.condition import condition, unknown
-from alerts.rules.settings import Limit
+from alerts.rules.condition import condition, measured_of, unknown
+from alerts.rules.groups import Groups
+from alerts.rules.settings import Limit, LimitOverride
 from alerts.view import View
 from domain.alert import Condition
-from domain.catalogue import POINT_TYPES
-from domain.points import IntArray
+from domain.points import ValueArray
 from domain.units import shown
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Groups:
-    """Points object by object: `points` in that order, `offsets` where each of the `objects` begins."""
-
-    objects: tuple[str, ...]
-    row: dict[str, int]
-    points: IntArray
-    offsets: IntArray
+_Limits = Groups[LimitOverride]
 
 
 class LimitRule:
@@ -36,11 +26,10 @@ class LimitRule:
     def evaluate(self, now: int, view: View, active: Set[str] = frozenset()) -> list[Condition]:
         """Return one condition per object with a value beyond the limit; see `alerts.rules.Rule`."""
         rule = self.settings
-        groups = view.kept((rule.name, "groups"), lambda: self._groups(view))
-        found = [unknown(rule, object_id) for object_id in active if object_id not in groups.row]
+        groups, limit = view.kept((rule.name, "groups"), lambda: self._groups(view))
+        found = [unknown(rule, o) for o in active if o not in groups.row and o not in groups.ignored]
         if not groups.objects:
             return found
-        limit = rule.bound(view.site.thermal)
         values = view.values(groups.points)
         beyond = values - limit if rule.above is not None else limit - values
         worst = np.fmax.reduceat(beyond, groups.offsets)  # NaN only where an object has no value at all
@@ -49,42 +38,30 @@ class LimitRule:
         threshold[rows] = -rule.hysteresis
         found += [unknown(rule, groups.objects[i]) for i in rows if np.isnan(worst[i])]
         for i in np.flatnonzero(worst > threshold):
-            end = groups.offsets[i + 1] if i + 1 < len(groups.offsets) else len(groups.points)
-            members = slice(int(groups.offsets[i]), int(end))
+            members = groups.members(int(i))
             at = members.start + int(np.nanargmax(beyond[members]))
             passed = int((beyond[members] > 0).sum())
             found.append(
-                self._condition(groups.objects[i], int(groups.points[at]), values[at], limit, passed, view)
+                self._condition(groups, int(i), int(groups.points[at]), values[at], limit[at], passed, view)
             )
         return found
 
     def _condition(
-        self, object_id: str, point: int, value: float, limit: float, passed: int, view: View
+        self, groups: _Limits, row: int, point: int, value: float, limit: float, passed: int, view: View
     ) -> Condition:
-        rule, measured = self.settings, view.registry[point]
-        what = POINT_TYPES[measured.point_type].description
-        text = f"{object_id}: {what[:1].lower() if what[1:2].islower() else what[:1]}{what[1:]}"
-        if measured.object_id != object_id:
-            text += f" of {measured.object_id}"
+        rule, measured, object_id = self.settings, view.registry[point], groups.objects[row]
+        text = measured_of(object_id, measured)
         side = "above" if rule.above is not None else "below"
         text += f" is {shown(value, rule.unit)}, limit {shown(limit, rule.unit)}"
         if passed > 1:
             text += f" ({passed} points {side} it)"
-        return condition(rule, object_id, text, float(value), limit, rule.unit, view.observed(point))
+        severity, observed = groups.severity(row), view.observed(point)
+        return condition(rule, object_id, text, float(value), float(limit), rule.unit, observed, severity)
 
-    def _groups(self, view: View) -> _Groups:
-        rule, registry = self.settings, view.registry
-        by_object: dict[str, list[int]] = defaultdict(list)
+    def _groups(self, view: View) -> tuple[_Limits, ValueArray]:
+        """Return the points by object, and the limit of each point."""
+        rule, thermal = self.settings, view.site.thermal
         points = view.points(rule.points, rule.object_types, rule.process_area)
-        for i in view.plant.tellers.present(points):
-            point = registry[int(i)]
-            owner = point.associate if rule.per == "associate" and point.associate else point.object_id
-            by_object[owner].append(int(i))
-        objects = tuple(by_object)
-        lengths = [len(by_object[o]) for o in objects]
-        return _Groups(
-            objects,
-            {o: row for row, o in enumerate(objects)},
-            np.array([i for o in objects for i in by_object[o]], np.int32),
-            np.cumsum([0, *lengths[:-1]]).astype(np.int32),
-        )
+        groups = Groups.of(view, points, rule.per, rule.overrides)
+        limits = [rule.bound(thermal, None if o is None else o.limit) for o in groups.override]
+        return groups, groups.each(np.array(limits, np.float64))

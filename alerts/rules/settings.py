@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BeforeValidator,
@@ -41,6 +43,10 @@ Duration = Annotated[float, _quantity("s", "30 s"), _schema("30 s"), Field(ge=0)
 """Seconds; a bare number or a quantity such as ``15 min``."""
 Share = Annotated[float, _quantity("1", "50 %"), _schema("50 %"), Field(ge=0)]
 """A ratio; a bare number (0 to 1) or a quantity such as ``50 %``."""
+
+
+LONGEST_RATE_S = 3600.0
+OVERRIDES = "What is otherwise for some objects; the first that covers an object holds"
 
 
 class Strict(SettingsModel):
@@ -106,6 +112,27 @@ class EnvelopePredicted(RuleSettings):
         return self
 
 
+class Override(Strict):
+    """What is otherwise for some objects."""
+
+    objects: tuple[str, ...] = Field(min_length=1, description="Ids or globs of the objects alerted on")
+    severity: Severity | None = Field(None, description="The rule's if not written")
+    enabled: bool = Field(True, description="Whether these objects are watched by the rule at all")
+
+    def covers(self, object_id: str) -> bool:
+        """Return whether the object is one of them."""
+        return any(fnmatchcase(object_id, pattern) for pattern in self.objects)
+
+
+Overriding = TypeVar("Overriding", bound=Override)
+
+
+class LimitOverride(Override):
+    """Another limit for some objects."""
+
+    limit: float | str | None = Field(None, description="Instead of the rule's `above` or `below`")
+
+
 class Limit(RuleSettings):
     """A measured value above or below a limit, such as a temperature."""
 
@@ -121,24 +148,20 @@ class Limit(RuleSettings):
     per: Literal["object", "associate"] = Field(
         "object", description="One alert per object, or one per object that it is part of (a GPU's rack)"
     )
+    overrides: tuple[LimitOverride, ...] = Field((), description=OVERRIDES)
 
     @field_validator("points")
     @classmethod
     def _measured(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        units = {_point_type(name).unit for name in value}
-        if len(units) > 1:
-            raise ValueError(
-                f"its point types have several units ({', '.join(sorted(units))}); write one rule each"
-            )
-        if units == {STATE}:
-            raise ValueError("its points are states; use a rule of kind 'state'")
-        return value
+        return _of_one_unit(value)
 
     @model_validator(mode="after")
     def _one_limit(self) -> Limit:
         if (self.above is None) == (self.below is None):
             raise ValueError("write either 'above' or 'below'")
         self.bound(ThermalLimits())
+        for override in self.overrides:
+            self.bound(ThermalLimits(), override.limit)
         return self
 
     @property
@@ -146,9 +169,9 @@ class Limit(RuleSettings):
         """Canonical unit of the limit."""
         return _point_type(self.points[0]).unit
 
-    def bound(self, thermal: ThermalLimits) -> float:
-        """Return the limit in the canonical unit; a name is looked up in the site's thermal limits."""
-        text = self.above if self.above is not None else self.below
+    def bound(self, thermal: ThermalLimits, other: float | str | None = None) -> float:
+        """Return the limit, or another one, in the canonical unit; a name is looked up in the site's thermal limits."""
+        text = other if other is not None else self.above if self.above is not None else self.below
         if isinstance(text, str) and text in ThermalLimits.model_fields:
             return float(getattr(thermal, text))
         try:
@@ -156,6 +179,72 @@ class Limit(RuleSettings):
         except UnitError as error:
             names = ", ".join(ThermalLimits.model_fields)
             raise ValueError(f"{error}; or name one of the site's thermal limits: {names}") from error
+
+
+class RateOfChange(RuleSettings):
+    """A measured value that rises or falls fast, whatever it is."""
+
+    kind: Literal["rate_of_change"]
+    points: tuple[str, ...] = Field(min_length=1, description="Point types, all of one unit")
+    object_types: tuple[str, ...] = Field((), description="Only on these object types")
+    process_area: tuple[str, ...] = Field((), description="Only points of this process area, such as Supply")
+    by: float | str = Field(description="The change at which it alerts, such as `4 Cel`")
+    within: Duration = Field(
+        gt=0, le=LONGEST_RATE_S, description="The time in which it changes that much; an hour at most"
+    )
+    direction: Literal["rises", "falls", "either"] = "rises"
+    clear_share: Share = Field(0.7, gt=0, le=1, description="Share of the change below which it clears")
+    per: Literal["object", "associate"] = Field(
+        "object", description="One alert per object, or one per object that it is part of (a GPU's rack)"
+    )
+    overrides: tuple[Override, ...] = Field((), description=OVERRIDES)
+
+    @field_validator("points")
+    @classmethod
+    def _measured(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _of_one_unit(value)
+
+    @model_validator(mode="after")
+    def _positive(self) -> RateOfChange:
+        if not self.change > 0:
+            raise ValueError("'by' must be above 0; 'direction' says which way")
+        return self
+
+    @property
+    def unit(self) -> str:
+        """Canonical unit of the change."""
+        return _point_type(self.points[0]).unit
+
+    @property
+    def change(self) -> float:
+        """The change at which it alerts, canonical unit."""
+        try:
+            return parse_quantity(self.by, self.unit)
+        except UnitError as error:
+            raise ValueError(str(error)) from error
+
+
+class Absence(RuleSettings):
+    """A reading that should be there and is not, whether its source is heard or not."""
+
+    kind: Literal["absence"]
+    points: tuple[str, ...] = Field(
+        min_length=1, description="Point types; one of them that is fresh is enough"
+    )
+    object_types: tuple[str, ...] = Field((), description="Only on these object types")
+    objects: tuple[str, ...] = Field(
+        (),
+        description="Ids or globs of plant objects that must have such a reading; if empty, those that have had one",
+    )
+    after: Duration = Field(300.0, gt=0, description="How old the newest reading may be")
+    overrides: tuple[Override, ...] = Field((), description=OVERRIDES)
+
+    @field_validator("points")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            _point_type(name)
+        return value
 
 
 class State(RuleSettings):
@@ -171,6 +260,7 @@ class State(RuleSettings):
         (),
         description="Instead of `normal`: labels or numbers of the states that alert; every other state is fine",
     )
+    overrides: tuple[Override, ...] = Field((), description=OVERRIDES)
 
     @model_validator(mode="after")
     def _one_list(self) -> State:
@@ -237,9 +327,25 @@ class ForecastAge(RuleSettings):
 
 
 AnyRule = Annotated[
-    EnvelopeExceeded | EnvelopePredicted | Limit | State | StaleSource | ForecastAge,
+    EnvelopeExceeded | EnvelopePredicted | Limit | RateOfChange | State | Absence | StaleSource | ForecastAge,
     Field(discriminator="kind"),
 ]
+
+
+def override_for(overrides: Sequence[Overriding], object_id: str) -> Overriding | None:
+    """Return what is otherwise for an object: the first override that covers it."""
+    return next((o for o in overrides if o.covers(object_id)), None)
+
+
+def _of_one_unit(names: tuple[str, ...]) -> tuple[str, ...]:
+    units = {_point_type(name).unit for name in names}
+    if len(units) > 1:
+        raise ValueError(
+            f"its point types have several units ({', '.join(sorted(units))}); write one rule each"
+        )
+    if units == {STATE}:
+        raise ValueError("its points are states; use a rule of kind 'state'")
+    return names
 
 
 def _point_type(name: str) -> PointType:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alerts.rules.condition import condition, unknown
-from alerts.rules.settings import State
+from alerts.rules.settings import State, override_for
 from alerts.view import View
 from domain.alert import Condition
 from domain.catalogue import POINT_TYPES
@@ -17,11 +17,12 @@ from domain.points import IntArray, Point, ValueArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _States:
-    """Points, shape (m,), and their listed values, shape (m, k), padded with NaN; rows of each object."""
+    """Points, shape (m,), and their listed values, shape (m, k), padded with NaN; rows of each object; who is left out."""
 
     points: IntArray
     listed: ValueArray
     rows: dict[str, list[int]]
+    ignored: frozenset[str]
 
 
 class StateRule:
@@ -36,7 +37,7 @@ class StateRule:
         rule = self.settings
         states = view.kept((rule.name, "states"), lambda: self._states(view))
         if len(states.points) == 0:
-            return [unknown(rule, object_id) for object_id in active]
+            return [unknown(rule, object_id) for object_id in active if object_id not in states.ignored]
         values = view.values(states.points)
         missing = np.isnan(values)
         listed = (states.listed == values[:, None]).any(axis=1)
@@ -45,12 +46,13 @@ class StateRule:
         for row in np.flatnonzero(alarmed):
             index = int(states.points[row])
             point = view.registry[index]
-            found.setdefault(
-                point.object_id, self._condition(point, float(values[row]), view.observed(index))
-            )
+            if point.object_id not in found:
+                found[point.object_id] = self._condition(point, float(values[row]), view.observed(index))
         for object_id in active:
             # a leak is over when every sensor of the object says so, not when one falls silent
             rows = states.rows.get(object_id)
+            if object_id in states.ignored:
+                continue
             if object_id not in found and (rows is None or missing[rows].any()):
                 found[object_id] = unknown(rule, object_id)
         return list(found.values())
@@ -64,7 +66,9 @@ class StateRule:
             text += f", {' '.join(point.process_area)}"
         listed = () if self.settings.abnormal else self._listed(point)
         normal = min((float(n) for n in listed), default=np.nan)
-        return condition(self.settings, point.object_id, text, value, normal, "", observed)
+        override = override_for(self.settings.overrides, point.object_id)
+        severity = None if override is None else override.severity
+        return condition(self.settings, point.object_id, text, value, normal, "", observed, severity)
 
     def _listed(self, point: Point) -> list[int]:
         numbers = [int(label) for label in self._labels if label.lstrip("-").isdigit()]
@@ -74,10 +78,15 @@ class StateRule:
 
     def _states(self, view: View) -> _States:
         points = view.points(self.settings.points, self.settings.object_types)
+        owners = {view.registry[int(i)].object_id for i in points}
+        ignored = frozenset(
+            o for o in owners if (other := override_for(self.settings.overrides, o)) and not other.enabled
+        )
+        points = np.array([i for i in points if view.registry[int(i)].object_id not in ignored], np.int32)
         listed = [self._listed(view.registry[int(i)]) for i in points]
         table = np.full((len(points), max((len(n) for n in listed), default=0)), np.nan)
         rows: dict[str, list[int]] = {}
         for row, (index, values) in enumerate(zip(points, listed, strict=True)):
             table[row, : len(values)] = values
             rows.setdefault(view.registry[int(index)].object_id, []).append(row)
-        return _States(points, table, rows)
+        return _States(points, table, rows, ignored)
