@@ -16,7 +16,7 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +25,8 @@ import structlog
 
 from alerts.dispatch import Dispatcher
 from alerts.heartbeat import Heartbeat
+from alerts.incidents.causes import Causes
+from alerts.incidents.reach import Reach
 from alerts.notify.message import Notifier
 from alerts.routing import Routing
 from alerts.rules import Rule, build
@@ -34,6 +36,7 @@ from domain.alert import Alert, AlertState, Condition
 from domain.batch import now_ms
 from domain.errors import HallwatchError
 from storage.alert_records import Event, Silence, Told
+from storage.incident_records import Lead
 from storage.records import Records
 
 log = structlog.get_logger(__name__)
@@ -116,6 +119,8 @@ class AlertEngine:
         self._records = records
         self._clock = clock
         self._routing = Routing(rules)
+        self._causes = Causes(rules, Reach(view.site, view.topology))
+        self._past: list[Lead] = []  # leads that cleared lately
         self._pending: dict[str, int] = {}  # key -> since when the condition holds, not alerted yet
         self._seen: dict[str, int] = {}  # key of an active alert -> when its condition last held
         self._active: dict[str, Alert] | None = None  # as the records were when they were read last
@@ -313,11 +318,30 @@ class AlertEngine:
 
     def _tell(self, now: int) -> None:
         alerts = self._records.active_alerts()
+        explained = self._group(alerts, now)
         if alerts:
             told, silences = self._records.told(), self._records.silences(now)
-            wanted = self._routing.wanted(alerts, told, silences, self._view.topology, now)
+            quiet = self._quiet(alerts, explained, told, now)
+            wanted = self._routing.wanted(alerts, told, silences, quiet, now)
             if wanted:
                 self._records.queue_deliveries(wanted, now)
+
+    def _group(self, alerts: Sequence[Alert], now: int) -> dict[int, int]:
+        """Return which alerts are explained, by the id of what explains them, and keep it in the records."""
+        if not self._causes.leading:
+            return {}
+        self._past = self._records.leads_since(now - self._causes.longest_ms)
+        explained = self._causes.explained(alerts, self._past, now)
+        leads = [alert.id for alert in alerts if alert.condition.rule in self._causes.leading]
+        self.counters["incidents"] += self._records.keep_incidents(leads, explained, now)
+        return explained
+
+    def _quiet(
+        self, alerts: Sequence[Alert], explained: Mapping[int, int], told: Mapping[int, Told], now: int
+    ) -> set[int]:
+        """Return the ids of alerts that are not told now: explained by another, or new so that they soon may be."""
+        waiting = {a.id for a in alerts if a.id not in told and self._causes.waits(a, now)}
+        return waiting | explained.keys()
 
     def _read(self, now: int) -> None:
         """Take over from the records what people and `keep` changed in them."""
@@ -341,9 +365,9 @@ class AlertEngine:
             self.dispatcher.queue_early(over, Event.CLEARED, self._early_channels.pop(key, set()))
         self.dispatcher.forget_early(gone)
         by_id = {alert.id: alert for alert in self._early.values()}
-        wanted = self._routing.wanted(
-            [*active.values(), *by_id.values()], self._told, self._silences, self._view.topology, now
-        )
+        alerts = [*active.values(), *by_id.values()]
+        quiet = self._quiet(alerts, self._causes.explained(alerts, self._past, now), self._told, now)
+        wanted = self._routing.wanted(alerts, self._told, self._silences, quiet, now)
         for number, event, channel, not_before in wanted:
             new = by_id.get(number)
             if new is None or event is not Event.OPENED or not_before - now > now - new.opened:

@@ -1,13 +1,11 @@
-"""Who is to be told what: routes, silences, inhibition along the topology, escalation."""
+"""Who is to be told what: routes, silences, escalation."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from alerts.settings import AlertSettings, Route
 from domain.alert import Alert, AlertState, Severity
-from domain.topology import Topology
 from storage.alert_records import Event, Silence, Told
 
 Wanted = tuple[int, Event, str, int]
@@ -27,7 +25,6 @@ class Routing:
             )
             for route in settings.routes
         ]
-        self._inhibitions = settings.inhibitions
         self._take_acknowledgements = {
             target
             for name, channel in settings.channels.items()
@@ -40,7 +37,7 @@ class Routing:
         alerts: Sequence[Alert],
         told: Mapping[int, Told],
         silences: Sequence[Silence],
-        topology: Callable[[], Topology],
+        quiet: Set[int],
         now: int,
     ) -> list[Wanted]:
         """Return what is to be queued now.
@@ -51,14 +48,13 @@ class Routing:
             All active alerts.
         told
             What was queued before, by alert id.
-        silences, topology, now
-            What mutes, what serves what (asked for only when needed), UTC ms.
+        silences, quiet, now
+            What mutes; ids of alerts that another one explains, or that wait whether one does; UTC ms.
         """
-        inhibited = self._inhibited(alerts, topology)
         found: list[Wanted] = []
         for alert in alerts:
             found += self._taken(alert, told.get(alert.id), now)
-            if alert.id in inhibited or any(s.covers(alert.condition, now) for s in silences):
+            if alert.id in quiet or any(s.covers(alert.condition, now) for s in silences):
                 continue
             for route in self._routes_of(alert.condition.severity):
                 found += self._due(alert, route, told.get(alert.id), now)
@@ -88,22 +84,3 @@ class Routing:
 
     def _routes_of(self, severity: Severity) -> list[Route]:
         return [route for route in self._routes if severity in route.severities]
-
-    def _inhibited(self, alerts: Sequence[Alert], topology: Callable[[], Topology]) -> set[int]:
-        by_rule: Mapping[str, list[Alert]] = defaultdict(list)
-        for alert in alerts:
-            by_rule[alert.condition.rule].append(alert)
-        muted: set[int] = set()
-        for inhibition in self._inhibitions:
-            causes = {alert.condition.object_id for alert in by_rule.get(inhibition.when, ())}
-            targets = [alert for rule in inhibition.mutes for alert in by_rule.get(rule, ())]
-            if not causes or not targets:
-                continue
-            if inhibition.where == "downstream":
-                causes = {served for cause in causes for served in topology().downstream(cause)}
-            muted.update(
-                alert.id
-                for alert in targets
-                if inhibition.where == "anywhere" or alert.condition.object_id in causes
-            )
-        return muted

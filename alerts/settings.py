@@ -37,12 +37,20 @@ class Route(Strict):
 
 
 class Inhibition(Strict):
-    """While an alert of rule `when` is active, alerts of the rules in `mutes` page nobody; they are shown still."""
+    """An active alert of rule `when` explains alerts of the rules in `mutes`: they are shown under it and page nobody."""
 
     when: str
     mutes: tuple[str, ...] = Field(min_length=1)
-    where: Literal["same", "downstream", "anywhere"] = Field(
-        "same", description="On the same object, on what it serves, or anywhere"
+    where: Literal["same", "downstream", "around", "anywhere"] = Field(
+        "same",
+        description="On the same object; on what it serves; on what it serves, what serves it and what shares "
+        "the work with it; or anywhere",
+    )
+    wait: Duration = Field(
+        3.0, le=60, description="An alert of `mutes` waits so long for its cause before it is told"
+    )
+    recovery: Duration = Field(
+        60.0, description="What `when` explained has so long to end after it, before it is told on its own"
     )
 
 
@@ -246,6 +254,13 @@ class AlertSettings(Strict):
             unknown = sorted({inhibition.when, *inhibition.mutes} - set(names))
             if unknown:
                 raise ValueError(f"inhibitions name unknown rules: {', '.join(unknown)}")
+            loud = sorted(
+                {rule.name for rule in self.rules if rule.never_muted}.intersection(inhibition.mutes)
+            )
+            if loud:
+                raise ValueError(
+                    f"inhibitions mute what is never muted: {', '.join(loud)}; take it out of 'mutes'"
+                )
         for route in self.routes:
             missing = sorted({*route.channels, *route.escalate_to} - set(self.channels))
             if missing:

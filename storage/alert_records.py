@@ -210,6 +210,15 @@ class AlertRecords(Database):
         with self.reading() as db:
             return _alert(_alert_row(db, alert_id))
 
+    def alerts(self, ids: Sequence[int]) -> list[Alert]:
+        """Return the alerts of these numbers, oldest first; numbers that there are none of are left out."""
+        found: list[Alert] = []
+        with self.reading() as db:
+            for first in range(0, len(ids), IDS_OF_A_STATEMENT):
+                part = ids[first : first + IDS_OF_A_STATEMENT]
+                found += [_alert(row) for row in db.execute(select(t.alerts).where(t.alerts.c.id.in_(part)))]
+        return sorted(found, key=lambda alert: (alert.opened, alert.id))
+
     def alert_history(
         self,
         start: int = 0,

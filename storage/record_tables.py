@@ -108,6 +108,28 @@ deliveries = Table(
 )
 Index("deliveries_status", deliveries.c.status, deliveries.c.not_before)
 
+incidents = Table(
+    "incidents",
+    metadata,
+    _id(),
+    Column("alert_id", _ID, ForeignKey("alerts.id"), nullable=False, unique=True),  # its lead
+    _time("opened"),
+    _time("closed", 0),
+)
+Index("incidents_closed", incidents.c.closed)
+Index("incidents_opened", incidents.c.opened)
+
+incident_members = Table(
+    "incident_members",
+    metadata,
+    _id(),
+    Column("incident_id", _ID, ForeignKey("incidents.id"), nullable=False),
+    Column("alert_id", _ID, ForeignKey("alerts.id"), nullable=False, index=True),
+    _time("joined"),
+    _time("left", 0),
+    UniqueConstraint("incident_id", "alert_id"),
+)
+
 silences = Table(
     "silences",
     metadata,

@@ -99,6 +99,8 @@ class RecordUpkeep:
 
 
 def _delete_alerts(db: Connection, ids: list[int]) -> None:
-    for table in (t.transitions, t.deliveries):
+    led = select(t.incidents.c.id).where(t.incidents.c.alert_id.in_(ids))
+    db.execute(delete(t.incident_members).where(t.incident_members.c.incident_id.in_(led)))
+    for table in (t.incident_members, t.incidents, t.transitions, t.deliveries):
         db.execute(delete(table).where(table.c.alert_id.in_(ids)))
     db.execute(delete(t.alerts).where(t.alerts.c.id.in_(ids)))

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Row
 from domain.batch import now_ms
 from domain.forecast import Forecast
 from storage import record_tables as t
-from storage.alert_records import AlertRecords
+from storage.incident_records import IncidentRecords
 from storage.planned_records import PlannedRecords
 
 
@@ -29,7 +29,7 @@ class AuditEntry:
     detail: str
 
 
-class Records(AlertRecords, PlannedRecords):
+class Records(IncidentRecords, PlannedRecords):
     """The records of one site. Calls block: on the event loop use ``asyncio.to_thread``.
 
     Parameters

@@ -69,6 +69,9 @@ class RuleSettings(Strict):
         0.0, description="It must be gone this long before the alert is cleared"
     )
     advice: str = Field("", description="What to do first; told with the alert")
+    never_muted: bool = Field(
+        False, description="Nothing may explain its alerts away, as those of leaks and smoke"
+    )
     enabled: bool = True
 
 

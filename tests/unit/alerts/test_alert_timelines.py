@@ -312,38 +312,6 @@ def test_an_alert_that_nobody_takes_is_escalated_once(lab):
     assert plant.outboxes["hook"].take() == [("cleared", "leak/R002")]
 
 
-def test_a_cause_upstream_mutes_what_hangs_on_it_until_it_is_gone(lab):
-    cdu = {
-        "name": "cdu-warm",
-        "kind": "limit",
-        "points": ["LiquidTemperature"],
-        "above": 40,
-        "severity": "critical",
-    }
-    rack = {
-        "name": "rack-warm",
-        "kind": "limit",
-        "points": ["RackLiquidSupplyTemperature"],
-        "above": "coolant_supply",
-        "severity": "warning",
-    }
-    plant = lab(cdu, rack, inhibitions=[{"when": "cdu-warm", "mutes": ["rack-warm"], "where": "downstream"}])
-    supply = plant.point("CDU", "LiquidTemperature", "CDU1", unit="Cel")
-    racks = [
-        plant.point("Rack", "RackLiquidSupplyTemperature", r, unit="Cel") for r in ("R001", "R002", "X900")
-    ]
-    plant.read(supply, 44)
-    plant.read(racks, 43)
-    assert plant.step() == [("opened", "cdu-warm/CDU1"), ("opened", "rack-warm/X900")]
-    assert set(plant.active) == {"cdu-warm/CDU1", "rack-warm/R001", "rack-warm/R002", "rack-warm/X900"}
-    plant.at(10).read(supply, 35)
-    assert plant.step() == [
-        ("cleared", "cdu-warm/CDU1"),
-        ("opened", "rack-warm/R001"),
-        ("opened", "rack-warm/R002"),
-    ]
-
-
 def test_a_rule_that_breaks_silences_no_other_and_clears_nothing(lab):
     plant = lab(LEAK, {**LEAK, "name": "second"})
     sensor = plant.point("Rack", "RackLeakDetect", "R001", states=STATES)

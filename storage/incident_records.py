@@ -1,0 +1,193 @@
+"""Incidents: an alert that leads, and the alerts that it explains."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from sqlalchemy import Connection, func, insert, or_, select, update
+
+from domain.alert import Alert, AlertState, Severity
+from storage import record_tables as t
+from storage.alert_records import ACTIVE, AlertRecords
+from storage.database import inserted
+
+MOST_LISTED = 1000
+"""Incidents of one answer."""
+OPEN = 0
+"""`closed` of an incident whose lead is active, and `left` of a member that it still explains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """An alert that may explain others; `closed` is when it cleared, UTC ms, 0 while it is active."""
+
+    alert_id: int
+    rule: str
+    object_id: str
+    severity: Severity
+    closed: int = 0
+
+    @classmethod
+    def of(cls, alert: Alert) -> Self:
+        """Return what an alert is as a lead."""
+        condition = alert.condition
+        return cls(alert.id, condition.rule, condition.object_id, condition.severity, alert.cleared_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What one cause has done. Times are UTC ms, `closed` 0 while it lasts.
+
+    `members` counts by rule what it explains or explained, `active` those of them whose condition holds still.
+    """
+
+    id: int
+    lead: Alert
+    opened: int
+    closed: int
+    members: Mapping[str, int] = field(default_factory=dict)
+    active: int = 0
+
+
+class IncidentRecords(AlertRecords):
+    """Incidents and their members. Calls block: on the event loop use ``asyncio.to_thread``."""
+
+    def leads_since(self, since: int) -> list[Lead]:
+        """Return the leads that cleared at `since` (UTC ms) or later, the newest first."""
+        i, a = t.incidents, t.alerts
+        query = (
+            select(a.c.id, a.c.rule, a.c.object_id, a.c.severity, a.c.cleared_at)
+            .join(i, i.c.alert_id == a.c.id)
+            .where(or_(i.c.closed == OPEN, i.c.closed >= since))
+            .where(a.c.state == AlertState.CLEARED.value, a.c.cleared_at >= since)
+            .order_by(a.c.cleared_at.desc())
+        )
+        with self.reading() as db:
+            return [
+                Lead(row.id, row.rule, row.object_id, Severity(row.severity), row.cleared_at)
+                for row in db.execute(query)
+            ]
+
+    def keep_incidents(self, leads: Collection[int], members: Mapping[int, int], now: int) -> int:
+        """Bring the incidents up to date, in one transaction, and return how many were opened.
+
+        Parameters
+        ----------
+        leads
+            Ids of the active alerts that lead, or may.
+        members
+            By active alert that is explained the id of the alert that explains it.
+        now
+            UTC ms.
+        """
+        with self.reading() as db:
+            if not self._changes(db, leads, members):
+                return 0
+        i, a = t.incidents, t.alerts
+        opened = 0
+        with self.writing() as db:
+            over = select(a.c.id, a.c.cleared_at).join(i, i.c.alert_id == a.c.id)
+            over = over.where(i.c.closed == OPEN, a.c.state == AlertState.CLEARED.value)
+            for row in db.execute(over).all():
+                db.execute(update(i).where(i.c.alert_id == row.id).values(closed=row.cleared_at))
+            known = _numbers(db, {*leads, *members.values()})
+            for lead in sorted({*leads, *members.values()} - known.keys()):
+                since = db.scalar(select(a.c.opened).where(a.c.id == lead))
+                if since is not None:
+                    fields = {"alert_id": lead, "opened": since, "closed": OPEN}
+                    known[lead] = inserted(db, i, fields)
+                    opened += 1
+            self._keep_members(db, {m: known[lead] for m, lead in members.items() if lead in known}, now)
+        return opened
+
+    def incidents(self, since: int | None = None, limit: int = MOST_LISTED) -> list[Incident]:
+        """Return the incidents that last, or those opened at `since` (UTC ms) or later too, the newest first.
+
+        Alerts that may lead but have explained nothing are incidents without members.
+        """
+        i = t.incidents
+        query = select(i).order_by(i.c.opened.desc(), i.c.id.desc()).limit(limit)
+        query = query.where(i.c.closed == OPEN) if since is None else query.where(i.c.opened >= since)
+        with self.reading() as db:
+            rows = db.execute(query).all()
+            counts, active = _counts(db, [row.id for row in rows])
+        return [
+            Incident(row.id, self.alert(row.alert_id), row.opened, row.closed, counts[row.id], active[row.id])
+            for row in rows
+        ]
+
+    def incident_members(self, incident_id: int, limit: int = MOST_LISTED) -> list[Alert]:
+        """Return the alerts that an incident explains or explained, the oldest first."""
+        m = t.incident_members
+        query = select(m.c.alert_id).where(m.c.incident_id == incident_id).order_by(m.c.id).limit(limit)
+        with self.reading() as db:
+            ids = list(db.scalars(query))
+        return self.alerts(ids)
+
+    def leads(self) -> dict[int, int]:
+        """Return by active alert that is explained now the id of the alert that explains it."""
+        with self.reading() as db:
+            return _members(db)
+
+    def _changes(self, db: Connection, leads: Collection[int], members: Mapping[int, int]) -> bool:
+        i, a = t.incidents, t.alerts
+        open_ = select(i.c.alert_id, a.c.state).join(a, a.c.id == i.c.alert_id).where(i.c.closed == OPEN)
+        states = {row.alert_id: row.state for row in db.execute(open_)}
+        over = AlertState.CLEARED.value in states.values()
+        return over or bool(set(leads) - states.keys()) or _members(db) != dict(members)
+
+    @staticmethod
+    def _keep_members(db: Connection, wanted: Mapping[int, int], now: int) -> None:
+        m = t.incident_members
+        before = {
+            row.alert_id: row.incident_id
+            for row in db.execute(
+                select(m.c.alert_id, m.c.incident_id)
+                .join(t.alerts, t.alerts.c.id == m.c.alert_id)
+                .where(m.c.left == OPEN, t.alerts.c.state.in_(ACTIVE))
+            )
+        }
+        for member, incident in before.items():
+            if wanted.get(member) != incident:
+                same = (m.c.alert_id == member) & (m.c.incident_id == incident)
+                db.execute(update(m).where(same).values(left=now))
+        new = [(member, incident) for member, incident in wanted.items() if before.get(member) != incident]
+        for member, incident in new:
+            same = (m.c.alert_id == member) & (m.c.incident_id == incident)
+            if not db.execute(update(m).where(same).values(left=OPEN)).rowcount:
+                db.execute(insert(m).values(incident_id=incident, alert_id=member, joined=now, left=OPEN))
+
+
+def _numbers(db: Connection, leads: Collection[int]) -> dict[int, int]:
+    i = t.incidents
+    return {row.alert_id: row.id for row in db.execute(select(i).where(i.c.alert_id.in_(list(leads))))}
+
+
+def _members(db: Connection) -> dict[int, int]:
+    m, i, a = t.incident_members, t.incidents, t.alerts
+    query = (
+        select(m.c.alert_id, i.c.alert_id.label("lead"))
+        .join(i, i.c.id == m.c.incident_id)
+        .join(a, a.c.id == m.c.alert_id)
+        .where(m.c.left == OPEN, a.c.state.in_(ACTIVE))
+    )
+    return {row.alert_id: row.lead for row in db.execute(query)}
+
+
+def _counts(db: Connection, ids: Collection[int]) -> tuple[dict[int, dict[str, int]], dict[int, int]]:
+    m, a = t.incident_members, t.alerts
+    query = (
+        select(m.c.incident_id, a.c.rule, a.c.state, func.count().label("n"))
+        .join(a, a.c.id == m.c.alert_id)
+        .where(m.c.incident_id.in_(list(ids)))
+        .group_by(m.c.incident_id, a.c.rule, a.c.state)
+    )
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    active: dict[int, int] = defaultdict(int)
+    for row in db.execute(query):
+        counts[row.incident_id][row.rule] = counts[row.incident_id].get(row.rule, 0) + row.n
+        active[row.incident_id] += row.n if row.state in ACTIVE else 0
+    return counts, active
