@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 CADENCE = "GPUs every 5 s, racks, meters and CDUs every 2 s, SNMP every 10 s"
 CREDENTIALS_FILE = "demo-credentials.json"
+BEGAN_FILE = "demo-began"
+"""When the simulated factory was first started on a data folder, UTC ms."""
 SCHEDULE = "jobs"
 
 
@@ -51,13 +53,17 @@ class Demo:
         Of the console and the API.
     seed
         Of the simulated factory.
+    roughness
+        How unlike the model it is: 0, 1 or 2.
     """
 
-    def __init__(self, data: Path, racks: int, port: int, seed: int) -> None:
+    def __init__(self, data: Path, racks: int, port: int, seed: int, roughness: int = 0) -> None:
         self._data = data.resolve()
         self._racks = racks
         self._port = port
         self._seed = seed
+        self._roughness = roughness
+        self._began = 0
         self._control = ""
         self._upkeep: asyncio.Task[Any] | None = None
         self.ready = asyncio.Event()
@@ -70,7 +76,9 @@ class Demo:
         site = self._write_site(folder)
         # the simulated past ends where the simulator takes over
         start = now_ms() // 1000 * 1000 - RECENT_MS
-        async with _simulator(folder / "site.yaml", self._seed, start) as told:
+        self._began = self._first_start(start)
+        twin = (self._seed, start, self._roughness, self._began)
+        async with _simulator(folder / "site.yaml", *twin) as told:
             # a second's worth of libraries, loaded while the factory starts in its own process
             from service.application import run_service
             from service.settings import read_configuration
@@ -90,6 +98,16 @@ class Demo:
             await run_service(
                 configuration, port=self._port, note=f"Demo: {CADENCE}; simulated", ready=prepare
             )
+
+    def _first_start(self, start: int) -> int:
+        """Return when a demonstration first started on this data folder, UTC ms."""
+        path = self._data / BEGAN_FILE
+        if not path.exists():
+            path.write_text(str(start), encoding="utf-8")
+        try:
+            return int(path.read_text(encoding="utf-8"))
+        except ValueError:
+            return start
 
     def _write_site(self, folder: Path) -> Site:
         path = folder / "site.yaml"
@@ -170,7 +188,7 @@ Ctrl-C stops everything; the next start continues on the same data.
 
     async def _lay_down_history(self, system: System, site: Site, start: int) -> None:
         began = time.monotonic()
-        factory = Factory(site, self._seed, start)
+        factory = Factory(site, self._seed, start, roughness=self._roughness, began_ms=self._began)
         steps = history(factory, system.registry, now_ms() // 1000 * 1000)
         past = announced(factory.workload, site.racks, start, SCHEDULE)
         await asyncio.to_thread(system.records.keep_past_schedule, past)
@@ -192,7 +210,7 @@ Ctrl-C stops everything; the next start continues on the same data.
 
 @contextlib.asynccontextmanager
 async def _simulator(
-    site: Path, seed: int, start: int
+    site: Path, seed: int, start: int, roughness: int, began: int
 ) -> AsyncIterator[Callable[[], Awaitable[dict[str, Any]]]]:
     """Run the simulated factory in a process of its own; gives a way to wait for the ports that it took."""
     process = await asyncio.create_subprocess_exec(
@@ -201,6 +219,7 @@ async def _simulator(
         "-m",
         "service.simulated",
         *("--site", str(site), "--seed", str(seed), "--start-ms", str(start)),
+        *("--roughness", str(roughness), "--began-ms", str(began)),
         *("--mqtt-port", "0", "--snmp-base-port", "0", "--control-port", "0"),
         stdout=asyncio.subprocess.PIPE,
     )

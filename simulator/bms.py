@@ -14,9 +14,13 @@ from simulator.channels import CHANNELS, Channel, Meters, Thing
 from simulator.factory import Factory
 from simulator.falsify import Falsifier
 from simulator.faults import Effect, Fault
+from simulator.instruments import Instruments
 
 REPUBLISH_MS = 100_000
 """The contract: what does not change is told again every 100 s."""
+
+
+_OF_COOLANT = ("RackLiquid", "RackControlValve", "RackLeak")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +64,13 @@ class Bms:
             deadband += [channel.deadband] * len(objects)
             noise += [0.0 if channel.states else channel.noise] * len(objects)
         self.keys = [p.point.key for p in self.points]
-        self.resolution = np.array(resolution)
+        level = factory.roughness.level
+        self.instruments = Instruments([p.point for p in self.points], factory.layout, level, factory.seed)
+        self.resolution = np.maximum(resolution, self.instruments.coarse)
         self.deadband = np.array(deadband)
-        self.noise = np.array(noise)
+        self.noise = np.array(noise) * 2.0**level
+        self._without(factory)
+        self._works = 0
         self.scale = np.array([p.unit.scale for p in self.points])
         self.offset = np.array([p.unit.offset for p in self.points])
         self.decimals = [0 if r >= 1 else round(-np.log10(r) + 0.2) for r in resolution]
@@ -88,6 +96,31 @@ class Bms:
         self.payloads.append(payload)
         self.points.append(point_from_metadata(parse_topic(metadata_topic(key)), payload, source))
 
+    def _without(self, factory: Factory) -> None:
+        """Take the instruments of coolant from racks that have none, and note which points come with which pod."""
+        layout = factory.layout
+        air = {rack for rack, air in zip(layout.racks, factory.plant.built.air_cooled, strict=True) if air}
+        pods = {
+            **dict(zip(layout.racks, layout.rack_pod.tolist(), strict=True)),
+            **dict(zip(layout.cdus, layout.cdu_pod.tolist(), strict=True)),
+        }
+        first = {
+            int(pod): int(when)
+            for pod, when in zip(layout.rack_pod, factory.roughness.live_from, strict=True)
+        }
+        self.live_from: TimeArray = np.zeros(len(self.points), np.int64)
+        for i, point in enumerate(p.point for p in self.points):
+            if point.object_id in air and point.point_type.startswith(_OF_COOLANT):
+                self.instruments.absent[i] = True
+            pod = pods.get(point.object_id.partition("-TAP")[0])
+            if pod is not None:
+                self.live_from[i] = first[pod]
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which points there are at all, shape (points,)."""
+        return ~self.instruments.absent
+
     def exact(self) -> ValueArray:
         """Return every point without its instrument's errors, canonical units, shape (points,)."""
         self.meters.refresh()
@@ -95,15 +128,20 @@ class Bms:
 
     def read(self) -> Reading:
         """Return what the instruments tell now."""
-        value = (self.exact() - self.offset) / self.scale
+        now = self.factory.time_ms
+        done = self.factory.works_done
+        for number, work in enumerate(self.factory.roughness.works[self._works : done], self._works):
+            if work.what == "calibration":
+                self.instruments.adjust(work.target, number)
+        self._works = done
+        value = self.instruments.sense((self.exact() - self.offset) / self.scale, now)
         value += self.noise * self._rng.standard_normal(len(value))
         reading = Reading(
-            self.factory.time_ms,
-            value,
-            np.full(len(value), Quality.GOOD, np.uint8),
-            np.zeros(len(value), np.int64),
+            now, value, np.full(len(value), Quality.GOOD, np.uint8), self.instruments.late.copy()
         )
         self._falsify(reading, self.factory.faults.falsified)
+        self.instruments.tell(value, now)
+        value[self.live_from > now] = np.nan
         np.round(value / self.resolution, out=value)
         value *= self.resolution
         return reading

@@ -87,9 +87,12 @@ class Meters:
         rng = np.random.default_rng([factory.seed, 601])
         racks = len(self.layout.racks)
         self.things = things(self.layout, factory.site.id)
-        skew = 0.025 * rng.standard_normal((racks, 2, 3))
+        level = factory.roughness.level
+        skew = 0.025 * (1.0 + 0.4 * level) * rng.standard_normal((racks, 2, 3))
         self.tap_skew = skew - skew.mean(-1, keepdims=True)
         self.sound = 66.0 + 2.0 * rng.standard_normal(len(self.layout.pods))
+        # two meters of a UPS that differ by a thousandth look like a thirtieth of its losses
+        self.ups_input_gain = 1.0 + 0.001 * level * rng.standard_normal(len(self.layout.ups))
         self.state = factory.state
         self.conditions = factory.conditions
         self.refresh()
@@ -99,7 +102,7 @@ class Meters:
         s = self.state = self.factory.state if state is None else state
         c = self.conditions = self.factory.conditions if conditions is None else conditions
         n = self.layout
-        self.tap_pf = np.clip(c.tap_power_factor, 0.05, 1.0)
+        self.tap_pf = np.clip(c.tap_power_factor + self.factory.plant.built.tap_power_factor, 0.05, 1.0)
         upstream = c.feed_voltage[n.tap_feed] * s.tap_live
         self.tap_current = line_current(s.taps, TAP_VOLTS * np.maximum(upstream, 1e-3), self.tap_pf)
         self.tap_volts = np.maximum(TAP_VOLTS * upstream - c.tap_resistance * self.tap_current, 0.0)
@@ -304,7 +307,7 @@ CDU_CHANNELS = (
     _cdu("Status", "cduStatus", (), lambda m: m.conditions.cdu_available, states=ON_OFF),
     _cdu("LiquidTemperature", "secondary/supply/temperature/value", ("Secondary", "Supply"), lambda m: m.state.cdu_supply, 0.01, 0.05, 0.015, history=True),
     _cdu("LiquidTemperature", "secondary/return/temperature/value", ("Secondary", "Return"), lambda m: m.state.cdu_return, 0.01, 0.05, 0.015, history=True),
-    _cdu("LiquidTemperature", "secondary/temperatureSetpoint", ("Secondary", "Supply"), lambda m: m.factory.plant.model.cdu.setpoint + m.conditions.cdu_setpoint_shift, 0.1, 0.1, setpoint=True),
+    _cdu("LiquidTemperature", "secondary/temperatureSetpoint", ("Secondary", "Supply"), lambda m: m.factory.plant.model.cdu.setpoint + m.factory.plant.built.cdu_setpoint + m.conditions.cdu_setpoint_shift, 0.1, 0.1, setpoint=True),
     _cdu("LiquidTemperature", "primary/inlet/temperature/value", ("Primary", "Inlet"), lambda m: m.state.primary_in, 0.01, 0.05, 0.015, history=True),
     _cdu("LiquidTemperature", "primary/outlet/temperature/value", ("Primary", "Outlet"), lambda m: m.state.primary_out, 0.01, 0.05, 0.02, history=True),
     _cdu("LiquidFlow", "secondary/flow/value", ("Secondary",), lambda m: m.state.cdu_flow, 0.1, 2.0, 0.5, history=True),

@@ -36,7 +36,8 @@ class DsxPublisher:
         self._topics = [encode_text(value_topic(key)) for key in bms.keys]
         self._metadata = [
             publish_packet(encode_text(metadata_topic(key)), orjson.dumps(payload), retain=True)
-            for key, payload in zip(bms.keys, bms.payloads, strict=True)
+            for key, payload, there in zip(bms.keys, bms.payloads, bms.present, strict=True)
+            if there
         ]
         heartbeat = f"System/HeartbeatTimestampBms/{bms.factory.site.id}/bms/heartbeat"
         about = {

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from domain.errors import InputError
 from domain.plant.conditions import Conditions
@@ -18,6 +19,7 @@ from domain.points import ValueArray
 from domain.site import Site
 from simulator.faults import Catalogue, Fault, FaultBook
 from simulator.gpus import TRAY_GPUS, GpuFleet
+from simulator.roughness import FAULT_OF, LEVELS, Roughness
 from simulator.workload import Workload
 
 _BLOCK = 32  # steps of activity that are computed in one go
@@ -47,11 +49,15 @@ class Factory:
         Parameters of the plant.
     catalogue
         Faults that can be raised; the one in `config/simulator/` if not given.
+    roughness
+        How unlike the model the plant is: 0, 1 or 2 (`simulator.roughness`).
+    began_ms
+        When it was first started, UTC ms, from which commissioning and works are counted; `start_ms` if not given.
 
     Raises
     ------
     InputError
-        If the site cannot be simulated: a busway without a UPS, a UPS without a feed, GPUs that fill no trays.
+        If there is no such roughness, or the site cannot be simulated: a busway without a UPS, a UPS without a feed, GPUs that fill no trays.
     """
 
     def __init__(
@@ -61,7 +67,11 @@ class Factory:
         start_ms: int,
         model: PlantModel | None = None,
         catalogue: Catalogue | None = None,
+        roughness: int = 0,
+        began_ms: int | None = None,
     ) -> None:
+        if roughness not in LEVELS:
+            raise InputError(f"roughness is {roughness}; choose from {', '.join(map(str, LEVELS))}")
         if not site.rack_gpus or site.rack_gpus % TRAY_GPUS:
             raise InputError(f"rack_gpus is {site.rack_gpus}; simulated trays have {TRAY_GPUS} GPUs each")
         self.site = site
@@ -70,6 +80,9 @@ class Factory:
         self.time_ms = start_ms
         self.layout = PlantLayout.of(site)
         racks = len(self.layout.racks)
+        model = model or PlantModel()
+        began = start_ms if began_ms is None else began_ms
+        self.roughness = Roughness.of(roughness, self.layout, model, seed, began)
         rng = np.random.default_rng([seed, 307])
         share = np.clip(0.5 + 0.05 * rng.standard_normal(racks), 0.38, 0.62)
         self.plant = Plant(
@@ -77,12 +90,18 @@ class Factory:
             model,
             tap_share=np.stack([share, 1.0 - share], -1),
             dp_share=np.clip(0.94 + 0.015 * rng.standard_normal(racks), 0.88, 0.98),
+            built=self.roughness.built,
         )
         self.workload = Workload(racks, site.zone, site.country, seed)
-        self.gpus = GpuFleet(self.plant.model.gpu, racks, self.layout.gpus_per_rack, seed)
+        self.gpus = GpuFleet(
+            model.gpu, racks, self.layout.gpus_per_rack, seed,
+            1.0 + roughness, self.roughness.generation, self.roughness.resistance,
+        )  # fmt: skip
         self.conditions = Conditions.healthy(self.layout)
         self.faults = FaultBook(self, catalogue or Catalogue.shipped())
         self.rng = np.random.default_rng([seed, 401, start_ms // 1000])
+        self.works_done = 0
+        self._plan_works()
         self.xids: deque[Xid] = deque(maxlen=10_000)
         self.tokens: ValueArray = np.zeros(racks)
         self.tokens_total: ValueArray = np.zeros(racks)
@@ -94,19 +113,49 @@ class Factory:
         self.activity = self._activity_at(start_ms, 1000)
         self.state: PlantState = self._settled()
 
+    @property
+    def live(self) -> NDArray[np.bool_]:
+        """Which racks are in service by now, shape (racks,): a plant is commissioned pod by pod."""
+        return np.asarray(self.roughness.live_from <= self.time_ms)
+
+    def _plan_works(self) -> None:
+        """Enter what people will do into the book of faults, and catch up with what they have done before the start."""
+        for work in self.roughness.works:
+            if work.end > self.start_ms and work.what in FAULT_OF:
+                duration = (work.end - work.start) / 1000.0
+                self.raise_fault(FAULT_OF[work.what], work.target, work.start, 1.0, duration)
+        self._finish_works()
+
+    def _finish_works(self) -> None:
+        works = self.roughness.works
+        while self.works_done < len(works) and works[self.works_done].end <= self.time_ms:
+            work = works[self.works_done]
+            if work.what == "valve":
+                self.roughness.change_valve(self.layout.racks.index(work.target), self.works_done)
+            self.works_done += 1
+
     def _settled(self) -> PlantState:
         times = np.array([self.start_ms])
         power = self.rack_power(self.activity)
-        state = self.plant.settle(power, self.conditions, float(self.workload.wet_bulb(times)[0]))
-        self.gpus.warm_up(self.activity, state.supply, state.ret)
+        state = self.plant.settle(power * self.live, self.conditions, float(self.workload.wet_bulb(times)[0]))
+        self.gpus.warm_up(self.activity, *self._around_gpus(state))
         self.tokens = self.workload.tokens(self.activity)
         return state
 
     def rack_power(self, activity: ValueArray) -> ValueArray:
         """Return what racks draw in the mean at an activity, W, shape (..., racks), individual differences included."""
         silicon = self.gpus.silicon.reshape(len(self.layout.racks), -1)
-        model = self.plant.model
-        return model.rack.power(model.gpu.power(activity) * silicon.sum(-1))
+        return self.plant.rack_power(self.plant.model.gpu.power(activity) * silicon.sum(-1))
+
+    def _around_gpus(self, state: PlantState) -> tuple[ValueArray, ValueArray]:
+        """Return what flows to and from each rack's GPUs, Cel: coolant, or the air of its aisle."""
+        air = self.plant.built.air_cooled
+        if not air.any():
+            return state.supply, state.ret
+        pod = self.layout.rack_pod
+        return np.where(air, state.cold_aisle[pod], state.supply), np.where(
+            air, state.hot_aisle[pod], state.ret
+        )
 
     def step(self, dt_s: float = 1.0) -> None:
         """Move on by `dt_s` seconds."""
@@ -115,9 +164,11 @@ class Factory:
         self.faults.apply(self.time_ms)
         state, c = self.state, self.conditions
         self.activity = self._activity_at(self.time_ms, dt_ms) * c.load_factor
-        powered = (state.tap_live.sum(-1) > 0) & (c.rack_powered > 0)
-        self.gpus.step(self.activity, state.supply, state.ret, c, powered, dt_s, self.rng)
-        self.plant.step(state, self.plant.model.rack.power(self.gpus.rack_power()), c, dt_s)
+        live = self.live
+        powered = (state.tap_live.sum(-1) > 0) & (c.rack_powered > 0) & live
+        self.gpus.step(self.activity, *self._around_gpus(state), c, powered, dt_s, self.rng)
+        self.plant.step(state, self.plant.rack_power(self.gpus.rack_power()) * live, c, dt_s)
+        self._finish_works()
         state.wet_bulb = np.asarray(self._wet_bulbs[self._block_row(self.time_ms)])
         served = self.gpus.activity.reshape(len(self.layout.racks), -1).mean(-1)
         self.tokens = self.workload.tokens(served)

@@ -43,16 +43,31 @@ class GpuFleet:
         How many.
     seed
         Individual differences of silicon and cold plates.
+    spread
+        By how much these are larger than usual.
+    generation, resistance
+        Factors on a GPU's power and on its thermal resistance: other parts than the model's, shape (G,).
     """
 
-    def __init__(self, model: GpuModel, racks: int, gpus_per_rack: int, seed: int) -> None:
+    def __init__(
+        self,
+        model: GpuModel,
+        racks: int,
+        gpus_per_rack: int,
+        seed: int,
+        spread: float = 1.0,
+        generation: ValueArray | float = 1.0,
+        resistance: ValueArray | float = 1.0,
+    ) -> None:
         self.model = model
         self.racks = racks
         self.per_rack = gpus_per_rack
         n = racks * gpus_per_rack
         rng = np.random.default_rng([seed, 211])
-        self.silicon = 1.0 + 0.015 * rng.standard_normal(n)  # power at the same activity
-        self.plate = 1.0 + 0.04 * rng.standard_normal(n)  # thermal resistance
+        self.tdp = np.full(n, model.tdp) * generation
+        # power at the same activity, and thermal resistance
+        self.silicon = (1.0 + 0.015 * spread * rng.standard_normal(n)) * generation
+        self.plate = (1.0 + 0.04 * spread * rng.standard_normal(n)) * resistance
         # coolant that reaches a tray has been warmed by those before it
         self.position = np.tile(np.linspace(0.25, 0.75, gpus_per_rack), racks)
         self.knobs = {name: np.full(n, value) for name, value in KNOBS.items()}
@@ -80,7 +95,7 @@ class GpuFleet:
         self.power = self.model.power(each) * self.silicon
         coolant = self._coolant(coolant_in, coolant_out)
         self.die = self.model.die_temperature(coolant, self.power, self.model.resistance * self.plate)
-        self.memory = self.die + self.model.memory_rise * self.power / self.model.tdp
+        self.memory = self.die + self.model.memory_rise * self.power / self.tdp
         self.memory_used = 0.05 + 0.85 * (each > 0.05)
         self._clocks(np.ones_like(each))
 
@@ -112,7 +127,7 @@ class GpuFleet:
         coolant = self._coolant(coolant_in, coolant_out)
         resistance = model.resistance * self.plate * conditions.gpu_resistance_factor
         self.die = toward(self.die, model.die_temperature(coolant, self.power, resistance), dt, model.die_lag)
-        hotter = self.die + model.memory_rise * self.power / model.tdp
+        hotter = self.die + model.memory_rise * self.power / self.tdp
         self.memory = toward(self.memory, hotter, dt, model.memory_lag)
         self.throttle = model.throttle(self.throttle, self.die, dt)
         filled: ValueArray = np.where(self.activity > 0.05, 0.9, 0.05)

@@ -73,7 +73,13 @@ def history(
     A quarter hour's value is its average, observed at its start.
     """
     bms = Bms(factory, source)
-    index = np.array([registry.register(p.point) for p in bms.points], np.int32)
+    index = np.array(
+        [
+            registry.register(p.point) if there else -1
+            for p, there in zip(bms.points, bms.present, strict=True)
+        ],
+        np.int32,
+    )
     yield from _quarters(factory, bms, index, factory.start_ms, days)
     yield from _recent(factory, bms, index, registry, now_ms, tray_source, cadence or Cadence())
 
@@ -129,6 +135,7 @@ def _averages(
     times = (starts[:, None] + within.astype(np.int64)).reshape(-1)
     activity = factory.workload.activity(times)
     power = factory.rack_power(activity).reshape(len(starts), _SAMPLES, -1).mean(1)
+    power = power * (starts[:, None] >= factory.roughness.live_from)
     wet_bulb = factory.workload.wet_bulb(times).reshape(len(starts), -1).mean(1)
     healthy = Conditions.healthy(factory.layout)
     meters = bms.meters
@@ -140,14 +147,19 @@ def _averages(
             continue
         exact = channel.read(meters)
         told = (np.broadcast_to(exact, (len(starts), exact.shape[-1])) - bms.offset[where]) / bms.scale[where]
+        told = bms.instruments.biased(told, where)
+        told = np.where(starts[:, None] >= bms.live_from[where], told, np.nan)
         told = told + bms.noise[where] * rng.standard_normal(told.shape) / np.sqrt(_SAMPLES)
         told = np.round(told / bms.resolution[where]) * bms.resolution[where]
         values.append(told * bms.scale[where] + bms.offset[where])
         points.append(np.broadcast_to(index[where], told.shape))
     meters.refresh()
     value = np.concatenate(values, axis=1)
+    there = np.isfinite(value).reshape(-1)
     return Batch.of(
-        np.concatenate(points, axis=1).reshape(-1), np.repeat(starts, value.shape[1]), value.reshape(-1)
+        np.concatenate(points, axis=1).reshape(-1)[there],
+        np.repeat(starts, value.shape[1])[there],
+        value.reshape(-1)[there],
     )
 
 

@@ -241,7 +241,7 @@ class TrayNvml:
 
     def nvmlDeviceGetEnforcedPowerLimit(self, handle: int) -> int:
         """Return the power limit in force, mW."""
-        return round(self._reach(handle).factory.plant.model.gpu.tdp * 1e3)
+        return round(float(self._reach(handle).factory.gpus.tdp[handle]) * 1e3)
 
     def nvmlDeviceGetPowerManagementLimit(self, handle: int) -> int:
         """Return the power limit that was set, mW."""

@@ -28,7 +28,9 @@ class GpuReadings:
         if lost.any():
             for column in columns.values():
                 column[lost] = np.nan
-        return columns | {"GpuAvailable": (~lost).astype(float)}
+        there = np.where(lost, 0.0, 1.0)
+        there[~np.repeat(self.factory.live, self.factory.layout.gpus_per_rack)] = np.nan  # not there yet
+        return columns | {"GpuAvailable": there}
 
     def columns(self) -> dict[str, ValueArray]:
         """Return point type to values, shape (G,), of all GPUs, lost or not."""
@@ -38,8 +40,8 @@ class GpuReadings:
             "GpuPowerAverage": g.power.copy(),
             "GpuEnergy": g.energy.copy(),
             "GpuModulePower": g.power * 1.12,
-            "GpuPowerLimit": np.full_like(g.power, model.tdp),
-            "GpuPowerLimitDefault": np.full_like(g.power, model.tdp),
+            "GpuPowerLimit": g.tdp.copy(),
+            "GpuPowerLimitDefault": g.tdp.copy(),
             "GpuTemperature": g.die.copy(),
             "GpuMemoryTemperature": g.memory.copy(),
             "GpuTemperatureLimit": np.full_like(g.power, model.slowdown),

@@ -93,12 +93,13 @@ def record(
     gpu_fields: Sequence[str] = (),
     model: PlantModel | None = None,
     catalogue: Catalogue | None = None,
+    roughness: int = 0,
 ) -> Recording:
     """Run a factory as fast as it goes and return what was measured.
 
     Parameters
     ----------
-    site, seed, start_ms, model, catalogue
+    site, seed, start_ms, model, catalogue, roughness
         Of the factory.
     duration_s
         How long, in its own time.
@@ -111,7 +112,7 @@ def record(
     gpu_fields
         Point types of the GPUs that are recorded, such as ``GpuTemperature``.
     """
-    factory = Factory(site, seed, start_ms, model, catalogue)
+    factory = Factory(site, seed, start_ms, model, catalogue, roughness)
     raised = tuple(factory.raise_fault(name, target, onset, much) for name, target, onset, much in faults)
     bms = Bms(factory)
     gpu_readings = GpuReadings(factory)

@@ -11,6 +11,7 @@ import yaml
 from domain.configuration import validated
 from domain.errors import ConfigurationError, Problem
 from domain.site import Site
+from simulator.roughness import LEVELS
 from simulator.simulation import Options, PlannedFault
 from simulator.sizing import first_racks
 
@@ -41,6 +42,12 @@ def parser(program: str) -> argparse.ArgumentParser:
     p.add_argument("--racks", type=int, default=0, help="only the first N racks, limits in proportion")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--start-ms", type=int, default=None, metavar="MS", help="where its time began, UTC ms")
+    p.add_argument(
+        "--roughness", type=int, choices=LEVELS, default=0, help="how unlike the model the plant is"
+    )
+    p.add_argument(
+        "--began-ms", type=int, default=None, metavar="MS", help="when it was first started, UTC ms"
+    )
     p.add_argument("--broker", choices=("auto", "mosquitto", "amqtt", "none"), default="auto")
     p.add_argument("--mqtt-port", type=int, default=1883)
     p.add_argument("--snmp-base-port", type=int, default=16100, help="one UDP port a device, from here on")
@@ -73,6 +80,8 @@ def read(arguments: argparse.Namespace) -> tuple[Site, Options]:
         control_port=_port(arguments.control_port),
         cadence_s=arguments.cadence,
         faults=tuple(PlannedFault.parse(text) for text in arguments.fault),
+        roughness=arguments.roughness,
+        began_ms=arguments.began_ms,
     )
 
 

@@ -72,6 +72,8 @@ class Options:
         How often the BMS looks for changes.
     faults
         What goes wrong, and when.
+    roughness, began_ms
+        How unlike the model the plant is, and when it was first started (now if None): see `Factory`.
     """
 
     seed: int = 1
@@ -82,6 +84,8 @@ class Options:
     control_port: int | None = 0
     cadence_s: float = 2.0
     faults: tuple[PlannedFault, ...] = ()
+    roughness: int = 0
+    began_ms: int | None = None
 
 
 class Simulation:
@@ -96,7 +100,13 @@ class Simulation:
     def __init__(self, site: Site, options: Options) -> None:
         self.options = options
         now = now_ms() // STEP_MS * STEP_MS
-        self.factory = Factory(site, options.seed, options.start_ms or now)
+        self.factory = Factory(
+            site,
+            options.seed,
+            options.start_ms or now,
+            roughness=options.roughness,
+            began_ms=options.began_ms,
+        )
         self._catch_up(now)
         for fault in options.faults:
             onset = self.factory.time_ms + round(fault.after_s * 1000)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from domain.plant.built import AsBuilt
 from domain.plant.cdu import CduModel
 from domain.plant.conditions import Conditions
 from domain.plant.facility import FacilityModel
@@ -96,6 +97,8 @@ class Plant:
         Share of each rack's power on tap A and B when both live, shape (R, 2); even if not given.
     dp_share
         Share of the header's pressure difference that reaches each rack, shape (R,); 0.94 if not given.
+    built
+        By what each object differs from the model; not at all if not given.
     """
 
     def __init__(
@@ -104,9 +107,11 @@ class Plant:
         model: PlantModel | None = None,
         tap_share: ValueArray | None = None,
         dp_share: ValueArray | None = None,
+        built: AsBuilt | None = None,
     ) -> None:
         self.layout = layout
         self.model = model or PlantModel()
+        self.built = built or AsBuilt.alike(layout, self.model.rack.liquid_share)
         racks = len(layout.racks)
         self.tap_share = np.full((racks, 2), 0.5) if tap_share is None else tap_share
         self.dp_share = np.full(racks, 0.94) if dp_share is None else dp_share
@@ -114,6 +119,14 @@ class Plant:
         self.ups_rating = self.model.ups.rating_per_rack * behind.astype(float)
         full = self.model.rack.full(layout.gpus_per_rack, self.model.gpu.tdp)
         self.full_heat = racks * (full + self.model.facility.house_per_rack) * 1.04
+
+    def rack_power(self, gpu_power: ValueArray) -> ValueArray:
+        """Return what each rack draws, W, from the sum of its GPUs' power, shape (..., R) both."""
+        rack, built = self.model.rack, self.built
+        power: ValueArray = (
+            rack.base * built.rack_base + (1.0 + rack.overhead * built.rack_overhead) * gpu_power
+        )
+        return power
 
     def rest(self, lead: tuple[int, ...] = (), wet_bulb: ValueArray | float = 20.0) -> PlantState:
         """Return a cold plant with charged batteries, as the start of `step` or `settle`."""
@@ -183,17 +196,21 @@ class Plant:
         s.it = s.power.sum(-1) + house * (s.ups_live.sum(-1) > 0)
 
     def _racks(self, s: PlantState, c: Conditions, dt: float) -> None:
-        n, rack, cdu = self.layout, self.model.rack, self.model.cdu
-        wanted = rack.valve_wanted(s.power, s.dp, c.rack_blockage)
+        n, rack, cdu, built = self.layout, self.model.rack, self.model.cdu, self.built
+        opening = c.rack_blockage * built.rack_valve
+        wanted = rack.valve_wanted(s.power * built.rack_flow, s.dp, opening)
         moved = toward(s.valve, wanted, dt, rack.valve_lag)
         s.valve = np.where(np.isnan(c.rack_valve_stuck), moved, c.rack_valve_stuck)
-        conductance = rack.conductance(s.valve) * c.rack_blockage * (1.0 - c.rack_isolated)
+        conductance = rack.conductance(s.valve) * opening * (1.0 - c.rack_isolated) * ~built.air_cooled
         reach = np.sqrt(self.dp_share)
         running = c.cdu_available @ n.cdus_to_pods
         share = c.cdu_available / np.maximum(running[n.cdu_pod], 1.0)
         pod_conductance = (conductance * reach) @ n.racks_to_pods
         highest = cdu.highest_dp(
-            pod_conductance[..., n.cdu_pod], share, c.cdu_pump_health, c.cdu_filter_clogging
+            pod_conductance[..., n.cdu_pod],
+            share,
+            c.cdu_pump_health * built.cdu_head,
+            c.cdu_filter_clogging * built.cdu_filter,
         )
         highest = np.where(c.cdu_available > 0, highest, np.inf)
         header = np.minimum(cdu.dp_setpoint, self._least_of_pod(highest))
@@ -206,7 +223,7 @@ class Plant:
         cold = np.where(c.cdu_available > 0, s.cdu_supply, 0.0) @ n.cdus_to_pods / np.maximum(running, 1.0)
         cold = np.where(running > 0, cold, s.cdu_return @ n.cdus_to_pods / n.cdus_to_pods.sum(0))
         s.supply = toward(s.supply, cold[..., n.rack_pod], dt, 6.0)
-        heat = rack.liquid_share * s.power
+        heat = built.rack_liquid * s.power
         s.ret = rack.return_temperature(s.ret, s.supply, s.flow, heat, dt)
         s.coolant = 0.5 * (s.supply + s.ret)
 
@@ -216,43 +233,47 @@ class Plant:
         return np.stack(pods, -1)
 
     def _cdus(self, s: PlantState, c: Conditions, dt: float) -> None:
-        n, cdu, facility = self.layout, self.model.cdu, self.model.facility
+        n, cdu, facility, built = self.layout, self.model.cdu, self.model.facility, self.built
+        exchanger, clogging = (
+            c.cdu_exchanger_health * built.cdu_exchanger,
+            c.cdu_filter_clogging * built.cdu_filter,
+        )
         s.water = facility.water_temperature(s.wet_bulb, c.water_offset[0])
         s.primary_in = np.broadcast_to(np.asarray(s.water)[..., None], s.cdu_flow.shape)
         flow = s.flow @ n.racks_to_pods
         mixed = (s.flow * s.ret) @ n.racks_to_pods / np.maximum(flow, 1e-6)
         mixed = np.where(flow > 1e-3, mixed, s.ret @ n.racks_to_pods / n.racks_to_pods.sum(0))
         s.cdu_return = toward(s.cdu_return, mixed[..., n.cdu_pod], dt, cdu.return_lag)
-        setpoint = np.broadcast_to(cdu.setpoint + c.cdu_setpoint_shift, s.cdu_return.shape)
-        wanted = cdu.primary_wanted(s.cdu_return, s.cdu_flow, s.primary_in, setpoint, c.cdu_exchanger_health)
+        setpoint = np.broadcast_to(
+            cdu.setpoint + built.cdu_setpoint + c.cdu_setpoint_shift, s.cdu_return.shape
+        )
+        wanted = cdu.primary_wanted(s.cdu_return, s.cdu_flow, s.primary_in, setpoint, exchanger)
         moved = toward(s.primary_valve, wanted * (c.cdu_available > 0), dt, cdu.valve_lag)
         s.primary_valve = np.where(np.isnan(c.cdu_valve_stuck), moved, c.cdu_valve_stuck)
         s.primary_flow = cdu.primary_max * s.primary_valve
-        leaving = cdu.supply_temperature(
-            s.cdu_return, s.cdu_flow, s.primary_in, s.primary_flow, c.cdu_exchanger_health
-        )
+        leaving = cdu.supply_temperature(s.cdu_return, s.cdu_flow, s.primary_in, s.primary_flow, exchanger)
         s.cdu_supply = toward(s.cdu_supply, leaving, dt, cdu.supply_lag)
         s.cdu_heat = COOLANT_HEAT * s.cdu_flow * (s.cdu_return - s.cdu_supply)
         rise = s.cdu_heat / (WATER_HEAT * np.maximum(s.primary_flow, 5.0))
         s.primary_out = np.clip(s.primary_in + rise, None, np.maximum(s.cdu_return, s.primary_in))
-        s.cdu_speed = cdu.speed(s.cdu_dp, s.cdu_flow, c.cdu_pump_health, c.cdu_filter_clogging)
-        s.cdu_filter_dp = cdu.filter_dp(s.cdu_flow, c.cdu_filter_clogging)
-        s.cdu_power = cdu.pump_power(s.cdu_dp, s.cdu_flow, c.cdu_filter_clogging)
+        s.cdu_speed = cdu.speed(s.cdu_dp, s.cdu_flow, c.cdu_pump_health * built.cdu_head, clogging)
+        s.cdu_filter_dp = cdu.filter_dp(s.cdu_flow, clogging)
+        s.cdu_power = cdu.pump_power(s.cdu_dp, s.cdu_flow, clogging)
 
     def _air(self, s: PlantState, c: Conditions, dt: float) -> None:
         n, m = self.layout, self.model
         losses = m.ups.loss(s.ups_out, self.ups_rating).sum(-1)
         house = m.facility.house_per_rack * len(n.racks)
-        per_pod = (1.0 - m.rack.liquid_share) * s.power @ n.racks_to_pods
+        per_pod = (1.0 - self.built.rack_liquid) * s.power @ n.racks_to_pods
         per_pod = per_pod + ((house + losses) / len(n.pods))[..., None]
-        of_pod = n.crah_pod
+        of_pod, health = n.crah_pod, c.crah_fan_health * self.built.crah_air
         running = np.zeros(len(n.pods))
         np.add.at(running, of_pod, c.crah_available)
         s.crah_heat = per_pod[..., of_pod] * c.crah_available / np.maximum(running[of_pod], 1.0)
-        s.crah_speed = m.facility.crah_speed(s.crah_heat, c.crah_fan_health) * c.crah_available
+        s.crah_speed = m.facility.crah_speed(s.crah_heat, health) * c.crah_available
         s.crah_rise = toward(
             s.crah_rise,
-            m.facility.crah_rise(s.crah_heat, np.maximum(s.crah_speed, 0.02), c.crah_fan_health),
+            m.facility.crah_rise(s.crah_heat, np.maximum(s.crah_speed, 0.02), health),
             dt,
             120.0,
         )
@@ -261,7 +282,7 @@ class Plant:
         # what the pod's units cannot move recirculates into the cold aisle
         moved = np.zeros((*s.crah_speed.shape[:-1], len(n.pods)))
         for h, pod in enumerate(of_pod.tolist()):
-            moved[..., pod] += m.facility.crah_air * s.crah_speed[..., h] * c.crah_fan_health[h]
+            moved[..., pod] += m.facility.crah_air * s.crah_speed[..., h] * health[h]
         rise = per_pod / np.maximum(moved, 0.05 * m.facility.crah_air)
         excess = np.maximum(rise - 1.05 * m.facility.air_rise, 0.0)
         s.cold_aisle = toward(s.cold_aisle, blown + 1.0 + 0.6 * excess, dt, 180.0)
@@ -269,7 +290,12 @@ class Plant:
 
     def _meters(self, s: PlantState, c: Conditions) -> None:
         n, m = self.layout, self.model
-        losses = m.ups.loss(s.ups_out, self.ups_rating) * c.ups_loss_factor * (s.ups_live > 0)
+        losses = (
+            m.ups.loss(s.ups_out, self.ups_rating)
+            * c.ups_loss_factor
+            * self.built.ups_losses
+            * (s.ups_live > 0)
+        )
         charging = np.where((s.ups_charge < 1.0) & (s.ups_on_battery < 1), 0.02 * self.ups_rating, 0.0)
         s.ups_in = np.where(s.ups_on_battery > 0, 0.0, (s.ups_out * (s.ups_live > 0) + losses + charging))
         fans = (m.facility.crah_fan * s.crah_speed**3).sum(-1)

@@ -34,11 +34,14 @@ def demo(
         Path, typer.Option(metavar="DIR", help="Data folder; a second start continues on it")
     ] = Path("data"),
     seed: Annotated[int, typer.Option(help="Of the simulated factory, on first start")] = 1,
+    roughness: Annotated[
+        int, typer.Option(min=0, max=2, help="How unlike the model the simulated plant is")
+    ] = 0,
 ) -> None:
     """Run the simulated factory and the whole service on it, in one go."""
     from service.demo import Demo
 
-    demonstration = Demo(data, racks, port, seed)
+    demonstration = Demo(data, racks, port, seed, roughness)
     _until_stopped(demonstration.run(), seconds, demonstration.ready)
 
 

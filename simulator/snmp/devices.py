@@ -155,7 +155,7 @@ class _UpsValues:
         ]
         table.append(self._bads)
         for _ in range(3):
-            into = s.ups_in / 3.0
+            into = s.ups_in * m.ups_input_gain / 3.0
             table += [np.where(on_battery, 0.0, hertz), supply, _ratio(into, supply * 0.99) * 10, into]
         table += [np.where(s.ups_live < 1, 2, np.where(on_battery, 5, 3)), hertz * s.ups_live]
         for share in (1.01, 0.99, 1.0):
@@ -203,10 +203,10 @@ _ANALOG = (
 
 def _cooling_values(m: Meters) -> IntTable:
     s, c, facility = m.state, m.conditions, m.factory.plant.model.facility
-    pod = m.layout.crah_pod
+    pod, health = m.layout.crah_pod, c.crah_fan_health * m.factory.plant.built.crah_air
     supply, rise, speed = s.crah_supply, s.crah_rise, s.crah_speed
-    airflow = facility.crah_air / 1.2 * speed * c.crah_fan_health  # 1.2 kJ/(m3 K): L/s
-    filter_drop = 60.0 * speed**2 / np.maximum(c.crah_fan_health, 0.1) ** 2
+    airflow = facility.crah_air / 1.2 * speed * health  # 1.2 kJ/(m3 K): L/s
+    filter_drop = 60.0 * speed**2 / np.maximum(health, 0.1) ** 2
     water = _ratio(s.crah_heat, np.full_like(s.crah_heat, WATER_HEAT * 7.0))  # 7 K over the coil, L/min
     power = facility.crah_fan * speed**3 + 80.0
     running = c.crah_available > 0
