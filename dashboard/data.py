@@ -106,6 +106,7 @@ class ConsoleData:
         self._readings = ObjectReadings(plant, clock)
         self._health = Lately(store.health, 10_000, clock)
         self._active = Lately(self._ask_active, 500, clock)  # one snapshot asks several times
+        self._foretold = Lately(self._ask_foretold, 10_000, clock)
         self._silences = Lately(lambda: records.silences(clock()), 2000, clock)
 
     # --- the site -------------------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ class ConsoleData:
 
     def supply(self) -> list[SupplyState]:
         """Return feeds and UPSes, feeds first, each kind with the highest load first."""
-        severity = self._severity()
+        severity, foretold = self._severity(), self._foretold()
         found = [
             SupplyState(
                 node.id,
@@ -162,6 +163,7 @@ class ConsoleData:
                 self._readings.gravest(node.id, "Status"),
                 severity.get(node.id),
                 self._readings.one(node.id, "PowerBreachProbability"),
+                foretold.get(node.id),
             )
             for node in self.plant.envelope
             if node.kind in ("Feed", "UPS")
@@ -170,6 +172,9 @@ class ConsoleData:
         return sorted(
             found, key=lambda s: (s.kind != "Feed", -int(10 * _or(s.power.value / s.limit, 0.0)), s.id)
         )
+
+    def _ask_foretold(self) -> dict[str, Forecast]:
+        return self.records.latest_forecasts([n.id for n in self.plant.envelope if n.kind in ("Feed", "UPS")])
 
     def work(self) -> Work:
         """Return the site's token throughput and efficiency."""

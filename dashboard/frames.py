@@ -189,7 +189,7 @@ def supply(nodes: list[SupplyState], now: int) -> Payload:
                     [
                         cells.percent(share),
                         mark or cells.absent(share),
-                        f"of {cells.quantity(s.limit, 'W', 3)}{_risk(s.risk.value)}",
+                        f"of {cells.quantity(s.limit, 'W', 3)}{_ahead(s.ahead, now)}{_risk(s.risk.value)}",
                     ],
                     battery,
                     ["", ""] if s.kind == "Feed" else cells.number(s.runtime, 1 / 60, 0, now),
@@ -198,6 +198,18 @@ def supply(nodes: list[SupplyState], now: int) -> Payload:
             }
         )
     return {"rows": rows}
+
+
+def _ahead(forecast: Forecast | None, now: int) -> str:
+    """Return the highest quarter hour that is forecast of a node from now on: its median, and what 95 % stay under."""
+    if forecast is None:
+        return ""
+    coming = forecast.start + forecast.interval_minutes * 60_000 > now
+    if not coming.any():
+        return ""
+    middle, high = (cells.quantity(float(forecast.quantile(q)[coming].max()), "W", 3) for q in (0.5, 0.95))
+    hours = (int(forecast.start[-1]) + forecast.interval_minutes * 60_000 - now) / 3_600_000
+    return f"; foretold {middle} at most within {hours:.0f} h, 95 % stay under {high}"
 
 
 def _risk(risk: float) -> str:

@@ -106,7 +106,7 @@ class CduState:
 
 @dataclass(frozen=True, slots=True)
 class SupplyState:
-    """A feed or a UPS: power against limit, and what the UPS says of itself."""
+    """A feed or a UPS: power against limit, what the UPS says of itself, and what is forecast of its power."""
 
     id: str
     kind: str
@@ -117,6 +117,7 @@ class SupplyState:
     status: str
     severity: Severity | None
     risk: Reading
+    ahead: Forecast | None = None
 
 
 @dataclass(frozen=True, slots=True)

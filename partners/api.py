@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from enum import StrEnum
@@ -53,6 +53,7 @@ def router(
     calls: Calls | None = None,
     clock: Callable[[], int] = now_ms,
     per_minute: int = CALLS_PER_MINUTE,
+    published: Collection[str] = (),
 ) -> APIRouter:
     """Return the API's routes, to be included in the application as they are.
 
@@ -70,7 +71,10 @@ def router(
         UTC ms.
     per_minute
         Calls that a partner may make, at once or spread.
+    published
+        Ids of the nodes whose forecasts partners may read beside the site's.
     """
+    visible = frozenset({site.id, *published})
     counted = calls or Calls()
     workers = Workers()
     newest, answers = NewestForecasts(records, workers), Answers(workers)
@@ -121,9 +125,7 @@ def router(
         request: Request,
         object_id: Annotated[
             str | None,
-            Query(
-                description="The site (default), or a feed, UPS, busway or rack of it whose power is measured"
-            ),
+            Query(description="The site (default), or a node of its power path that the site publishes"),
         ] = None,
         quantiles: Annotated[
             str | None,
@@ -152,9 +154,11 @@ def router(
         media = _media_type(form, accept)
         if start is not None and end is not None and end <= start:
             raise ApiError(400, "'to' must come after 'from'")
-        forecast = await newest.of(object_id or site.id)
+        wanted = object_id or site.id
+        # what is not published and what there is not look alike: nobody learns the plant by asking
+        forecast = await newest.of(wanted) if wanted in visible else None
         if forecast is None:
-            raise _no_forecast(object_id or site.id, site)
+            raise _no_forecast(wanted, site)
         try:
             chosen = select(forecast, clock(), _levels(quantiles), _ms(start), _ms(end))
         except ValueError as error:

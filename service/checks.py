@@ -82,6 +82,7 @@ def check_configuration(configuration: Configuration) -> Checked:
     _exporters(configuration, note)
     _schedules(configuration, note)
     _brokers(configuration, note)
+    _published(configuration, note)
     if not (settings.mqtt or settings.prometheus or (settings.snmp and settings.snmp.targets)):
         doubt((), "names no source of readings", "Add mqtt, snmp or prometheus: docs/configuration.md.")
     if (folder / AGENT_FILE).is_file():
@@ -90,6 +91,14 @@ def check_configuration(configuration: Configuration) -> Checked:
         except ConfigurationError as error:
             found.problems += error.problems
     return found
+
+
+def _published(configuration: Configuration, note: Note) -> None:
+    """See that what partners may read is there to be read."""
+    for pattern in configuration.settings.partners.unknown(configuration.site.envelope()):
+        place = configuration.settings.partners.published.index(pattern)
+        remedy = "Name a feed, UPS, busway or rack of the site file, or a glob such as FEED-*."
+        note(("partners", "published", place), f"{pattern!r} names no node of the site", remedy)
 
 
 def check_agent(folder: Path) -> tuple[AgentFile, list[Problem]]:

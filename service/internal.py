@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
 import orjson
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -144,7 +145,7 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
 
     @routes.get("/outlook")
     def outlook(node: str = "") -> Response:
-        """Tell when each node may pass its limit, what to shed, and how steeply power will move."""
+        """Tell a node's forecast, when each may pass its limit, what to shed, and how steeply power will move."""
         issuer = system.issuer
         wanted = node or system.site.id
         if wanted not in issuer.outlooks:
@@ -153,6 +154,9 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
                 404, f"no forecast of {wanted!r} has been issued; issued are {known or 'none yet'}"
             )
         told = issuer.outlooks[wanted].as_dict()
+        forecast = issuer.nodes[wanted]
+        told["quantiles"] = list(forecast.quantiles)
+        told["values"] = np.round(forecast.values, 1).tolist()
         told["nodes"] = [
             {"id": name, "breached_by_end": float(o.breached_by[-1]), "shed": float(o.shed.max())}
             for name, o in issuer.outlooks.items()

@@ -21,6 +21,7 @@ from collectors.snmp.settings import SnmpSettings
 from domain.configuration import SettingsModel
 from domain.errors import ConfigurationError, InputError, Problem
 from domain.site import Site
+from partners.settings import PartnerSettings
 from service.configuration import load
 from service.running import data_folder
 from storage.settings import StorageSettings
@@ -94,6 +95,7 @@ class Settings(SettingsModel):
     publish: PublisherSettings | None = Field(None, description="Republish SNMP readings as DSX points")
     analytics: AnalyticsSettings = AnalyticsSettings()
     web: WebSettings = WebSettings()
+    partners: PartnerSettings = PartnerSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("storage", mode="before")

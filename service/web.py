@@ -54,6 +54,7 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
             system.site,
             system.partner_calls,
             per_minute=web.partner_calls_per_minute,
+            published=system.configuration.settings.partners.objects(system.plant.envelope),
         )
     )
     app.include_router(internal.router(system, token, lambda: {**gate.stats(), **console.stats()}))

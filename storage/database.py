@@ -41,6 +41,9 @@ class Database:
         self._writer = self.engine.execution_options(hallwatch_writes=True)
         with self.writing() as db:
             t.metadata.create_all(db)
+            for table in t.metadata.tables.values():
+                for index in table.indexes:
+                    index.create(db, checkfirst=True)
             found = db.scalar(select(t.schema.c.version))
             if found is None:
                 db.execute(insert(t.schema).values(version=t.SCHEMA_VERSION))

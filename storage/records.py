@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sqlalchemy import insert, select
 from sqlalchemy.engine import Row
 
 from domain.batch import now_ms
 from domain.forecast import Forecast
 from storage import record_tables as t
+from storage.forecast_arrays import ForecastArrays, pack, unpack
 from storage.incident_records import IncidentRecords
 from storage.planned_records import PlannedRecords
 
@@ -69,7 +68,11 @@ class Records(IncidentRecords, PlannedRecords):
                 "interval_minutes": forecast.interval_minutes,
                 "quantiles": json.dumps(forecast.quantiles),
                 "intervals": len(forecast.start),
-                "arrays": _pack(forecast),
+                "arrays": pack(
+                    ForecastArrays(
+                        forecast.start, forecast.values, forecast.limit, forecast.breach_probability
+                    )
+                ),
                 "model": forecast.model,
                 "quality": forecast.quality,
             }
@@ -144,22 +147,9 @@ class Records(IncidentRecords, PlannedRecords):
             return [AuditEntry(row.at, row.who, row.what, row.detail) for row in rows]
 
 
-def _pack(forecast: Forecast) -> bytes:
-    """Pack start (int64), then values, limit and breach probability (float64), little endian, compressed."""
-    parts = (
-        forecast.start.astype("<i8"),
-        *(a.astype("<f8") for a in (forecast.values, forecast.limit, forecast.breach_probability)),
-    )
-    return zlib.compress(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
-
-
 def _forecast(row: Row[Any]) -> Forecast:
     levels = tuple(json.loads(row.quantiles))
-    n, q = row.intervals, len(levels)
-    data = zlib.decompress(row.arrays)
-    start = np.frombuffer(data, "<i8", n).astype(np.int64)
-    numbers = np.frombuffer(data, "<f8", offset=8 * n).astype(np.float64)
-    values, limit, breach = np.split(numbers, [n * q, n * q + n])
+    start, values, limit, breach = unpack(row.arrays, row.intervals, len(levels))
     return Forecast(
         row.object_id,
         row.point_type,
@@ -169,7 +159,7 @@ def _forecast(row: Row[Any]) -> Forecast:
         row.interval_minutes,
         start,
         levels,
-        values.reshape(n, q),
+        values,
         limit,
         breach,
         row.model,

@@ -322,6 +322,16 @@ def test_a_ups_on_battery_says_so_whatever_else_of_it_is_normal_and_for_how_long
     assert row["cells"][-1] == ["battery", "alarm"]
 
 
+def test_what_is_foretold_of_a_ups_is_told_with_its_load(hall):
+    hall.tick()
+    foretold = replace(forecast_of(hall.site, hall.now), object_id="UPS-A1")
+    hall.records.save_forecast(foretold)
+    row = next(r for r in frames.supply(hall.data.supply(), hall.now)["rows"] if r["id"] == "supply-UPS-A1")
+    told = row["cells"][2][2]
+    assert f"foretold {cells.quantity(float(foretold.quantile(0.5).max()), 'W', 3)} at most within" in told
+    assert f"95 % stay under {cells.quantity(float(foretold.quantile(0.95).max()), 'W', 3)}" in told
+
+
 @pytest.mark.parametrize(
     ("state", "rank"),
     [

@@ -67,7 +67,8 @@ def api(tmp_path):
     clock = SimpleNamespace(now=ISSUED + 60_000)
     calls = Calls()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(router(records, accounts, site, calls, lambda: clock.now))
+    published = ("FEED-A", "R001")
+    app.include_router(router(records, accounts, site, calls, lambda: clock.now, published=published))
     key, record = accounts.add_api_key("Taipower")
     client = Client(app, headers={"Authorization": f"Bearer {key}"})
 

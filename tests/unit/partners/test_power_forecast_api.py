@@ -392,8 +392,8 @@ def test_a_date_that_is_none_hides_nothing(api, since):
     assert api.get(headers={"If-Modified-Since": since}).status_code in (200, 304)
 
 
-def test_every_node_that_has_a_forecast_is_served(api):
-    api.records.save_forecasts([site_forecast(), site_forecast(object_id="R001", n=4)])
+def test_every_published_node_that_has_a_forecast_is_served_and_no_other(api):
+    api.records.save_forecasts([site_forecast(object_id=o, n=4) for o in ("lab", "R001", "R002")])
     answer = api.get(object_id="R001")
     assert (answer.status_code, answer.json()["object_id"]) == (200, "R001")
     assert len(answer.json()["intervals"]) == 4

@@ -45,6 +45,11 @@ def test_the_data_of_a_copied_example_lies_in_the_copy(folder):
 
 
 FAULTS = {
+    "what partners may see": (
+        {"partners": {"published": ["R00*", "FEED-X"]}},
+        "partners.published.1: 'FEED-X' names no node of the site",
+        "FEED-*",
+    ),
     "profile": (
         {"snmp": device(profile="apc-rdpu2")},
         "snmp.targets.0.profile: there is no profile",
