@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import structlog
 
+from alerts.notify.facts import Facts
 from alerts.notify.message import Notice, Notification, Notifier
 from alerts.routing import Wanted
 from alerts.settings import Fallback
@@ -96,6 +97,8 @@ class Dispatcher:
         For links in messages.
     fallbacks
         Who is told instead, by channel.
+    facts
+        What is known about the surroundings of an alert; answers from memory, at once.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class Dispatcher:
         advice: Mapping[str, str],
         console_url: str = "",
         fallbacks: Mapping[str, Fallback] | None = None,
+        facts: Callable[[Alert], Facts] = lambda _alert: Facts(),
     ) -> None:
         self._records = records
         self._notifiers = notifiers
@@ -115,6 +119,7 @@ class Dispatcher:
         self._advice = advice
         self._console_url = console_url
         self._fallbacks = fallbacks or {}
+        self._facts = facts
         # a write may wait for a lock; looking for what is due must not wait with it
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="alerts-due")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="alerts-noted")
@@ -394,17 +399,18 @@ class Dispatcher:
         queued = {d.created for d in deliveries}
         early = "".join(sorted(a.condition.key for d, a in group if d.id < 0))
         digest = hashlib.sha256(f"{company} {min(queued)} {early}".encode()).hexdigest()[:16]
-        return Notification(
-            f"{self._site.id}-{max(first.id, 0)}-{digest}",
-            self._site.id,
-            self._site.name,
-            self._site.zone,
-            tuple(
-                Notice(d.event, alert, self._advice.get(alert.condition.rule, ""), max(d.id, 0))
-                for d, alert in group
-            ),
-            self._console_url,
-        )
+        notices = [self.notice(d.event, alert, max(d.id, 0)) for d, alert in group]
+        return self.page(f"{self._site.id}-{max(first.id, 0)}-{digest}", notices)
+
+    def notice(self, event: Event, alert: Alert, delivery: int = 0) -> Notice:
+        """Return what there is to tell of one alert, from memory."""
+        advice = self._advice.get(alert.condition.rule, "")
+        return Notice(event, alert, advice, delivery, self._facts(alert))
+
+    def page(self, number: str, notices: Sequence[Notice]) -> Notification:
+        """Return a message of our site."""
+        site = self._site
+        return Notification(number, site.id, site.name, site.zone, tuple(notices), self._console_url)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._sending[task]

@@ -28,9 +28,11 @@ from alerts.heartbeat import Heartbeat
 from alerts.incidents.causes import Causes
 from alerts.incidents.reach import Reach
 from alerts.notify.message import Notifier
+from alerts.remind import Reminder
 from alerts.routing import Routing
 from alerts.rules import Rule, build
 from alerts.settings import AlertSettings
+from alerts.surroundings import Surroundings
 from alerts.view import View
 from domain.alert import Alert, AlertState, Condition
 from domain.batch import now_ms
@@ -114,7 +116,9 @@ class AlertEngine:
             {rule.name: rule.advice for rule in rules.rules},
             rules.console_url,
             rules.fallbacks(),
+            Surroundings(view).facts,
         )
+        self._reminder = Reminder(records, notifiers, self.dispatcher.page, self.dispatcher.notice, clock)
         self._view = view
         self._records = records
         self._clock = clock
@@ -168,6 +172,7 @@ class AlertEngine:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._evaluate_forever(looking, keeping))
                 group.create_task(self.dispatcher.run())
+                group.create_task(self._reminder.run())
                 if self._heartbeat is not None:
                     group.create_task(self._heartbeat.run())
         finally:
@@ -236,6 +241,7 @@ class AlertEngine:
             "late": 0,
             **self.counters,
             **{f"notifications_{name}": n for name, n in self.dispatcher.stats().items()},
+            **{f"reminders_{name}": n for name, n in self._reminder.counters.items()},
             "rules": len(self.rules),
             "pending": len(self._pending),
             "not_written_down": len(self._early),

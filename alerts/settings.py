@@ -12,6 +12,10 @@ from alerts.rules.settings import AnyRule, Duration, Strict
 from domain.alert import Severity
 
 MOST_RECIPIENTS = 50
+MOST_ALERTMANAGERS = 10
+LABEL = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
+"""Name of a label, as Prometheus allows it."""
+OWN_LABELS = frozenset({"alertname", "severity", "site", "object", "object_type", "area"})
 MOST_OF_TARGET = 200
 """Characters of the name of a channel and a recipient, as the records keep it."""
 
@@ -164,7 +168,43 @@ class Chat(ChannelBase):
         }
 
 
-Channel = Annotated[Smtp | Webhook | PagerDuty | Chat, Field(discriminator="kind")]
+class Alertmanager(ChannelBase):
+    """Prometheus Alertmanager: all of a cluster, or one."""
+
+    takes_acknowledgement: ClassVar[bool] = True
+
+    kind: Literal["alertmanager"]
+    urls: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = Field(
+        min_length=1, max_length=MOST_ALERTMANAGERS, description="Each of the cluster, without /api/v2"
+    )
+    labels: dict[Annotated[str, Field(pattern=LABEL)], str] = Field(
+        default_factory=dict, max_length=20, description="Further labels of every alert, for routing there"
+    )
+    resend: Duration = Field(30.0, ge=1, description="Time between two times that what holds is told again")
+    expire: Duration = Field(
+        900.0, description="How long an alert holds there when nothing is heard of Hallwatch any more"
+    )
+    username: str = ""
+    password_env: str = Field("", description="Environment variable that holds the password")
+    password_file: str = Field("", description="File that holds the password")
+    token_env: str = Field("", description="Environment variable that holds a bearer token")
+    token_file: str = Field("", description="File that holds a bearer token")
+    ca_file: str = Field("", description="Certificates to trust; the system's if empty")
+    timeout: Duration = 10.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Alertmanager:
+        taken = sorted(OWN_LABELS & set(self.labels))
+        if taken:
+            raise ValueError(f"labels that Hallwatch sets itself: {', '.join(taken)}; choose other names")
+        if self.expire < 2 * self.resend:
+            raise ValueError("expire must be twice resend at least, or alerts end there by themselves")
+        if len(set(self.urls)) < len(self.urls):
+            raise ValueError("a url is named twice")
+        return self
+
+
+Channel = Annotated[Smtp | Webhook | PagerDuty | Chat | Alertmanager, Field(discriminator="kind")]
 
 
 class HeartbeatSettings(Strict):

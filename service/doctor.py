@@ -18,7 +18,7 @@ from statistics import median
 from urllib.parse import urlsplit
 
 import domain
-from alerts.settings import Channel, Chat, HeartbeatSettings, Smtp
+from alerts.settings import Alertmanager, Channel, Chat, HeartbeatSettings, Smtp
 from collectors.examination import Examination, Level
 from collectors.mqtt.settings import BrokerSettings
 from collectors.snmp.settings import Target
@@ -295,6 +295,8 @@ async def _channel(name: str, channel: Channel) -> Examination:
         where = f"{channel.host}:{channel.port}"
     elif isinstance(channel, Chat):
         where = ", ".join(channel.recipients)
+    elif isinstance(channel, Alertmanager):
+        where = ", ".join(urlsplit(url).hostname or "" for url in channel.urls)
     else:
         where = urlsplit(channel.url).hostname or ""
 

@@ -199,6 +199,16 @@ class AlertRecords(Database):
                 _alert(row) for row in db.execute(query.order_by(t.alerts.c.opened.desc(), t.alerts.c.id))
             ]
 
+    def standing_alerts(self, channel: str) -> list[Alert]:
+        """Return the active alerts of which a channel was told, oldest first."""
+        d = t.deliveries
+        told = select(d.c.alert_id).where(
+            d.c.channel == channel, d.c.status == DeliveryStatus.DELIVERED.value
+        )
+        query = select(t.alerts).where(t.alerts.c.state.in_(ACTIVE), t.alerts.c.id.in_(told))
+        with self.reading() as db:
+            return [_alert(row) for row in db.execute(query.order_by(t.alerts.c.opened, t.alerts.c.id))]
+
     def alert(self, alert_id: int) -> Alert:
         """Return one alert.
 

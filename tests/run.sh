@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin"
 
 declare -A package=([mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients [snmpd]=snmpd [snmpbulkwalk]=snmp
-    [influxd]=influxdb [nginx]=nginx [chromium]=chromium [ip]=iproute2)
+    [influxd]=influxdb [nginx]=nginx [chromium]=chromium [ip]=iproute2
+    [prometheus-alertmanager]=prometheus-alertmanager)
 missing=()
 for program in "${!package[@]}"; do
     command -v "$program" >/dev/null || missing+=("${package[$program]}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from alerts.notify.message import Notifier
-from alerts.settings import Channel, Chat, PagerDuty, Smtp
+from alerts.settings import Alertmanager, Channel, Chat, PagerDuty, Smtp
 
 
 def build_notifiers(channels: Mapping[str, Channel]) -> dict[str, Notifier]:
@@ -35,6 +35,10 @@ def _notifier(settings: Channel) -> Notifier:
         from alerts.notify.chat import ChatNotifier
 
         return ChatNotifier(settings)
+    if isinstance(settings, Alertmanager):
+        from alerts.notify.alertmanager import AlertmanagerNotifier
+
+        return AlertmanagerNotifier(settings)
     from alerts.notify.webhook import WebhookNotifier
 
     return WebhookNotifier(settings)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
+from alerts.notify.facts import Facts
 from domain.alert import Alert, Severity
 from domain.errors import printable
 from domain.units import shown
@@ -29,6 +31,7 @@ class Notice:
     alert: Alert
     advice: str = ""
     delivery: int = 0
+    facts: Facts = field(default_factory=Facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,22 @@ class Notifier(Protocol):
         """
 
 
+@runtime_checkable
+class Reminded(Protocol):
+    """A receiver that forgets: it is told every `remind_every` seconds what holds still."""
+
+    remind_every: float
+
+    async def remind(self, notification: Notification) -> str:
+        """Tell again what holds (there may be nothing), and return a remark worth keeping.
+
+        Raises
+        ------
+        NotificationError
+            If it was not taken.
+        """
+
+
 def subject(notification: Notification) -> str:
     """Return one line: how bad, what, where."""
     first = notification.notices[0]
@@ -126,6 +145,19 @@ def payload(notification: Notification) -> dict[str, Any]:
 def local(time: int, zone: ZoneInfo) -> str:
     """Return a time (UTC ms) as the site's clocks show it, with the zone."""
     return datetime.fromtimestamp(time / 1000, zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def runbook_url(console_url: str, rule: str) -> str:
+    """Return where the console shows the runbook of a rule; empty where the console's address is not known."""
+    return f"{console_url.rstrip('/')}/runbooks/{quote(rule, safe='')}" if console_url else ""
+
+
+def moment_url(console_url: str, alert: Alert) -> str:
+    """Return where the console shows an alert as it was when it opened; empty where its address is not known."""
+    if not console_url:
+        return ""
+    about = {"alert": alert.id} if alert.id > 0 else {}
+    return f"{console_url.rstrip('/')}/alerts?{urlencode({**about, 'at': iso(alert.opened)})}"
 
 
 def figure(value: float, unit: str) -> str:
@@ -182,17 +214,18 @@ def _record(notice: Notice, zone: ZoneInfo) -> dict[str, Any]:
         "value": None if math.isnan(condition.value) else condition.value,
         "limit": None if math.isnan(condition.limit) else condition.limit,
         "unit": condition.unit,
-        "opened": _iso(alert.opened),
+        "opened": iso(alert.opened),
         "opened_local": local(alert.opened, zone),
-        "observed": _iso(condition.observed),
-        "acknowledged": _iso(alert.acknowledged_at),
+        "observed": iso(condition.observed),
+        "acknowledged": iso(alert.acknowledged_at),
         "acknowledged_by": alert.acknowledged_by or None,
         "note": alert.note or None,
-        "cleared": _iso(alert.cleared_at),
+        "cleared": iso(alert.cleared_at),
     }
 
 
-def _iso(time: int) -> str | None:
+def iso(time: int) -> str | None:
+    """Return a time (UTC ms) as RFC 3339 has it; None where it has not come."""
     if not time:
         return None
     return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

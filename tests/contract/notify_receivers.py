@@ -5,6 +5,7 @@ import contextlib
 import email
 import email.policy
 import os
+import re
 import socket
 from zoneinfo import ZoneInfo
 
@@ -236,6 +237,51 @@ class PagerDutyReceiver(HookReceiver):
 
     def ids(self):
         return [orjson.loads(body)["dedup_key"] for _, body in self.got]
+
+
+class AlertmanagerReceiver(HookReceiver):
+    """Refuses as an Alertmanager does that is told what to answer; `tests/contract/test_notify_alertmanager.py` has real ones."""
+
+    kind = "alertmanager"
+    id_of_the_message = "envelope-breach-predicted taipei-1 2026-09-21T14:13:20.000Z"
+    temporary = 503
+    permanent = 400
+
+    def __init__(self):
+        super().__init__()
+        self.answer = 200
+
+    def take(self, headers, body):
+        for alert in orjson.loads(body):
+            names, values = (
+                alert["labels"].keys(),
+                [*alert["labels"].values(), *alert["annotations"].values()],
+            )
+            if not all(re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name) for name in names) or not all(values):
+                return 400, b'"a label is wrong"'
+        return super().take(headers, body)
+
+    def settings(self):
+        return {"kind": "alertmanager", "urls": [f"http://127.0.0.1:{self.port}"], "timeout": "2 s"}
+
+    def alerts(self):
+        return [orjson.loads(body) for _, body in self.got]
+
+    def texts(self):
+        return [
+            "\n".join(
+                f"{a['labels']['severity'].upper()} {a['labels']['object']} {' '.join(a['annotations'].values())}"
+                for a in alerts
+            )
+            for alerts in self.alerts()
+        ]
+
+    def ids(self):
+        return [
+            f"{a['labels']['alertname']} {a['labels']['object']} {a['startsAt']}"
+            for alerts in self.alerts()
+            for a in alerts
+        ]
 
 
 class ChatReceiver(HookReceiver):

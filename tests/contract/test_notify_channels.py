@@ -8,6 +8,7 @@ import pytest
 from domain.errors import ConfigurationError, NotificationError
 from storage.alert_records import Event
 from tests.contract.notify_receivers import (
+    AlertmanagerReceiver,
     ChatReceiver,
     HookReceiver,
     MailReceiver,
@@ -18,7 +19,8 @@ from tests.contract.notify_receivers import (
 
 
 @pytest.fixture(
-    params=[MailReceiver, HookReceiver, PagerDutyReceiver, ChatReceiver], ids=lambda receiver: receiver.kind
+    params=[MailReceiver, HookReceiver, PagerDutyReceiver, ChatReceiver, AlertmanagerReceiver],
+    ids=lambda receiver: receiver.kind,
 )
 async def receiver(request):
     async with request.param().serve() as serving:

@@ -6,7 +6,8 @@ take it away and bring it back. `tests.servers.fixtures` makes pytest fixtures o
 
 from benchmarks._influxdb_server import InfluxServer
 from benchmarks._server_process import ServerProcess, free_port
+from tests.servers.alertmanager import AlertmanagerServer
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.snmpd import Snmpd
 
-__all__ = ["InfluxServer", "Mosquitto", "ServerProcess", "Snmpd", "free_port"]
+__all__ = ["AlertmanagerServer", "InfluxServer", "Mosquitto", "ServerProcess", "Snmpd", "free_port"]

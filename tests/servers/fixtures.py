@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import InfluxServer, Mosquitto, Snmpd
+from tests.servers import AlertmanagerServer, InfluxServer, Mosquitto, Snmpd
 
 
 @pytest.fixture
@@ -17,6 +17,13 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     """A fresh broker for one test, its queues unlimited."""
     with Mosquitto(tmp_path / "mosquitto", "max_queued_messages 0\nmax_inflight_messages 0") as broker:
         yield broker
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path) -> Iterator[AlertmanagerServer]:
+    """A fresh Alertmanager for one test."""
+    with AlertmanagerServer(tmp_path / "alertmanager") as server:
+        yield server
 
 
 @pytest.fixture

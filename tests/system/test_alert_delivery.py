@@ -38,16 +38,16 @@ ROOT = Path(__file__).parents[2]
 class Running:
     """The shipped rules on the demo's site, with receivers of the test."""
 
-    def __init__(self, folder, mail, hook, timeout="2 s"):
+    def __init__(self, folder, mail, hook, timeout="2 s", more=None, told=("mail", "hook")):
         self.site = load(ROOT / "config/site.yaml", Site)
         shipped = load(ROOT / "config/alerts.yaml", AlertSettings)
-        channels = {"mail": mail.settings(), "hook": hook.settings() | {"timeout": timeout}}
+        channels = {"mail": mail.settings(), "hook": hook.settings() | {"timeout": timeout}} | (more or {})
         self.settings = AlertSettings.model_validate(
             shipped.model_dump(by_alias=True)
             | {
                 "interval": 0.05,
                 "channels": channels,
-                "routes": [Route(severities=("critical", "warning"), channels=("mail", "hook"))],
+                "routes": [Route(severities=("critical", "warning"), channels=tuple(told))],
             }
         )
         self.url = f"sqlite:///{folder}/records.sqlite"

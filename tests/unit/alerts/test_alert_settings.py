@@ -16,6 +16,7 @@ from domain.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[3]
 LEAK = {"name": "leak", "kind": "state", "points": ["RackLeakDetect"], "normal": [0], "severity": "critical"}
+AM = {"kind": "alertmanager", "urls": ["http://127.0.0.1:9093"]}
 MAIL = {"kind": "smtp", "host": "h", "sender": "a@b.example", "recipients": ["c@d.example"]}
 
 
@@ -112,6 +113,10 @@ def test_the_how_to_examples_are_valid():
         ({"channels": {"a": {**MAIL, "recipients": ["x@y.example"] * 2}}}, "named twice"),
         ({"channels": {"a": {**MAIL, "recipients": [f"{n}@y.example" for n in range(51)]}}}, "at most 50"),
         ({"channels": {"a" * 201: MAIL}}, "200 characters at most"),
+        ({"channels": {"am": {**AM, "labels": {"severity": "x"}}}}, "that Hallwatch sets itself: severity"),
+        ({"channels": {"am": {**AM, "labels": {"a-b": "x"}}}}, "should match pattern"),
+        ({"channels": {"am": {**AM, "expire": "40 s"}}}, "twice resend at least"),
+        ({"channels": {"am": {**AM, "urls": [f"http://a{n}" for n in range(11)]}}}, "at most 10"),
     ],
 )
 def test_a_mistake_is_told_with_file_key_and_remedy(change, expected):
