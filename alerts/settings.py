@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from alerts.rules.settings import AnyRule, Duration, Strict
 from domain.alert import Severity
+from domain.errors import InputError
 
 MOST_RECIPIENTS = 50
 MOST_ALERTMANAGERS = 10
@@ -252,6 +253,23 @@ class AlertSettings(Strict):
             for name in channels
             for target in ([f"{name}/{who}" for who in self.channels[name].each()] or [name])
         ]
+
+    def only(self, names: Sequence[str]) -> AlertSettings:
+        """Return these settings with all rules but the named ones switched off; as they are if none is named.
+
+        Raises
+        ------
+        InputError
+            If there is no rule of such a name.
+        """
+        known = [rule.name for rule in self.rules]
+        unknown = sorted(set(names).difference(known))
+        if unknown:
+            raise InputError(f"there is no rule {', '.join(unknown)}; there are {', '.join(known)}")
+        if not names:
+            return self
+        kept = [r if r.name in names else r.model_copy(update={"enabled": False}) for r in self.rules]
+        return self.model_copy(update={"rules": tuple(kept)})
 
     def fallbacks(self) -> dict[str, Fallback]:
         """Return who stands in for whom, by the names of deliveries."""

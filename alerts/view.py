@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import structlog
@@ -21,7 +21,6 @@ from domain.points import IntArray, PointRegistry, Quality, TimeArray, ValueArra
 from domain.site import Site
 from domain.topology import Topology
 from storage.plant import PlantView
-from storage.records import Records
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +40,13 @@ class Sources:
     offsets: IntArray
 
 
+class Issued(Protocol):
+    """Where the newest issued forecasts are asked for."""
+
+    def latest_forecasts(self, object_ids: Sequence[str], point_type: str = ...) -> dict[str, Forecast]:
+        """Return the newest forecast of a quantity by object; objects for which none was issued are left out."""
+
+
 def _plain(pattern: str) -> list[str]:
     return [] if any(c in pattern for c in "*?[") else [pattern]
 
@@ -58,7 +64,7 @@ class View:
         A reading received longer ago than this is not used, ms.
     """
 
-    def __init__(self, plant: PlantView, records: Records, max_age: int = 300_000) -> None:
+    def __init__(self, plant: PlantView, records: Issued, max_age: int = 300_000) -> None:
         self.plant = plant
         self.site: Site = plant.site
         self.registry: PointRegistry = plant.registry

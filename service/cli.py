@@ -22,6 +22,7 @@ from service.commands import (
     points,
     probe,
     profile,
+    rules,
     run,
     silences,
     whatif,
@@ -48,6 +49,7 @@ known_points = typer.Typer(
     help="Points that are known: list them, take them out of use and back.", no_args_is_help=True
 )
 alert = typer.Typer(help="What is active; taking and clearing alerts by hand.", no_args_is_help=True)
+rule = typer.Typer(help="Rules of alerts: list them, test them, try them on history.", no_args_is_help=True)
 silence = typer.Typer(help="Alerts that page nobody for a while.", no_args_is_help=True)
 apikeys = typer.Typer(help="Keys with which partners read the API.", no_args_is_help=True)
 
@@ -100,6 +102,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "clear": alerts.clear,
         "send-test": alerts.send_test,
     },
+    rule: {"list": rules.list_, "test": rules.run_timelines, "replay": rules.replay},
     silence: {"add": silences.add, "list": silences.list_, "end": silences.end},
     apikeys: {"add": people.add_key, "list": people.list_keys, "revoke": people.revoke_key},
 }
@@ -112,6 +115,7 @@ app.add_typer(stores, name="store")
 app.add_typer(known_points, name="points")
 app.add_typer(users, name="user")
 app.add_typer(alert, name="alerts")
+app.add_typer(rule, name="rules")
 app.add_typer(silence, name="silence")
 app.add_typer(apikeys, name="apikey")
 

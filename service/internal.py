@@ -16,12 +16,13 @@ import orjson
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from analytics.outlook.whatif import AddedJob, Scenario
 from collectors.mqtt.replay import Into, replay
 from domain.errors import HallwatchError, InputError
 from service import store_jobs
+from service.history import StoredHistory, pack, pack_points
 from service.query import run_query
 from service.system import System
 from storage.telemetry import Aggregate
@@ -33,6 +34,8 @@ MOST_PARTS = 1000
 MOST_NAME = 200
 MOST_FAULTS = 10
 MOST_TEXT = 2000
+MOST_HISTORY = 5_000_000
+"""Values of stored history in one answer."""
 LATEST = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
@@ -72,9 +75,37 @@ class Accepted(BaseModel):
     note: str = Field("", max_length=MOST_TEXT)
 
 
+class PointTypes(BaseModel):
+    """Whose points are asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    types: tuple[Annotated[str, Field(max_length=MOST_NAME)], ...] = Field(max_length=MOST_PARTS)
+
+
+class HistoryAsked(BaseModel):
+    """One value per point and step: of which points (indexes), over which time (UTC ms), by which aggregate."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    points: tuple[int, ...] = Field(max_length=MOST_HISTORY)
+    start: int = Field(ge=0, le=LATEST)
+    end: int = Field(ge=0, le=LATEST)
+    step: int = Field(ge=1000)
+    how: Aggregate
+
+    @model_validator(mode="after")
+    def _bounded(self) -> HistoryAsked:
+        values = len(self.points) * max(0, self.end - self.start) // self.step
+        if values > MOST_HISTORY:
+            raise ValueError(f"{values:,} values are more than {MOST_HISTORY:,}; ask for less at a time")
+        return self
+
+
 def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict) -> APIRouter:
     """Return the internal routes, guarded by a bearer token; `web` returns the web server's counters."""
     expected = f"Bearer {token}".encode()
+    history = StoredHistory(system.registry, system.store)
 
     class Guarded(APIRoute):
         """A route that looks at the token before it reads anything else of the request."""
@@ -167,6 +198,26 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
         ]
         return Response(orjson.dumps(told), media_type="application/json")
 
+    @routes.post("/history/points")
+    async def history_points(request: Request) -> Response:
+        body = await request.body()
+        return await run_in_threadpool(
+            _answer, lambda: pack_points(history.points(read(body, PointTypes).types))
+        )
+
+    @routes.post("/history")
+    async def history_values(request: Request) -> Response:
+        body = await request.body()
+
+        def values() -> bytes:
+            asked = read(body, HistoryAsked)
+            points = np.array(asked.points, np.int32)
+            if len(points) and not 0 <= points.min() <= points.max() < len(system.registry):
+                raise InputError("there are no points of such numbers")
+            return pack(history.aggregate(points, asked.start, asked.end, asked.step, asked.how))
+
+        return await run_in_threadpool(_answer, values)
+
     @routes.post("/store/{job}")
     async def store_job(job: str, request: Request) -> Response:
         jobs = store_jobs.jobs(system.store, system.registry, system.latest)
@@ -216,13 +267,15 @@ def job_arguments(body: bytes, job: Callable[..., Any]) -> dict[str, Any]:
     return told
 
 
-def _answer(work: Callable[[], dict[str, Any]]) -> Response:
+def _answer(work: Callable[[], dict[str, Any] | bytes]) -> Response:
     try:
         found = work()
     except InputError as error:
         raise HTTPException(400, str(error)) from error
     except HallwatchError as error:
         raise HTTPException(500, str(error)) from error
+    if isinstance(found, bytes):
+        return Response(found, media_type="application/octet-stream")
     return Response(orjson.dumps(found), media_type="application/json")
 
 

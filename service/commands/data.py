@@ -89,7 +89,7 @@ def query(
     else:
         from service.query import run_query
 
-        with _store(config, data) as (registry, store):
+        with open_store_of(config, data) as (registry, store):
             found = run_query(registry, store, point, start, end, step, Aggregate(agg))
     if json:
         as_json(found)
@@ -259,7 +259,7 @@ def run_job(job: str, config: Path | None, data: Path | None, **arguments: Any) 
 
         # a folder that somebody named may be new; readings in one that nobody named are never found again
         named = config is not None or data is not None or "HALLWATCH_DATA" in os.environ
-        with _store(config, data, new=job == "import" and named) as (registry, store):
+        with open_store_of(config, data, new=job == "import" and named) as (registry, store):
             latest = LatestValues(registry)
             latest.update(store.latest(np.arange(len(registry), dtype=np.int32)))
             found = store_jobs.jobs(store, registry, latest)[job](**arguments)
@@ -275,7 +275,7 @@ def _folder(config: Path | None, data: Path | None) -> Path:
 
 
 @contextmanager
-def _store(config: Path | None, data: Path | None, new: bool = False) -> Iterator[tuple[Any, Any]]:
+def open_store_of(config: Path | None, data: Path | None, new: bool = False) -> Iterator[tuple[Any, Any]]:
     """Open the store of a data folder on which no service runs; `new`: it may be made."""
     from domain.points import PointRegistry
     from service.system import storage_settings
