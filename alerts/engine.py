@@ -31,6 +31,7 @@ from alerts.notify.message import Notifier
 from alerts.remind import Reminder
 from alerts.routing import Routing
 from alerts.rules import Rule, build
+from alerts.rules.settings import SharedCause
 from alerts.settings import AlertSettings
 from alerts.surroundings import Surroundings
 from alerts.view import View
@@ -106,7 +107,9 @@ class AlertEngine:
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self.settings = rules
-        self.rules: list[Rule] = [build(rule) for rule in rules.rules if rule.enabled]
+        # a cause that several share is found in what the others find
+        last = sorted(rules.rules, key=lambda rule: isinstance(rule, SharedCause))
+        self.rules: list[Rule] = [build(rule) for rule in last if rule.enabled]
         self.counters: Counter[str] = Counter()
         self.dispatcher = Dispatcher(
             records,
@@ -265,7 +268,8 @@ class AlertEngine:
             objects = {a.condition.object_id for a in active.values() if a.condition.rule == name}
             room = MOST_OF_A_RULE - sum(a.condition.rule == name for a in active.values())
             try:
-                for condition in rule.evaluate(now, self._view, objects):
+                conditions = self._view.found[name] = rule.evaluate(now, self._view, objects)
+                for condition in conditions:
                     new = condition.key not in active and condition.key not in found
                     if new and room <= 0:
                         left_out += 1

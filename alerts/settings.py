@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from alerts.rules.settings import AnyRule, Duration, Strict
+from alerts.rules.settings import AnyRule, Duration, SharedCause, Strict
 from domain.alert import Severity
 from domain.errors import InputError
 
@@ -308,6 +308,12 @@ class AlertSettings(Strict):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"rules of the same name: {', '.join(twice)}; give each its own")
+        plain = {rule.name for rule in self.rules if not isinstance(rule, SharedCause)}
+        for rule in self.rules:
+            if isinstance(rule, SharedCause) and (others := sorted(set(rule.of) - plain)):
+                raise ValueError(
+                    f"{rule.name}: 'of' names {', '.join(others)}; name rules that find something by themselves"
+                )
         for inhibition in self.inhibitions:
             unknown = sorted({inhibition.when, *inhibition.mutes} - set(names))
             if unknown:

@@ -14,6 +14,7 @@ import numpy as np
 import structlog
 
 from alerts.demand import DemandMeter
+from domain.alert import Condition
 from domain.envelope import QUARTER_MS, EnvelopeNode, quarter_start
 from domain.errors import StorageError
 from domain.forecast import Forecast
@@ -70,6 +71,8 @@ class View:
         self.registry: PointRegistry = plant.registry
         self.started = 0
         self.now = 0
+        self.found: dict[str, list[Condition]] = {}
+        """What rules have found in this look, by rule, as far as they were evaluated."""
         self.nodes: tuple[EnvelopeNode, ...] = tuple(plant.envelope)
         self.demand = DemandMeter(len(self.nodes))
         self._records = records
@@ -83,6 +86,7 @@ class View:
     def refresh(self, now: int) -> None:
         """Look again: take in new points and the power at `now`, UTC ms."""
         self.now = now
+        self.found = {}
         self.started = min(self.started or now, now)  # our clock may have been set back
         version = self.plant.version
         if version != self._version:

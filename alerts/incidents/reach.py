@@ -11,6 +11,14 @@ MOST_REMEMBERED = 10_000
 """Causes whose reach is remembered; all is worked out again when what serves what changes."""
 
 
+def groups(site: Site) -> dict[str, tuple[str, ...]]:
+    """Return the groups of which one member makes up for another: the site's, and the CDUs of each other pod by its id."""
+    named = {o for ids in site.redundancy.values() for o in ids}
+    return dict(site.redundancy) | {
+        pod.id: pod.cdus for pod in site.pods if pod.cdus and not named.intersection(pod.cdus)
+    }
+
+
 class Reach:
     """What hangs on an object, and what is beside it. Safe from several threads.
 
@@ -23,7 +31,7 @@ class Reach:
     """
 
     def __init__(self, site: Site, topology: Callable[[], Topology]) -> None:
-        self._groups = site.redundancy
+        self._groups = groups(site)
         self._topology = topology
         self._of = topology()
         self._known: dict[tuple[str, str], frozenset[str]] = {}

@@ -6,6 +6,7 @@ from collections.abc import Set
 from typing import Protocol
 
 from alerts.rules.absence import AbsenceRule
+from alerts.rules.causes import SharedCauseRule
 from alerts.rules.envelope import EnvelopeExceededRule
 from alerts.rules.forecasts import EnvelopePredictedRule, ForecastAgeRule
 from alerts.rules.limits import LimitRule
@@ -19,6 +20,7 @@ from alerts.rules.settings import (
     Limit,
     RateOfChange,
     RuleSettings,
+    SharedCause,
     State,
 )
 from alerts.rules.sources import StaleSourceRule
@@ -66,5 +68,7 @@ def build(settings: AnyRule) -> Rule:
             return AbsenceRule(settings)
         case ForecastAge():
             return ForecastAgeRule(settings)
+        case SharedCause():
+            return SharedCauseRule(settings)
         case _:
             return StaleSourceRule(settings)

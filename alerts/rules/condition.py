@@ -50,3 +50,14 @@ def lasting(seconds: float) -> str:
 def local_time(time: int, zone: ZoneInfo, form: str = "%H:%M") -> str:
     """Return a time (UTC ms) as the site's clocks show it."""
     return datetime.fromtimestamp(time / 1000, zone).strftime(form)
+
+
+def lasted(seconds: float) -> str:
+    """Return a time span as people say it: ``12 s``, ``4 min 10 s``, ``2 h 5 min``."""
+    whole = max(round(seconds), 0)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    if minutes:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{rest} s"

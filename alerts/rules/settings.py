@@ -329,8 +329,48 @@ class ForecastAge(RuleSettings):
     point_type: str = "ActivePower"
 
 
+REDUNDANCY = "redundancy"
+"""Stands for the groups of redundancy of the site file, and the CDUs of a pod, where object types are named."""
+PLACEHOLDERS = ("found", "all", "racks", "gpus", "sides", "time")
+
+
+class SharedCause(RuleSettings):
+    """What several objects that find something have in common: what serves them is told in their place."""
+
+    kind: Literal["shared_cause"]
+    of: tuple[str, ...] = Field(min_length=1, description="Rules whose findings are the evidence")
+    roots: tuple[str, ...] = Field(
+        min_length=1,
+        description="What may be to blame: object types such as Feed, or `redundancy` for the groups of the site file",
+    )
+    share: Share = Field(0.5, gt=0, le=1, description="Share of what it serves that must show it")
+    least: int = Field(2, ge=1, description="And so many objects at least")
+    says: str = Field(
+        "{found} of {all} at once",
+        description="What is told: {found} of {all} objects for {time}, {racks} racks with {gpus} GPUs {sides}",
+    )
+
+    @field_validator("says")
+    @classmethod
+    def _placeholders(cls, value: str) -> str:
+        try:
+            value.format(**dict.fromkeys(PLACEHOLDERS, ""))
+        except (KeyError, IndexError, ValueError) as error:
+            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+            raise ValueError(f"it may hold {known} and no other braces") from error
+        return value
+
+
 AnyRule = Annotated[
-    EnvelopeExceeded | EnvelopePredicted | Limit | RateOfChange | State | Absence | StaleSource | ForecastAge,
+    EnvelopeExceeded
+    | EnvelopePredicted
+    | Limit
+    | RateOfChange
+    | State
+    | Absence
+    | StaleSource
+    | ForecastAge
+    | SharedCause,
     Field(discriminator="kind"),
 ]
 
