@@ -29,6 +29,7 @@ def test_the_shipped_rules_cover_what_every_factory_needs(shipped):
         "state",
         "stale_source",
         "forecast_age",
+        "shared_cause",
     }
     by_name = {rule.name: rule for rule in shipped.rules}
     assert by_name["leak"].severity.rank > by_name["leak-sensor-fault"].severity.rank

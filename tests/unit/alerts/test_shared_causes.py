@@ -59,9 +59,7 @@ class Plant:
             self.points[f"leak {rack}"] = point(
                 "Rack", "RackLeakDetect", rack, states=((0, "NoLeak"), (1, "Leak"))
             )
-        self.now = {
-            name: ON if "CDU" in name else 32.0 if name[0] == "R" else NORMAL for name in self.points
-        }
+        self.now = {name: ON if "CDU" in name else 32.0 if name[0] == "R" else NORMAL for name in self.points}
 
     def at(self, seconds, **changes):
         """Set the clock, change some readings (names with _ for -), look, and return what was told."""
@@ -70,7 +68,7 @@ class Plant:
         self.lab.read(list(self.points.values()), list(self.now.values()))
         return self.lab.step()
 
-    def during(self, first, last, step=2):
+    def during(self, first, last, step=5):
         return [told for second in range(first, last, step) for told in self.at(second)]
 
     def summary(self, key):
