@@ -21,9 +21,11 @@ from typing import TypeVar
 
 import structlog
 
+from alerts.languages import LANGUAGES
 from alerts.notify.facts import Facts
 from alerts.notify.message import Notice, Notification, Notifier
 from alerts.routing import Wanted
+from alerts.runbooks import Runbooks
 from alerts.settings import Fallback
 from domain.alert import Alert, Severity
 from domain.errors import HallwatchError, NotificationError
@@ -92,13 +94,15 @@ class Dispatcher:
     clock
         UTC ms.
     advice
-        What to do first, by rule name.
+        What to do first, by rule name, where the rule says it itself.
     console_url
         For links in messages.
     fallbacks
         Who is told instead, by channel.
     facts
         What is known about the surroundings of an alert; answers from memory, at once.
+    runbooks
+        What to do first, where a rule does not say it itself.
     """
 
     def __init__(
@@ -111,6 +115,7 @@ class Dispatcher:
         console_url: str = "",
         fallbacks: Mapping[str, Fallback] | None = None,
         facts: Callable[[Alert], Facts] = lambda _alert: Facts(),
+        runbooks: Runbooks | None = None,
     ) -> None:
         self._records = records
         self._notifiers = notifiers
@@ -120,6 +125,7 @@ class Dispatcher:
         self._console_url = console_url
         self._fallbacks = fallbacks or {}
         self._facts = facts
+        self._runbooks = runbooks or Runbooks()
         # a write may wait for a lock; looking for what is due must not wait with it
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="alerts-due")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="alerts-noted")
@@ -404,8 +410,10 @@ class Dispatcher:
 
     def notice(self, event: Event, alert: Alert, delivery: int = 0) -> Notice:
         """Return what there is to tell of one alert, from memory."""
-        advice = self._advice.get(alert.condition.rule, "")
-        return Notice(event, alert, advice, delivery, self._facts(alert))
+        rule = alert.condition.rule
+        found = {language: self._runbooks.find(rule, language) for language in LANGUAGES}
+        runbooks = {language: runbook for language, runbook in found.items() if runbook is not None}
+        return Notice(event, alert, self._advice.get(rule, ""), delivery, self._facts(alert), runbooks)
 
     def page(self, number: str, notices: Sequence[Notice]) -> Notification:
         """Return a message of our site."""

@@ -32,6 +32,7 @@ from alerts.remind import Reminder
 from alerts.routing import Routing
 from alerts.rules import Rule, build
 from alerts.rules.settings import SharedCause
+from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from alerts.surroundings import Surroundings
 from alerts.view import View
@@ -94,8 +95,10 @@ class AlertEngine:
         Where alerts live.
     notifiers
         Channels by name.
-    clock, monotonic
-        UTC ms; seconds that nobody sets back.
+    clock
+        UTC ms.
+    runbooks
+        Of the site; those that ship, if none are given.
     """
 
     def __init__(
@@ -105,13 +108,15 @@ class AlertEngine:
         records: Records,
         notifiers: Mapping[str, Notifier],
         clock: Callable[[], int] = now_ms,
-        monotonic: Callable[[], float] = time.monotonic,
+        runbooks: Runbooks | None = None,
     ) -> None:
         self.settings = rules
         # a cause that several share is found in what the others find
         last = sorted(rules.rules, key=lambda rule: isinstance(rule, SharedCause))
         self.rules: list[Rule] = [build(rule) for rule in last if rule.enabled]
         self.counters: Counter[str] = Counter()
+        runbooks = runbooks or Runbooks()
+        runbooks.load(rule.name for rule in rules.rules)
         self.dispatcher = Dispatcher(
             records,
             notifiers,
@@ -121,12 +126,13 @@ class AlertEngine:
             rules.console_url,
             rules.fallbacks(),
             Surroundings(view).facts,
+            runbooks,
         )
         self._reminder = Reminder(records, notifiers, self.dispatcher.page, self.dispatcher.notice, clock)
         self._view = view
         self._records = records
         self._clock = clock
-        self._routing = Routing(rules, view.site.zone, view.topology, view.process_areas, monotonic)
+        self._routing = Routing(rules)
         self._causes = Causes(rules, Reach(view.site, view.topology))
         self._past: list[Lead] = []  # leads that cleared lately
         self._pending: dict[str, int] = {}  # key -> since when the condition holds, not alerted yet
@@ -333,12 +339,9 @@ class AlertEngine:
         if alerts:
             told, silences = self._records.told(), self._records.silences(now)
             quiet = self._quiet(alerts, explained, told, now)
-            progress = self._records.escalations()
-            self._routing.on_call.change(self._records.overrides(now))
-            decided = self._routing.wanted(alerts, told, silences, quiet, now, progress)
-            if decided.wanted or decided.progress:
-                self._records.queue_deliveries(decided.wanted, now, decided.progress)
-        self._routing.forget({alert.id for alert in alerts})
+            wanted = self._routing.wanted(alerts, told, silences, quiet, now)
+            if wanted:
+                self._records.queue_deliveries(wanted, now)
 
     def _group(self, alerts: Sequence[Alert], now: int) -> dict[int, int]:
         """Return which alerts are explained, by the id of what explains them, and keep it in the records."""
@@ -381,8 +384,8 @@ class AlertEngine:
         by_id = {alert.id: alert for alert in self._early.values()}
         alerts = [*active.values(), *by_id.values()]
         quiet = self._quiet(alerts, self._causes.explained(alerts, self._past, now), self._told, now)
-        decided = self._routing.wanted(alerts, self._told, self._silences, quiet, now, {})
-        for number, event, channel, not_before in decided.wanted:
+        wanted = self._routing.wanted(alerts, self._told, self._silences, quiet, now)
+        for number, event, channel, not_before in wanted:
             new = by_id.get(number)
             if new is None or event is not Event.OPENED or not_before - now > now - new.opened:
                 continue

@@ -15,6 +15,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_u
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from alerts.runbooks import Runbooks
 from dashboard import frames
 from dashboard.auth import (
     FRESH_S,
@@ -29,6 +30,7 @@ from dashboard.broadcast import Broadcaster
 from dashboard.components.frame import frame
 from dashboard.data import ConsoleData
 from dashboard.pages import alerts, health, overview, rack
+from dashboard.runbooks import runbook_router
 from dashboard.threads import reading
 from dashboard.views import SPANS
 from dashboard.windows import Windows
@@ -83,6 +85,7 @@ def mount(
     *,
     session_hours: float = 24.0,
     secure_cookie: bool = False,
+    runbooks: Runbooks | None = None,
 ) -> Console:
     """Put the console at ``/`` and its login at ``/login``.
 
@@ -102,6 +105,8 @@ def mount(
         How long a login lasts.
     secure_cookie
         Whether the cookie is for HTTPS only; set it wherever the console is reached over HTTPS.
+    runbooks
+        Of the site; those that ship, if none are given.
     """
     sessions = Sessions(secret, LoginSessions(data.records), session_hours, secure_cookie)
     passwords = Passwords(accounts, sessions)
@@ -109,6 +114,7 @@ def mount(
     broadcaster = Broadcaster(lambda name: frames.section(data, name), slow=SLOW)
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     inner.add_api_route("/alive", _alive, include_in_schema=False)
+    inner.include_router(runbook_router(runbooks or Runbooks()))
     dash = _build(inner, data, broadcaster, sessions, windows)
     headers = security_headers(dash.csp_hashes())
     app.include_router(login_router(passwords, sessions, data.site.name))

@@ -19,6 +19,7 @@ import structlog
 
 from alerts.engine import AlertEngine
 from alerts.notify.build import build_notifiers
+from alerts.runbooks import Runbooks
 from alerts.view import View
 from analytics.issuing.issue import ForecastIssuer
 from analytics.live.analytics import LiveAnalytics
@@ -137,11 +138,13 @@ class System:
             settings = configuration.settings
             # connections of its own: no console that asks for all there are holds up alerting
             self.alert_records = Records(configuration.records_url)
+            self.runbooks = Runbooks(configuration.folder / "runbooks")
             self.engine = AlertEngine(
                 configuration.alerts,
                 View(self.plant, self.alert_records, int(configuration.alerts.max_age * 1000)),
                 self.alert_records,
                 build_notifiers(configuration.alerts.channels),
+                runbooks=self.runbooks,
             )
             self.issuer = ForecastIssuer(
                 settings.analytics,

@@ -77,7 +77,9 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         note=note,
     )
     secret = session_secret(system.configuration.data)
-    console = mount(app, data, system.accounts, secret, secure_cookie=web.secure_cookie)
+    console = mount(
+        app, data, system.accounts, secret, secure_cookie=web.secure_cookie, runbooks=system.runbooks
+    )
     return app, console
 
 

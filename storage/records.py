@@ -15,7 +15,6 @@ from domain.forecast import Forecast
 from storage import record_tables as t
 from storage.forecast_arrays import ForecastArrays, pack, unpack
 from storage.incident_records import IncidentRecords
-from storage.oncall_records import OnCallRecords
 from storage.planned_records import PlannedRecords
 
 
@@ -29,7 +28,7 @@ class AuditEntry:
     detail: str
 
 
-class Records(IncidentRecords, OnCallRecords, PlannedRecords):
+class Records(IncidentRecords, PlannedRecords):
     """The records of one site. Calls block: on the event loop use ``asyncio.to_thread``.
 
     Parameters

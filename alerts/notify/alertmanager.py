@@ -182,7 +182,7 @@ def _annotations(notification: Notification, notice: Notice) -> dict[str, str]:
         "description": "; ".join(f"{name}: {text}" for name, text in rows),
         "value": figure(condition.value, condition.unit),
         "limit": figure(condition.limit, condition.unit),
-        "first_action": notice.advice,
+        "first_action": notice.first_action(),
         "runbook_url": runbook_url(notification.console_url, condition.rule),
         "state": alert.state.value,
         "acknowledged_by": alert.acknowledged_by,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from domain.points import TimeArray, ValueArray
@@ -68,10 +68,10 @@ class Facts:
     ----------
     place
         Where it is.
-    breach_at, breach_probability
-        When it is expected to pass its limit (UTC ms, 0 where nothing says so), and how likely that is.
-    left_s
-        How long there is until then by the equipment's own word, such as a battery; NaN where none tells.
+    outlook
+        What is expected, by kind: `breach` (s until the limit is passed, as likely as not), `probability` of a breach,
+        `battery` (s that the shortest lasts), `without_flow` (s until a limit is passed if coolant stops), `on_trip` (the
+        same if this CDU stops), `highest` (Cel within the hour).
     cause
         Object and class of what the anomaly watch takes for the root.
     silenced_until, silenced_by
@@ -81,9 +81,7 @@ class Facts:
     """
 
     place: Place = field(default_factory=Place)
-    breach_at: int = 0
-    breach_probability: float = math.nan
-    left_s: float = math.nan
+    outlook: Mapping[str, float] = field(default_factory=dict)
     cause: tuple[str, str] | None = None
     silenced_until: int = 0
     silenced_by: str = ""

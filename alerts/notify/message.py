@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
+from alerts.languages import Language
 from alerts.notify.facts import Facts
+from alerts.runbooks import Runbook
 from domain.alert import Alert, Severity
 from domain.errors import printable
 from domain.units import shown
@@ -25,13 +28,45 @@ MOST_OF_SUBJECT = 250
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One event of one alert; `advice` is what to do first, `delivery` the number of the delivery."""
+    """One event of one alert.
+
+    Parameters
+    ----------
+    event, alert
+        What there is to tell, and of what.
+    advice
+        What to do first, where the rule says it itself.
+    delivery
+        Number of the delivery.
+    facts
+        What is known about its surroundings.
+    runbooks
+        Its runbook, by language.
+    """
 
     event: Event
     alert: Alert
     advice: str = ""
     delivery: int = 0
     facts: Facts = field(default_factory=Facts)
+    runbooks: Mapping[Language, Runbook] = field(default_factory=dict)
+
+    @property
+    def over(self) -> bool:
+        """Whether it tells that the alert has ended."""
+        return self.event is Event.CLEARED
+
+    def title(self, language: Language = "en") -> str:
+        """Return what the runbook calls the condition; the rule's name where there is none."""
+        runbook = self.runbooks.get(language)
+        return runbook.title if runbook is not None and runbook.title else self.alert.condition.rule
+
+    def first_action(self, language: Language = "en") -> str:
+        """Return what to do first; nothing where it is over."""
+        if self.over:
+            return ""
+        runbook = self.runbooks.get(language)
+        return self.advice or (runbook.first_action if runbook is not None else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +156,7 @@ def body(notification: Notification, listed: int = MOST_LISTED) -> str:
     left = len(notification.notices) - listed
     if left > 0:
         parts.append(f"... and {left} more.")
-    parts += sorted({f"What to do first: {n.advice}" for n in notification.notices if n.advice})
+    parts += sorted({f"What to do first: {a}" for n in notification.notices if (a := n.first_action())})
     foot = f"{notification.site_name} ({notification.site_id})"
     parts.append(f"{foot}\n{notification.console_url}" if notification.console_url else foot)
     return "\n\n".join(parts) + "\n"
@@ -185,7 +220,7 @@ def details(notice: Notice, zone: ZoneInfo) -> list[tuple[str, str]]:
         ("Observed", local(condition.observed, zone) if condition.observed else ""),
         ("Cleared", local(alert.cleared_at, zone) if alert.cleared_at else ""),
         ("Taken by", f"{alert.acknowledged_by}: {alert.note}".rstrip(": ") if alert.acknowledged_by else ""),
-        ("What to do first", notice.advice),
+        ("What to do first", notice.first_action()),
     ]
     return [(name, line(text, MOST_OF_LINE)) for name, text in rows if text]
 
@@ -210,7 +245,7 @@ def _record(notice: Notice, zone: ZoneInfo) -> dict[str, Any]:
         "severity": condition.severity.value,
         "state": alert.state.value,
         "summary": condition.summary,
-        "advice": notice.advice,
+        "advice": notice.first_action(),
         "value": None if math.isnan(condition.value) else condition.value,
         "limit": None if math.isnan(condition.limit) else condition.limit,
         "unit": condition.unit,
