@@ -95,8 +95,8 @@ class AlertEngine:
         Where alerts live.
     notifiers
         Channels by name.
-    clock
-        UTC ms.
+    clock, monotonic
+        UTC ms; seconds that nobody sets back.
     runbooks
         Of the site; those that ship, if none are given.
     """
@@ -108,6 +108,7 @@ class AlertEngine:
         records: Records,
         notifiers: Mapping[str, Notifier],
         clock: Callable[[], int] = now_ms,
+        monotonic: Callable[[], float] = time.monotonic,
         runbooks: Runbooks | None = None,
     ) -> None:
         self.settings = rules
@@ -132,7 +133,7 @@ class AlertEngine:
         self._view = view
         self._records = records
         self._clock = clock
-        self._routing = Routing(rules)
+        self._routing = Routing(rules, view.site.zone, view.topology, view.process_areas, monotonic)
         self._causes = Causes(rules, Reach(view.site, view.topology))
         self._past: list[Lead] = []  # leads that cleared lately
         self._pending: dict[str, int] = {}  # key -> since when the condition holds, not alerted yet
@@ -339,9 +340,12 @@ class AlertEngine:
         if alerts:
             told, silences = self._records.told(), self._records.silences(now)
             quiet = self._quiet(alerts, explained, told, now)
-            wanted = self._routing.wanted(alerts, told, silences, quiet, now)
-            if wanted:
-                self._records.queue_deliveries(wanted, now)
+            progress = self._records.escalations()
+            self._routing.on_call.change(self._records.overrides(now))
+            decided = self._routing.wanted(alerts, told, silences, quiet, now, progress)
+            if decided.wanted or decided.progress:
+                self._records.queue_deliveries(decided.wanted, now, decided.progress)
+        self._routing.forget({alert.id for alert in alerts})
 
     def _group(self, alerts: Sequence[Alert], now: int) -> dict[int, int]:
         """Return which alerts are explained, by the id of what explains them, and keep it in the records."""
@@ -384,8 +388,8 @@ class AlertEngine:
         by_id = {alert.id: alert for alert in self._early.values()}
         alerts = [*active.values(), *by_id.values()]
         quiet = self._quiet(alerts, self._causes.explained(alerts, self._past, now), self._told, now)
-        wanted = self._routing.wanted(alerts, self._told, self._silences, quiet, now)
-        for number, event, channel, not_before in wanted:
+        decided = self._routing.wanted(alerts, self._told, self._silences, quiet, now, {})
+        for number, event, channel, not_before in decided.wanted:
             new = by_id.get(number)
             if new is None or event is not Event.OPENED or not_before - now > now - new.opened:
                 continue

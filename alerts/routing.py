@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from zoneinfo import ZoneInfo
 
+from alerts.oncall.calendar import within
+from alerts.oncall.escalation import Escalations
+from alerts.oncall.people import OnCall
 from alerts.settings import AlertSettings, Route
-from domain.alert import Alert, AlertState, Severity
+from domain.alert import Alert, AlertState
+from domain.topology import Topology
 from storage.alert_records import Event, Silence, Told
+from storage.oncall_records import Progress
 
 Wanted = tuple[int, Event, str, int]
 """Alert id, event, channel, and not before when (UTC ms)."""
 
 
-class Routing:
-    """Decides from the configuration; keeps no state."""
+@dataclass(slots=True)
+class Decision:
+    """What is to be queued, and how far escalations are once it is."""
 
-    def __init__(self, settings: AlertSettings) -> None:
+    wanted: list[Wanted] = field(default_factory=list)
+    progress: list[Progress] = field(default_factory=list)
+
+
+class Routing:
+    """Decides from the configuration.
+
+    Parameters
+    ----------
+    settings
+        The alerting configuration.
+    zone
+        The site's.
+    plant
+        Returns what serves what.
+    areas
+        Returns the process areas of an object's points.
+    monotonic
+        Seconds that nobody sets back.
+    """
+
+    def __init__(
+        self,
+        settings: AlertSettings,
+        zone: ZoneInfo,
+        plant: Callable[[], Topology],
+        areas: Callable[[str], Collection[str]],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.on_call = OnCall(settings, zone)
+        self._escalations = Escalations(self.on_call, monotonic)
+        self._zone = zone
+        self._plant = plant
+        self._areas = areas
+        self._kinds = {rule.name: rule.kind for rule in settings.rules}
         self._routes = [
             route.model_copy(
                 update={
@@ -25,6 +69,7 @@ class Routing:
             )
             for route in settings.routes
         ]
+        self._late = any(route.escalate_after is not None for route in settings.routes)
         self._take_acknowledgements = {
             target
             for name, channel in settings.channels.items()
@@ -39,7 +84,8 @@ class Routing:
         silences: Sequence[Silence],
         quiet: Set[int],
         now: int,
-    ) -> list[Wanted]:
+        progress: Mapping[int, Sequence[Progress]],
+    ) -> Decision:
         """Return what is to be queued now.
 
         Parameters
@@ -50,15 +96,47 @@ class Routing:
             What was queued before, by alert id.
         silences, quiet, now
             What mutes; ids of alerts that another one explains, or that wait whether one does; UTC ms.
+        progress
+            How far escalations are, by alert id.
         """
-        found: list[Wanted] = []
+        found = Decision()
         for alert in alerts:
-            found += self._taken(alert, told.get(alert.id), now)
+            before = told.get(alert.id)
+            found.wanted += self._taken(alert, before, now)
             if alert.id in quiet or any(s.covers(alert.condition, now) for s in silences):
                 continue
-            for route in self._routes_of(alert.condition.severity):
-                found += self._due(alert, route, told.get(alert.id), now)
+            routes = self._routes_of(alert, before, now)
+            for route in routes:
+                found.wanted += self._due(alert, route, before, now)
+            self._escalate(found, alert, routes, before, progress.get(alert.id, ()), now)
         return found
+
+    def forget(self, active: Collection[int]) -> None:
+        """Forget what is kept in memory of alerts that are over: of all but these."""
+        self._escalations.forget(active)
+
+    def _escalate(
+        self,
+        found: Decision,
+        alert: Alert,
+        routes: Sequence[Route],
+        told: Told | None,
+        progress: Sequence[Progress],
+        now: int,
+    ) -> None:
+        """Take the steps that are due; an escalation that has begun goes on, whatever the routes say by now."""
+        under_way = {p.escalation: p for p in progress}
+        waits = dict.fromkeys(under_way, 0)
+        for route in routes:
+            if route.escalation:
+                waits.setdefault(route.escalation, int(route.group_wait * 1000))
+        for name, wait in waits.items():
+            if name not in self.on_call.settings.escalations:  # the file has it no more
+                continue
+            taken = self._escalations.due(alert, name, under_way.get(name), told, now, wait)
+            found.wanted += [(alert.id, event, target, when) for event, target, when in taken.told]
+            if taken.progress is not None:
+                found.progress.append(taken.progress)
 
     def _taken(self, alert: Alert, told: Told | None, now: int) -> Iterator[Wanted]:
         """Tell whoever would go on paging that somebody has taken the alert; no silence keeps that from them."""
@@ -82,5 +160,31 @@ class Routing:
         ):
             yield from ((alert.id, Event.ESCALATED, channel, now) for channel in route.escalate_to)
 
-    def _routes_of(self, severity: Severity) -> list[Route]:
-        return [route for route in self._routes if severity in route.severities]
+    def _routes_of(self, alert: Alert, told: Told | None, now: int) -> list[Route]:
+        """Return the routes by which there may be something to tell now: few of thousands of alerts have any."""
+        if told is not None and alert.condition.severity.rank <= told.severity.rank and not self._late:
+            return []
+        return [route for route in self._routes if self._fits(route, alert, now)]
+
+    def _fits(self, route: Route, alert: Alert, now: int) -> bool:
+        condition = alert.condition
+        if condition.severity not in route.severities:
+            return False
+        if route.rules and not _any(route.rules, condition.rule):
+            return False
+        if route.kinds and self._kinds.get(condition.rule) not in route.kinds:
+            return False
+        if route.times and not within(
+            route.times, now, ZoneInfo(route.timezone) if route.timezone else self._zone
+        ):
+            return False
+        if route.process_areas and not set(route.process_areas) & set(self._areas(condition.object_id)):
+            return False
+        return not route.objects or any(
+            _any(route.objects, where)
+            for where in (condition.object_id, *self._plant().upstream(condition.object_id))
+        )
+
+
+def _any(patterns: Sequence[str], name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from alerts.oncall.settings import OnCallSettings, Person, Window, ZoneName
 from alerts.rules.settings import AnyRule, Duration, SharedCause, Strict
 from domain.alert import Severity
 from domain.errors import InputError
@@ -22,10 +23,29 @@ MOST_OF_TARGET = 200
 
 
 class Route(Strict):
-    """Who is told about alerts of which severity."""
+    """Who is told about which alerts; of what is left out, each fits."""
 
     severities: tuple[Severity, ...] = Field(min_length=1)
-    channels: tuple[str, ...] = Field((), description="Names of channels; none: it is only shown")
+    rules: tuple[str, ...] = Field(
+        (), description="Only alerts of these rules: names, or globs such as `leak*`"
+    )
+    kinds: tuple[str, ...] = Field(
+        (), description="Only alerts of rules of these kinds, such as `stale_source`"
+    )
+    objects: tuple[str, ...] = Field(
+        (), description="Only alerts on these objects and what hangs on them: ids, or globs such as `CDU1*`"
+    )
+    process_areas: tuple[str, ...] = Field(
+        (), description="Only alerts on objects with a point in one of these process areas"
+    )
+    times: tuple[Window, ...] = Field(
+        (), max_length=20, description="Only then; what stands is told when it begins"
+    )
+    timezone: ZoneName = Field("", description="Whose clocks `times` go by; the site's if empty")
+    channels: tuple[str, ...] = Field(
+        (), description="Names of channels, or channel/recipient; none and no escalation: it is only shown"
+    )
+    escalation: str = Field("", description="Escalation of `on_call` that begins with such an alert")
     group_wait: Duration = Field(
         0.0, description="Wait this long for more of the same rule, to tell them together"
     )
@@ -74,6 +94,10 @@ class ChannelBase(Strict):
         """Return settings for each recipient by its name, where there are several: each has deliveries of its own."""
         return {}
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names of its recipients, where it has any."""
+        return ()
+
 
 class Smtp(ChannelBase):
     """E-mail through an SMTP server."""
@@ -102,6 +126,10 @@ class Smtp(ChannelBase):
         if len(self.recipients) == 1:
             return {}
         return {who: self.model_copy(update={"recipients": (who,)}) for who in self.recipients}
+
+    def names(self) -> tuple[str, ...]:
+        """Return the addresses."""
+        return self.recipients
 
 
 class Webhook(ChannelBase):
@@ -167,6 +195,10 @@ class Chat(ChannelBase):
         return {
             name: self.model_copy(update={"recipients": {name: who}}) for name, who in self.recipients.items()
         }
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names that the recipients have here."""
+        return tuple(self.recipients)
 
 
 class Alertmanager(ChannelBase):
@@ -245,14 +277,35 @@ class AlertSettings(Strict):
     inhibitions: tuple[Inhibition, ...] = ()
     channels: dict[str, Channel] = Field(default_factory=dict)
     heartbeat: HeartbeatSettings | None = None
+    on_call: OnCallSettings = Field(
+        default_factory=OnCallSettings, description="People, teams, schedules, escalations"
+    )
 
-    def targets(self, channels: Sequence[str]) -> list[str]:
-        """Return what deliveries to these channels are called: the channel, or channel/recipient of several."""
-        return [
-            target
-            for name in channels
-            for target in ([f"{name}/{who}" for who in self.channels[name].each()] or [name])
-        ]
+    def targets(self, ways: Sequence[str]) -> list[str]:
+        """Return what deliveries to channels, or channel/recipient, are called: the latter where there are several.
+
+        Raises
+        ------
+        KeyError
+            If there is no such channel or recipient.
+        """
+        return list(dict.fromkeys(target for way in ways for target in self._targets(way)))
+
+    def _targets(self, way: str) -> list[str]:
+        if way in self.channels:
+            return [f"{way}/{who}" for who in self.channels[way].each()] or [way]
+        for name, channel in self.channels.items():
+            if way.startswith(f"{name}/") and way.removeprefix(f"{name}/") in channel.names():
+                return [way] if channel.each() else [name]
+        raise KeyError(way)
+
+    def people(self) -> dict[str, tuple[str, Person]]:
+        """Return by the name of a delivery whose it is: their key, and what is known of them."""
+        return {
+            target: (key, person)
+            for key, person in self.on_call.people.items()
+            for target in self.targets(list(person.all_ways()))
+        }
 
     def only(self, names: Sequence[str]) -> AlertSettings:
         """Return these settings with all rules but the named ones switched off; as they are if none is named.
@@ -325,10 +378,39 @@ class AlertSettings(Strict):
                 raise ValueError(
                     f"inhibitions mute what is never muted: {', '.join(loud)}; take it out of 'mutes'"
                 )
+        kinds = {rule.kind for rule in self.rules}
         for route in self.routes:
-            missing = sorted({*route.channels, *route.escalate_to} - set(self.channels))
-            if missing:
+            self._there("routes", [*route.channels, *route.escalate_to])
+            strange = sorted(set(route.kinds) - kinds)
+            if strange:
+                raise ValueError(f"routes name kinds that no rule has: {', '.join(strange)}")
+            if route.escalation and route.escalation not in self.on_call.escalations:
                 raise ValueError(
-                    f"routes name unknown channels: {', '.join(missing)}; add them under 'channels'"
+                    f"a route names the escalation {route.escalation}; add it under 'on_call: escalations'"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _reached(self) -> AlertSettings:
+        for who, way in self.on_call.ways():
+            self._there(who, [way])
+        owner: dict[str, str] = {}
+        for key, person in self.on_call.people.items():
+            for target in self.targets(list(person.all_ways())):
+                if owner.setdefault(target, key) != key:
+                    raise ValueError(
+                        f"{target} tells both {owner[target]} and {key}; give each a recipient of their own"
+                    )
+        return self
+
+    def _there(self, who: str, ways: Sequence[str]) -> None:
+        missing = []
+        for way in ways:
+            try:
+                self._targets(way)
+            except KeyError:
+                missing.append(way)
+        if missing:
+            told = ", ".join(sorted(set(missing)))
+            verb = "name" if who == "routes" else "names"
+            raise ValueError(f"{who} {verb} unknown channels: {told}; add them under 'channels'")

@@ -130,6 +130,11 @@ class View:
         """Return what serves what."""
         return self.plant.topology()
 
+    def process_areas(self, object_id: str) -> frozenset[str]:
+        """Return the process areas of an object's points; asked from any thread."""
+        points = self.registry.of_object(object_id).tolist()
+        return frozenset(area for i in points for area in self.registry[i].process_area)
+
     def points(
         self, point_types: Sequence[str], object_types: Sequence[str] = (), process_area: Sequence[str] = ()
     ) -> IntArray:

@@ -16,6 +16,7 @@ from domain.points import TimeArray
 from domain.site import Site
 from simulator.factory import Factory
 from simulator.history import announced
+from simulator.traces import Traces
 
 Values = NDArray[np.float64]
 
@@ -28,7 +29,7 @@ def site_power(factory: Factory, start: int, end: int, step: int) -> Values:
     found = []
     for first in range(start, end, DAY_MS // 4):
         times = np.arange(first, min(first + DAY_MS // 4, end), step, dtype=np.int64)
-        racks = factory.rack_power(factory.workload.activity(times))
+        racks = factory.rack_power(factory.workload.mean_activity(times, step))
         healthy = Conditions.healthy(factory.layout)
         state = factory.plant.settle(racks, healthy, factory.workload.wet_bulb(times), rounds=4)
         found.append(np.asarray(state.site, float))
@@ -45,13 +46,16 @@ class Weeks:
     bookings: Bookings
 
     @classmethod
-    def of(cls, site: Site, seed: int, start: int, days: int) -> Weeks:
+    def of(cls, site: Site, seed: int, start: int, days: int, traces: Traces | None = None) -> Weeks:
         """Return them as measured, and the announcements with the times from which they were known."""
-        factory = Factory(site, seed, start)
+        factory = Factory(site, seed, start, traces=traces)
         end = start + days * DAY_MS
         sampled = start + QUARTER_MS // 5 * np.arange(days * DAY * 5, dtype=np.int64)
         racks = np.concatenate(
-            [factory.rack_power(factory.workload.activity(part)) for part in np.array_split(sampled, days)]
+            [
+                factory.rack_power(factory.workload.mean_activity(part, QUARTER_MS // 5))
+                for part in np.array_split(sampled, days)
+            ]
         )
         return cls(
             sampled[::5],

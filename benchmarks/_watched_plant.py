@@ -24,6 +24,7 @@ from simulator.factory import Factory
 from simulator.faults import Catalogue
 from simulator.nvml_values import GpuReadings
 from simulator.snmp.devices import cooling_unit, ups
+from simulator.traces import Traces
 
 ROOT = Path(__file__).parent.parent
 START = 1_780_000_000_000
@@ -37,9 +38,11 @@ def shipped_site() -> Site:
 class Plant:
     """A simulated factory, read the way the service reads it."""
 
-    def __init__(self, site: Site, seed: int, catalogue: Catalogue | None = None) -> None:
+    def __init__(
+        self, site: Site, seed: int, catalogue: Catalogue | None = None, traces: Traces | None = None
+    ) -> None:
         self.site = site
-        self.factory = Factory(site, seed, START, catalogue=catalogue)
+        self.factory = Factory(site, seed, START, catalogue=catalogue, traces=traces)
         self.bms = Bms(self.factory)
         self.gpus = GpuReadings(self.factory)
         layout = self.factory.layout

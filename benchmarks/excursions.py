@@ -40,6 +40,7 @@ from domain.site import Site
 from service.configuration import SHIPPED, load
 from simulator.factory import Factory
 from simulator.offline import record
+from simulator.traces import Traces
 
 Result = dict[str, Any]
 
@@ -103,11 +104,13 @@ def breach_forecasts(site: Site, weeks: Weeks, schedule: bool) -> Foretold:
     return Foretold(probability, median, held, came, power[TRAINING_DAYS * DAY :], limit)
 
 
-def breach_figures(site: Site, seeds: Sequence[int], days: int) -> tuple[Result, Result]:
+def breach_figures(
+    site: Site, seeds: Sequence[int], days: int, traces: Traces | None = None
+) -> tuple[Result, Result]:
     """Score the breach probability with and without the schedule; returns figures and tables."""
     found: dict[bool, list[Foretold]] = {True: [], False: []}
     for seed in seeds:
-        weeks = Weeks.of(site, seed, START_MS, TRAINING_DAYS + days)
+        weeks = Weeks.of(site, seed, START_MS, TRAINING_DAYS + days, traces)
         for schedule, forecasts in found.items():
             forecasts.append(breach_forecasts(site, weeks, schedule))
     figures: Result = {}
@@ -208,18 +211,18 @@ def _reliability(forecasts: Sequence[Foretold]) -> Result:
     return table
 
 
-def quarter_figures(site: Site, seeds: Sequence[int], days: int) -> Result:
+def quarter_figures(site: Site, seeds: Sequence[int], days: int, traces: Traces | None = None) -> Result:
     """Score the running quarter hour at minutes 3, 7 and 12 beside plain persistence."""
     errors: dict[int, list[tuple[float, float, float, float]]] = {3: [], 7: [], 12: []}
     brier: dict[int, list[tuple[float, float, bool]]] = {3: [], 7: [], 12: []}
     for seed in seeds:
-        factory = Factory(site, seed, START_MS)
+        factory = Factory(site, seed, START_MS, traces=traces)
         power = site_power(factory, START_MS, START_MS + days * DAY_MS, SAMPLE_MS)
         time_ms = START_MS + SAMPLE_MS * np.arange(len(power), dtype=np.int64)
         quarters = power.reshape(-1, QUARTER_MS // SAMPLE_MS)
         limit = float(np.quantile(quarters.mean(1), LIMIT_QUANTILE))
         hour = 3_600_000 // SAMPLE_MS
-        weeks = Weeks.of(site, seed, START_MS - TRAINING_DAYS * DAY_MS, TRAINING_DAYS + days)
+        weeks = Weeks.of(site, seed, START_MS - TRAINING_DAYS * DAY_MS, TRAINING_DAYS + days, traces)
         past = weeks.past(TRAINING_DAYS * DAY)
         habits = learn_habits(past.bookings, past.time, past.power)
         follows = Split.learn(weeks.site[: TRAINING_DAYS * DAY], past, past.aside).follows
@@ -267,13 +270,15 @@ def quarter_figures(site: Site, seeds: Sequence[int], days: int) -> Result:
     return figures
 
 
-def thermal_figures(site: Site, seeds: Sequence[int], days: float = 1.0) -> Result:
+def thermal_figures(
+    site: Site, seeds: Sequence[int], days: float = 1.0, traces: Traces | None = None
+) -> Result:
     """Score temperatures at 15 and 60 minutes beside persistence, five-minute steps as live."""
     told: dict[tuple[str, int, str], list[Values]] = {}
     for seed in seeds:
-        tables, coolant, water = temperatures(site, seed, days)
+        tables, coolant, water = temperatures(site, seed, days, traces)
         first = START_MS - TRAINING_DAYS * DAY_MS
-        weeks = Weeks.of(site, seed, first, TRAINING_DAYS + int(np.ceil(days)))
+        weeks = Weeks.of(site, seed, first, TRAINING_DAYS + int(np.ceil(days)), traces)
         for end in range(72, tables["ret"].shape[1] - 12, 7):
             past = {name: table[:, end - 72 : end] for name, table in tables.items()}
             history = RackHistory(**past)
@@ -330,11 +335,13 @@ def rack_load(weeks: Weeks, site: Site, power: Values, now: int) -> Values:
     return foretold_load(power, medians, start, now, times)
 
 
-def temperatures(site: Site, seed: int, days: float) -> tuple[dict[str, Values], Values, Values]:
+def temperatures(
+    site: Site, seed: int, days: float, traces: Traces | None = None
+) -> tuple[dict[str, Values], Values, Values]:
     """Return what racks told, highest of each five minutes, (racks, n), and the CDUs' supply and facility water."""
     told = record(
         site, seed, START_MS, days * 86400, step_s=10, every_s=60,
-        select=("Rack/*", "CDU/LiquidTemperature/*"), gpu_fields=("GpuTemperature",),
+        select=("Rack/*", "CDU/LiquidTemperature/*"), gpu_fields=("GpuTemperature",), traces=traces,
     )  # fmt: skip
     gpus = told.gpus["GpuTemperature"].reshape(len(told.times), len(site.racks), -1).max(axis=2)
 
@@ -419,7 +426,9 @@ def _brier(probability: NDArray[Any], happened: NDArray[Any]) -> float:
     return float(np.mean((probability - happened.astype(float)) ** 2))
 
 
-def measure(parts: Sequence[str], seeds: Sequence[int] = SEEDS, days: int = 14) -> Result:
+def measure(
+    parts: Sequence[str], seeds: Sequence[int] = SEEDS, days: int = 14, traces: Traces | None = None
+) -> Result:
     """Return every figure as `{value, unit, reference, ratio}`; reference is the simple way in the same run."""
     site = load(SHIPPED / "site.yaml", Site)
     figures: Result = {}
@@ -428,12 +437,12 @@ def measure(parts: Sequence[str], seeds: Sequence[int] = SEEDS, days: int = 14) 
     if "cost" in parts:  # first, so that the memory is its own
         figures |= cost_figures(site)
     if "breaches" in parts:
-        found, tables = breach_figures(site, seeds, days)
+        found, tables = breach_figures(site, seeds, days, traces)
         figures |= found
     if "quarters" in parts:
-        figures |= quarter_figures(site, seeds, days)
+        figures |= quarter_figures(site, seeds, days, traces)
     if "temperatures" in parts:
-        figures |= thermal_figures(site, THERMAL_SEEDS)
+        figures |= thermal_figures(site, THERMAL_SEEDS, traces=traces)
     figures["cpu_s"] = figure(time.process_time() - began, "s")
     return {
         "name": "excursions",
@@ -453,8 +462,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--days", type=int, default=14, help="scored days a seed, after four weeks of training"
     )
+    parser.add_argument("--traces", type=Path, help="folder of measured traces that the jobs replay")
     options = parser.parse_args(arguments)
-    print(json.dumps(measure(options.parts, options.seeds, options.days), indent=2))
+    traces = None if options.traces is None else Traces.read(options.traces)
+    print(json.dumps(measure(options.parts, options.seeds, options.days, traces), indent=2))
 
 
 if __name__ == "__main__":

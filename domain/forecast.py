@@ -9,6 +9,33 @@ from domain.points import TimeArray, ValueArray
 QUANTILES: tuple[float, ...] = tuple(round(0.05 * i, 2) for i in range(1, 20))
 """The quantiles that are issued: 0.05 to 0.95 in steps of 0.05."""
 
+RAMP_WINDOWS_S: tuple[int, ...] = (2, 10, 60, 900)
+"""Within how many seconds the largest change of power is foretold."""
+RAMP_QUANTILES: tuple[float, ...] = (0.05, 0.5, 0.95)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ramps:
+    """The largest changes of power to expect in the hour that a forecast begins with.
+
+    Parameters
+    ----------
+    windows_s
+        Within how many seconds, ascending, length w.
+    quantiles
+        Levels, ascending, length q.
+    up, down
+        The largest rise and the largest fall within each window, W, both positive, shape (w, q), ascending along a row.
+    minutes
+        Length of the time over which they are the largest.
+    """
+
+    windows_s: tuple[int, ...]
+    quantiles: tuple[float, ...]
+    up: ValueArray
+    down: ValueArray
+    minutes: int = 60
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forecast:
@@ -36,6 +63,8 @@ class Forecast:
         Name and version of what made it.
     quality
         ``"good"``, or why it is less: ``"short history"``, ``"last good model"``, ``"stale data"``, ...
+    ramps
+        The largest changes of power to expect in its first hour; None where they are not foretold.
     """
 
     object_id: str
@@ -51,6 +80,7 @@ class Forecast:
     breach_probability: ValueArray
     model: str
     quality: str = "good"
+    ramps: Ramps | None = None
 
     def head(self, intervals: int) -> Forecast:
         """Return the forecast of the first intervals only."""

@@ -14,11 +14,14 @@ from pydantic import BaseModel
 
 from alerts.heartbeat import Heartbeat
 from alerts.notify.build import build_notifiers
+from alerts.oncall.calendar import shown as shown_time
+from alerts.oncall.people import OnCall
 from collectors.prometheus.discovery import Discovery
 from collectors.schedule.collector import from_file
 from collectors.schedule.entries import read_entries
 from collectors.snmp.profiles import Profile, load_profiles, shipped_profiles
 from collectors.snmp.settings import SnmpSettings
+from domain.batch import now_ms
 from domain.documents import Document, KeyPath, read_document
 from domain.errors import ConfigurationError, HallwatchError, Problem, brief
 from domain.site import Site
@@ -44,6 +47,9 @@ class Checked:
 
 
 Note = Callable[[KeyPath, str, str], None]
+DAY = 86_400_000
+GAPS_AHEAD_MS = 92 * DAY
+"""Schedules are looked through for gaps so far ahead."""
 
 
 def check_configuration(configuration: Configuration) -> Checked:
@@ -64,6 +70,8 @@ def check_configuration(configuration: Configuration) -> Checked:
                 Heartbeat(configuration.alerts.heartbeat)
         except ConfigurationError as error:  # a secret that is there and cannot be one
             found.problems += error.problems
+    document = read_document(alerts)
+    _gaps(configuration, _noting(found.problems, alerts, document), _noting(found.doubts, alerts, document))
     profiles: dict[str, Profile] = dict(shipped_profiles())
     if settings.devices is not None:
         if not settings.devices.is_dir():
@@ -204,6 +212,24 @@ def _limits(site: Site, doubt: Note) -> None:
     for where, watts in told.items():
         if 0 < watts < 1000:
             doubt(where, f"{shown(watts, 'W')} is little", f"If its unit is missing, write '{watts:g} kW'.")
+
+
+def _gaps(configuration: Configuration, note: Note, doubt: Note) -> None:
+    """See to it that somebody is on call by every schedule in the weeks to come, or that somebody stands in."""
+    settings = configuration.alerts.on_call
+    now = now_ms()
+    for name, rota in OnCall(configuration.alerts, configuration.site.zone).rotas().items():
+        gaps = rota.gaps(now, now + GAPS_AHEAD_MS)
+        if gaps:
+            more = f", and {len(gaps) - 1} more times" if len(gaps) > 1 else ""
+            first = f"{shown_time(gaps[0].start, rota.zone)} to {shown_time(gaps[0].end, rota.zone)}"
+            what = f"nobody is on call by {name} from {first}{more} within {GAPS_AHEAD_MS // DAY} days"
+            if settings.fallback:
+                told = ", ".join(settings.fallback)
+                doubt(("on_call", "schedules", name), what, f"Add a layer for it; meanwhile {told} is told.")
+            else:
+                remedy = "Add a layer for it, or name under 'fallback' who is told then."
+                note(("on_call", "schedules", name), what, remedy)
 
 
 def _exporters(configuration: Configuration, note: Note) -> None:

@@ -27,6 +27,7 @@ from simulator.factory import Factory
 from simulator.history import RECENT_MS, announced, history
 from simulator.sizing import first_racks
 from simulator.snmp.agents import devices
+from simulator.traces import Traces
 
 if TYPE_CHECKING:
     from service.system import System
@@ -55,15 +56,27 @@ class Demo:
         Of the simulated factory.
     roughness
         How unlike the model it is: 0, 1 or 2.
+    traces
+        Folder of measured traces that its training jobs replay.
     """
 
-    def __init__(self, data: Path, racks: int, port: int, seed: int, roughness: int = 0) -> None:
+    def __init__(
+        self,
+        data: Path,
+        racks: int,
+        port: int,
+        seed: int,
+        roughness: int = 0,
+        traces: Path | None = None,
+    ) -> None:
         self._data = data.resolve()
         self._racks = racks
         self._port = port
         self._seed = seed
         self._roughness = roughness
         self._began = 0
+        self._folder = None if traces is None else traces.resolve()
+        self._traces = None if traces is None else Traces.read(traces)
         self._control = ""
         self._upkeep: asyncio.Task[Any] | None = None
         self.ready = asyncio.Event()
@@ -77,7 +90,7 @@ class Demo:
         # the simulated past ends where the simulator takes over
         start = now_ms() // 1000 * 1000 - RECENT_MS
         self._began = self._first_start(start)
-        twin = (self._seed, start, self._roughness, self._began)
+        twin = (self._seed, start, self._roughness, self._began, self._folder)
         async with _simulator(folder / "site.yaml", *twin) as told:
             # a second's worth of libraries, loaded while the factory starts in its own process
             from service.application import run_service
@@ -188,7 +201,14 @@ Ctrl-C stops everything; the next start continues on the same data.
 
     async def _lay_down_history(self, system: System, site: Site, start: int) -> None:
         began = time.monotonic()
-        factory = Factory(site, self._seed, start, roughness=self._roughness, began_ms=self._began)
+        factory = Factory(
+            site,
+            self._seed,
+            start,
+            roughness=self._roughness,
+            began_ms=self._began,
+            traces=self._traces,
+        )
         steps = history(factory, system.registry, now_ms() // 1000 * 1000)
         past = announced(factory.workload, site.racks, start, SCHEDULE)
         await asyncio.to_thread(system.records.keep_past_schedule, past)
@@ -210,7 +230,7 @@ Ctrl-C stops everything; the next start continues on the same data.
 
 @contextlib.asynccontextmanager
 async def _simulator(
-    site: Path, seed: int, start: int, roughness: int, began: int
+    site: Path, seed: int, start: int, roughness: int, began: int, traces: Path | None
 ) -> AsyncIterator[Callable[[], Awaitable[dict[str, Any]]]]:
     """Run the simulated factory in a process of its own; gives a way to wait for the ports that it took."""
     process = await asyncio.create_subprocess_exec(
@@ -220,6 +240,7 @@ async def _simulator(
         "service.simulated",
         *("--site", str(site), "--seed", str(seed), "--start-ms", str(start)),
         *("--roughness", str(roughness), "--began-ms", str(began)),
+        *(() if traces is None else ("--traces", str(traces))),
         *("--mqtt-port", "0", "--snmp-base-port", "0", "--control-port", "0"),
         stdout=asyncio.subprocess.PIPE,
     )

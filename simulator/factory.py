@@ -20,6 +20,7 @@ from domain.site import Site
 from simulator.faults import Catalogue, Fault, FaultBook
 from simulator.gpus import TRAY_GPUS, GpuFleet
 from simulator.roughness import FAULT_OF, LEVELS, Roughness
+from simulator.traces import Traces
 from simulator.workload import Workload
 
 _BLOCK = 32  # steps of activity that are computed in one go
@@ -53,6 +54,8 @@ class Factory:
         How unlike the model the plant is: 0, 1 or 2 (`simulator.roughness`).
     began_ms
         When it was first started, UTC ms, from which commissioning and works are counted; `start_ms` if not given.
+    traces
+        Measured traces that training jobs replay.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class Factory:
         catalogue: Catalogue | None = None,
         roughness: int = 0,
         began_ms: int | None = None,
+        traces: Traces | None = None,
     ) -> None:
         if roughness not in LEVELS:
             raise InputError(f"roughness is {roughness}; choose from {', '.join(map(str, LEVELS))}")
@@ -92,7 +96,7 @@ class Factory:
             dp_share=np.clip(0.94 + 0.015 * rng.standard_normal(racks), 0.88, 0.98),
             built=self.roughness.built,
         )
-        self.workload = Workload(racks, site.zone, site.country, seed)
+        self.workload = Workload(racks, site.zone, site.country, seed, traces)
         self.gpus = GpuFleet(
             model.gpu, racks, self.layout.gpus_per_rack, seed,
             1.0 + roughness, self.roughness.generation, self.roughness.resistance,

@@ -131,9 +131,9 @@ def _quarters(factory: Factory, bms: Bms, index: IntArray, end_ms: int, days: fl
 def _averages(
     factory: Factory, bms: Bms, index: IntArray, starts: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> Batch:
-    within = (np.arange(_SAMPLES) + 0.5) * QUARTER_MS / _SAMPLES
-    times = (starts[:, None] + within.astype(np.int64)).reshape(-1)
-    activity = factory.workload.activity(times)
+    span = QUARTER_MS // _SAMPLES
+    times = (starts[:, None] + span * np.arange(_SAMPLES, dtype=np.int64)).reshape(-1)
+    activity = factory.workload.mean_activity(times, span)
     power = factory.rack_power(activity).reshape(len(starts), _SAMPLES, -1).mean(1)
     power = power * (starts[:, None] >= factory.roughness.live_from)
     wet_bulb = factory.workload.wet_bulb(times).reshape(len(starts), -1).mean(1)

@@ -17,6 +17,7 @@ from simulator.bms import Bms
 from simulator.factory import Factory, Xid
 from simulator.faults import Catalogue, Fault
 from simulator.nvml_values import GpuReadings
+from simulator.traces import Traces
 
 Values = NDArray[np.float32]
 PlannedFault = tuple[str, str, int, float]
@@ -94,12 +95,13 @@ def record(
     model: PlantModel | None = None,
     catalogue: Catalogue | None = None,
     roughness: int = 0,
+    traces: Traces | None = None,
 ) -> Recording:
     """Run a factory as fast as it goes and return what was measured.
 
     Parameters
     ----------
-    site, seed, start_ms, model, catalogue, roughness
+    site, seed, start_ms, model, catalogue, roughness, traces
         Of the factory.
     duration_s
         How long, in its own time.
@@ -112,7 +114,7 @@ def record(
     gpu_fields
         Point types of the GPUs that are recorded, such as ``GpuTemperature``.
     """
-    factory = Factory(site, seed, start_ms, model, catalogue, roughness)
+    factory = Factory(site, seed, start_ms, model, catalogue, roughness, traces=traces)
     raised = tuple(factory.raise_fault(name, target, onset, much) for name, target, onset, much in faults)
     bms = Bms(factory)
     gpu_readings = GpuReadings(factory)

@@ -62,6 +62,9 @@ def parser(program: str) -> argparse.ArgumentParser:
         metavar="NAME@OBJECT[@S[@SEVERITY]]",
         help="may be given again",
     )
+    p.add_argument(
+        "--traces", type=Path, default=None, metavar="DIR", help="measured power that training jobs replay"
+    )
     p.add_argument("--for", type=float, default=None, dest="seconds", metavar="S", help="end by itself")
     return p
 
@@ -79,6 +82,7 @@ def read(arguments: argparse.Namespace) -> tuple[Site, Options]:
         snmp_base_port=_port(arguments.snmp_base_port),
         control_port=_port(arguments.control_port),
         cadence_s=arguments.cadence,
+        traces=arguments.traces,
         faults=tuple(PlannedFault.parse(text) for text in arguments.fault),
         roughness=arguments.roughness,
         began_ms=arguments.began_ms,

@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ from simulator.control import control_app
 from simulator.dsx import DsxPublisher
 from simulator.factory import Factory
 from simulator.snmp.agents import SnmpAgents
+from simulator.traces import Traces
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +76,8 @@ class Options:
         What goes wrong, and when.
     roughness, began_ms
         How unlike the model the plant is, and when it was first started (now if None): see `Factory`.
+    traces
+        Folder of measured traces that training jobs replay; None: their courses are made up.
     """
 
     seed: int = 1
@@ -86,6 +90,7 @@ class Options:
     faults: tuple[PlannedFault, ...] = ()
     roughness: int = 0
     began_ms: int | None = None
+    traces: Path | None = None
 
 
 class Simulation:
@@ -106,6 +111,7 @@ class Simulation:
             options.start_ms or now,
             roughness=options.roughness,
             began_ms=options.began_ms,
+            traces=None if options.traces is None else Traces.read(options.traces),
         )
         self._catch_up(now)
         for fault in options.faults:

@@ -16,6 +16,8 @@ import holidays
 import numpy as np
 
 from domain.points import TimeArray, ValueArray
+from simulator.courses import course, kind
+from simulator.traces import IDLE, Course, Traces
 
 HOUR = 3_600_000
 WEEK = 7 * 24 * HOUR
@@ -24,6 +26,8 @@ _ANCHOR = 345_600_000  # Monday 1970-01-05, UTC ms
 TRAINING_SHARE = 0.58
 TOKENS_PER_RACK = 72_000.0
 """Tokens that a fully busy inference rack generates in a second."""
+COURSES = 32
+"""Courses that are kept at a time: three partitions, and what came before; the longest takes half a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,10 @@ class Job:
         What the scheduler says of its end, and since when anybody knows of it (its start for a surprise).
     intensity
         GPU activity while it computes, 0 to 1.
-    ramp_s, checkpoint_every_s, checkpoint_s, step_s, ripple
-        Time to full activity; how often and how long it stops to write a checkpoint; length of an iteration, and
-        by what share activity swings within one.
+    kind
+        What it does: see `simulator.courses.KINDS`.
+    seed
+        Of its course.
     """
 
     name: str
@@ -55,29 +60,13 @@ class Job:
     planned_end: int
     known_since: int
     intensity: float
-    ramp_s: float
-    checkpoint_every_s: float
-    checkpoint_s: float
-    step_s: float
-    ripple: float
+    kind: str
+    seed: tuple[int, ...]
 
     @property
     def told_intensity(self) -> float:
         """The intensity as the scheduler tells it."""
         return round(self.intensity, 3)
-
-    def activity(self, times: TimeArray) -> ValueArray:
-        """Return the activity of its GPUs, shape of `times`; 0 outside its life."""
-        since = (times - self.start) / 1000.0
-        left = (self.end - times) / 1000.0
-        loading = np.clip(since / 3.0, 0.0, 1.0) * 0.25
-        climb = np.clip((since - 60.0) / self.ramp_s, 0.0, 1.0)
-        swing = 1.0 + self.ripple * np.sin(2.0 * np.pi * since / self.step_s)
-        busy = loading + (self.intensity * swing - loading) * climb
-        phase = np.mod(since, self.checkpoint_every_s)
-        writing = (phase < self.checkpoint_s) & (since > self.checkpoint_every_s)
-        busy = np.where(writing, 0.3, busy)
-        return np.where((since >= 0) & (left > 0), np.minimum(busy, 1.0), 0.0)
 
 
 class Workload:
@@ -91,9 +80,13 @@ class Workload:
         Local time and holidays shape the demand.
     seed
         Same seed, same calendar.
+    traces
+        Measured traces that the training jobs replay; their courses are made up if not given.
     """
 
-    def __init__(self, racks: int, zone: ZoneInfo, country: str, seed: int) -> None:
+    def __init__(
+        self, racks: int, zone: ZoneInfo, country: str, seed: int, traces: Traces | None = None
+    ) -> None:
         self.racks = racks
         self.zone = zone
         self.seed = seed
@@ -106,6 +99,9 @@ class Workload:
         self._weather = _Waves.draw(rng, 5, 6 * 3600.0, 9 * 86400.0, 0.9)
         self._weekly = lru_cache(maxsize=64)(self._plan)
         self._daily = lru_cache(maxsize=64)(self._bursts)
+        self._traces = traces
+        self.course = lru_cache(maxsize=COURSES)(self._course)
+        """Power of a job over its life."""
 
     def jobs(self, start: int, end: int) -> list[Job]:
         """Return the jobs that run at some time in [start, end), UTC ms, in order of their start."""
@@ -122,14 +118,42 @@ class Workload:
 
     def activity(self, times: TimeArray) -> ValueArray:
         """Return GPU activity, 0 to 1, shape (times, racks)."""
-        result = np.zeros((len(times), self.racks))
+        result = self._inference(times)
         for job in self.jobs(int(times.min()), int(times.max()) + 1):
-            result[:, job.first : job.last] += job.activity(times)[:, None]
+            inside = (times >= job.start) & (times < job.end)
+            share = self.course(job).at((times[inside] - job.start) / 1000.0)
+            result[inside, job.first : job.last] = (job.intensity * (share - IDLE) / (1.0 - IDLE))[:, None]
+        return np.clip(result, 0.0, 1.0)
+
+    def mean_activity(self, times: TimeArray, span_ms: int) -> ValueArray:
+        """Return the mean GPU activity over [time, time + span) of each time, shape (times, racks).
+
+        Jobs are averaged exactly; inference, which changes over minutes, is taken from the middle.
+        """
+        result = self._inference(times + span_ms // 2)
+        for job in self.jobs(int(times.min()), int(times.max()) + span_ms):
+            first, last = np.maximum(times, job.start), np.minimum(times + span_ms, job.end)
+            inside = first < last
+            since, until = (first[inside] - job.start) / 1000.0, (last[inside] - job.start) / 1000.0
+            course = self.course(job)
+            busy = course.energy(until) - course.energy(since) - IDLE * (until - since)
+            mean = job.intensity * busy / (1.0 - IDLE) / (span_ms / 1000.0)
+            result[inside, job.first : job.last] += mean[:, None]
+        return np.clip(result, 0.0, 1.0)
+
+    def _inference(self, times: TimeArray) -> ValueArray:
+        """Return the activity of the racks that serve, zero for those that train, shape (times, racks)."""
+        result = np.zeros((len(times), self.racks))
         seconds = times / 1000.0
         served = 0.23 + 0.76 * self.demand(times)
         for column, waves in enumerate(self._balance, self.training):
             result[:, column] = served * (1.0 + waves.at(seconds))
-        return np.clip(result, 0.0, 1.0)
+        return result
+
+    def _course(self, job: Job) -> Course:
+        rng = np.random.default_rng(job.seed)
+        seconds = (job.end - job.start) / 1000.0
+        return course(job.kind, rng, seconds) if self._traces is None else self._traces.course(rng, seconds)
 
     def demand(self, times: TimeArray) -> ValueArray:
         """Return the demand for inference, about 0.3 to 1, from hour, weekday, holidays and its own noise."""
@@ -187,7 +211,6 @@ class Workload:
             lead = 0.0 if surprise else rng.uniform(2.0, 36.0) * HOUR
             if start > begin + WEEK - HOUR:
                 return jobs
-            every = rng.uniform(1200.0, 3600.0)
             jobs.append(
                 Job(
                     name=f"job-{week}-{slot}-{number}",
@@ -198,11 +221,8 @@ class Workload:
                     planned_end=int(planned),
                     known_since=int(min(max(start - lead, foreseen), start)),
                     intensity=float(rng.uniform(0.88, 1.0)),
-                    ramp_s=float(rng.uniform(3.0, 15.0)),
-                    checkpoint_every_s=float(every),
-                    checkpoint_s=float(rng.uniform(20.0, 70.0)),
-                    step_s=float(rng.uniform(4.0, 14.0)),
-                    ripple=float(rng.uniform(0.01, 0.035)),
+                    kind=kind(rng, (last - first) / self.training),
+                    seed=(self.seed, 17, slot, week + 10_000, number),
                 )
             )
             now, number = end, number + 1

@@ -17,6 +17,7 @@ from domain.batch import now_ms
 from domain.errors import InputError
 from storage import record_tables as t
 from storage.database import Database, inserted
+from storage.oncall_records import Progress, keep_progress
 
 IDS_OF_A_STATEMENT = 1000
 MOST_SILENCES = 1000
@@ -30,8 +31,13 @@ class Event(StrEnum):
     OPENED = "opened"
     WORSENED = "worsened"
     ESCALATED = "escalated"
+    REMINDED = "reminded"
     ACKNOWLEDGED = "acknowledged"
     CLEARED = "cleared"
+
+
+REPEATED = (Event.WORSENED, Event.ESCALATED, Event.REMINDED)
+"""What may be told of an alert on a channel more than once."""
 
 
 class DeliveryStatus(StrEnum):
@@ -41,6 +47,10 @@ class DeliveryStatus(StrEnum):
     DELIVERED = "delivered"
     FAILED = "failed"
     SUPERSEDED = "superseded"
+
+
+NOT_TOLD = (DeliveryStatus.FAILED.value, DeliveryStatus.SUPERSEDED.value)
+"""Of what was superseded, what came after it says whether anybody was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,12 +270,14 @@ class AlertRecords(Database):
 
     # --- deliveries: what is still to be told outlives a restart -----------------------------------------------
 
-    def queue_deliveries(self, wanted: Iterable[tuple[int, Event, str, int]], now: int) -> int:
+    def queue_deliveries(
+        self, wanted: Iterable[tuple[int, Event, str, int]], now: int, progress: Iterable[Progress] = ()
+    ) -> int:
         """Queue (alert id, event, channel, not before), in one transaction; return how many were new.
 
-        An event of an alert is told once per channel: what was queued before changes nothing. ``WORSENED``
-        may come more than once: it is queued again once it was told. What of the alert still waits on the
-        channel is superseded.
+        An event of an alert is told once per channel: what was queued before changes nothing. What may come more than
+        once (`REPEATED`) is queued again once it was told. What of the alert still waits on the channel is superseded.
+        In the same transaction it notes how far escalations are then.
         """
         added = 0
         d = t.deliveries
@@ -279,16 +291,17 @@ class AlertRecords(Database):
                     "created": now,
                     "not_before": not_before,
                 }
-                if known is None or what is Event.WORSENED:
+                if known is None or what in REPEATED:
                     _supersede(db, alert_id, channel, now)
                 if known is None:
                     db.execute(
                         insert(d).values(alert_id=alert_id, event=what.value, channel=channel, **fields)
                     )
                     added += 1
-                elif what is Event.WORSENED:
+                elif what in REPEATED:
                     db.execute(update(d).where(d.c.id == known.id).values(**fields))
                     added += known.status != DeliveryStatus.PENDING.value
+            keep_progress(db, progress)
         return added
 
     def due_deliveries(self, now: int, channel: str, most: int = 2000) -> list[tuple[Delivery, Alert]]:
@@ -419,9 +432,7 @@ def _queue_cleared(db: Connection, alert_id: int, severity: str, now: int) -> No
     """Queue the news for every channel that was told of the alert, or to which telling it is due."""
     d = t.deliveries
     waits = (d.c.status == DeliveryStatus.PENDING.value) & (d.c.attempts == 0) & (d.c.not_before > now)
-    told = select(d.c.channel).where(
-        d.c.alert_id == alert_id, d.c.status != DeliveryStatus.FAILED.value, ~waits
-    )
+    told = select(d.c.channel).where(d.c.alert_id == alert_id, d.c.status.not_in(NOT_TOLD), ~waits)
     channels = db.scalars(told.distinct()).all()
     _supersede(db, alert_id, None, now)
     for channel in channels:

@@ -144,6 +144,46 @@ silences = Table(
 )
 Index("silences_end", silences.c.end)
 
+escalations = Table(
+    "escalations",
+    metadata,
+    _id(),
+    Column("alert_id", _ID, ForeignKey("alerts.id"), nullable=False),
+    _text("escalation", 100),
+    Column("taken", Integer, nullable=False),
+    _time("began"),
+    _time("at"),
+    _time("elapsed"),
+    UniqueConstraint("alert_id", "escalation"),
+)
+
+oncall_overrides = Table(
+    "oncall_overrides",
+    metadata,
+    _id(),
+    _text("schedule", 100),
+    _text("person", 100),
+    _text("other", 100, default=""),
+    _time("start"),
+    _time("end"),
+    _text("who"),
+    Column("note", Text, nullable=False, default=""),
+    _time("created"),
+)
+Index("oncall_overrides_end", oncall_overrides.c.end)
+
+hand_overs = Table(
+    "hand_overs",
+    metadata,
+    _id(),
+    _text("schedule", 100),
+    _time("at"),
+    _text("person", 100),
+    _time("told", 0),
+    UniqueConstraint("schedule", "at", "person"),
+)
+Index("hand_overs_at", hand_overs.c.at)
+
 forecasts = Table(
     "forecasts",
     metadata,

@@ -73,6 +73,8 @@ class RecordUpkeep:
         remove("forecasts", t.forecasts, site, f.issued < before(keep.forecasts_days))
         remove("node forecasts", t.forecasts, ~site, f.issued < before(keep.node_forecasts_days))
         remove("silences", t.silences, t.silences.c.end < before(keep.alerts_days))
+        remove("overrides", t.oncall_overrides, t.oncall_overrides.c.end < before(keep.alerts_days))
+        remove("hand-overs", t.hand_overs, t.hand_overs.c.at < before(keep.alerts_days))
         over = before(keep.planned_days)
         remove("planned", t.planned_work, or_(p.until == STANDING, p.until < over), p.end < over)
         remove("audit", t.audit, t.audit.c.at < before(keep.audit_days))
@@ -101,6 +103,6 @@ class RecordUpkeep:
 def _delete_alerts(db: Connection, ids: list[int]) -> None:
     led = select(t.incidents.c.id).where(t.incidents.c.alert_id.in_(ids))
     db.execute(delete(t.incident_members).where(t.incident_members.c.incident_id.in_(led)))
-    for table in (t.incident_members, t.incidents, t.transitions, t.deliveries):
+    for table in (t.incident_members, t.incidents, t.transitions, t.deliveries, t.escalations):
         db.execute(delete(table).where(table.c.alert_id.in_(ids)))
     db.execute(delete(t.alerts).where(t.alerts.c.id.in_(ids)))

@@ -15,6 +15,7 @@ from domain.forecast import Forecast
 from storage import record_tables as t
 from storage.forecast_arrays import ForecastArrays, pack, unpack
 from storage.incident_records import IncidentRecords
+from storage.oncall_records import OnCallRecords
 from storage.planned_records import PlannedRecords
 
 
@@ -28,7 +29,7 @@ class AuditEntry:
     detail: str
 
 
-class Records(IncidentRecords, PlannedRecords):
+class Records(IncidentRecords, OnCallRecords, PlannedRecords):
     """The records of one site. Calls block: on the event loop use ``asyncio.to_thread``.
 
     Parameters

@@ -37,11 +37,14 @@ def demo(
     roughness: Annotated[
         int, typer.Option(min=0, max=2, help="How unlike the model the simulated plant is")
     ] = 0,
+    traces: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Measured power of jobs that the training jobs replay")
+    ] = None,
 ) -> None:
     """Run the simulated factory and the whole service on it, in one go."""
     from service.demo import Demo
 
-    demonstration = Demo(data, racks, port, seed, roughness)
+    demonstration = Demo(data, racks, port, seed, roughness, traces)
     _until_stopped(demonstration.run(), seconds, demonstration.ready)
 
 

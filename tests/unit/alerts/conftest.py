@@ -77,23 +77,38 @@ class Lab:
         self.registry = PointRegistry()
         self.latest = LatestValues(self.registry)
         self.url = f"sqlite:///{folder}/records.sqlite"
-        self.outboxes = {"mail": Outbox(), "hook": Outbox()}
-        self.now = MIDNIGHT
         self.settings = AlertSettings.model_validate(rules)
+        targets = self.settings.targets(list(self.settings.channels))
+        self.outboxes = {target: Outbox() for target in ("mail", "hook", *targets)}
+        self.now = MIDNIGHT
+        self.set_back = 0
+        """How much the wall clock was set back, ms; what goes by the monotonic clock does not see it."""
         self.start()
 
     def start(self):
+        self.runner = asyncio.Runner()
         self.records = Records(self.url)
         self.plant = PlantView(self.site, self.registry, self.latest, None)
         self.view = View(self.plant, self.records, int(self.settings.max_age * 1000))
-        self.engine = AlertEngine(self.settings, self.view, self.records, self.outboxes, lambda: self.now)
+        self.engine = AlertEngine(
+            self.settings,
+            self.view,
+            self.records,
+            self.outboxes,
+            lambda: self.now,
+            monotonic=lambda: (self.now + self.set_back) / 1000,
+        )
 
     def restart(self, **changes):
         """End the process without notice and start another one on the same records, having heard nothing yet."""
-        self.records.close()
+        self.close()
         self.settings = self.settings.model_copy(update=changes)
         self.latest = LatestValues(self.registry)
         self.start()
+
+    def close(self):
+        self.runner.close()
+        self.records.close()
 
     def point(self, object_type, point_type, object_id, **more):
         states = more.pop("states", ())
@@ -114,17 +129,19 @@ class Lab:
         return self
 
     def step(self):
+        self.look()
+        return self.mail.take()
+
+    def look(self):
+        """Evaluate and deliver; what was told stays in the outboxes."""
         self.view.read()  # what was forecast, as after the look before
         self.engine.keep(self.engine.look(self.now))
-        asyncio.run(self.deliver())
-        return self.mail.take()
+        self.runner.run(self.deliver())
 
     async def deliver(self):
         dispatcher = self.engine.dispatcher
         await dispatcher.deliver()
-        while (
-            dispatcher._asking is not None
-        ):  # the records take longer to say than a look waits, on a busy machine
+        while dispatcher._asking is not None:  # a busy machine: the records have not answered yet
             await dispatcher.deliver()
         await dispatcher.drain()
 
@@ -180,7 +197,7 @@ def lab(tmp_path):
 
     yield make
     for made in labs:
-        made.records.close()
+        made.close()
 
 
 @pytest.fixture(scope="session")

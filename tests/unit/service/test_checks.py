@@ -240,3 +240,33 @@ def test_an_agent_s_folder_is_understood(folder, tmp_path):
 def test_two_sources_of_one_name_would_take_each_other_s_place(folder):
     with pytest.raises(ConfigurationError, match="2 are called 'bms': give each a name of its own"):
         change(folder, mqtt=[{}, {}])
+
+
+def test_hours_in_which_nobody_is_on_call_are_named(folder):
+    office = {
+        "people": ["mei"],
+        "start": "2026-01-05",
+        "only": [{"days": "mon-fri", "from": "09:00", "to": "18:00"}],
+    }
+    on_call = {
+        "people": {"mei": {"reach": ["mail"]}},
+        "schedules": {"primary": {"timezone": "Europe/Berlin", "layers": [office]}},
+    }
+    mail = {"kind": "smtp", "host": "127.0.0.1", "sender": "a@b.example", "recipients": ["mei@b.example"]}
+    alerts = folder / "alerts.yaml"
+    whole = yaml.safe_load(alerts.read_text()) | {"channels": {"mail": mail}}
+
+    def check(**more):
+        alerts.write_text(yaml.safe_dump(whole | {"on_call": on_call | more}))
+        return check_configuration(read_configuration(folder))
+
+    (problem,) = told(check())
+    assert "on_call.schedules.primary: nobody is on call by primary from " in problem
+    assert "within 92 days" in problem
+    assert "CE" in problem  # by the clocks of the schedule
+    assert "fallback" in problem
+    stood_in_for = check(fallback=["mail"])
+    assert stood_in_for.problems == []
+    assert any("meanwhile mail is told" in str(doubt) for doubt in stood_in_for.doubts)
+    del office["only"]
+    assert not any("on_call" in str(doubt) for doubt in check().doubts)

@@ -50,6 +50,7 @@ def shows(factory, healthy, reading) -> bool:
         not np.array_equal(getattr(factory.state, name), getattr(healthy.state, name))
         for name in factory.state.__slots__
     )
+    heat = not np.array_equal(factory.gpus.die, healthy.gpus.die)
     counters = any((c > 0).any() for c in factory.gpus.counts.values())
     battery = not np.array_equal(factory.conditions.ups_battery_health, healthy.conditions.ups_battery_health)
     electrical = any(
@@ -57,7 +58,7 @@ def shows(factory, healthy, reading) -> bool:
         for k in ("tap_phase_skew", "tap_resistance", "tap_power_factor", "feed_voltage", "rack_leak")
     )
     return bool(
-        state or counters or battery or electrical or factory.xids or factory.faults.falsified
+        state or heat or counters or battery or electrical or factory.xids or factory.faults.falsified
         or factory.faults.agents or any(factory.faults.silent.values()) or (reading.quality != 1).any()
     )  # fmt: skip
 

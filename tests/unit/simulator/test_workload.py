@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from simulator.workload import HOUR, WEEK, Workload
+from simulator.workload import COURSES, HOUR, WEEK, Workload
 from tests.unit.simulator.factories import NOW
 
 TAIPEI = ZoneInfo("Asia/Taipei")
@@ -30,18 +30,35 @@ def test_activity_does_not_depend_on_which_times_are_asked_for_together(workload
 
 def test_a_job_moves_all_its_racks_in_lock_step_within_seconds(workload):
     job = next(j for j in workload.jobs(NOW - WEEK, NOW) if j.last - j.first == 32)
-    ramp = workload.activity(job.start + np.array([50_000, 60_000 + round(job.ramp_s * 1000) + 2000]))
-    racks = ramp[:, job.first : job.last]
+    times = job.start + np.arange(0, 120_000, 1000)
+    racks = workload.activity(times)[:, job.first : job.last]
     assert (racks == racks[:, :1]).all()
-    assert racks[0, 0] < 0.3
-    assert racks[1, 0] > 0.8
-    assert job.ramp_s <= 15
+    assert racks[5, 0] < 0.3
+    assert racks[-1, 0] > 0.7
+    loaded = np.flatnonzero(racks[:, 0] > 0.3)[0]
+    assert racks[loaded + 8, 0] > 0.7
 
 
-def test_a_job_pauses_for_its_checkpoints(workload):
-    job = max(workload.jobs(NOW - WEEK, NOW), key=lambda j: j.end - j.start)
-    middle = job.activity(np.array([job.start + round((job.checkpoint_every_s + 5) * 1000)]))
-    assert middle[0] == pytest.approx(0.3)
+def test_so_many_courses_are_kept():
+    workload = Workload(96, TAIPEI, "", seed=4)
+    for hour in range(0, 12 * 168, 3):
+        workload.activity(np.array([NOW - hour * HOUR]))
+    assert len(workload.jobs(NOW - 12 * WEEK, NOW)) > 2 * COURSES
+    assert workload.course.cache_info().currsize == COURSES
+
+
+def test_no_activity_outlives_its_job(workload):
+    job = next(j for j in workload.jobs(NOW - WEEK, NOW) if j.last - j.first == 32)
+    after = workload.activity(np.array([job.end - 60_000, job.end + 1000]))[:, job.first]
+    assert after[0] > 0.5
+    assert after[1] == 0
+
+
+def test_means_over_quarter_hours_are_those_of_every_second(workload):
+    start = NOW - NOW % 900_000
+    mean = workload.mean_activity(start + 900_000 * np.arange(8), 900_000)[:, : workload.training]
+    seconds = workload.activity(start + np.arange(0, 8 * 900_000, 1000))[:, : workload.training]
+    assert mean == pytest.approx(seconds.reshape(8, 900, -1).mean(axis=1), abs=2e-3)
 
 
 def test_jobs_of_one_partition_never_overlap(workload):
