@@ -188,6 +188,12 @@ class Site(_Model):
         (),
         description="Objects whose ActivePower, summed, is the site's; all feeds if empty, the racks' own power without feeds",
     )
+    chassis: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=MOST_IDS,
+        description="Racks by the serial number of their chassis, as GPUs tell it: trays that are not configured find their "
+        "rack by it",
+    )
     redundancy: dict[str, Ids] = Field(default_factory=dict, description="Groups of which one may fail")
 
     @model_validator(mode="before")
@@ -223,6 +229,9 @@ class Site(_Model):
         twice = sorted(rack for rack, times in Counter(racks).items() if times > 1)
         if twice:
             raise ValueError(f"racks listed in more than one pod: {', '.join(twice)}")
+        strange = sorted(set(self.chassis.values()) - set(racks))
+        if strange:
+            raise ValueError(f"chassis are named of racks that no pod has: {', '.join(strange)}")
         if self.installed <= self.idle:
             raise ValueError("installed must be greater than idle")
         known = set(racks) | {n.id for n in self.nodes} | {b for p in self.pods for b in p.busways}

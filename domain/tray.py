@@ -2,7 +2,7 @@
 
 Described for others in ``docs/tray-bus.asyncapi.yaml``. Values travel in canonical units as one flat array, GPU after
 GPU in the order of `GPU_FIELDS`, then the tray's own in the order of `TRAY_FIELDS`; null means that there is no
-reading. New fields are only ever appended, with a new `FORMAT`.
+reading. New fields are only ever appended, with a new `FORMAT`; what agents of older formats tell is still understood.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from domain.catalogue import POINT_TYPES
 from domain.errors import ContractViolation, brief
 from domain.points import Point
 
-FORMAT = 1
+FORMAT = 2
 GPUS_MAX = 64
 """GPU slots of one tray at most."""
 EVENTS_MAX = 1_000
@@ -58,6 +58,24 @@ GPU_FIELDS: tuple[str, ...] = (
     "GpuNvlinkTransmit",
     "GpuFanSpeed",
     "GpuAvailable",
+    "GpuTemperatureMargin",
+    "GpuTemperatureShutdown",
+    "GpuMemoryPower",
+    "GpuModulePowerLimit",
+    "GpuPcieGeneration",
+    "GpuPcieGenerationMax",
+    "GpuPcieWidth",
+    "GpuPcieWidthMax",
+    "GpuNvlinksUp",
+    "GpuNvlinksDown",
+    "GpuFabric",
+    "GpuRowRemapFailed",
+    "GpuRepair",
+    "GpuRecoveryAction",
+    "GpuPowerCapTime",
+    "GpuThermalSlowdownTime",
+    "GpuPowerBrakeTime",
+    "GpuPowerSmoothing",
 )
 """Point types of one GPU, in the order of the message."""
 TRAY_FIELDS: tuple[str, ...] = (
@@ -67,8 +85,11 @@ TRAY_FIELDS: tuple[str, ...] = (
     "SweepsTaken",
     "SweepsSpooled",
     "SweepsDropped",
+    "TrayModulePower",
 )
 """Point types of the tray itself, in the order of the message."""
+_WIDTHS: Mapping[int, tuple[int, int]] = {1: (30, 6), FORMAT: (len(GPU_FIELDS), len(TRAY_FIELDS))}
+"""GPU fields and tray fields of each format."""
 
 REASONS: Mapping[str, str] = {
     "unknown_format": "a sweep in a format that this version does not know",
@@ -81,6 +102,20 @@ REASONS: Mapping[str, str] = {
 _STATES: Mapping[str, tuple[tuple[int, str], ...]] = {
     "GpuAvailable": ((0, "Lost"), (1, "Available")),
     "GpuRowRemapPending": ((0, "None"), (1, "Pending")),
+    "GpuRowRemapFailed": ((0, "None"), (1, "Failed")),
+    "GpuPowerSmoothing": ((0, "Off"), (1, "On")),
+    "GpuRepair": ((0, "None"), (1, "Pending"), (2, "Replace")),
+    "GpuFabric": ((0, "Healthy"), (1, "Limited"), (2, "Unhealthy"), (3, "NotJoined")),
+    "GpuRecoveryAction": (  # nvmlDeviceGpuRecoveryAction_t
+        (0, "None"),
+        (1, "ResetGpu"),
+        (2, "RebootNode"),
+        (3, "DrainPeers"),
+        (4, "DrainAndReset"),
+        (5, "RecoverImexDomain"),
+        (6, "ResetBus"),
+        (7, "RebootSystem"),
+    ),
     "TrayOnline": ((0, "Offline"), (1, "Online")),
 }
 
@@ -184,8 +219,9 @@ def decode(message: Any) -> Sweep:
     try:
         told = (message["run"], message["seq"], message["t"], message["gpus"])
         values = message["values"]
-        if message["format"] != FORMAT:
-            raise ContractViolation("unknown_format", brief(message["format"]))
+        form = message["format"]
+        if type(form) is not int or form not in _WIDTHS:
+            raise ContractViolation("unknown_format", brief(form))
     except KeyError as missing:
         raise ContractViolation("missing_field", str(missing.args[0])) from None
     for number in told:
@@ -193,11 +229,22 @@ def decode(message: Any) -> Sweep:
             raise ContractViolation(
                 "wrong_type", f"run, seq, t and gpus are whole numbers, not {brief(number)}"
             )
-    if type(values) is not list or told[3] > GPUS_MAX or len(values) != value_count(told[3]):
-        need = value_count(min(told[3], GPUS_MAX))
+    per_gpu, own = _WIDTHS[form]
+    need = min(told[3], GPUS_MAX) * per_gpu + own
+    if type(values) is not list or told[3] > GPUS_MAX or len(values) != need:
         raise ContractViolation("wrong_length", f"{told[3]} GPUs need {need} values")
+    if form != FORMAT:
+        values = _widened(values, told[3], per_gpu, own)
     events = message.get("events")
     return Sweep(*told, values, _events(events, told[3]) if events else ())
+
+
+def _widened(values: list[Any], gpu_count: int, per_gpu: int, own: int) -> list[Any]:
+    """Return the values of an older format in the order of this one: what it did not know is not told."""
+    more, found = [None] * (len(GPU_FIELDS) - per_gpu), []
+    for gpu in range(gpu_count):
+        found += [*values[gpu * per_gpu : (gpu + 1) * per_gpu], *more]
+    return [*found, *values[gpu_count * per_gpu :], *[None] * (len(TRAY_FIELDS) - own)]
 
 
 def tray_keys(rack: str, tray: str, gpu_count: int) -> list[str]:
@@ -210,6 +257,14 @@ def tray_keys(rack: str, tray: str, gpu_count: int) -> list[str]:
         *(f"GPU/GpuXid/nvml/{gpu}" for gpu in gpus),
         f"Tray/TrayOnline/nvml/{here}",
     ]
+
+
+def product_point(rack: str, tray: str, product: str, source: str) -> Point:
+    """Return the point that names the GPUs of a tray: a state of value 1 whose label is what the driver calls them."""
+    place = f"{rack}-{tray}"
+    states = ((1, product),)
+    key = f"Tray/GpuProduct/nvml/{rack}/{tray}"
+    return Point(key, "Tray", "GpuProduct", place, place, state_text=states, associate=rack, source=source)
 
 
 def tray_points(rack: str, tray: str, gpu_count: int, node: str = "", source: str = "") -> list[Point]:

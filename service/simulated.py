@@ -25,6 +25,8 @@ from simulator.run import command
 from simulator.simulation import Simulation
 
 INTERVAL_S = 5.0
+SLOW_EVERY = 12
+"""Limits and health come once a minute, as from an agent that sweeps every second."""
 CONNECTIONS = 4
 _TICK_S = 0.05
 _CONNECT_S = 30.0
@@ -50,7 +52,7 @@ class TrayAgents:
         self.trays: list[TraySweeps] = []
         for first in range(0, self.factory.layout.gpus, TRAY_GPUS):
             rack, tray, _ = self.factory.gpu_name(first)
-            sweeper = Sweeper(TrayNvml(self._driver, first), TRAY_GPUS)
+            sweeper = Sweeper(TrayNvml(self._driver, first), TRAY_GPUS, SLOW_EVERY)
             self.trays.append(TraySweeps(rack, tray, sweeper, started))
         self._rack = [self.factory.layout.racks.index(t.rack) for t in self.trays]
         self._sequence = [0] * len(self.trays)

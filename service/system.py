@@ -182,7 +182,9 @@ class System:
                 mqtt = mqtt.model_copy(
                     update={"broker": mqtt.broker.model_copy(update={"client_id": session})}
                 )
-            self.collectors[name] = MqttCollector(mqtt, self.registry, self.incoming.accept, self.site.racks)
+            self.collectors[name] = MqttCollector(
+                mqtt, self.registry, self.incoming.accept, self.site.racks, self.site.chassis
+            )
         if settings.snmp is not None:
             profiles = shipped_profiles()
             if settings.devices is not None:

@@ -12,8 +12,13 @@ from domain.plant.gpu import GpuModel
 from domain.plant.lag import toward
 from domain.points import ValueArray
 
-MEMORY_BYTES = 288 * 1024**3
+MEMORY_BYTES = 284_208 * 1024**2
 TRAY_GPUS = 4
+MODULE_GPUS = 2
+MODULE_REST = 131.0
+"""What a module draws beside its GPUs when they are idle, W: its CPU and that one's memory."""
+MEMORY_POWER = 36.0, 150.0
+"""Power of a GPU's memory, idle and when it is busy all the time, W."""
 
 KNOBS: MappingProxyType[str, float] = MappingProxyType(
     {
@@ -145,6 +150,17 @@ class GpuFleet:
         """Return the sum of the GPUs' power by rack, W, shape (racks,)."""
         total: ValueArray = self.power.reshape(self.racks, self.per_rack).sum(-1)
         return total
+
+    def module_power(self) -> ValueArray:
+        """Return the power of the module that each GPU sits on, W, shape (G,): the same for those that share one."""
+        pairs = self.power.reshape(-1, MODULE_GPUS).sum(-1)
+        rest = MODULE_REST * (1.0 + 0.5 * self.activity.reshape(-1, MODULE_GPUS).mean(-1))
+        return np.repeat(np.where(pairs > 0, pairs + rest, 0.0), MODULE_GPUS)
+
+    def memory_power(self) -> ValueArray:
+        """Return the power of each GPU's memory, W, shape (G,)."""
+        idle, busy = MEMORY_POWER
+        return np.where(self.available > 0, idle + (busy - idle) * self.memory_utilization, 0.0)
 
     def rows_remapped(self) -> ValueArray:
         """Return memory rows remapped so far: one for each uncorrected error."""

@@ -8,9 +8,12 @@ from domain.points import ValueArray
 from simulator.factory import Factory
 from simulator.falsify import Falsifier
 from simulator.faults import members
-from simulator.gpus import MEMORY_BYTES
+from simulator.gpus import MEMORY_BYTES, MODULE_GPUS
 
-GPU_MEMORY_LIMIT = 95.0
+MODULE_LIMIT = 2500.0, 2900.0
+"""Power limit of a module with GPUs of 1,200 and of 1,400 W (NVIDIA GB200, GB300)."""
+SLOWDOWN_MARGIN = 2.0
+"""How far above its highest operating temperature a GPU slows down by hardware, K."""
 CLOCK_STEP = 15e6
 
 
@@ -25,6 +28,8 @@ class GpuReadings:
         """Return point type to values, shape (G,); a GPU that is lost tells nothing: NaN, but for `GpuAvailable`."""
         columns = self.columns()
         lost = self.factory.gpus.available < 0.5
+        for point in ("GpuModulePower", "GpuModulePowerLimit"):  # as a collector counts it: once a module
+            columns[point].reshape(-1, MODULE_GPUS)[:, 1:] = np.nan
         if lost.any():
             for column in columns.values():
                 column[lost] = np.nan
@@ -39,13 +44,16 @@ class GpuReadings:
             "GpuPowerInstant": g.power.copy(),
             "GpuPowerAverage": g.power.copy(),
             "GpuEnergy": g.energy.copy(),
-            "GpuModulePower": g.power * 1.12,
+            "GpuModulePower": g.module_power(),
+            "GpuModulePowerLimit": np.where(g.tdp > 1300.0, *reversed(MODULE_LIMIT)),
+            "GpuMemoryPower": g.memory_power(),
             "GpuPowerLimit": g.tdp.copy(),
             "GpuPowerLimitDefault": g.tdp.copy(),
             "GpuTemperature": g.die.copy(),
             "GpuMemoryTemperature": g.memory.copy(),
             "GpuTemperatureLimit": np.full_like(g.power, model.slowdown),
-            "GpuMemoryTemperatureLimit": np.full_like(g.power, GPU_MEMORY_LIMIT),
+            "GpuTemperatureShutdown": np.full_like(g.power, model.shutdown),
+            "GpuTemperatureMargin": model.slowdown - SLOWDOWN_MARGIN - g.die,
             "GpuUtilization": g.utilization.copy(),
             "GpuMemoryUtilization": g.memory_utilization.copy(),
             "GpuMemoryUsed": g.memory_used * MEMORY_BYTES,
@@ -86,7 +94,9 @@ _STEPS = {
     "GpuPowerAverage": 1e-3,
     "GpuEnergy": 1e-3,
     "GpuModulePower": 1e-3,
+    "GpuMemoryPower": 1e-3,
     "GpuTemperature": 1.0,
+    "GpuTemperatureMargin": 1.0,
     "GpuMemoryTemperature": 1.0,
     "GpuUtilization": 0.01,
     "GpuMemoryUtilization": 0.01,

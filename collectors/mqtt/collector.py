@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -67,6 +67,8 @@ class MqttCollector:
         Takes each batch; its messages are acknowledged after it returned.
     racks
         The racks that the site has, for `MqttSettings.unknown_racks`; None where nobody knows.
+    chassis
+        Racks by the serial number of their chassis, by which trays may name them.
     """
 
     def __init__(
@@ -75,9 +77,10 @@ class MqttCollector:
         registry: PointRegistry,
         sink: Sink,
         racks: Collection[str] | None = None,
+        chassis: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
-        self.decoder = Decoder(settings, registry, racks)
+        self.decoder = Decoder(settings, registry, racks, chassis)
         self._sink = sink
         self._messages: deque[Message] = deque()
         self._taken_bytes = 0  # written by the network thread alone

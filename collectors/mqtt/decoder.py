@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -62,12 +62,19 @@ class Decoder:
         Where points are registered as their metadata comes.
     racks
         The racks that the site has, for `MqttSettings.unknown_racks`; None where nobody knows.
+    chassis
+        Racks by the serial number of their chassis, by which trays may name them.
     """
 
     def __init__(
-        self, settings: MqttSettings, registry: PointRegistry, racks: Collection[str] | None = None
+        self,
+        settings: MqttSettings,
+        registry: PointRegistry,
+        racks: Collection[str] | None = None,
+        chassis: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
+        self._chassis = chassis or {}
         self._registry = registry
         self._source = f"dsx:{settings.name}"
         self._slots: dict[bytes, int] = {}
@@ -210,6 +217,7 @@ class Decoder:
 
     def _tray(self, topic: bytes, name: str, payload: bytes, received: int) -> None:
         rack, tray_name, kind = tray.parse_topic(name)
+        rack = self._chassis.get(rack, rack)
         if self.settings.unknown_racks == "park" and not self.trays.knows(rack):
             self.parked.add(f"{tray.PREFIX}/{rack}/{tray_name}/{kind}", payload, publisher="trays")
             self.counts["parked"] += 1
@@ -229,7 +237,10 @@ class Decoder:
         self._tray_waits = False
         waiting = self.parked.keys()
         for topic in waiting:
-            if not topic.startswith(f"{tray.PREFIX}/") or not self.trays.knows(topic.split("/")[3]):
+            if not topic.startswith(f"{tray.PREFIX}/"):
+                continue
+            rack = topic.split("/")[3]
+            if not self.trays.knows(self._chassis.get(rack, rack)):
                 continue
             for _, payload in self.parked.release(topic):
                 self.counts["unparked"] += 1

@@ -13,7 +13,16 @@ from domain.batch import Batch
 from domain.dsx import TEXT_LENGTH
 from domain.errors import ContractViolation
 from domain.points import IntArray, PointRegistry
-from domain.tray import GPU_FIELDS, GPUS_MAX, Sweep, decode, tray_keys, tray_points, value_count
+from domain.tray import (
+    GPU_FIELDS,
+    GPUS_MAX,
+    Sweep,
+    decode,
+    product_point,
+    tray_keys,
+    tray_points,
+    value_count,
+)
 
 _NUMBERS = frozenset((float, int, type(None)))
 _GAPS_KEPT = 1000  # of one tray; the oldest are forgotten
@@ -162,6 +171,9 @@ class Trays:
             )
         self.online[rack, name] = online
         self._events.append((int(tray.points[-1]), received, float(online)))
+        if gpu_count and isinstance(gpus, list) and (product := _product(gpus)):
+            point = product_point(rack, name, product, self._registry[int(tray.points[-1])].source)
+            self._events.append((self._registry.register(point), received, 1.0))
 
     def rows(self, received: int) -> Batch:
         """Return what all messages taken in since the last call told; readings only."""
@@ -263,6 +275,15 @@ class Trays:
     @staticmethod
     def _follow(tray: Tray, told: Sweep, observed: int) -> None:
         tray.last, tray.run, tray.observed, tray.doubted = told.sequence, told.run, observed, -1
+
+
+def _product(gpus: list[Any]) -> str:
+    """Return what most of a tray's GPUs are called."""
+    names = Counter(
+        _name(gpu["name"]) for gpu in gpus if isinstance(gpu, dict) and isinstance(gpu.get("name"), str)
+    )
+    del names[""]
+    return names.most_common(1)[0][0] if names else ""
 
 
 def _name(text: str) -> str:

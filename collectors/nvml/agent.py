@@ -85,6 +85,7 @@ class TraySweeps:
             power = sum(values[gpu * len(GPU_FIELDS) + _POWER] or 0.0 for gpu in range(gpu_count))
             per_joule = token_rate / power if power else None
         values += [token_rate, tokens, per_joule, float(sequence), float(spooled), float(dropped)]
+        values.append(self.sweeper.module_power)
         return Sweep(self._run, sequence, now, gpu_count, values, self._events())
 
     def message(self, sweep: Sweep) -> bytes:
@@ -93,7 +94,9 @@ class TraySweeps:
 
     def presence(self, host: str = "") -> bytes:
         """Return the message that says that the agent is there, and what it found."""
-        gpus = [{"uuid": slot.uuid, "name": slot.name} for slot in self.sweeper.slots]
+        gpus = [
+            {"uuid": slot.uuid, "name": slot.name, "serial": slot.place.serial} for slot in self.sweeper.slots
+        ]
         driver = self.sweeper.driver
         return orjson.dumps(
             {"online": True, "host": host, "agent": __version__, "driver": driver, "gpus": gpus}
@@ -187,7 +190,7 @@ class TrayAgent:
             return
         if self._greeted != number:
             greeting = self.sweeps.presence(self._host)
-            topic = presence_topic(self.settings.rack, self.settings.tray)
+            topic = presence_topic(self.sweeps.rack, self.sweeps.tray)
             if self._link.send(topic, greeting, True, lambda _taken: None):
                 self._greeted = number
         if not self._send(newest, number) or not self._heard:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from domain.configuration import SettingsModel
 
-_ID = r"^[A-Za-z0-9._-]+$"
+_ID_OR_NONE = r"^[A-Za-z0-9._-]*$"
 
 
 class InferenceSettings(SettingsModel):
@@ -30,8 +30,16 @@ class InferenceSettings(SettingsModel):
 class AgentSettings(SettingsModel):
     """The tray agent: which tray this is, how often it sweeps, and what it keeps while the broker is away."""
 
-    rack: str = Field(pattern=_ID, description="Id of the rack, as the BMS has it")
-    tray: str = Field(pattern=_ID, description="Name of the tray within the rack, such as T01")
+    rack: str = Field(
+        "",
+        pattern=_ID_OR_NONE,
+        description="Id of the rack, as the BMS has it; the chassis' serial number, as the GPUs tell it, if empty",
+    )
+    tray: str = Field(
+        "",
+        pattern=_ID_OR_NONE,
+        description="Name of the tray within the rack, such as T01; as the GPUs tell it if empty",
+    )
     interval: float = Field(1.0, ge=0.05, le=3600, description="Seconds between sweeps")
     gpus: int = Field(
         0, ge=0, le=64, description="GPUs that the tray should have; 0: those found at the start"
@@ -45,3 +53,9 @@ class AgentSettings(SettingsModel):
     )
     replay_rate: float = Field(10.0, gt=0, description="Spooled sweeps sent a second once the broker is back")
     inference: tuple[InferenceSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _placed(self) -> AgentSettings:
+        if bool(self.rack) != bool(self.tray):
+            raise ValueError("name both rack and tray, or neither: the GPUs of an NVL72 tell where they sit")
+        return self

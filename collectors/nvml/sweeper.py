@@ -4,16 +4,15 @@ The `nvml` object is nvidia-ml-py's module ``pynvml``, or anything that answers 
 
 - ``nvmlDeviceGetFieldValues(handle, [(field id, scope), ...])``: an item per field with ``nvmlReturn``, ``valueType``,
   ``timestamp`` (us; 0 if unknown) and ``value`` (a union: ``ulVal``, ``ullVal``, ``uiVal``, ``dVal``, ...);
-- ``nvmlDeviceGetTemperature(handle, 0)``, ``nvmlDeviceGetUtilizationRates(handle)`` (``.gpu``, ``.memory``, percent),
+- ``nvmlDeviceGetTemperature(handle, 0)``, ``nvmlDeviceGetMarginTemperature(handle)`` (K), ``nvmlDeviceGetUtilizationRates(handle)`` (``.gpu``, ``.memory``, percent),
   ``nvmlDeviceGetClockInfo(handle, 1)`` and ``(handle, 2)`` (MHz), ``nvmlDeviceGetCurrentClocksEventReasons(handle)``,
   ``nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2)`` (``.used``, ``.total``);
-- every `slow_every` sweeps also ``nvmlDeviceGetEnforcedPowerLimit``, ``nvmlDeviceGetPowerManagementLimit`` (mW),
-  ``nvmlDeviceGetTemperatureThreshold(handle, 1)`` and ``(handle, 2)``, ``nvmlDeviceGetMarginTemperature(handle)``,
-  ``nvmlDeviceGetFanSpeed(handle)``;
+- every `slow_every` sweeps also a second ``nvmlDeviceGetFieldValues``, and the calls of `collectors.nvml.readings` for
+  limits, links and health;
 
 per tray ``nvmlEventSetWait_v2(events, 0)`` where events are polled; and at the start or after a loss ``nvmlInit()``,
 ``nvmlShutdown()``, ``nvmlSystemGetDriverVersion()``, ``nvmlDeviceGetCount()``, ``nvmlDeviceGetHandleByIndex(i)``,
-``nvmlDeviceGetUUID(handle)``, ``nvmlDeviceGetName(handle)``, ``nvmlEventSetCreate()``,
+``nvmlDeviceGetUUID(handle)``, ``nvmlDeviceGetName(handle)``, those of `collectors.nvml.placement`, ``nvmlEventSetCreate()``,
 ``nvmlDeviceRegisterEvents(handle, types, events)``, ``nvmlEventSetFree(events)``. Errors are ``nvml.NVMLError`` with the
 code in ``.value``. A call that fails is not made again until the next slow sweep, but for the first; where that one fails,
 ``nvmlDeviceGetTotalEnergyConsumption(handle)`` (mJ) and ``nvmlDeviceGetPowerUsage(handle)`` (mW) are asked instead. A GPU is
@@ -24,7 +23,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import math
 import threading
 import time
 from collections import deque
@@ -32,7 +30,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from collectors.nvml.fields import BLANK, ENERGY, FIELDS, PCIE_RECEIVE, PCIE_TRANSMIT, VALUE_MEMBER, Field
+from collectors.nvml.fields import (
+    ENERGY,
+    FIELDS,
+    INSTEAD,
+    PCIE_RECEIVE,
+    PCIE_TRANSMIT,
+    RENUMBERED,
+    SELDOM_FIELDS,
+    SETTLED_DRIVER,
+    SHUTDOWN_MARGIN,
+    SLOWDOWN_MARGIN,
+    VALUE_MEMBER,
+    Field,
+)
+from collectors.nvml.placement import NOWHERE, Place, placed, slots_by_place
+from collectors.nvml.readings import Reading, Row, readings, told
 from domain.possible import possible
 from domain.tray import GPU_FIELDS, XidEvent
 
@@ -42,10 +55,14 @@ _GPU_IS_LOST, _RESET_REQUIRED, _GPU_NOT_FOUND, _UNKNOWN = 15, 16, 28, 999
 _DRIVER_GONE = frozenset((_UNINITIALIZED, _DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND, _MISMATCH))
 _GPU_GONE = frozenset((_GPU_IS_LOST, _RESET_REQUIRED, _GPU_NOT_FOUND, _UNKNOWN)) | _DRIVER_GONE
 
+_WORDS = {3: "not supported", 4: "not permitted"}
+
 _COLUMN = {name: column for column, name in enumerate(GPU_FIELDS)}
 _POWER, _INSTANT, _AVERAGE = _COLUMN["GpuPower"], _COLUMN["GpuPowerInstant"], _COLUMN["GpuPowerAverage"]
 _TEMPERATURE, _TEMPERATURE_LIMIT = _COLUMN["GpuTemperature"], _COLUMN["GpuTemperatureLimit"]
+_MARGIN = _COLUMN["GpuTemperatureMargin"]
 _AVAILABLE = _COLUMN["GpuAvailable"]
+_OF_MODULE = (_COLUMN["GpuModulePower"], _COLUMN["GpuModulePowerLimit"])
 _LOST: tuple[float | None, ...] = tuple(0.0 if c == _AVAILABLE else None for c in range(len(GPU_FIELDS)))
 _MIN_PERIOD_S = 0.05  # energy counters move in steps; over less than this their difference tells nothing
 _STILL_S = 10.0  # an energy counter that has not moved for so long is broken: its next step is no power
@@ -56,9 +73,6 @@ _MOST_EVENTS = 100  # taken from the library at a time
 _MOST_GPUS = 64
 _LAST_XID = 0xFFFF_FFFF
 _XID_EVENT = 0x8  # nvmlEventTypeXidCriticalError
-
-Row = list[float | None]
-Reading = tuple[str, Callable[[Any], Any], Callable[[Any, Row], None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,7 @@ class Slot:
     name: str = ""
     handle: Any = None
     last: Any = None  # the handle that it had before it was lost
+    place: Place = NOWHERE
     fields: tuple[Field, ...] = FIELDS
     faults: dict[str, str] = field(default_factory=dict)
     """Calls that failed, and fields that are not there: why. Asked again in the next slow sweep."""
@@ -115,6 +130,8 @@ class Sweeper:
         self.driver = ""
         self.events: deque[XidEvent] = deque(maxlen=1000)
         self.lost = 0
+        self.module_power: float | None = None
+        """Power of all modules in the last sweep, each counted once, W; None where one of them tells none."""
         self._slow_every = slow_every
         self._poll_events = poll_events
         self._clock = clock
@@ -123,7 +140,9 @@ class Sweeper:
         self._event_set: Any = None
         self._event_lock = threading.Lock()
         self._error = nvml.NVMLError
-        self._often, self._seldom = _readings(nvml)
+        self._often, self._seldom = readings(nvml)
+        self._seldom_fields = SELDOM_FIELDS
+        self._told_at: dict[int, int] = {}  # slot -> time of its newest event
 
     def close(self) -> None:
         """Let go of the library."""
@@ -149,9 +168,9 @@ class Sweeper:
                 self.discover()
         elif slow and (any(s.handle is None for s in self.slots) or self._count_changed()):
             self.discover()
-        values: Row = []
-        for slot in self.slots:
-            values += self._read(slot, slow)
+        rows = [self._read(slot, slow) for slot in self.slots]
+        self._count_modules_once(rows)
+        values: Row = [value for row in rows for value in row]
         if self._poll_events and self._event_set is not None:
             self.fetch_events(now, wait_ms=0)
         return values
@@ -169,6 +188,9 @@ class Sweeper:
             for slot in self.slots:
                 slot.handle = None
             return
+        major = self.driver.partition(".")[0]
+        settled = not major.isdigit() or int(major) >= SETTLED_DRIVER
+        self._seldom_fields = tuple(f for f in SELDOM_FIELDS if settled or f.id not in RENUMBERED)
         found: dict[str, Any] = {}
         for index in range(min(count, _MOST_GPUS)):
             try:
@@ -176,12 +198,14 @@ class Sweeper:
                 found[str(nvml.nvmlDeviceGetUUID(handle))] = handle
             except self._error:
                 continue
+        places = {uuid: placed(nvml, handle) for uuid, handle in found.items()}
+        wanted = dict(zip(places, slots_by_place(list(places.values())) or [], strict=False))
         for slot in self.slots:
             slot.handle = found.pop(slot.uuid, None)
             if slot.handle is not None:
                 slot.last = slot.handle
         for uuid, handle in found.items():
-            self._fill(uuid, handle)
+            self._fill(uuid, handle, places[uuid], wanted.get(uuid))
         self._watch_events()
 
     def fetch_events(self, now: int | None, wait_ms: int) -> None:
@@ -201,10 +225,19 @@ class Sweeper:
                 for gpu, slot in enumerate(self.slots):
                     # a GPU that fell off the bus is lost before its XID is read
                     if slot.last is not None and _address(slot.last) == _address(event.device):
+                        # the same XID twice within a millisecond is two events
+                        at = self._told_at[gpu] = max(at, self._told_at.get(gpu, 0) + 1)
                         self.events.append(XidEvent(gpu, int(event.eventData), at))
 
-    def _fill(self, uuid: str, handle: Any) -> None:
-        slot = next((s for s in self.slots if not s.uuid), None)
+    def _fill(self, uuid: str, handle: Any, place: Place, wanted: int | None) -> None:
+        slot = None
+        if wanted is not None:
+            while len(self.slots) <= wanted:
+                self.slots.append(Slot())
+            if self.slots[wanted].handle is None:
+                slot = self.slots[wanted]
+        if slot is None:
+            slot = next((s for s in self.slots if not s.uuid), None)
         if slot is None:
             slot = next((s for s in self.slots if s.handle is None), None)
         if slot is None:
@@ -214,8 +247,23 @@ class Sweeper:
             name = str(self.nvml.nvmlDeviceGetName(handle))
         except self._error:
             name = ""
-        slot.uuid, slot.name, slot.handle, slot.last = uuid, name, handle, handle
+        slot.uuid, slot.name, slot.handle, slot.last, slot.place = uuid, name, handle, handle, place
         slot.counters.clear()
+
+    def _count_modules_once(self, rows: Sequence[Sequence[float | None]]) -> None:
+        """Leave what GPUs tell of the module that they share to the first of them; add the modules up."""
+        power: dict[str, float | None] = {}
+        for gpu, (slot, row) in enumerate(zip(self.slots, rows, strict=True)):
+            if not slot.uuid:
+                continue  # nothing was ever there: it is its partner's module, if any
+            module = slot.place.serial or str(gpu)
+            for column in _OF_MODULE:
+                if isinstance(row, list) and row[column] is not None and power.get(module) is not None:
+                    row[column] = None
+            if power.get(module) is None:
+                power[module] = row[_OF_MODULE[0]]
+        known = [watts for watts in power.values() if watts is not None]
+        self.module_power = sum(known) if known and len(known) == len(power) else None
 
     def _count_changed(self) -> bool:
         try:
@@ -232,10 +280,10 @@ class Sweeper:
         row: Row = [None] * len(GPU_FIELDS)
         codes: list[int] = []
         answered = self._call(
-            slot, "fields", lambda h: self._fields(slot, h), self._put_fields(slot), row, codes
+            slot, "fields", lambda h: self._fields(slot.fields, h), self._put_fields(slot), row, codes
         )
-        readings = (*self._often, *self._seldom) if slow else self._often
-        for name, call, put in (*readings, *self._instead(slot)) if "fields" in slot.faults else readings:
+        calls = (*self._often, *self._seldom, self._seldom_reading(slot)) if slow else self._often
+        for name, call, put in (*calls, *self._instead(slot)) if "fields" in slot.faults else calls:
             if name not in slot.faults or name in _ALWAYS:
                 answered |= self._call(slot, name, call, put, row, codes)
         if not answered and any(code in _GPU_GONE for code in codes):
@@ -244,6 +292,8 @@ class Sweeper:
         # By preference: over a sweep from the energy counter; NVML's own power figures sample.
         if row[_POWER] is None:
             row[_POWER] = row[_INSTANT] if row[_INSTANT] is not None else row[_AVERAGE]
+        if slow and row[_TEMPERATURE_LIMIT] is None:
+            row[_TEMPERATURE_LIMIT] = _above(row, 0.0)
         row[_AVAILABLE] = 1.0
         return row
 
@@ -271,26 +321,38 @@ class Sweeper:
             slot.faults.pop(name, None)
         return True
 
-    def _fields(self, slot: Slot, handle: Any) -> Any:
-        return self.nvml.nvmlDeviceGetFieldValues(handle, [(f.id, f.scope) for f in slot.fields])
+    def _fields(self, fields: Sequence[Field], handle: Any) -> Any:
+        return self.nvml.nvmlDeviceGetFieldValues(handle, [(f.id, f.scope) for f in fields])
 
     def _put_fields(self, slot: Slot) -> Callable[[Any, Row], None]:
-        def put(told: Any, row: Row) -> None:
-            supported = []
-            for f, item in zip(slot.fields, told, strict=True):
-                if item.nvmlReturn:
-                    slot.faults[f"field {f.id}"] = f"{GPU_FIELDS[f.column]}: NVML says {item.nvmlReturn}"
-                    continue
-                supported.append(f)
-                if not 0 <= item.valueType < len(VALUE_MEMBER):
-                    slot.faults[f"field {f.id}"] = f"{GPU_FIELDS[f.column]}: unknown type {item.valueType}"
-                    continue
-                value = getattr(item.value, VALUE_MEMBER[item.valueType])
-                if _told(value):
-                    self._put_field(slot, f, value * f.scale, item.timestamp, row)
-            slot.fields = tuple(supported)
+        def put(answer: Any, row: Row) -> None:
+            slot.fields = self._put_each(slot, slot.fields, answer, row)
 
         return put
+
+    def _seldom_reading(self, slot: Slot) -> Reading:
+        fields = self._seldom_fields
+
+        def put(answer: Any, row: Row) -> None:
+            self._put_each(slot, fields, answer, row)
+
+        return "seldom fields", lambda h: self._fields(fields, h), put
+
+    def _put_each(self, slot: Slot, fields: Sequence[Field], answer: Any, row: Row) -> tuple[Field, ...]:
+        """Put what the fields tell into the row; return those that the GPU has."""
+        supported = []
+        for f, item in zip(fields, answer, strict=True):
+            if item.nvmlReturn:
+                slot.faults[f"field {f.id}"] = f"{GPU_FIELDS[f.column]}: {_said(item.nvmlReturn)}"
+                continue
+            supported.append(f)
+            if not 0 <= item.valueType < len(VALUE_MEMBER):
+                slot.faults[f"field {f.id}"] = f"{GPU_FIELDS[f.column]}: unknown type {item.valueType}"
+                continue
+            value = getattr(item.value, VALUE_MEMBER[item.valueType])
+            if told(value):
+                self._put_field(slot, f, value * f.scale, item.timestamp, row)
+        return tuple(supported)
 
     def _put_field(self, slot: Slot, f: Field, value: float, timestamp_us: int, row: Row) -> None:
         if f is ENERGY:
@@ -298,19 +360,25 @@ class Sweeper:
         elif f is PCIE_RECEIVE or f is PCIE_TRANSMIT:
             row[f.column] = self._rate(slot, f, value, timestamp_us)
             return
+        elif f is SHUTDOWN_MARGIN or f is SLOWDOWN_MARGIN:
+            if row[f.column] is None:
+                row[f.column] = _above(row, value)
+            return
         before = row[f.column]
+        if before is not None and f in INSTEAD:
+            return
         row[f.column] = value if before is None else before + value
 
     def _instead(self, slot: Slot) -> tuple[Reading, ...]:
         """Return the calls that tell power and energy where the one for all fields fails."""
 
-        def put_energy(told: Any, row: Row) -> None:
-            if _told(told):
-                self._put_field(slot, ENERGY, told * ENERGY.scale, 0, row)
+        def put_energy(energy: Any, row: Row) -> None:
+            if told(energy):
+                self._put_field(slot, ENERGY, energy * ENERGY.scale, 0, row)
 
-        def put_power(told: Any, row: Row) -> None:
-            if _told(told):
-                row[_AVERAGE] = told * 1e-3
+        def put_power(power: Any, row: Row) -> None:
+            if told(power):
+                row[_AVERAGE] = power * 1e-3
 
         return (
             ("energy", lambda h: self.nvml.nvmlDeviceGetTotalEnergyConsumption(h), put_energy),
@@ -378,65 +446,15 @@ class Sweeper:
             self._event_set = None
 
 
-def _readings(nvml: Any) -> tuple[tuple[Reading, ...], tuple[Reading, ...]]:
-    """Return the single calls of every sweep, and those of a slow one: name, call, what it puts into the row."""
-
-    def into(point_type: str, scale: float = 1.0) -> Callable[[Any, Row], None]:
-        column = _COLUMN[point_type]
-
-        def put(value: Any, row: Row) -> None:
-            if _told(value):
-                row[column] = value * scale
-
-        return put
-
-    used, total = into("GpuMemoryUsed"), into("GpuMemoryTotal")
-    busy, memory_busy = into("GpuUtilization", 0.01), into("GpuMemoryUtilization", 0.01)
-
-    def put_memory(told: Any, row: Row) -> None:
-        used(told.used, row)
-        total(told.total, row)
-
-    def put_utilization(told: Any, row: Row) -> None:
-        busy(told.gpu, row)
-        memory_busy(told.memory, row)
-
-    def put_margin(told: Any, row: Row) -> None:
-        # Newer parts tell how far the next slowdown is, not at which temperature it comes.
-        temperature = row[_TEMPERATURE]
-        if row[_TEMPERATURE_LIMIT] is None and temperature is not None and _told(told):
-            row[_TEMPERATURE_LIMIT] = temperature + told
-
-    often: tuple[Reading, ...] = (
-        ("temperature", lambda h: nvml.nvmlDeviceGetTemperature(h, 0), into("GpuTemperature")),
-        ("utilization", lambda h: nvml.nvmlDeviceGetUtilizationRates(h), put_utilization),
-        ("clock", lambda h: nvml.nvmlDeviceGetClockInfo(h, 1), into("GpuClock", 1e6)),
-        ("memory clock", lambda h: nvml.nvmlDeviceGetClockInfo(h, 2), into("GpuMemoryClock", 1e6)),
-        ("reasons", lambda h: nvml.nvmlDeviceGetCurrentClocksEventReasons(h), into("GpuThrottleReasons")),
-        ("memory", lambda h: nvml.nvmlDeviceGetMemoryInfo(h, version=nvml.nvmlMemory_v2), put_memory),
-    )
-    seldom: tuple[Reading, ...] = (
-        ("limit", lambda h: nvml.nvmlDeviceGetEnforcedPowerLimit(h), into("GpuPowerLimit", 1e-3)),
-        (
-            "set limit",
-            lambda h: nvml.nvmlDeviceGetPowerManagementLimit(h),
-            into("GpuPowerLimitDefault", 1e-3),
-        ),
-        ("slowdown", lambda h: nvml.nvmlDeviceGetTemperatureThreshold(h, 1), into("GpuTemperatureLimit")),
-        (
-            "memory max",
-            lambda h: nvml.nvmlDeviceGetTemperatureThreshold(h, 2),
-            into("GpuMemoryTemperatureLimit"),
-        ),
-        ("margin", lambda h: nvml.nvmlDeviceGetMarginTemperature(h), put_margin),
-        ("fan", lambda h: nvml.nvmlDeviceGetFanSpeed(h), into("GpuFanSpeed", 0.01)),
-    )
-    return often, seldom
+def _above(row: Row, margin: float) -> float | None:
+    """Return the temperature at which the margin to the highest operating temperature (T.Limit) is `margin`, Cel."""
+    temperature, now = row[_TEMPERATURE], row[_MARGIN]
+    return None if temperature is None or now is None else temperature + now - margin
 
 
-def _told(value: Any) -> bool:
-    """Return whether NVML told a number, not that there is none."""
-    return value not in BLANK and math.isfinite(value)
+def _said(code: int) -> str:
+    """Return what NVML said in place of a value."""
+    return _WORDS.get(code, f"NVML says {code}")
 
 
 def _address(handle: Any) -> Any:

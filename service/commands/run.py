@@ -92,7 +92,8 @@ def check(config: Config) -> None:
         agent, problems = check_agent(config)
         if problems:
             raise ConfigurationError(*problems)
-        say(f"{config}: fine. Agent of tray {agent.tray} in rack {agent.rack}, to {agent.broker.shown}.")
+        place = f"tray {agent.tray} in rack {agent.rack}" if agent.rack else "the tray that its GPUs tell"
+        say(f"{config}: fine. Agent of {place}, to {agent.broker.shown}.")
         return
     found = read_configuration(config)
     checked = check_configuration(found)
@@ -144,8 +145,12 @@ async def _agent(settings: AgentFile) -> None:
 
     from collectors.mqtt.link import TrayLink
     from collectors.nvml.agent import TrayAgent
+    from collectors.nvml.placement import where
     from service.supervisor import Supervisor
 
+    if not settings.rack:
+        rack, tray = await asyncio.to_thread(where, pynvml)
+        settings = settings.model_copy(update={"rack": rack, "tray": tray})
     link = TrayLink(settings.broker, settings.rack, settings.tray)
     link.start()
     try:

@@ -1,4 +1,4 @@
-"""A C library in place of libnvidia-ml.so.1: compiled at test time, loaded by the real nvidia-ml-py, four GPUs."""
+"""A C library in place of libnvidia-ml.so.1: compiled at test time, loaded by the real nvidia-ml-py, four GPUs, or those of a capture."""
 
 from __future__ import annotations
 
@@ -44,6 +44,16 @@ class Standin:
 
     def fresh(self) -> None:
         self.library.standin_fresh()
+
+    def play(self, table: Path) -> None:
+        """Answer as a table says (see `tests.nvml_standin.capture`)."""
+        if not self.library.standin_load(str(table).encode()):
+            raise FileNotFoundError(table)
+
+    def answer(self, gpu: int, name: str = "", field: int = 0, value: float = 0, code: int = 0) -> None:
+        """Change what a call, by its name in the table, or else a field answers."""
+        told = ctypes.c_double(value)
+        self.library.standin_answer(gpu, name.encode() if name else None, field, 0, 1, code, told)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.library, f"standin_{name}")

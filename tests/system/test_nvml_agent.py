@@ -11,6 +11,7 @@ from collectors.mqtt.connection import connected
 from collectors.mqtt.settings import BrokerSettings, MqttSettings
 from domain.points import PointRegistry
 from tests.nvml_standin import build
+from tests.nvml_standin.capture import table_of
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.tray_agent import Cable, TrayAgentProcess
 
@@ -65,10 +66,10 @@ async def until_logged(agent, text, timeout=60):
 
 
 @contextlib.asynccontextmanager
-async def hearing(url):
+async def hearing(url, racks=None, chassis=None):
     heard = Heard()
     settings = MqttSettings(broker=BrokerSettings(url=url, client_id="collector", retry_max=0.5))
-    collector = MqttCollector(settings, heard.registry, heard)
+    collector = MqttCollector(settings, heard.registry, heard, racks, chassis)
     running = asyncio.create_task(collector.run())
     await asyncio.to_thread(connected, collector.connection, 15.0, subscribed=True)
     heard.stats = collector.stats
@@ -89,6 +90,22 @@ async def test_four_gpus_are_heard(mosquitto, library, tmp_path):
     assert heard.latest["R001-T01-G0", "GpuPowerLimit"] == 1200
     assert ("R001-T01-G0", "GpuFanSpeed") not in heard.latest
     assert heard.complete
+
+
+async def test_an_agent_without_a_place_finds_it_from_its_gpus(
+    mosquitto, library, tmp_path, testdata, monkeypatch
+):
+    table = tmp_path / "table"
+    table.write_text(table_of(testdata / "nvml" / "nvidia-smi-q-x.gb300.xml"))
+    monkeypatch.setenv("STANDIN_TABLE", str(table))
+    async with hearing(mosquitto.url, ["R007"], {"1820000000001": "R007"}) as heard:
+        with TrayAgentProcess(tmp_path / "agent", library, mosquitto.url, rack='""', tray='""'):
+            await heard.until(lambda: len(heard.sequence) >= 3)
+    modules = [heard.latest.get((f"R007-T16-G{n}", "GpuModulePower")) for n in range(4)]
+    assert [m is not None for m in modules].count(True) == 2
+    assert heard.latest["R007-T16", "TrayModulePower"] == pytest.approx(sum(m for m in modules if m))
+    assert heard.latest["R007-T16-G0", "GpuTemperatureLimit"] == 89
+    assert heard.latest["R007-T16", "GpuProduct"] == 1
 
 
 async def test_a_killed_agent_loses_no_sweep_and_its_absence_is_told(mosquitto, library, tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 from collectors.nvml.agent import TraySweeps
 from collectors.nvml.fields import VALUE_MEMBER
 from collectors.nvml.sweeper import Sweeper
-from domain.tray import GPU_FIELDS
+from domain.tray import GPU_FIELDS, value_count
 
 _CODES = (0, 0, 0, 0, 0, 0, 1, 3, 9, 10, 15, 16, 28, 999)
 _NUMBERS = (0, 1, 50, 100, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF, 1 << 63, -1, 1e300, math.inf, math.nan, 2619)
@@ -80,7 +80,7 @@ def fuzz(data: bytes) -> None:
     sweeps = TraySweeps("R001", "T01", sweeper, 1)
     for number in range(4):
         sweep = sweeps.take(number, 1_790_000_000_000 + number)
-        assert len(sweep.values) == sweep.gpu_count * len(GPU_FIELDS) + 6
+        assert len(sweep.values) == value_count(sweep.gpu_count)
         assert all(value is None or math.isfinite(value) for value in sweep.values)
         available = sweep.values[
             GPU_FIELDS.index("GpuAvailable") : sweep.gpu_count * len(GPU_FIELDS) : len(GPU_FIELDS)

@@ -95,7 +95,7 @@ def test_a_tray_that_tells_fewer_gpus_keeps_its_slots(decoder):
     keys = [decoder._registry[int(p)].key for p in batch.point]
     assert len(set(keys)) == value_count(2) + 1
     assert keys[0] == "GPU/GpuPower/nvml/R1/T1/G0"
-    assert keys[value_count(2) - 1] == "Tray/SweepsDropped/nvml/R1/T1"
+    assert keys[value_count(2) - 1] == "Tray/TrayModulePower/nvml/R1/T1"
     assert keys[-1] == "GPU/GpuXid/nvml/R1/T1/G1"
     assert decoder._registry.version == version
 

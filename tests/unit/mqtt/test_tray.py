@@ -69,6 +69,23 @@ def test_a_sweep_without_a_field_is_refused():
         decode(message)
 
 
+def test_a_sweep_of_an_older_agent_is_understood():
+    """Format 1: 30 fields of a GPU and 6 of the tray; what it did not know is not told."""
+    old = encode(sweep()) | {"format": 1, "gpus": 2, "values": [*range(30), *range(100, 130), *range(6)]}
+    values = decode(old).values
+    width = len(GPU_FIELDS)
+    assert values[:30] == [*range(30)]
+    assert values[width : width + 30] == [*range(100, 130)]
+    assert values[30:width] == [None] * (width - 30)
+    assert values[2 * width : 2 * width + 6] == [*range(6)]
+    assert values[2 * width + 6 :] == [None] * (len(TRAY_FIELDS) - 6)
+
+
+def test_a_sweep_of_a_format_of_later_is_refused():
+    with pytest.raises(ContractViolation, match="unknown_format"):
+        decode(encode(sweep()) | {"format": 3})
+
+
 def test_points_follow_the_order_of_the_values():
     points = tray_points("R001", "T01", 2)
     names = [p.point_type for p in points]

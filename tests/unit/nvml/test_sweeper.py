@@ -83,6 +83,12 @@ def test_two_kinds_of_remapped_rows_are_added(sweeper):
     assert reading(sweeper.sweep(NOW), 0, "GpuRowsRemapped") == 3
 
 
+def test_the_margin_is_told_in_every_sweep(standin):
+    sweeper = Sweeper(standin.nvml, slow_every=3)
+    assert [reading(sweeper.sweep(NOW), 0, "GpuTemperatureMargin") for _ in range(3)] == [40, 40, 40]
+    sweeper.close()
+
+
 def test_where_there_is_only_a_margin_it_is_added_to_the_temperature(sweeper):
     assert reading(sweeper.sweep(NOW), 0, "GpuTemperatureLimit") == 45 + 40
 
@@ -216,6 +222,26 @@ def test_xid_errors_come_as_events_once(sweeper, standin):
     sweeper.events.clear()
     sweeper.sweep(NOW)
     assert not sweeper.events
+
+
+def test_the_same_xid_twice_is_two_events(sweeper, standin):
+    sweeper.sweep(NOW)
+    standin.xid(2, 94)
+    standin.xid(2, 94)
+    sweeper.sweep(NOW)
+    assert [(e.gpu, e.xid, e.observed) for e in sweeper.events] == [(2, 94, NOW), (2, 94, NOW + 1)]
+
+
+def test_links_that_are_down_are_counted(sweeper, standin):
+    standin.links(1, 18, 3)
+    values = sweeper.sweep(NOW)
+    assert (reading(values, 1, "GpuNvlinksUp"), reading(values, 1, "GpuNvlinksDown")) == (15, 3)
+    assert (reading(values, 0, "GpuNvlinksUp"), reading(values, 0, "GpuNvlinksDown")) == (18, 0)
+
+
+def test_a_gpu_without_links_has_none_not_zero(sweeper, standin):
+    standin.links(0, 0, 0)
+    assert reading(sweeper.sweep(NOW), 0, "GpuNvlinksUp") is None
 
 
 def test_waiting_for_events_returns_as_soon_as_one_comes(sweeper, standin):

@@ -6,6 +6,7 @@ import httpx
 import orjson
 import pytest
 
+from collectors.nvml.placement import Place
 from collectors.nvml.sweeper import Sweeper
 from domain.errors import InputError
 from domain.tray import GPU_FIELDS
@@ -172,6 +173,40 @@ def test_a_tray_swept_by_the_nvml_collector_tells_what_the_factory_has():
         assert told["GpuAvailable"] == 1.0
         assert told["GpuPower"] == pytest.approx(columns["GpuPower"][76 + gpu], rel=0.15)
         assert told["GpuFanSpeed"] is None
+
+
+def test_the_simulated_gpus_answer_as_gb300_does():
+    factory = small_factory()
+    driver = Driver(factory)
+    sweeper = Sweeper(TrayNvml(driver, 72 + 4 * 11), 4)
+    factory.step()
+    driver.refresh()
+    values = sweeper.sweep(factory.time_ms)
+    rows = [
+        dict(zip(GPU_FIELDS, values[g * len(GPU_FIELDS) :][: len(GPU_FIELDS)], strict=True)) for g in range(4)
+    ]
+    assert [slot.place for slot in sweeper.slots][2] == Place(
+        "1820000000001", 21, 11, 1, 3, f"165{(72 + 44) // 2 + 1:010d}"
+    )
+    assert [row["GpuModulePower"] is not None for row in rows] == [True, False, True, False]
+    assert sweeper.module_power == pytest.approx(factory.gpus.module_power()[116:120:2].sum(), rel=1e-6)
+    slowdown, shutdown = factory.plant.model.gpu.slowdown, factory.plant.model.gpu.shutdown
+    for row in rows:
+        assert row["GpuTemperatureLimit"] == pytest.approx(slowdown, abs=1)  # both are rounded
+        assert row["GpuTemperatureShutdown"] == pytest.approx(shutdown, abs=1)
+        assert 30 < row["GpuMemoryPower"] < 200
+        assert (row["GpuNvlinksUp"], row["GpuNvlinksDown"]) == (18, 0)
+        assert (row["GpuPcieGeneration"], row["GpuPcieWidth"]) == (6, 16)
+        assert (row["GpuFabric"], row["GpuRecoveryAction"], row["GpuRepair"]) == (0, 0, 0)
+        assert row["GpuPowerSmoothing"] is None
+        assert row["GpuMemoryTemperatureLimit"] is None
+    assert sweeper.slots[0].faults["field 251"] == "GpuPowerSmoothing: not permitted"
+    factory.raise_fault("gpu-ecc", "R002-T12-G1", factory.time_ms + 1000)
+    factory.advance_to(factory.time_ms + 3_600_000)
+    driver.refresh()
+    again = Sweeper(TrayNvml(driver, 72 + 4 * 11), 4).sweep(factory.time_ms)
+    action = GPU_FIELDS.index("GpuRecoveryAction")
+    assert [again[g * len(GPU_FIELDS) + action] for g in range(4)] == [0, 1, 0, 0]
 
 
 def test_a_lost_gpu_is_lost_to_nvml_and_its_xid_is_told():

@@ -1,3 +1,5 @@
+"""The C stand-in for NVML, compiled once a session."""
+
 import shutil
 
 import pytest
