@@ -10,7 +10,7 @@ from simulator.falsify import Falsifier
 from simulator.faults import members
 from simulator.gpus import MEMORY_BYTES, MODULE_GPUS
 
-MODULE_LIMIT = 2500.0, 2900.0
+SMALLER_MODULE, LARGER_MODULE = 2500.0, 2900.0
 """Power limit of a module with GPUs of 1,200 and of 1,400 W (NVIDIA GB200, GB300)."""
 SLOWDOWN_MARGIN = 2.0
 """How far above its highest operating temperature a GPU slows down by hardware, K."""
@@ -45,7 +45,7 @@ class GpuReadings:
             "GpuPowerAverage": g.power.copy(),
             "GpuEnergy": g.energy.copy(),
             "GpuModulePower": g.module_power(),
-            "GpuModulePowerLimit": np.where(g.tdp > 1300.0, *reversed(MODULE_LIMIT)),
+            "GpuModulePowerLimit": np.where(g.tdp > 1300.0, LARGER_MODULE, SMALLER_MODULE),
             "GpuMemoryPower": g.memory_power(),
             "GpuPowerLimit": g.tdp.copy(),
             "GpuPowerLimitDefault": g.tdp.copy(),
