@@ -103,6 +103,8 @@ class Dispatcher:
         What is known about the surroundings of an alert; answers from memory, at once.
     runbooks
         What to do first, where a rule does not say it itself.
+    addressed
+        Makes a message that of its recipient, by the name of the delivery.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Dispatcher:
         fallbacks: Mapping[str, Fallback] | None = None,
         facts: Callable[[Alert], Facts] = lambda _alert: Facts(),
         runbooks: Runbooks | None = None,
+        addressed: Callable[[str, Notification], Notification] = lambda _channel, page: page,
     ) -> None:
         self._records = records
         self._notifiers = notifiers
@@ -126,6 +129,7 @@ class Dispatcher:
         self._fallbacks = fallbacks or {}
         self._facts = facts
         self._runbooks = runbooks or Runbooks()
+        self._addressed = addressed
         # a write may wait for a lock; looking for what is due must not wait with it
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="alerts-due")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="alerts-noted")
@@ -347,7 +351,8 @@ class Dispatcher:
     async def _send(self, channel: str, group: Sequence[Due]) -> None:
         try:
             async with asyncio.timeout(LONGEST_S):
-                remark = await self._notifiers[channel].send(self._notification(group))
+                page = self._addressed(channel, self._notification(group))
+                remark = await self._notifiers[channel].send(page)
         except NotificationError as error:
             self._not_delivered(channel, group, error)
         except TimeoutError:

@@ -28,6 +28,7 @@ from alerts.heartbeat import Heartbeat
 from alerts.incidents.causes import Causes
 from alerts.incidents.reach import Reach
 from alerts.notify.message import Notifier
+from alerts.oncall.addressing import Addressing, Link
 from alerts.remind import Reminder
 from alerts.routing import Routing
 from alerts.rules import Rule, build
@@ -99,6 +100,8 @@ class AlertEngine:
         UTC ms; seconds that nobody sets back.
     runbooks
         Of the site; those that ship, if none are given.
+    link
+        Makes the links by which people answer; None where nobody told the console's address.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class AlertEngine:
         clock: Callable[[], int] = now_ms,
         monotonic: Callable[[], float] = time.monotonic,
         runbooks: Runbooks | None = None,
+        link: Link | None = None,
     ) -> None:
         self.settings = rules
         # a cause that several share is found in what the others find
@@ -128,6 +132,7 @@ class AlertEngine:
             rules.fallbacks(),
             Surroundings(view).facts,
             runbooks,
+            Addressing(rules, link).addressed,
         )
         self._reminder = Reminder(records, notifiers, self.dispatcher.page, self.dispatcher.notice, clock)
         self._view = view

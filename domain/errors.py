@@ -49,6 +49,14 @@ class InputError(HallwatchError):
     """What a user, a file or a caller handed in is wrong; the message says what, where and what to do."""
 
 
+class LinkRefused(InputError):
+    """A link by which a message is answered is none of ours, or was changed."""
+
+
+class LinkExpired(LinkRefused):
+    """A link by which a message is answered was ours, and its time is over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One fault in a configuration: where it is, what is wrong, and the remedy."""

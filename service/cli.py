@@ -17,6 +17,7 @@ from service.commands import (
     data,
     doctor,
     offline,
+    oncall,
     outlook,
     people,
     points,
@@ -51,6 +52,7 @@ known_points = typer.Typer(
 alert = typer.Typer(help="What is active; taking and clearing alerts by hand.", no_args_is_help=True)
 rule = typer.Typer(help="Rules of alerts: list them, test them, try them on history.", no_args_is_help=True)
 silence = typer.Typer(help="Alerts that page nobody for a while.", no_args_is_help=True)
+on_call = typer.Typer(help="Who is on call; overrides and swaps.", no_args_is_help=True)
 apikeys = typer.Typer(help="Keys with which partners read the API.", no_args_is_help=True)
 
 COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
@@ -104,6 +106,13 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
     },
     rule: {"list": rules.list_, "test": rules.run_timelines, "replay": rules.replay},
     silence: {"add": silences.add, "list": silences.list_, "end": silences.end},
+    on_call: {
+        "show": oncall.show,
+        "who": oncall.who,
+        "override": oncall.override,
+        "swap": oncall.swap,
+        "end": oncall.end,
+    },
     apikeys: {"add": people.add_key, "list": people.list_keys, "revoke": people.revoke_key},
 }
 for _group, _functions in COMMANDS.items():
@@ -117,6 +126,7 @@ app.add_typer(users, name="user")
 app.add_typer(alert, name="alerts")
 app.add_typer(rule, name="rules")
 app.add_typer(silence, name="silence")
+app.add_typer(on_call, name="oncall")
 app.add_typer(apikeys, name="apikey")
 
 

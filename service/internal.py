@@ -18,8 +18,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from alerts.oncall import changes
+from alerts.oncall.people import OnCall
+from alerts.oncall.roster import DAYS, roster_json, rosters
 from analytics.outlook.whatif import AddedJob, Scenario
 from collectors.mqtt.replay import Into, replay
+from domain.batch import now_ms
 from domain.errors import HallwatchError, InputError
 from service import store_jobs
 from service.history import StoredHistory, pack, pack_points
@@ -100,6 +104,29 @@ class HistoryAsked(BaseModel):
         if values > MOST_HISTORY:
             raise ValueError(f"{values:,} values are more than {MOST_HISTORY:,}; ask for less at a time")
         return self
+
+
+class Change(BaseModel):
+    """Who is on call by a schedule in [start, end), UTC ms; with `other`, the two stand in for each other."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schedule: str = Field(max_length=MOST_NAME)
+    person: str = Field(max_length=MOST_NAME)
+    other: str = Field("", max_length=MOST_NAME)
+    start: int = Field(ge=0, le=LATEST)
+    end: int = Field(ge=0, le=LATEST)
+    who: str = Field(max_length=MOST_NAME)
+    note: str = Field("", max_length=MOST_TEXT)
+
+
+class Ended(BaseModel):
+    """Which override or swap ends now, and who says so."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    number: int
+    who: str = Field(max_length=MOST_NAME)
 
 
 def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict) -> APIRouter:
@@ -217,6 +244,39 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
             return pack(history.aggregate(points, asked.start, asked.end, asked.step, asked.how))
 
         return await run_in_threadpool(_answer, values)
+
+    def on_call() -> OnCall:
+        return OnCall(system.configuration.alerts, system.site.zone)
+
+    @routes.get("/oncall")
+    async def rota(days: int = DAYS) -> Response:
+        """Tell who is on call by every schedule, from now on for so many days."""
+        now = now_ms()
+
+        def found() -> dict[str, Any]:
+            known = rosters(on_call(), system.records.overrides(now), now, max(days, 1))
+            return {"schedules": [roster_json(roster) for roster in known]}
+
+        return await run_in_threadpool(_answer, found)
+
+    @routes.post("/oncall/changes")
+    async def change_rota(request: Request) -> Response:
+        body = await request.body()
+        return await run_in_threadpool(
+            _answer,
+            lambda: asdict(changes.begin(on_call(), system.records, **read(body, Change).model_dump())),
+        )
+
+    @routes.post("/oncall/changes/end")
+    async def end_change(request: Request) -> Response:
+        body = await request.body()
+
+        def ended() -> dict[str, Any]:
+            told = read(body, Ended)
+            changes.end(system.records, told.number, told.who, now_ms())
+            return {"number": told.number}
+
+        return await run_in_threadpool(_answer, ended)
 
     @routes.post("/store/{job}")
     async def store_job(job: str, request: Request) -> Response:

@@ -6,6 +6,7 @@ import asyncio
 import math
 import platform
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -19,6 +20,7 @@ import structlog
 
 from alerts.engine import AlertEngine
 from alerts.notify.build import build_notifiers
+from alerts.oncall.links import LinkKeys, Links
 from alerts.runbooks import Runbooks
 from alerts.view import View
 from analytics.issuing.issue import ForecastIssuer
@@ -136,6 +138,9 @@ class System:
             parts["follow store"] = self._follow
         if Role.SERVE in role:
             settings = configuration.settings
+            self.links = links_of(configuration)
+            self.answers: Counter[str] = Counter()
+            """What came of the links in messages."""
             # connections of its own: no console that asks for all there are holds up alerting
             self.alert_records = Records(configuration.records_url)
             self.runbooks = Runbooks(configuration.folder / "runbooks")
@@ -145,6 +150,7 @@ class System:
                 self.alert_records,
                 build_notifiers(configuration.alerts.channels),
                 runbooks=self.runbooks,
+                link=self.links.make if self.links is not None else None,
             )
             self.issuer = ForecastIssuer(
                 settings.analytics,
@@ -324,10 +330,19 @@ class System:
                 "upkeep": self.live.upkeep,
                 "replaced_readings": self.incoming.replaced,
             }
-            report["alerts"] = self.engine.stats()
+            report["alerts"] = {**self.engine.stats(), **self.answers}
             report["records_removed"] = dict(self.record_upkeep.removed)
             report["partners"] = self.partner_calls.stats()
         return report
+
+
+def links_of(configuration: Configuration) -> Links | None:
+    """Return what makes and reads the links in messages; None where nobody told the console's address."""
+    alerts = configuration.alerts
+    if not alerts.console_url:
+        return None
+    lifetime = int(alerts.on_call.link_lifetime * 1000)
+    return Links(LinkKeys(configuration.data, lifetime), alerts.console_url, lifetime)
 
 
 def _shown(collector: Collector) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pathlib import Path
 import structlog
 from fastapi import FastAPI
 
+from alerts.oncall.people import OnCall
+from dashboard.answer import Answering, answer_router
 from dashboard.app import Console, mount
 from dashboard.data import ConsoleData
 from domain.errors import HallwatchError
@@ -58,6 +60,13 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         )
     )
     app.include_router(internal.router(system, token, lambda: {**gate.stats(), **console.stats()}))
+    if system.links is not None:
+        advice = {rule.name: rule.advice for rule in system.configuration.alerts.rules}
+        on_call = OnCall(system.configuration.alerts, system.site.zone)
+        answering = Answering(
+            system.links, on_call, system.records, advice, system.runbooks, system.site.name
+        )
+        app.include_router(answer_router(answering, system.answers))
     data = ConsoleData(
         system.site,
         system.registry,

@@ -17,6 +17,7 @@ OWN = (
     "serve",
     "mqtt",
     "models",
+    "links.secret*",
 )
 """What Hallwatch keeps in a data folder; whatever else a person put there is left as it is."""
 

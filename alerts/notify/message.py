@@ -50,6 +50,8 @@ class Notice:
     delivery: int = 0
     facts: Facts = field(default_factory=Facts)
     runbooks: Mapping[Language, Runbook] = field(default_factory=dict)
+    link: str = ""
+    """By which its recipient takes the alert without a login; empty where it is nobody's own."""
 
     @property
     def over(self) -> bool:
@@ -91,6 +93,8 @@ class Notification:
     zone: ZoneInfo
     notices: tuple[Notice, ...]
     console_url: str = ""
+    language: Language = "en"
+    """Of its recipient."""
 
     @property
     def severity(self) -> Severity:
@@ -221,6 +225,7 @@ def details(notice: Notice, zone: ZoneInfo) -> list[tuple[str, str]]:
         ("Cleared", local(alert.cleared_at, zone) if alert.cleared_at else ""),
         ("Taken by", f"{alert.acknowledged_by}: {alert.note}".rstrip(": ") if alert.acknowledged_by else ""),
         ("What to do first", notice.first_action()),
+        ("Take it", notice.link),
     ]
     return [(name, line(text, MOST_OF_LINE)) for name, text in rows if text]
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
+from alerts.languages import Language
 from alerts.rules.settings import Duration, Strict
 from domain.alert import Severity
 from domain.errors import brief
@@ -103,7 +104,7 @@ class Person(Strict):
 
     name: str = Field("", max_length=100, description="As others know them; the key if empty")
     timezone: ZoneName = Field("", description="Where they are; the site's if empty")
-    language: Literal["en", "zh-TW"] = Field("en", description="Of what they are told")
+    language: Language = Field("en", description="Of what they are told")
     reach: tuple[str, ...] = Field(
         min_length=1, max_length=20, description="Channels, or channel/recipient, that tell them"
     )
@@ -210,6 +211,13 @@ class OnCallSettings(Strict):
     escalations: dict[Name, Escalation] = Field(default_factory=dict, max_length=50)
     fallback: tuple[str, ...] = Field(
         (), description="People, teams or channels that are told where nobody is on call"
+    )
+
+    link_lifetime: Duration = Field(
+        24 * 3600.0,
+        ge=60,
+        le=7 * 86400,
+        description="How long the link in a message takes an alert without a login",
     )
 
     @model_validator(mode="after")

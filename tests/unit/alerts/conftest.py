@@ -81,6 +81,7 @@ class Lab:
         targets = self.settings.targets(list(self.settings.channels))
         self.outboxes = {target: Outbox() for target in ("mail", "hook", *targets)}
         self.now = MIDNIGHT
+        self.link = None
         self.set_back = 0
         """How much the wall clock was set back, ms; what goes by the monotonic clock does not see it."""
         self.start()
@@ -97,6 +98,7 @@ class Lab:
             self.outboxes,
             lambda: self.now,
             monotonic=lambda: (self.now + self.set_back) / 1000,
+            link=self.link,
         )
 
     def restart(self, **changes):

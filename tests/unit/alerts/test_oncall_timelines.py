@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from alerts.oncall.links import LinkKeys, Links
 from domain.alert import Severity
 
 BERLIN, NEW_YORK, TAIPEI = (ZoneInfo(z) for z in ("Europe/Berlin", "America/New_York", "Asia/Taipei"))
@@ -435,3 +436,42 @@ def test_a_silence_holds_an_escalation_up_and_it_goes_on_after_it(plant):
     site.lab.records.add_silence("leak", "R001", now, now + 30 * 60_000, "mei")
     assert site.hears(29) == []
     assert {t[1] for t in site.hears(2)} == set(PEOPLE)
+
+
+# --- what a message has of its recipient ------------------------------------------------------------------------------
+
+
+def test_a_message_has_its_recipients_clocks_language_and_a_link_that_is_theirs_while_it_stands(
+    lab, tmp_path
+):
+    people = {
+        "mei": person("mei", timezone="America/New_York"),
+        "lin": person("lin", language="zh-Hant"),
+    }
+    both = {"steps": [{"people": ["mei", "lin"], "channels": ["pager"]}]}
+    made = lab(
+        *RULES,
+        routes=[{"severities": ["critical"], "escalation": "plant"}],
+        channels=CHANNELS,
+        on_call={"people": people, "escalations": {"plant": both}},
+    )
+    links = Links(
+        LinkKeys(tmp_path, 60_000, lambda: made.now), "https://hall.example", 60_000, lambda: made.now
+    )
+    made.link = links.make
+    made.restart()
+    site = Plant(made)
+    site.clock("2026-01-06T12:00")
+    site.read()
+    site.leak()
+    assert [t[1] for t in site.hears()] == ["lin", "mei", "pager"]
+    got = {target.partition("@")[0]: box.tried[-1] for target, box in made.outboxes.items() if box.tried}
+    mei, lin, pager = got["mail/mei"], got["mail/lin"], got["pager"]
+    assert (str(mei.zone), mei.language) == ("America/New_York", "en")
+    assert (str(lin.zone), lin.language) == ("Asia/Taipei", "zh-Hant")
+    answers = [links.read(page.notices[0].link.rpartition("/")[2]) for page in (mei, lin)]
+    assert [(a.person, a.alert_id) for a in answers] == [("mei", 1), ("lin", 1)]
+    assert pager.notices[0].link == ""
+    site.leak(state=0)
+    assert {t[2] for t in site.hears(1)} == {"cleared"}
+    assert made.outboxes["mail/mei@site.example"].tried[-1].notices[0].link == ""
