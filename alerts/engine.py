@@ -251,6 +251,10 @@ class AlertEngine:
             return "alerts cannot be written down"
         return self.dispatcher.unwell()
 
+    def interval(self) -> float:
+        """Return the time between the last two looks, or since the last one where that is more, s; NaN before the first."""
+        return max(self._interval_s, time.monotonic() - self._began)
+
     def stats(self) -> dict[str, Any]:
         """Return counters for the health page; `late` looks began over twice the interval after the one before."""
         return {

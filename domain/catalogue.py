@@ -98,6 +98,7 @@ OBJECT_TYPES: MappingProxyType[str, ObjectType] = MappingProxyType(
             "Battery": "A battery or battery string",
             "Device": "A polled device as such: how well it answers",
             "Inference": "An inference server",
+            "Service": "Hallwatch itself: one of its processes, or a source that it gathers from",
         },
     )
 )
@@ -362,6 +363,18 @@ _OURS = (
         "s",
         "Time until a rack of the pod passes a temperature limit if this CDU trips now; 3600: an hour or more",
     ),
+    # Hallwatch itself
+    _ours(
+        "ServiceClockOffset",
+        "s",
+        "How far our own clock is off where most sources say so; 0 where they do not",
+    ),
+    _ours("ServiceReadingsRefused", "1", "Share of the readings of five minutes that were quarantined"),
+    _ours("ServiceSpoolFill", "1", "Share of the spool's room that is taken"),
+    _ours("ServiceDiskFree", "1", "Share of the data folder's disk that is free"),
+    _ours("ServicePartsDown", "count", "Parts of the service that are not running"),
+    _ours("ServiceEvaluationInterval", "s", "Time between the last two evaluations of the alert rules"),
+    _ours("SourceFrozen", "1", "Share of a source's objects that say the same for ever"),
     # workload
     _ours("TokenRate", "token/s", "Tokens generated in a second"),
     _ours("TokensGenerated", "token", "Tokens generated since the server started", counter=True),

@@ -43,6 +43,7 @@ from service import logs, threads
 from service.configuration import mapping_named
 from service.garbage import ShortCollections
 from service.loop_watch import LoopWatch
+from service.self_watch import SelfWatch
 from service.settings import Configuration, read_configuration
 from service.supervisor import Supervisor
 from storage.accounts import Accounts
@@ -71,6 +72,14 @@ class Role(Flag):
 
     COLLECT = auto()
     SERVE = auto()
+
+
+OWN_NAMES = {
+    Role.COLLECT | Role.SERVE: "hallwatch",
+    Role.COLLECT: f"hallwatch-collect-{platform.node()}",
+    Role.SERVE: "hallwatch-serve",
+}
+"""What the object of a process is called."""
 
 
 class Collector(Protocol):
@@ -173,6 +182,16 @@ class System:
             self.record_upkeep = RecordUpkeep(self.records, configuration.storage.records, self.site.id)
             parts["records upkeep"] = self.record_upkeep.run
             parts |= {"alerts": self.engine.run, "forecast": self.issuer.run, "analytics": self.live.run}
+        self.self_watch = SelfWatch(
+            OWN_NAMES[role],
+            self.registry,
+            self.ingest,
+            lambda: self.supervisor.states.values(),
+            configuration.data,
+            limits.spool_mb * 1e6,
+            self.engine.interval if Role.SERVE in role else None,
+        )
+        parts["self watch"] = self.self_watch.run
         self.supervisor = Supervisor(parts)
 
     def _add_collectors(self) -> None:

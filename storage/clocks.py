@@ -417,20 +417,24 @@ class Clocks:
 
     # --- telling -----------------------------------------------------------------------------------------------
 
+    def own_offset(self) -> float:
+        """Return how far our own clock is ahead, s, where most sources of several kinds say so; else 0."""
+        known = list(self.clocks.items())
+        kinds = {name.partition(":")[0] for name, c in known if abs(c.offset) > self._warn}
+        if len(known) < 3 or len(kinds) < 2:
+            return 0.0
+        middle = float(np.median([c.offset for _, c in known]))
+        return -middle / 1000 if abs(middle) > self._warn else 0.0
+
     def stats(self) -> dict[str, Any]:
         """Return the clocks that are off, for the health page."""
         known = sorted(self.clocks.items(), key=lambda item: -abs(item[1].offset))
         off = [(name, c) for name, c in known if abs(c.offset) > ALIKE_MS or c.steps]
-        kinds = {name.partition(":")[0] for name, c in known if abs(c.offset) > self._warn}
-        offsets = [c.offset for _, c in known]
-        ours = 0.0
-        if len(offsets) >= 3 and len(kinds) >= 2 and abs(middle := float(np.median(offsets))) > self._warn:
-            ours = -middle / 1000
         return {
             "sources": len(known),
             "corrected_readings": self.corrected,
             "waiting": self.waiting,
-            "our_own_off_s": ours,
+            "our_own_off_s": self.own_offset(),
             "off": {
                 name: {
                     "offset_s": round(c.offset / 1000, 1),

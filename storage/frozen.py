@@ -57,6 +57,7 @@ class FrozenWatch:
         self._group_of: IntArray = np.full(1024, -1, np.int32)
         self._told: dict[str, str] = {}
         self._by_source: Counter[str] = Counter()
+        self._shares: dict[str, float] = {}
 
     def marked(self, batch: Batch) -> tuple[Batch, int]:
         """Return the batch with those readings as bad that are known to be frozen, and how many they are."""
@@ -105,10 +106,21 @@ class FrozenWatch:
         self._value, self._since = value, since
         self._proved = (value, proved) if proved.any() else None  # at once: others read it
         self._told, self._by_source = told, by_source
+        self._shares = self._of_all(by_source, tell) if by_source else {}
+
+    def shares(self) -> dict[str, float]:
+        """Return which share of its objects stands still, by source, of those that have one that does."""
+        return self._shares
 
     def told(self) -> dict[str, Any]:
         """Return for the health page how many objects stand still by source, and some of them with what was seen."""
         return {"by_source": dict(self._by_source), "objects": dict(list(self._told.items())[:_SHOWN])}
+
+    def _of_all(self, by_source: Counter[str], tell: NDArray[np.int64]) -> dict[str, float]:
+        numbers = np.flatnonzero(tell >= _LEAST).tolist()
+        objects = list(self._objects)
+        every = Counter(objects[n][0] for n in numbers)
+        return {source: n / every[source] for source, n in by_source.items()}
 
     def _proof(self, known: list[int], value: ValueArray, seconds: float) -> bool:
         points = [self._registry[i] for i in known]
