@@ -195,6 +195,14 @@ class Dispatcher:
                 task.add_done_callback(self._ended)
         self._looked = time.monotonic()
 
+    async def deliver_all(self) -> None:
+        """Send what is due now and wait until it has ended, however long the records take to say what that is."""
+        await self.deliver()
+        while self._asking is not None:
+            await asyncio.wait({self._asking})
+            await self.deliver()
+        await self.drain()
+
     async def drain(self, seconds: float | None = None) -> None:
         """Wait until what is under way has ended and is noted, `seconds` at most."""
         waiting = {*self._sending}

@@ -101,11 +101,7 @@ class Trial:
         self.now = now
         self.view.read()
         self.engine.keep(self.engine.look(now))
-        asyncio.run(self._deliver())
-
-    async def _deliver(self) -> None:
-        await self.engine.dispatcher.deliver()
-        await self.engine.dispatcher.drain()
+        asyncio.run(self.engine.dispatcher.deliver_all())
 
     def close(self) -> None:
         """Let go of the records."""

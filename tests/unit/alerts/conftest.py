@@ -141,11 +141,7 @@ class Lab:
         self.runner.run(self.deliver())
 
     async def deliver(self):
-        dispatcher = self.engine.dispatcher
-        await dispatcher.deliver()
-        while dispatcher._asking is not None:  # a busy machine: the records have not answered yet
-            await dispatcher.deliver()
-        await dispatcher.drain()
+        await self.engine.dispatcher.deliver_all()
 
     def acknowledge(self, key, note=""):
         return acknowledge(self.records, self.active[key].id, "mei", note, self.now)
