@@ -32,7 +32,8 @@ from alerts.oncall.addressing import Addressing, Link
 from alerts.remind import Reminder
 from alerts.routing import Routing
 from alerts.rules import Rule, build
-from alerts.rules.settings import SharedCause
+from alerts.rules.settings import EvaluationError, SharedCause
+from alerts.rules.sources import StaleSourceRule
 from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from alerts.surroundings import Surroundings
@@ -48,8 +49,12 @@ log = structlog.get_logger(__name__)
 
 PATIENCE_S = 0.5
 """How long telling waits for what is new to be written down."""
+SOONEST_S = 0.25
+"""A state that changes is looked at at once, but this long after the look before at the soonest."""
 MOST_OF_A_RULE = 10_000
 """Alerts of one rule at a time; what else it finds meanwhile is counted."""
+MOST_OF_ERROR = 200
+"""Characters of an error that are told."""
 LATE_S = 10.0
 """Alerting does not work while no look has ended for so long, or for five intervals where that is more."""
 UNWRITTEN_S = 300.0
@@ -116,8 +121,8 @@ class AlertEngine:
         link: Link | None = None,
     ) -> None:
         self.settings = rules
-        # a cause that several share is found in what the others find
-        last = sorted(rules.rules, key=lambda rule: isinstance(rule, SharedCause))
+        # a cause that several share is found in what the others find, and an error where they fail
+        last = sorted(rules.rules, key=lambda r: (isinstance(r, EvaluationError), isinstance(r, SharedCause)))
         self.rules: list[Rule] = [build(rule) for rule in last if rule.enabled]
         self.counters: Counter[str] = Counter()
         runbooks = runbooks or Runbooks()
@@ -139,6 +144,7 @@ class AlertEngine:
         self._records = records
         self._clock = clock
         self._routing = Routing(rules, view.site.zone, view.topology, view.process_areas, monotonic)
+        self._takes_over = {rule.name: rule.takes_over for rule in rules.rules if rule.takes_over}
         self._causes = Causes(rules, Reach(view.site, view.topology))
         self._past: list[Lead] = []  # leads that cleared lately
         self._pending: dict[str, int] = {}  # key -> since when the condition holds, not alerted yet
@@ -150,6 +156,7 @@ class AlertEngine:
         self._early_channels: dict[str, set[str]] = {}
         self._numbers = itertools.count(-1, -1)
         self._evaluation_ms = math.nan
+        self._changed = asyncio.Event()
         self._began = self._interval_s = self._longest_s = math.nan
         self._looked = self._written = -math.inf
         self._heartbeat = Heartbeat(rules.heartbeat, self.unwell) if rules.heartbeat else None
@@ -183,7 +190,13 @@ class AlertEngine:
         looking = ThreadPoolExecutor(1, thread_name_prefix="alerts")
         keeping = ThreadPoolExecutor(1, thread_name_prefix="alerts-kept")
         loop = asyncio.get_running_loop()
+
+        def changed() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended just now
+                loop.call_soon_threadsafe(self._changed.set)
+
         try:
+            self._view.on_change(changed)
             await loop.run_in_executor(looking, self._view.seed, self._clock())
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._evaluate_forever(looking, keeping))
@@ -192,6 +205,7 @@ class AlertEngine:
                 if self._heartbeat is not None:
                     group.create_task(self._heartbeat.run())
         finally:
+            self._view.on_change(None)
             looking.shutdown(wait=False)
             keeping.shutdown(wait=False)
 
@@ -224,7 +238,8 @@ class AlertEngine:
             If the records cannot be read or written now; nothing is lost, the next look finds it again.
         """
         active = {alert.condition.key: alert for alert in self._records.active_alerts()}
-        new = [condition for condition in look.due if condition.key not in active]
+        taken = self._take_over(look, active)
+        new = [c for c in look.due if c.key not in active and c.key not in taken]
         opened = self._records.open_alerts(new, look.now) if new else []
         for alert in opened:
             log.warning(
@@ -280,6 +295,7 @@ class AlertEngine:
         found: dict[str, Condition] = {}
         failed: set[str] = set()
         left_out = 0
+        behind: dict[str, frozenset[str]] = {}
         for rule in self.rules:
             name = rule.settings.name
             objects = {a.condition.object_id for a in active.values() if a.condition.rule == name}
@@ -293,10 +309,14 @@ class AlertEngine:
                         continue
                     room -= new
                     found.setdefault(condition.key, condition)
-            except Exception:  # one broken rule must not silence the others
+            except Exception as error:  # one broken rule must not silence the others
                 failed.add(name)
+                self._view.failing[name] = f"{type(error).__name__}: {error}"[:MOST_OF_ERROR]
                 self.counters["rule_errors"] += 1
                 log.exception("a rule could not be evaluated", rule=name)
+            if isinstance(rule, StaleSourceRule):
+                behind |= rule.behind(self._view)
+        self._causes.reach.sources(behind)
         self.counters["left_out"] = left_out
         self._evaluation_ms = (time.perf_counter() - begun) * 1000
         return found, failed
@@ -306,9 +326,20 @@ class AlertEngine:
     ) -> tuple[Condition, ...]:
         hold_for = {rule.settings.name: rule.settings.hold_for * 1000 for rule in self.rules}
         holding = {key: c for key, c in found.items() if key not in active}
+        # what was told from memory is to be written down, also where it was there for a moment only
+        early = {key: alert.condition for key, alert in self._early.copy().items() if key not in active}
         # none since later than now: our clock may have been set back
         self._pending = {key: min(self._pending.get(key, now), now) for key in holding}
-        return tuple(c for key, c in holding.items() if now - self._pending[key] >= hold_for[c.rule])
+        due = {key: c for key, c in holding.items() if now - self._pending[key] >= hold_for[c.rule]}
+        # what is there is not foretold any more
+        there = due.keys() | active.keys() | early.keys()
+        foretold = {
+            f"{before}/{object_id}"
+            for key in there
+            for rule, _, object_id in (key.partition("/"),)
+            for before in self._takes_over.get(rule, ())
+        }
+        return tuple(c for key, c in (early | due).items() if key not in foretold)
 
     def _gone(
         self, found: Mapping[str, Condition], active: Mapping[str, Alert], failed: set[str], now: int
@@ -327,6 +358,19 @@ class AlertEngine:
             and alert.condition.rule not in failed
             and now - self._seen[key] >= keep.get(alert.condition.rule, 0)
         )
+
+    def _take_over(self, look: Look, active: dict[str, Alert]) -> set[str]:
+        """Let active alerts become those of the rules that they foretold; return the keys of these."""
+        changes: list[tuple[int, Condition]] = []
+        for condition in look.due:
+            rules = self._takes_over.get(condition.rule, ())
+            keys = [f"{rule}/{condition.object_id}" for rule in rules]
+            before = next((key for key in keys if key in active), None)
+            if condition.key not in active and before is not None:
+                changes.append((active.pop(before).id, condition))
+        for alert in self._records.take_over_alerts(changes, look.now) if changes else []:
+            log.warning("what was foretold is there", id=alert.id, alert=alert.condition.key)
+        return {condition.key for _, condition in changes}
 
     def _update(self, found: Mapping[str, Condition], active: Mapping[str, Alert], now: int) -> None:
         """Write new figures of active alerts: a new severity at once, the rest now and then."""
@@ -442,7 +486,16 @@ class AlertEngine:
                 self.counters["ticks_failed"] += 1
                 log.exception("alerts could not be evaluated")
             self.dispatcher.wake()
-            await asyncio.sleep(max(self.settings.interval - (time.monotonic() - self._began), 0.0))
+            await self._next()
+
+    async def _next(self) -> None:
+        """Wait for the next look: the interval, or less where a state changes meanwhile."""
+        soonest = min(SOONEST_S, self.settings.interval)
+        await asyncio.sleep(max(soonest - (time.monotonic() - self._began), 0.0))
+        left = max(self.settings.interval - (time.monotonic() - self._began), 0.0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), left)
+        self._changed.clear()
 
     def _measure(self) -> None:
         now = time.monotonic()

@@ -361,6 +361,11 @@ class AlertSettings(Strict):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"rules of the same name: {', '.join(twice)}; give each its own")
+        for rule in self.rules:
+            if strange := sorted(set(rule.takes_over) - set(names) | {rule.name} & set(rule.takes_over)):
+                raise ValueError(
+                    f"{rule.name}: 'takes_over' names {', '.join(strange)}; name rules that foretell it"
+                )
         plain = {rule.name for rule in self.rules if not isinstance(rule, SharedCause)}
         for rule in self.rules:
             if isinstance(rule, SharedCause) and (others := sorted(set(rule.of) - plain)):

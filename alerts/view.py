@@ -5,7 +5,7 @@ What is worked out of the registry is kept until it changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Protocol, TypeVar
@@ -21,6 +21,7 @@ from domain.forecast import Forecast
 from domain.points import IntArray, PointRegistry, Quality, TimeArray, ValueArray
 from domain.site import Site
 from domain.topology import Topology
+from storage.changes import Change
 from storage.plant import PlantView
 
 log = structlog.get_logger(__name__)
@@ -73,8 +74,11 @@ class View:
         self.now = 0
         self.found: dict[str, list[Condition]] = {}
         """What rules have found in this look, by rule, as far as they were evaluated."""
+        self.failing: dict[str, str] = {}
+        """Rules that could not be evaluated in this look, with the error of each."""
         self.nodes: tuple[EnvelopeNode, ...] = tuple(plant.envelope)
         self.demand = DemandMeter(len(self.nodes))
+        self._changes: dict[int, list[Change]] = {}
         self._records = records
         self._max_age = max_age
         self._version = (-1, -1)
@@ -86,7 +90,8 @@ class View:
     def refresh(self, now: int) -> None:
         """Look again: take in new points and the power at `now`, UTC ms."""
         self.now = now
-        self.found = {}
+        self.found, self.failing = {}, {}
+        self._changes = self.plant.latest.changes.take()
         self.started = min(self.started or now, now)  # our clock may have been set back
         version = self.plant.version
         if version != self._version:
@@ -170,6 +175,18 @@ class View:
         now = self.plant.latest.at(points)
         usable = (now.received >= self.now - self._max_age) & (now.quality != Quality.BAD)
         return np.where(usable, now.value, np.nan)
+
+    def watch(self, points: IntArray) -> None:
+        """Have every change of these states looked at from now on, not only how they are when it is looked."""
+        self.plant.latest.changes.watch(points)
+
+    def on_change(self, call: Callable[[], None] | None) -> None:
+        """Have this called after a watched state has changed, from any thread; it must not wait."""
+        self.plant.latest.changes.on_change = call
+
+    def changes(self) -> Mapping[int, Sequence[Change]]:
+        """Return what watched states have told since the look before, by point, oldest first."""
+        return self._changes
 
     def received(self, points: IntArray) -> TimeArray:
         """Return when each point was last heard, UTC ms, 0 for never; shape of `points`."""

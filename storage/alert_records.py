@@ -127,7 +127,7 @@ class AlertRecords(Database):
         opened = []
         with self.writing() as db:
             for condition in conditions:
-                fields = _condition_fields(condition) | {
+                fields = condition_fields(condition) | {
                     "rule": condition.rule,
                     "object_id": condition.object_id,
                     "state": AlertState.OPEN.value,
@@ -147,7 +147,7 @@ class AlertRecords(Database):
                 db.execute(
                     update(t.alerts)
                     .where(t.alerts.c.id == alert_id)
-                    .values(**_condition_fields(condition), updated=now)
+                    .values(**condition_fields(condition), updated=now)
                 )
                 if row.severity != condition.severity.value:
                     _log(db, alert_id, now, AlertState(row.state), condition.severity)
@@ -462,7 +462,8 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _condition_fields(condition: Condition) -> dict[str, Any]:
+def condition_fields(condition: Condition) -> dict[str, Any]:
+    """Return what an alert's row keeps of its condition, but for rule and object."""
     return {
         "severity": condition.severity.value,
         "summary": condition.summary,

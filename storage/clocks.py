@@ -264,6 +264,7 @@ class Clocks:
         point, told, came, off = batch.point[chosen], observed[chosen], received[chosen], lag[chosen]
         seen = self._seen(point, told, off, came)
         self._latest.put(point, told, batch.value[chosen], batch.quality[chosen], came, seen)
+        self._latest.changes.note(batch.point[rows], observed[rows], batch.value[rows], batch.quality[rows])
         self._lag[point] = off
         if self._held:
             for index in set(self._held).intersection(point.tolist()):

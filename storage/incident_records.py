@@ -9,9 +9,9 @@ from typing import Self
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
-from domain.alert import Alert, AlertState, Severity
+from domain.alert import Alert, AlertState, Condition, Severity
 from storage import record_tables as t
-from storage.alert_records import ACTIVE, AlertRecords
+from storage.alert_records import ACTIVE, AlertRecords, condition_fields
 from storage.database import inserted
 
 MOST_LISTED = 1000
@@ -102,6 +102,21 @@ class IncidentRecords(AlertRecords):
                     opened += 1
             self._keep_members(db, {m: known[lead] for m, lead in members.items() if lead in known}, now)
         return opened
+
+    def take_over_alerts(self, changes: Collection[tuple[int, Condition]], now: int) -> list[Alert]:
+        """Make active alerts those of other rules: what was foretold is there. Return them as they are now.
+
+        Number, history and who has taken it stay; the worse severity is told as such.
+        """
+        with self.writing() as db:
+            for alert_id, condition in changes:
+                row = db.execute(select(t.alerts).where(t.alerts.c.id == alert_id)).one()
+                fields = condition_fields(condition) | {"rule": condition.rule, "updated": now}
+                db.execute(update(t.alerts).where(t.alerts.c.id == alert_id).values(**fields))
+                step = {"alert_id": alert_id, "at": now, "state": row.state, "who": ""}
+                step |= {"severity": condition.severity.value, "note": f"foretold by {row.rule}"}
+                db.execute(insert(t.transitions).values(**step))
+        return self.alerts([alert_id for alert_id, _ in changes])
 
     def incidents(self, since: int | None = None, limit: int = MOST_LISTED) -> list[Incident]:
         """Return the incidents that last, or those opened at `since` (UTC ms) or later too, the newest first.

@@ -9,6 +9,7 @@ import numpy as np
 
 from domain.batch import Batch
 from domain.points import IntArray, PointRegistry, Quality, QualityArray, TimeArray, ValueArray
+from storage.changes import StateChanges
 
 
 class Newest(NamedTuple):
@@ -43,6 +44,8 @@ class LatestValues:
     def __init__(self, registry: PointRegistry | None = None, capacity: int = 1024) -> None:
         self._registry = registry
         self._lock = threading.Lock()
+        self.changes = StateChanges()
+        """What watched states told between two looks."""
         self._observed: TimeArray = np.zeros(capacity, np.int64)
         self._value: ValueArray = np.full(capacity, np.nan)
         self._quality: QualityArray = np.zeros(capacity, np.uint8)
@@ -87,6 +90,7 @@ class LatestValues:
         with self._lock:
             newer = batch.observed >= self._observed[batch.point]
             rows = batch if newer.all() else batch.take(newer)
+            changes = rows.point, rows.observed, rows.value, rows.quality
             if not points_are_unique(rows.point):
                 order = np.lexsort((rows.observed, rows.point))
                 last = np.append(rows.point[order][1:] != rows.point[order][:-1], True)
@@ -97,6 +101,7 @@ class LatestValues:
             self._received[rows.point] = rows.received
             self._seen[rows.point] = rows.observed
             self._observed[rows.point] = rows.observed
+        self.changes.note(*changes)
 
     def put(
         self,

@@ -55,6 +55,8 @@ class Causes:
 
     def waits(self, alert: Alert, now: int) -> bool:
         """Return whether an alert that nobody was told of waits a moment: its cause may be found first."""
+        if self.reach.is_path(alert.condition.object_id):
+            return False
         wait = max((i.wait for i in self._by_muted.get(alert.condition.rule, ())), default=0.0)
         return 0 <= now - alert.opened < wait * 1000
 

@@ -43,6 +43,10 @@ class Reach:
             self._behind = behind
             self._known = {}
 
+    def is_path(self, object_id: str) -> bool:
+        """Return whether this is what sources come through: it is behind nothing itself."""
+        return object_id in self._behind
+
     def of(self, root: str, where: str) -> frozenset[str]:
         """Return the objects that a cause at `root` reaches: ``same``, ``downstream``, or ``around`` it.
 

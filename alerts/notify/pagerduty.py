@@ -111,7 +111,8 @@ def event(notification: Notification, notice: Notice, routing_key: str, dedup_ke
 
 
 def _dedup_key(notification: Notification, alert: Alert, number: int) -> str:
-    key = f"{notification.site_id}/{alert.condition.key}/{number}"
+    # an alert may become another rule's: its number stays
+    key = f"{notification.site_id}/{number}" if number else f"{notification.site_id}/{alert.condition.key}/0"
     if len(key) <= MOST_OF_KEY and key.isprintable():
         return key
     return f"{notification.site_id[:100]}/{hashlib.sha256(printable(key).encode()).hexdigest()}/{number}"

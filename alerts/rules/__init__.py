@@ -8,6 +8,7 @@ from typing import Protocol
 from alerts.rules.absence import AbsenceRule
 from alerts.rules.causes import SharedCauseRule
 from alerts.rules.envelope import EnvelopeExceededRule
+from alerts.rules.errors import EvaluationErrorRule
 from alerts.rules.forecasts import EnvelopePredictedRule, ForecastAgeRule
 from alerts.rules.limits import LimitRule
 from alerts.rules.rates import RateOfChangeRule
@@ -16,6 +17,7 @@ from alerts.rules.settings import (
     AnyRule,
     EnvelopeExceeded,
     EnvelopePredicted,
+    EvaluationError,
     ForecastAge,
     Limit,
     RateOfChange,
@@ -70,5 +72,7 @@ def build(settings: AnyRule) -> Rule:
             return ForecastAgeRule(settings)
         case SharedCause():
             return SharedCauseRule(settings)
+        case EvaluationError():
+            return EvaluationErrorRule(settings)
         case _:
             return StaleSourceRule(settings)

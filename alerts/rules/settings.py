@@ -69,6 +69,9 @@ class RuleSettings(Strict):
         0.0, description="It must be gone this long before the alert is cleared"
     )
     advice: str = Field("", description="What to do first; told with the alert")
+    takes_over: tuple[str, ...] = Field(
+        (), description="Rules that foretell it: their alert on the same object becomes this rule's"
+    )
     never_muted: bool = Field(
         False, description="Nothing may explain its alerts away, as those of leaks and smoke"
     )
@@ -299,6 +302,9 @@ class SharedPath(Strict):
     name: str = Field(description="What the alert is raised on")
     sources: tuple[str, ...] = Field(min_length=1, description="Names or globs of the sources behind it")
     share: Share = Field(0.9, gt=0, le=1, description="Share of silent sources at which it is to blame")
+    after: Duration | None = Field(
+        None, gt=0, description="How long so many may be silent at once, where that is shorter than for each"
+    )
     severity: Severity | None = Field(None, description="The rule's if not written")
 
 
@@ -327,6 +333,12 @@ class ForecastAge(RuleSettings):
         description="Whose forecasts, as ids or globs; the site's if empty. Of a node that is not measured none is expected",
     )
     point_type: str = "ActivePower"
+
+
+class EvaluationError(RuleSettings):
+    """A rule that cannot be evaluated: our own fault, which says nothing of the plant."""
+
+    kind: Literal["evaluation_error"]
 
 
 REDUNDANCY = "redundancy"
@@ -370,7 +382,8 @@ AnyRule = Annotated[
     | Absence
     | StaleSource
     | ForecastAge
-    | SharedCause,
+    | SharedCause
+    | EvaluationError,
     Field(discriminator="kind"),
 ]
 

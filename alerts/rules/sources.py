@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class StaleSourceRule:
         watched = view.kept((rule.name, "watched"), lambda: self._watch(view))
         if not watched.names:
             return self._unregistered(watched, active)
-        heard, after = self._last_heard(view, watched)
+        heard, after, any_heard = self._last_heard(view, watched)
         is_active = np.array([o in active for o in watched.objects])
         # a process that has just started has heard nobody yet; what was silent before stays silent until heard
         silent = now - np.maximum(heard, view.started) > after
@@ -61,15 +62,22 @@ class StaleSourceRule:
         since = np.where(heard > 0, heard, view.started)
         refused = self._refused(view, watched)
         stale = silent | refused
-        found, excused = [], np.zeros(len(stale), bool)
-        for path, behind in zip(rule.shared, watched.behind, strict=True):
-            share = float(stale[behind].mean()) if behind.any() else 0.0
+        found, excused, blamed = [], np.zeros(len(stale), bool), np.zeros(len(stale), bool)
+        paths = zip(rule.shared, watched.behind, strict=True)
+        for path, behind in sorted(paths, key=lambda pair: -int(pair[1].sum())):
+            # many at once need no patience; who was not heard since our start is given all of it
+            quiet = stale | (
+                (any_heard >= view.started) & (now - any_heard > (path.after or math.inf) * 1000)
+            )
+            share = float(quiet[behind].mean()) if behind.any() else 0.0
             to_blame = share >= (path.share / 2 if path.name in active else path.share)
-            if to_blame and behind.sum() > 1:
+            within = not (behind & ~blamed).any() and path.name not in active  # what is wider is to blame
+            if to_blame and behind.sum() > 1 and not within:
                 found.append(
-                    self._path(path, int(stale[behind].sum()), int(behind.sum()), since[behind], now)
+                    self._path(path, int(quiet[behind].sum()), int(behind.sum()), since[behind], now)
                 )
                 excused |= behind & ~is_active
+                blamed |= behind
         found += [
             self._source(watched, int(i), now, int(since[i]), float(after[i]), bool(refused[i]))
             for i in np.flatnonzero(stale & ~excused)
@@ -81,13 +89,21 @@ class StaleSourceRule:
         known = {*watched.objects, *watched.ignored, *(path.name for path in self.settings.shared)}
         return [unknown(self.settings, o) for o in active if o not in known]
 
-    def _last_heard(self, view: View, watched: _Watched) -> tuple[ValueArray, ValueArray]:
-        """Return when each source was last heard, and how long it may be silent, UTC ms and ms."""
+    def behind(self, view: View) -> dict[str, frozenset[str]]:
+        """Return what alerts on the sources behind each shared path are raised on."""
+        watched = view.kept((self.settings.name, "watched"), lambda: self._watch(view))
+        return {
+            path.name: frozenset(watched.objects[i] for i in np.flatnonzero(behind))
+            for path, behind in zip(self.settings.shared, watched.behind, strict=True)
+        }
+
+    def _last_heard(self, view: View, watched: _Watched) -> tuple[ValueArray, ValueArray, ValueArray]:
+        """Return when each source was last heard, how long it may be silent, and when anything of it was heard, in ms."""
         sources = view.sources()
         heard = np.maximum.reduceat(view.received(sources.order), sources.offsets)[watched.row].astype(
             np.float64
         )
-        after = watched.after.copy()
+        any_heard, after = heard, watched.after.copy()
         rows, points = watched.beats
         if len(rows):
             beat = np.zeros(len(heard))
@@ -95,7 +111,7 @@ class StaleSourceRule:
             beating = beat > 0  # a BMS that never sent a heartbeat is judged by its readings
             heard = np.where(beating, beat, heard)
             after = np.where(beating, self.settings.heartbeat_after * 1000, after)
-        return heard, after
+        return heard, after, any_heard
 
     @staticmethod
     def _refused(view: View, watched: _Watched) -> Mask:

@@ -17,11 +17,12 @@ from domain.points import IntArray, Point, ValueArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _States:
-    """Points, shape (m,), and their listed values, shape (m, k), padded with NaN; rows of each object; who is left out."""
+    """Points, shape (m,), their listed values, shape (m, k), padded with NaN, rows by object and point; who is left out."""
 
     points: IntArray
     listed: ValueArray
     rows: dict[str, list[int]]
+    row: dict[int, int]
     ignored: frozenset[str]
 
 
@@ -48,6 +49,8 @@ class StateRule:
             point = view.registry[index]
             if point.object_id not in found:
                 found[point.object_id] = self._condition(point, float(values[row]), view.observed(index))
+        if not rule.hold_for:
+            self._between(states, found, view)
         for object_id in active:
             # a leak is over when every sensor of the object says so, not when one falls silent
             rows = states.rows.get(object_id)
@@ -56,6 +59,19 @@ class StateRule:
             if object_id not in found and (rows is None or missing[rows].any()):
                 found[object_id] = unknown(rule, object_id)
         return list(found.values())
+
+    def _between(self, states: _States, found: dict[str, Condition], view: View) -> None:
+        """Add what came and went again since the look before: `keep_firing_for` counts from now on."""
+        for index, changes in view.changes().items():
+            row = states.row.get(index)
+            if row is None or view.registry[index].object_id in found:
+                continue
+            for value, observed in changes:
+                listed = bool((states.listed[row] == value).any())
+                if listed == bool(self.settings.abnormal):
+                    point = view.registry[index]
+                    found[point.object_id] = self._condition(point, value, observed)
+                    break
 
     def _condition(self, point: Point, value: float, observed: int) -> Condition:
         what = POINT_TYPES[point.point_type].description
@@ -89,4 +105,5 @@ class StateRule:
         for row, (index, values) in enumerate(zip(points, listed, strict=True)):
             table[row, : len(values)] = values
             rows.setdefault(view.registry[int(index)].object_id, []).append(row)
-        return _States(points, table, rows, ignored)
+        view.watch(points)
+        return _States(points, table, rows, {int(i): row for row, i in enumerate(points)}, ignored)

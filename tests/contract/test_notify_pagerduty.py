@@ -34,7 +34,7 @@ async def test_an_alert_is_one_incident_from_the_page_to_the_end(pagerduty):
             (Event.CLEARED, "resolved"),
         ):
             await notifier.send(notification("R001", event=event))
-            assert pagerduty.incidents == {"taipei-1/envelope-breach-predicted/R001/1": state}
+            assert pagerduty.incidents == {"taipei-1/1": state}
 
 
 async def test_what_is_told_names_the_object_the_rule_and_what_to_do(pagerduty):

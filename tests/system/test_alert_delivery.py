@@ -196,6 +196,17 @@ async def test_a_dead_webhook_holds_up_no_mail(tmp_path, receivers):
     assert hook.got == []
 
 
+async def test_a_state_that_changes_is_looked_at_at_once_and_not_at_the_next_interval(tmp_path, receivers):
+    mail, hook = receivers
+    plant = Running(tmp_path, mail, hook)
+    plant.settings = plant.settings.model_copy(update={"interval": 3600.0})
+    async with plant.engine() as engine:
+        await until(lambda: engine.counters["ticks"] == 1)
+        plant.leak("R001", 1)
+        plant.leak("R001", 0)
+        await until(lambda: len(mail.got) == len(hook.got) == 1, 60)
+
+
 async def test_the_engine_goes_on_after_the_records_were_away(tmp_path, receivers, monkeypatch):
     mail, hook = receivers
     plant = Running(tmp_path, mail, hook)
@@ -309,7 +320,7 @@ async def test_an_end_that_is_told_while_the_page_is_still_under_way_comes_after
             (alert,) = plant.records.active_alerts()
             await asyncio.to_thread(clear, plant.records, alert.id, "mei", "dry", now_ms())
             await until(lambda: len(mail.got) == 2)  # of the end, too
-            assert engine.stats()["notifications_under_way"] == 1
+            await until(lambda: engine.stats()["notifications_under_way"] == 1)
             assert pagerduty.incidents == {}
             pagerduty.hang.set()
             await until(lambda: list(pagerduty.incidents.values()) == ["resolved"])

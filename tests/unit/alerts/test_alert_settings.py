@@ -30,6 +30,7 @@ def test_the_shipped_rules_cover_what_every_factory_needs(shipped):
         "stale_source",
         "forecast_age",
         "shared_cause",
+        "evaluation_error",
     }
     by_name = {rule.name: rule for rule in shipped.rules}
     assert by_name["leak"].severity.rank > by_name["leak-sensor-fault"].severity.rank

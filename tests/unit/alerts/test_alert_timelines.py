@@ -102,6 +102,55 @@ def test_a_leak_sensor_that_falls_silent_or_turns_bad_clears_nothing(lab):
     assert plant.step() == [("cleared", "leak/R001")]
 
 
+def test_a_leak_that_came_and_went_between_two_looks_is_told(lab):
+    plant, sensors = leak_lab(lab)
+    assert plant.step() == []
+    plant.at(1).read(sensors[1], 1)
+    plant.read(sensors[1], 0)
+    assert plant.at(2).step() == [("opened", "leak/R002")]
+    assert plant.active["leak/R002"].condition.summary == "R002: Leak (Leak at a rack)"
+    assert plant.at(4).step() == [("cleared", "leak/R002")]
+
+
+def test_a_leak_of_a_second_in_every_two_is_one_alert_for_as_long_as_it_goes_on(lab):
+    plant = lab({**LEAK, "keep_firing_for": "60 s"})
+    sensor = plant.point("Rack", "RackLeakDetect", "R001", states=STATES)
+    plant.read(sensor, 0)
+    told = plant.step()
+    for second in range(2, 300, 2):
+        plant.at(second - 1).read(sensor, 1)
+        plant.at(second - 0.2).read(sensor, 0)
+        told += plant.at(second).step()
+    assert told == [("opened", "leak/R001")]
+    assert plant.at(358).step() == [("cleared", "leak/R001")]
+
+
+def test_a_state_that_must_hold_for_a_while_is_not_found_for_a_moment(lab):
+    plant = lab({**LEAK, "for": "10 s"})
+    sensor = plant.point("Rack", "RackLeakDetect", "R001", states=STATES)
+    for second in range(0, 60, 2):
+        plant.at(second).read(sensor, 1)
+        plant.read(sensor, 0)
+        assert plant.step() == []
+
+
+def test_a_leak_seen_for_a_moment_while_nothing_can_be_written_is_written_down_later(lab):
+    plant, sensors = leak_lab(lab)
+    plant.step()
+    plant.read(sensors[1], 1)
+    plant.read(sensors[1], 0)
+    seen = plant.at(2).engine.look(plant.now)
+    plant.engine.tell_early(seen)  # as while the records are locked
+    asyncio.run(plant.deliver())
+    assert plant.mail.take() == [("opened", "leak/R002")]
+    later = plant.at(4).engine.look(plant.now)
+    plant.engine.keep(later)
+    plant.engine._written_down()
+    assert [a.condition.key for a in plant.records.alert_history()] == ["leak/R002"]
+    asyncio.run(plant.deliver())
+    assert plant.step() == [("cleared", "leak/R002")]
+
+
 def test_a_short_excursion_alerts_nobody_and_a_long_one_alerts_once(lab):
     plant, gpus = hot_lab(lab)
     plant.at(0).read(gpus, [60, 60, 95, 60])
@@ -326,6 +375,32 @@ def test_a_rule_that_breaks_silences_no_other_and_clears_nothing(lab):
     assert plant.step() == [("cleared", "second/R001")]
     assert set(plant.active) == {"leak/R001"}
     assert plant.engine.stats()["rule_errors"] == 1
+
+
+def test_a_rule_that_cannot_be_evaluated_is_told_once_as_an_error_of_ours(lab):
+    fails = {
+        "name": "fails",
+        "kind": "evaluation_error",
+        "for": "10 s",
+        "keep_firing_for": "60 s",
+        "severity": "warning",
+    }
+    plant = lab(fails, LEAK)
+    sensor = plant.point("Rack", "RackLeakDetect", "R001", states=STATES)
+    whole = plant.engine.rules[0].evaluate
+
+    def broken(*_):
+        raise KeyError("no such column")
+
+    told = []
+    for second in range(0, 200, 2):
+        plant.engine.rules[0].evaluate = broken if second < 60 else whole
+        plant.at(second).read(sensor, 0)
+        told += [(second, *event) for event in plant.step()]
+    assert told == [(10, "opened", "fails/leak"), (118, "cleared", "fails/leak")]
+    assert plant.records.alert_history()[0].condition.summary == (
+        "the rule leak cannot be evaluated (KeyError: 'no such column'): it opens and clears nothing"
+    )
 
 
 def test_an_alert_of_a_rule_that_was_taken_out_is_cleared_at_the_next_start(lab):

@@ -190,3 +190,52 @@ def test_the_reach_of_so_many_causes_is_remembered(lab, monkeypatch):
     for root in ("A", "B", "C", "A"):
         assert "B" in found.of(root, "downstream") or root == "C"
         assert len(found._known) <= 2
+
+
+PREDICTED = {
+    "name": "foretold",
+    "kind": "limit",
+    "points": ["TemperatureBreachProbability"],
+    "above": "50 %",
+    "severity": "warning",
+}
+
+
+def foretold_lab(lab, **more):
+    plant = lab(PREDICTED, {**RACK_WARM, "severity": "critical", "takes_over": ["foretold"], **more})
+    chance = plant.point("Rack", "TemperatureBreachProbability", "R001", unit="1")
+    supply = plant.point("Rack", "RackLiquidSupplyTemperature", "R001", unit="Cel")
+    plant.read([chance, supply], [0.8, 35])
+    assert plant.step() == [("opened", "foretold/R001")]
+    return plant, chance, supply
+
+
+def test_what_was_foretold_becomes_the_alert_on_what_is_there_and_is_told_as_worse(lab):
+    plant, chance, supply = foretold_lab(lab)
+    number = plant.active["foretold/R001"].id
+    plant.acknowledge("foretold/R001", "watching")
+    plant.at(60).read(supply, 43)
+    assert plant.step() == [("worsened", "rack-warm/R001")]
+    assert {key: a.id for key, a in plant.active.items()} == {"rack-warm/R001": number}
+    assert plant.active["rack-warm/R001"].note == "watching"
+    assert plant.records.transitions(number)[-1].note == "foretold by foretold"
+    assert plant.at(70).step() == []  # it is foretold still, and there is no second alert on it
+    plant.at(80).read([chance, supply], [0.0, 30])
+    assert plant.step() == [("cleared", "rack-warm/R001")]
+    assert plant.active == {}
+
+
+def test_what_was_foretold_and_is_no_worse_pages_nobody_again(lab):
+    plant, _, supply = foretold_lab(lab, severity="warning")
+    plant.restart()
+    plant.at(60).read(supply, 43)
+    assert plant.step() == []
+    assert set(plant.active) == {"rack-warm/R001"}
+
+
+def test_what_is_there_at_once_is_one_alert_though_it_is_foretold_too(lab):
+    plant = lab(PREDICTED, {**RACK_WARM, "takes_over": ["foretold"]})
+    plant.read(plant.point("Rack", "TemperatureBreachProbability", "R001", unit="1"), 0.8)
+    plant.read(plant.point("Rack", "RackLiquidSupplyTemperature", "R001", unit="Cel"), 43)
+    assert plant.step() == [("opened", "rack-warm/R001")]
+    assert plant.at(60).step() == []

@@ -37,7 +37,9 @@ class Plant:
     def __init__(self, lab, shipped):
         named = {"ups-on-battery", "cdu-stopped", "coolant-supply-too-warm", "gpu-too-hot", "leak"}
         named |= {"supply-lost", "cooling-lost", "racks-too-warm", "incident"}
-        rules = [r for r in shipped.model_dump(by_alias=True)["rules"] if r["name"] in named]
+        rules = [
+            r | {"takes_over": ()} for r in shipped.model_dump(by_alias=True)["rules"] if r["name"] in named
+        ]
         inhibitions = [
             i | {"mutes": sorted(set(i["mutes"]) & named)}
             for i in shipped.model_dump()["inhibitions"]
@@ -94,7 +96,7 @@ def test_a_lost_feed_is_one_page_that_names_the_feed_and_counts_what_hangs_on_it
     assert plant.during(12, 120) == []
     assert len(plant.lab.active) == 5  # the UPSes' alerts are recorded and shown
     assert plant.summary("supply-lost/FEED-A").startswith(
-        "FEED-A: supply lost: 4 of 4 UPSes on battery for 1 min 30 s"
+        "FEED-A: supply lost: 4 of 4 UPSes on battery for 1 min 32 s"
     )
     assert plant.at(120, **side("A", NORMAL)) == []
     assert plant.during(122, 400) == [("cleared", "supply-lost/FEED-A")]

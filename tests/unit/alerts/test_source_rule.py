@@ -164,3 +164,64 @@ def test_points_that_are_announced_later_are_watched_too(lab):
     plant.at(89).read(pdu(plant, "PDU-1"), 1)
     assert plant.step() == []
     assert plant.at(91).step() == [("opened", "silent/PDU-2")]
+
+
+QUICK = {
+    **RULE,
+    "for": "10 s",
+    "shared": [
+        {"name": "MQTT broker", "sources": ["dsx:*", "tray:*"], "share": "90 %", "after": "20 s"},
+        {"name": "SW-1", "sources": ["tray:R001-T0*"], "share": "90 %", "after": "20 s"},
+    ],
+}
+EXPLAINS = {"when": "silent", "mutes": ["silent"], "where": "same", "wait": "15 s"}
+
+
+def test_many_that_fall_silent_at_once_are_told_long_before_each_would_be(lab):
+    plant = lab(QUICK, inhibitions=[EXPLAINS])
+    points = trays(plant)
+    beat = plant.point("System", "HeartbeatTimestampBms", "BMS", source="dsx:bms", unit="s")
+    told = []
+    for second in range(0, 300, 5):
+        if second <= 30:
+            plant.at(second).read([*points, beat], 1)
+        told += [(second, *event) for event in plant.at(second).step()]
+    assert told == [(65, "opened", "silent/MQTT broker")]  # not heard for over 20 s, for 10 s
+
+
+def test_after_our_own_start_nobody_is_blamed_before_the_full_time(lab):
+    plant = lab(QUICK, inhibitions=[EXPLAINS])
+    points = trays(plant)
+    plant.read(points, 1)
+    plant.step()
+    plant.at(10).restart()
+    told = []
+    for second in range(10, 100, 5):
+        told += [(second, *event) for event in plant.at(second).step()]
+    assert told == [(85, "opened", "silent/MQTT broker")]
+
+
+def test_a_switch_behind_which_all_is_silent_is_blamed_and_the_broker_is_not(lab):
+    plant = lab(QUICK, inhibitions=[EXPLAINS])
+    points = trays(plant)
+    told = []
+    for second in range(0, 300, 5):
+        plant.at(second).read(points if second <= 30 else points[9:], 1)
+        told += [(second, *event) for event in plant.step()]
+    assert told == [(65, "opened", "silent/SW-1")]
+
+
+def test_a_source_told_before_its_path_is_shown_under_it_and_not_told_when_the_path_is_back(lab):
+    plant = lab({**QUICK, "for": 0}, inhibitions=[EXPLAINS])
+    points = trays(plant, 10)
+    for second in range(0, 70, 5):
+        plant.at(second).read(points[1:], 1)
+        assert plant.step() == []  # one tray was never heard; it waits for what may explain it
+    assert "silent/tray:R001-T01" in plant.active
+    plant.at(75)
+    assert plant.step() == []
+    told = [event for second in range(80, 120, 5) for event in plant.at(second).step()]
+    assert told[0] == ("opened", "silent/tray:R001-T01")  # nothing else is silent for so long
+    assert told[1:] == [("opened", "silent/MQTT broker")]
+    (incident,) = [i for i in plant.records.incidents() if i.lead.condition.object_id == "MQTT broker"]
+    assert dict(incident.members) == {"silent": 1}
