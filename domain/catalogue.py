@@ -337,6 +337,16 @@ _OURS = (
         "W/min",
         "Steepest change of the site's power expected in the coming hour, planned jobs included; negative: a fall",
     ),
+    _ours(
+        "ExpectedRise",
+        "W",
+        "Largest rise of power within ten seconds in the coming hour; exceeded in one hour of twenty",
+    ),
+    _ours(
+        "ExpectedFall",
+        "W",
+        "Largest fall of power within ten seconds in the coming hour; exceeded in one hour of twenty",
+    ),
     _ours("QuarterHourPower", "W", "Expected average power of the running quarter hour at its end"),
     _ours(
         "QuarterHourBreachProbability", "1", "Probability that the running quarter hour ends above the limit"

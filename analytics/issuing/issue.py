@@ -7,7 +7,7 @@ import math
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 
 from analytics.issuing.exchange import NODE_STEPS, Made, Task
+from analytics.issuing.ramps import RampWatch, racks_below
 from analytics.outlook.excursions import exceedance
 from analytics.outlook.power import NodeOutlook, PlannedSteps
 from analytics.planned.bookings import Bookings
@@ -23,8 +24,8 @@ from analytics.settings import AnalyticsSettings
 from domain.batch import Batch, Sink, now_ms
 from domain.catalogue import POINT_TYPES
 from domain.envelope import QUARTER_MS, EnvelopeNode, quarter_start
-from domain.errors import ForecastError
-from domain.forecast import QUANTILES, Forecast
+from domain.errors import ForecastError, StorageError
+from domain.forecast import QUANTILES, RAMP_QUANTILES, RAMP_WINDOWS_S, Forecast, Ramps
 from domain.points import ValueArray
 from storage.plant import PlantView
 from storage.records import Records
@@ -35,6 +36,8 @@ log = structlog.get_logger(__name__)
 INTERVAL_MINUTES = QUARTER_MS // 60_000
 DAY_MS = 86_400_000
 DRIFT_FORECASTS = 24
+TOLD = (RAMP_WINDOWS_S.index(10), RAMP_QUANTILES.index(0.95))
+"""Of the ramps to expect this one is told as a reading: within ten seconds, exceeded once in twenty hours."""
 DRIFT_COVERAGE = 0.75
 """Where the 90 % interval held less than this over the last day, the model is fitted anew."""
 
@@ -93,6 +96,7 @@ class ForecastIssuer:
         self.outlooks: dict[str, NodeOutlook] = {}
         """What each of them means over the coming hours: time to breach, power to shed, ramps."""
         self.steps = PlannedSteps.none()
+        self._ramps = RampWatch(plant, shelf.parent / "ramps.npz")
         self._waiting = False
 
     def newest(self) -> dict[str, Forecast]:
@@ -142,10 +146,11 @@ class ForecastIssuer:
             return None
         self._waiting = False
         answer = await self._answer(task)
+        ramps = await asyncio.to_thread(self._expected_ramps, cutoff, task.bookings)
         site = self._plant.envelope.site
-        forecast = self._forecast(site, answer.values, answer, cutoff, began)
+        forecast = self._forecast(site, answer.values, answer, cutoff, began, ramps)
         self.nodes = {
-            name: self._forecast(self._plant.envelope[name], values, answer, cutoff, began)
+            name: self._forecast(self._plant.envelope[name], values, answer, cutoff, began, ramps)
             for name, values in answer.nodes.items()
         } | {site.id: forecast}
         self.steps = PlannedSteps(answer.step_time, answer.step_power)
@@ -177,6 +182,8 @@ class ForecastIssuer:
                 "PowerToShed": float(outlook.shed.max()),
                 "TimeToBreach": max(0.0, min(outlook.seconds_to_breach() - passed, within)),
             }
+            if (ramps := outlook.forecast.ramps) is not None:
+                readings |= {"ExpectedRise": float(ramps.up[TOLD]), "ExpectedFall": float(ramps.down[TOLD])}
             if name == site.id:
                 del readings["PowerBreachProbability"]
                 readings["ExpectedRamp"] = self._ramp(outlook, now)
@@ -193,6 +200,13 @@ class ForecastIssuer:
         course = np.nan_to_num(outlook.ramp[ahead, 1])
         found = [self.steps.steepest(now, now + 4 * QUARTER_MS), *course.tolist()]
         return float(max(found, key=abs))
+
+    def _expected_ramps(self, cutoff: int, bookings: Bookings | None) -> Mapping[str, Ramps]:
+        try:
+            return self._ramps.expected(cutoff, bookings)
+        except StorageError as error:  # the forecast does not wait for its ramps
+            log.warning("no ramps are foretold: the store does not answer", error=str(error))
+            return {}
 
     def _task(self, cutoff: int) -> Task | None:
         site = self._plant.site
@@ -219,7 +233,7 @@ class ForecastIssuer:
             self._drifted(cutoff),
             nodes,
             parts,
-            {node.id: self._racks_below(node) for node in self._plant.envelope if node.id != site.id},
+            {n.id: racks_below(self._plant, n.id) for n in self._plant.envelope if n.id != site.id},
             self._bookings(start, cutoff, horizon),
             self._settings.processes or max(1, (os.cpu_count() or 1) // 2),
         )
@@ -231,13 +245,6 @@ class ForecastIssuer:
         bookings = Bookings.of(works, self._plant.site.racks).as_known(cutoff)
         self.counters["planned_works"] = len(bookings.standing())
         return bookings if len(bookings) else None
-
-    def _racks_below(self, node: EnvelopeNode) -> tuple[str, ...]:
-        if node.kind == "Rack":
-            return (node.id,)
-        nodes = self._plant.envelope.nodes
-        below = (self._racks_below(nodes[child]) for child in node.children if child in nodes)
-        return tuple(dict.fromkeys(rack for racks in below for rack in racks))
 
     def _drifted(self, cutoff: int) -> bool:
         """Return whether the last day's forecasts missed so often that the model should be fitted anew.
@@ -312,7 +319,13 @@ class ForecastIssuer:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _forecast(
-        self, node: EnvelopeNode, values: ValueArray, answer: Made, cutoff: int, issued: int
+        self,
+        node: EnvelopeNode,
+        values: ValueArray,
+        answer: Made,
+        cutoff: int,
+        issued: int,
+        ramps: Mapping[str, Ramps],
     ) -> Forecast:
         start = cutoff + QUARTER_MS * np.arange(len(values), dtype=np.int64)
         limit = np.array([node.binding_limit(int(t), int(t) + QUARTER_MS) for t in start])
@@ -330,4 +343,5 @@ class ForecastIssuer:
             breach_probability=exceedance(values, QUANTILES, limit),
             model=answer.model,
             quality=answer.quality,
+            ramps=ramps.get(node.id),
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analytics.outlook.excursions import likely_paths, time_to_breach, to_shed
-from domain.forecast import Forecast
+from domain.forecast import Forecast, Ramps
 from domain.points import TimeArray, ValueArray
 
 SURELY_NOT = 1e-4
@@ -103,6 +103,7 @@ class NodeOutlook:
             "quality": f.quality,
             "interval_minutes": f.interval_minutes,
             "shed": float(self.shed.max(initial=0.0)),
+            "ramps": None if f.ramps is None else ramps_as_dict(f.ramps),
             "breached_by_end": float(self.breached_by[-1]) if len(self.breached_by) else 0.0,
             "intervals": [
                 {
@@ -117,6 +118,18 @@ class NodeOutlook:
                 for i in range(len(f.start))
             ],
         }
+
+
+def ramps_as_dict(ramps: Ramps) -> dict[str, Any]:
+    """Return plain values that JSON can hold."""
+    return {
+        "minutes": ramps.minutes,
+        "quantiles": list(ramps.quantiles),
+        "within": [
+            {"seconds": seconds, "up": ramps.up[i].tolist(), "down": ramps.down[i].tolist()}
+            for i, seconds in enumerate(ramps.windows_s)
+        ],
+    }
 
 
 def _number(value: float) -> float | None:

@@ -43,6 +43,16 @@ def outlook(
         for i in answer["intervals"]
     ]
     as_table(["UTC", "expected", "limit", "breach", "by then", "shed", "ramp, 90 %"], rows)
+    if (ramps := answer["ramps"]) is not None:
+        typer.echo(f"Largest change of power in {ramps['minutes']} minutes, 90 % interval:")
+        told = [
+            [
+                f"within {w['seconds']} s",
+                *(f"{shown(w[d][0], 'W')} to {shown(w[d][-1], 'W')}" for d in ("up", "down")),
+            ]
+            for w in ramps["within"]
+        ]
+        as_table(["", "up", "down"], told)
     for step in answer["planned_steps"][:10]:
         typer.echo(f"Planned: {_time(step['time'])} {shown(step['power'], 'W')} within about a minute")
     for other in answer["nodes"]:

@@ -227,3 +227,26 @@ def test_racks_on_two_busways_add_up_to_the_site_with_what_else_it_draws(tmp_pat
     assert set(made.nodes) == {"R1", "R2", "B", "lab"}
     total = made.nodes["R1"][:, 9] + made.nodes["R2"][:, 9] + 3e4
     assert total == pytest.approx(made.values[:24, 9], rel=0.01)
+
+
+async def test_an_issued_forecast_carries_the_ramps_that_the_readings_tell_of(issuer):
+    plant = issuer._plant
+    times = np.arange(NOW - NOW % QUARTER_MS - 3 * QUARTER_MS, NOW, 2000)
+    for rack, level in (("R1", 80e3), ("R2", 95e3)):
+        point = int(plant.registry.select("Rack", "RackPower", rack)[0])
+        swing = level - 30e3 * (times // 2000 % 20 == 0)
+        await issuer._sink(Batch.of(np.full(len(times), point), times + 1, swing, received=NOW))
+    forecast = await issuer.issue()
+    assert forecast.ramps.up[1, 1] == pytest.approx(60e3, rel=0.3)
+    assert issuer.nodes["R1"].ramps.down[0, 1] == pytest.approx(30e3, rel=0.3)
+    told = issuer._risks(NOW)
+    registry = plant.registry
+    found = {
+        (registry[int(i)].point_type, registry[int(i)].object_id): v
+        for i, v in zip(told.point, told.value, strict=True)
+    }
+    assert found["ExpectedRise", "lab"] == pytest.approx(forecast.ramps.up[1, 2])
+    assert found["ExpectedFall", "R1"] == pytest.approx(issuer.nodes["R1"].ramps.down[1, 2])
+    within = issuer.outlooks["lab"].as_dict()["ramps"]["within"]
+    assert [w["seconds"] for w in within] == [2, 10, 60, 900]
+    assert within[1]["up"] == forecast.ramps.up[1].tolist()
