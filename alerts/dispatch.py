@@ -242,6 +242,10 @@ class Dispatcher:
         gone = set(keys)
         self._told_early = {told: None for told in self._told_early if told[0] not in gone}
 
+    def was_told(self, key: str, channel: str) -> bool:
+        """Return whether a channel took what was told early of an alert, by its key."""
+        return (key, channel) in self._told_early
+
     async def retire(self) -> None:
         """Give up what waits for channels that are not configured any more."""
         detail = "its channel is not configured any more"

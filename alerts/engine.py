@@ -29,6 +29,7 @@ from alerts.incidents.causes import Causes
 from alerts.incidents.reach import Reach
 from alerts.notify.message import Notifier
 from alerts.oncall.addressing import Addressing, Link
+from alerts.oncall.hand_over import LATE_MS, HandOvers
 from alerts.remind import Reminder
 from alerts.routing import Routing
 from alerts.rules import Rule, build
@@ -145,6 +146,9 @@ class AlertEngine:
         self._clock = clock
         self._routing = Routing(rules, view.site.zone, view.topology, view.process_areas, monotonic)
         self._takes_over = {rule.name: rule.takes_over for rule in rules.rules if rule.takes_over}
+        self.hand_overs = HandOvers(
+            self._routing.on_call, records, self.dispatcher, self._routing.tells_what_is_no_alert, clock
+        )
         self._causes = Causes(rules, Reach(view.site, view.topology))
         self._past: list[Lead] = []  # leads that cleared lately
         self._pending: dict[str, int] = {}  # key -> since when the condition holds, not alerted yet
@@ -201,6 +205,7 @@ class AlertEngine:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._evaluate_forever(looking, keeping))
                 group.create_task(self.dispatcher.run())
+                group.create_task(self.hand_overs.run())
                 group.create_task(self._reminder.run())
                 if self._heartbeat is not None:
                     group.create_task(self._heartbeat.run())
@@ -388,13 +393,13 @@ class AlertEngine:
             self._records.update_alerts(changes, now)
 
     def _tell(self, now: int) -> None:
+        self._routing.on_call.change(self._records.overrides(now - LATE_MS))
         alerts = self._records.active_alerts()
         explained = self._group(alerts, now)
         if alerts:
             told, silences = self._records.told(), self._records.silences(now)
             quiet = self._quiet(alerts, explained, told, now)
             progress = self._records.escalations()
-            self._routing.on_call.change(self._records.overrides(now))
             decided = self._routing.wanted(alerts, told, silences, quiet, now, progress)
             if decided.wanted or decided.progress:
                 self._records.queue_deliveries(decided.wanted, now, decided.progress)

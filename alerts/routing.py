@@ -111,6 +111,10 @@ class Routing:
             self._escalate(found, alert, routes, before, progress.get(alert.id, ()), now)
         return found
 
+    def tells_what_is_no_alert(self, target: str) -> bool:
+        """Return whether a delivery may tell of what is no alert: no receiver is to open an incident for it."""
+        return target not in self._take_acknowledgements
+
     def forget(self, active: Collection[int]) -> None:
         """Forget what is kept in memory of alerts that are over: of all but these."""
         self._escalations.forget(active)

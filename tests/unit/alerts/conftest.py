@@ -138,7 +138,10 @@ class Lab:
         """Evaluate and deliver; what was told stays in the outboxes."""
         self.view.read()  # what was forecast, as after the look before
         self.engine.keep(self.engine.look(self.now))
+        hand_overs = self.engine.hand_overs
+        hand_overs.tell(hand_overs.due(self.now))
         self.runner.run(self.deliver())
+        hand_overs.note(self.now)
 
     async def deliver(self):
         await self.engine.dispatcher.deliver_all()

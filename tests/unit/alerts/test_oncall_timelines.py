@@ -475,3 +475,99 @@ def test_a_message_has_its_recipients_clocks_language_and_a_link_that_is_theirs_
     site.leak(state=0)
     assert {t[2] for t in site.hears(1)} == {"cleared"}
     assert made.outboxes["mail/mei@site.example"].tried[-1].notices[0].link == ""
+
+
+# --- hand-over and gaps -----------------------------------------------------------------------------------------------
+
+
+def noticed(site, minutes, step=60):
+    """Return who is told which sentence of a hand-over, and when."""
+    for box in site.lab.outboxes.values():
+        box.tried.clear()
+    times = {}
+    end = site.lab.now + minutes * 60_000
+    while site.lab.now <= end:
+        site.lab.look()
+        for target, box in site.lab.outboxes.items():
+            who = target.removeprefix("mail/").removesuffix("@site.example")
+            for page in box.tried:
+                for notice in page.notices:
+                    minute = (site.lab.now - site.begin) // 60_000
+                    times.setdefault((who, notice.alert.condition.summary), minute)
+            box.take()
+            box.tried.clear()
+        site.lab.now += step * 1000
+    return sorted((minute, who, text) for (who, text), minute in times.items())
+
+
+def handing_over(**more):
+    return {**weekly("mei", "lin"), "notice": "15 min", **more}
+
+
+def test_a_quarter_of_an_hour_before_a_hand_over_both_are_told_by_their_own_clocks(plant):
+    people = {name: person(name) for name in PEOPLE}
+    people["lin"] |= {"timezone": "Europe/Berlin", "name": "Lin"}
+    site = plant(
+        {"people": people, "schedules": {"primary": handing_over(), "secondary": weekly("anna")}},
+        at="2026-03-30T08:30",
+    )
+    assert noticed(site, 60) == [
+        (15, "lin", "You are relieved (primary) at Mon 2026-03-30 03:00 CEST by mei"),
+        (15, "mei", "You are on call (primary) from Mon 2026-03-30 09:00 CST until Mon 2026-04-06 09:00 CST"),
+    ]
+
+
+def test_a_hand_over_is_told_once_over_restarts_and_what_no_channel_took_is_told_after_one(plant):
+    site = plant(
+        {"schedules": {"primary": handing_over(), "secondary": weekly("anna")}}, at="2026-03-30T08:44"
+    )
+    site.lab.outboxes["mail/lin@site.example"].broken = True
+    told = noticed(site, 2)
+    site.restart()
+    told += noticed(site, 2)
+    assert [who for _, who, _ in told if who == "mei"] == ["mei"]
+    site.lab.outboxes["mail/lin@site.example"].broken = None
+    site.restart()
+    assert [who for _, who, _ in noticed(site, 2)] == ["lin"]
+    site.restart()
+    assert noticed(site, 30) == []
+
+
+def test_whoever_stands_in_is_told_of_a_gap_before_it_begins(plant):
+    office = handing_over(
+        **{"layers": [{**weekly("mei", "lin")["layers"][0], "only": [{"from": "09:00", "to": "18:00"}]}]}
+    )
+    site = plant(
+        {"schedules": {"primary": office, "secondary": weekly("anna")}, "fallback": ["tom"]},
+        at="2026-01-06T17:40",
+    )
+    assert noticed(site, 30) == [
+        (5, "mei", "Your turn (primary) ends at Tue 2026-01-06 18:00 CST; NOBODY is on call after you"),
+        (
+            5,
+            "tom",
+            "NOBODY is on call (primary) from Tue 2026-01-06 18:00 CST until Wed 2026-01-07 09:00 CST",
+        ),
+    ]
+
+
+def test_a_swap_hands_over_at_its_own_times(plant):
+    site = plant(
+        {"schedules": {"primary": handing_over(), "secondary": weekly("anna")}}, at="2026-01-06T11:40"
+    )
+    start, end = site.at("2026-01-06T12:00"), site.at("2026-01-07T12:00")
+    site.lab.records.add_override("primary", "mei", start, end, "mei", other="lin")
+    assert [(minute, who) for minute, who, _ in noticed(site, 30)] == [(5, "lin"), (5, "mei")]
+
+
+def test_a_hand_over_at_night_is_told_when_the_quiet_hours_are_over_in_the_persons_language(plant):
+    quiet = [{"from": "22:00", "to": "07:00", "severities": ["info"]}]
+    people = {name: person(name, quiet=quiet, language="zh-Hant") for name in PEOPLE}
+    night = {**weekly("mei", "lin", hand_over="05:00"), "notice": "15 min"}
+    site = plant(
+        {"people": people, "schedules": {"primary": night, "secondary": night | {"notice": None}}},
+        at="2026-01-12T04:00",
+    )
+    told = noticed(site, 240, 600)
+    assert [(minute, who) for minute, who, _ in told] == [(180, "lin"), (180, "mei")]
+    assert told[0][2] == "您輪值（primary）：自 Mon 2026-01-12 05:00 CST 至 Mon 2026-01-19 05:00 CST"
