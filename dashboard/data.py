@@ -68,6 +68,8 @@ class ConsoleData:
         Return the parts that wear, soonest due first, and the instruments that misbehave.
     clocks
         Returns what is known of the clocks of sources that are off.
+    worth
+        Returns what forecasts of the last week were worth, by kind and lead time.
     note
         A line for the header, such as the demo's cadence.
     clock
@@ -89,6 +91,7 @@ class ConsoleData:
         upkeep: Callable[[], Rows] = tuple,
         instruments: Callable[[], Rows] = tuple,
         clocks: Callable[[], Mapping[str, Any]] = dict,
+        worth: Callable[[], Rows] = tuple,
     ) -> None:
         self.site = site
         self.registry = registry
@@ -103,6 +106,7 @@ class ConsoleData:
         self._upkeep = upkeep
         self._instruments = instruments
         self._clocks = clocks
+        self._worth = worth
         self._readings = ObjectReadings(plant, clock)
         self._health = Lately(store.health, 10_000, clock)
         self._active = Lately(self._ask_active, 500, clock)  # one snapshot asks several times
@@ -332,6 +336,7 @@ class ConsoleData:
             self._upkeep(),
             self._instruments(),
             self._clocks(),
+            self._worth(),
         )
 
     # --- cooling ------------------------------------------------------------------------------------------------

@@ -476,6 +476,7 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
         "counters": counters,
         "store": [_pair("store", k, v) for k, v in store.items()],
         "forecast": [_pair("forecast", k, v) for k, v in forecast.items()],
+        "worth": [_worth_row(row) for row in h.worth] or [_nothing("worth", "None has come due yet")],
         "upkeep": [_worn_row(row) for row in h.upkeep]
         or [_nothing("upkeep", "No part that wears has a date within a year")],
         "instruments": [_instrument_row(row) for row in h.instruments]
@@ -545,6 +546,34 @@ def _worn_row(row: Mapping[str, Any]) -> Payload:
             [days("days_left"), mark],
             [f"{days('earliest')} to {days('latest')}", ""],
             [row["advice"], ""],
+        ],
+    }
+
+
+def _worth_row(row: Mapping[str, Any]) -> Payload:
+    """Return a line of what forecasts were worth; the verdict is that of its lead time."""
+
+    def number(name: str, digits: int) -> str:
+        value = row[name]
+        return cells.DASH if math.isnan(value) else f"{value:.{digits}f}"
+
+    mark = "warning" if row["state"] not in (None, "Good") else ""
+    worse = "warning" if row["to_persistence"] > 1 else ""
+    unscored = [f"{row[name]} {name}" for name in ("missing", "revised") if row[name]]
+    ahead = f"{row['lead']} min" if row["lead"] < 60 else f"{row['lead'] / 60:g} h"
+    return {
+        "id": f"worth-{row['forecast']}-{row['lead']}".replace(" ", "-"),
+        "mark": mark,
+        "cells": [
+            [row["forecast"], "name"],
+            [ahead, ""],
+            [cells.percent(row["coverage"]), mark, "should be 90 %"],
+            [cells.quantity(row["error"], row["unit"], 3), "", "mean error of the median"],
+            [number("to_persistence", 2), worse, "pinball loss over that of 'as now'; below 1 is better"],
+            [number("to_naive", 2), "", "pinball loss over that of 'as a day before'"],
+            [number("brier", 3), "", f"of the breach probability; {row['breaches']} breaches"],
+            [cells.thousands(row["scored"]), "", ", ".join(unscored)],
+            [row["state"] or "not known yet", mark or ("" if row["state"] else "muted")],
         ],
     }
 

@@ -200,3 +200,4 @@ class Health:
     upkeep: Rows = ()
     instruments: Rows = ()
     clocks: Mapping[str, Any] = field(default_factory=dict)
+    worth: Rows = ()

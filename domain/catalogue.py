@@ -99,6 +99,7 @@ OBJECT_TYPES: MappingProxyType[str, ObjectType] = MappingProxyType(
             "Device": "A polled device as such: how well it answers",
             "Inference": "An inference server",
             "Service": "Hallwatch itself: one of its processes, or a source that it gathers from",
+            "Forecast": "A kind of forecast that Hallwatch issues",
         },
     )
 )
@@ -312,6 +313,7 @@ _OURS = (
     _ours(
         "AsMeasured", ANY, "What an instrument says that is not trusted; its own point carries an estimate"
     ),
+    _ours("ForecastCalibration", STATE, "Whether forecasts of a kind have been what they said"),
     _ours("TimeToLimit", "s", "Time until a part that wears reaches its limit"),
     _ours("AnomalyScore", "1", "How unusual an object behaves; above 1 is anomalous"),
     _ours(

@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BeforeValidator
 
 from domain.batch import now_ms
 from domain.site import Site
+from partners.accuracy import AccuracyAnswers, ForecastAccuracy, window
 from partners.answers import Answers, NewestForecasts, Workers
 from partners.door import Door, Kept
 from partners.forecasts import PowerForecast, as_csv, as_json, select
@@ -78,6 +79,7 @@ def router(
     counted = calls or Calls()
     workers = Workers()
     newest, answers = NewestForecasts(records, workers), Answers(workers)
+    worth = AccuracyAnswers(records, workers, clock)
     door = Door(accounts, newest, counted, clock, per_minute)
     api = APIRouter(prefix=PREFIX, route_class=route_class(counted, door.answer))
 
@@ -185,6 +187,63 @@ def router(
         door.keep(request.scope, kept)
         return unchanged if kept.is_unchanged(if_none_match, if_modified_since) else kept.whole
 
+    @api.get(
+        "/forecasts/power/accuracy",
+        summary="What issued forecasts were worth",
+        response_model=None,
+        dependencies=[Depends(partner)],
+        tags=["forecasts"],
+        responses={
+            200: {"model": ForecastAccuracy, "description": "Scores by lead time"},
+            304: {"description": "Nothing new since the ETag in If-None-Match"},
+            **{
+                status: {"model": Problem, "description": text}
+                for status, text in (
+                    (400, "A parameter is wrong"),
+                    (401, "The API key is missing or not valid"),
+                    (404, "No forecasts are made for this object"),
+                    (429, f"More than {per_minute} calls a minute; Retry-After tells when to ask again"),
+                    (503, "The records cannot be read now; Retry-After tells when to ask again"),
+                )
+            },
+        },
+    )
+    async def power_accuracy(
+        object_id: Annotated[
+            str | None,
+            Query(description="The site (default), or a node of its power path that the site publishes"),
+        ] = None,
+        start: Annotated[
+            _Moment | None,
+            Query(
+                alias="from", description="From this time, rounded down to six hours; a week back if absent"
+            ),
+        ] = None,
+        end: Annotated[
+            _Moment | None, Query(alias="to", description="Until this time, rounded up; now if absent")
+        ] = None,
+        if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
+    ) -> Response:
+        """Each issued forecast is compared with what was measured once its time has come, 15 minutes to 48 hours ahead.
+
+        Coverage of the 90 % interval, pinball loss beside two simple rules, and how often the limit was passed where that had
+        been foretold with what probability. What was not measured is counted and not scored.
+        """
+        wanted = object_id or site.id
+        if wanted not in visible:
+            raise _no_forecast(wanted, site)
+        if start is not None and end is not None and end <= start:
+            raise ApiError(400, "'to' must come after 'from'")
+        try:
+            since, until = window(_ms(start), _ms(end), clock())
+        except ValueError as error:
+            raise ApiError(400, str(error)) from error
+        content, tag = await worth.of(wanted, since, until)
+        headers = {"etag": tag, "cache-control": "private, max-age=60", "vary": "Authorization"}
+        if _unchanged(tag, clock(), if_none_match, None):
+            return Response(status_code=304, headers=headers)
+        return Response(content, headers=headers, media_type=JSON)
+
     spec = specification(api, site)
     page = reference_page(spec)
 
@@ -196,7 +255,12 @@ def router(
     def docs() -> Response:
         return HTMLResponse(page, headers={"content-security-policy": CONTENT_SECURITY})
 
-    known = {f"{PREFIX}/forecasts/power", f"{PREFIX}/openapi.json", f"{PREFIX}/docs"}
+    known = {
+        f"{PREFIX}/forecasts/power",
+        f"{PREFIX}/forecasts/power/accuracy",
+        f"{PREFIX}/openapi.json",
+        f"{PREFIX}/docs",
+    }
 
     @api.api_route(
         "/{rest:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False

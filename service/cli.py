@@ -16,6 +16,7 @@ from service.commands import (
     alerts,
     data,
     doctor,
+    forecasts,
     offline,
     oncall,
     outlook,
@@ -53,6 +54,9 @@ alert = typer.Typer(help="What is active; taking and clearing alerts by hand.", 
 rule = typer.Typer(help="Rules of alerts: list them, test them, try them on history.", no_args_is_help=True)
 silence = typer.Typer(help="Alerts that page nobody for a while.", no_args_is_help=True)
 on_call = typer.Typer(help="Who is on call; overrides and swaps.", no_args_is_help=True)
+issued = typer.Typer(
+    help="Issued forecasts: what they say of a node, and what they were worth.", no_args_is_help=True
+)
 apikeys = typer.Typer(help="Keys with which partners read the API.", no_args_is_help=True)
 
 COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
@@ -113,6 +117,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "swap": oncall.swap,
         "end": oncall.end,
     },
+    issued: {"show": forecasts.show, "scores": forecasts.scores},
     apikeys: {"add": people.add_key, "list": people.list_keys, "revoke": people.revoke_key},
 }
 for _group, _functions in COMMANDS.items():
@@ -127,6 +132,7 @@ app.add_typer(alert, name="alerts")
 app.add_typer(rule, name="rules")
 app.add_typer(silence, name="silence")
 app.add_typer(on_call, name="oncall")
+app.add_typer(issued, name="forecasts")
 app.add_typer(apikeys, name="apikey")
 
 

@@ -27,6 +27,7 @@ from analytics.issuing.issue import ForecastIssuer
 from analytics.live.analytics import LiveAnalytics
 from analytics.live.substitutes import Substitutes
 from analytics.outlook.whatif import Answer, Present, Scenario, WhatIf
+from analytics.scoring.scorer import ForecastScorer
 from collectors.mqtt.collector import MqttCollector
 from collectors.mqtt.publisher import DsxPublisher
 from collectors.mqtt.settings import PublisherSettings
@@ -179,9 +180,13 @@ class System:
                 foretold=self.issuer.newest,
                 planned=self.issuer.planned_change,
             )
+            self.scorer = ForecastScorer(
+                self.plant, self.records, self.ingest.accept, self.live.quarters, self.live.temperatures
+            )
             self.record_upkeep = RecordUpkeep(self.records, configuration.storage.records, self.site.id)
             parts["records upkeep"] = self.record_upkeep.run
             parts |= {"alerts": self.engine.run, "forecast": self.issuer.run, "analytics": self.live.run}
+            parts["forecast scores"] = self.scorer.run
         self.self_watch = SelfWatch(
             OWN_NAMES[role],
             self.registry,
@@ -341,6 +346,7 @@ class System:
         }
         if Role.SERVE in self.role:
             report["forecast"] = self.issuer.counters
+            report["forecast_scores"] = {**self.scorer.counters, "worth": self.scorer.worth}
             report["analytics"] = {
                 **self.live.counters,
                 "reasons": self.live.reasons,

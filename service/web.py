@@ -83,6 +83,7 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         upkeep=lambda: system.live.upkeep,
         instruments=lambda: system.live.instruments,
         clocks=system.ingest.clocks.stats,
+        worth=lambda: system.scorer.worth,
         note=note,
     )
     secret = session_secret(system.configuration.data)

@@ -203,6 +203,28 @@ forecasts = Table(
 Index("forecasts_newest", forecasts.c.object_id, forecasts.c.point_type, forecasts.c.issued)
 Index("forecasts_issued", forecasts.c.issued)
 
+forecast_scores = Table(
+    "forecast_scores",
+    metadata,
+    _id(),
+    _text("point_type"),
+    _time("slot"),
+    _text("unit", 20),
+    _time("updated"),
+    Column("arrays", LargeBinary, nullable=False),
+    UniqueConstraint("point_type", "slot"),
+)
+
+forecast_snapshots = Table(
+    "forecast_snapshots",
+    metadata,
+    _id(),
+    _text("point_type"),
+    _time("issued"),
+    Column("arrays", LargeBinary, nullable=False),
+)
+Index("forecast_snapshots_issued", forecast_snapshots.c.point_type, forecast_snapshots.c.issued)
+
 planned_work = Table(
     "planned_work",
     metadata,

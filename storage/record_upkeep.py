@@ -23,10 +23,12 @@ log = logging.getLogger(__name__)
 AT_ONCE = 2000
 """Rows removed in one transaction: whoever writes meanwhile waits for no more than that."""
 EVERY_S = 3600.0
+SNAPSHOT_DAYS = 2
+"""Days that forecasts are kept that serve only to be scored within hours; so long an outage may last."""
 
 
 class RecordUpkeep:
-    """Removes issued forecasts, cleared alerts with their deliveries, ended silences and plans, and audit entries.
+    """Removes issued forecasts and their scores, cleared alerts with their deliveries, ended silences and plans, and audit entries.
 
     Parameters
     ----------
@@ -72,6 +74,10 @@ class RecordUpkeep:
         site = f.object_id == self._site
         remove("forecasts", t.forecasts, site, f.issued < before(keep.forecasts_days))
         remove("node forecasts", t.forecasts, ~site, f.issued < before(keep.node_forecasts_days))
+        s = t.forecast_scores
+        remove("forecast scores", s, s.c.slot < before(keep.scores_days))
+        snapshots = t.forecast_snapshots
+        remove("forecast snapshots", snapshots, snapshots.c.issued < before(SNAPSHOT_DAYS))
         remove("silences", t.silences, t.silences.c.end < before(keep.alerts_days))
         remove("overrides", t.oncall_overrides, t.oncall_overrides.c.end < before(keep.alerts_days))
         remove("hand-overs", t.hand_overs, t.hand_overs.c.at < before(keep.alerts_days))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from storage.forecast_arrays import ForecastArrays, pack, unpack
 from storage.incident_records import IncidentRecords
 from storage.oncall_records import OnCallRecords
 from storage.planned_records import PlannedRecords
+from storage.score_records import ScoreRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class AuditEntry:
     detail: str
 
 
-class Records(IncidentRecords, OnCallRecords, PlannedRecords):
+class Records(IncidentRecords, OnCallRecords, PlannedRecords, ScoreRecords):
     """The records of one site. Calls block: on the event loop use ``asyncio.to_thread``.
 
     Parameters
@@ -126,6 +127,24 @@ class Records(IncidentRecords, OnCallRecords, PlannedRecords):
         )
         with self.reading() as db:
             return [_forecast(row) for row in db.execute(query)]
+
+    def issued(
+        self, point_type: str, start: int, end: int, objects: Collection[str] | None = None
+    ) -> dict[str, Forecast]:
+        """Return by object the newest forecast of a quantity that was issued in [start, end); of some objects if named."""
+        f = t.forecasts
+        query = select(f).where(f.c.issued >= start, f.c.issued < end, f.c.point_type == point_type)
+        if objects is not None:
+            query = query.where(f.c.object_id.in_(objects))
+        with self.reading() as db:
+            return {row.object_id: _forecast(row) for row in db.execute(query.order_by(f.c.issued, f.c.id))}
+
+    def issue_times(self, point_type: str, start: int, end: int) -> list[int]:
+        """Return when forecasts of a quantity were issued in [start, end), UTC ms, each time once."""
+        f = t.forecasts
+        query = select(f.c.issued).where(f.c.issued >= start, f.c.issued < end, f.c.point_type == point_type)
+        with self.reading() as db:
+            return sorted(db.scalars(query.distinct()))
 
     # --- audit ----------------------------------------------------------------------------------------------
 

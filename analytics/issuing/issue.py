@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 
 from analytics.issuing.exchange import NODE_STEPS, Made, Task
+from analytics.issuing.measured import node_histories
 from analytics.issuing.ramps import RampWatch, racks_below
 from analytics.outlook.excursions import exceedance
 from analytics.outlook.power import NodeOutlook, PlannedSteps
@@ -29,7 +30,6 @@ from domain.forecast import QUANTILES, RAMP_QUANTILES, RAMP_WINDOWS_S, Forecast,
 from domain.points import ValueArray
 from storage.plant import PlantView
 from storage.records import Records
-from storage.telemetry import Aggregate
 
 log = structlog.get_logger(__name__)
 
@@ -270,21 +270,7 @@ class ForecastIssuer:
     def _nodes(self, start: int, end: int) -> tuple[dict[str, ValueArray], dict[str, tuple[str, ...]]]:
         """Return the quarter hours of every node that is measured, and which nodes are made of which."""
         plant = self._plant
-        points = {node.id: plant.power_points(node.id) for node in plant.envelope}
-        every = np.unique(np.concatenate(list(points.values())))
-        grid = plant.store.aggregate(every, start, end, QUARTER_MS, Aggregate.TIME_WEIGHTED)
-        row = {int(p): i for i, p in enumerate(grid.point)}
-        histories = {
-            name: grid.values[[row[int(p)] for p in members]].sum(axis=0)
-            for name, members in points.items()
-            if len(members) and all(int(p) in row for p in members)
-        }
-        # what a tag told while it was another node's is that node's
-        histories |= {
-            name: plant.power_history(name, start, end, QUARTER_MS).values[0]
-            for name in points
-            if plant.former_power(name, start)
-        }
+        histories = node_histories(plant, start, end)
         # a rack on two busways is part of neither: only what has one whole adds up
         wholes = Counter(child for node in plant.envelope for child in node.children)
         parts = {

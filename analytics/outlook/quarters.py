@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +20,17 @@ FRESH_MS = 60_000
 HOUR_MS = 3_600_000
 MOST_LOOKS = 3600
 """Of the last hour at most so many moments are kept, whatever the interval of the looks."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuartersTold:
+    """What one look said of the running quarter hours: when (UTC ms), of whom; present power and limit, W, shape (nodes,)."""
+
+    at: int
+    nodes: tuple[str, ...]
+    outlooks: list[QuarterOutlook]
+    present: ValueArray
+    limits: ValueArray
 
 
 class QuarterWatch:
@@ -42,6 +54,8 @@ class QuarterWatch:
         self._planned = planned
         self._nodes = [node for node in plant.envelope if node.kind != "Rack"]
         self._power: deque[tuple[int, ValueArray]] = deque(maxlen=MOST_LOOKS)
+        self.told: QuartersTold | None = None
+        """What the newest look said."""
 
     def look(self, now: int) -> Batch:
         """Return where each node's running quarter hour will end, and the risk that this is above its limit."""
@@ -61,6 +75,8 @@ class QuarterWatch:
             quarter_outlook(time, power[i], now + 1, limits[i], planned.get(node.id, 0.0))
             for i, node in enumerate(self._nodes)
         ]
+        names = tuple(node.id for node in self._nodes)
+        self.told = QuartersTold(now, names, outlooks, power[:, -1], np.array(limits))
         batches = []
         for point_type, values in (
             ("QuarterHourPower", [o.expected for o in outlooks]),

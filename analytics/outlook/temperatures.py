@@ -41,6 +41,8 @@ class TemperatureWatch:
         self._foretold = foretold
         self._reserve = ReserveWatch(plant)
         self._reserve_told = 0
+        self.told: tuple[int, dict[str, tuple[ValueArray, TemperatureOutlook]]] | None = None
+        """Of the newest look the start of its first step ahead, UTC ms, and by what is foretold the past and the outlook."""
 
     def look(self, now: int) -> Batch:
         """Return each rack's probability of passing a temperature limit within the hour, and what is expected at most.
@@ -48,13 +50,7 @@ class TemperatureWatch:
         Of the medians of the coming hour the highest: coolant supply and return and hottest GPU of each rack, approach of
         each CDU.
         """
-        history = RackHistory(
-            power=self._rack_history("RackPower", now),
-            supply=self._rack_history("RackLiquidSupplyTemperature", now),
-            ret=self._rack_history("RackLiquidReturnTemperature", now),
-            flow=self._rack_history("RackLiquidFlow", now),
-            gpu=self._gpu_history(now),
-        )
+        history = self._racks(now)
         steps = HOUR_MS // OUTLOOK_STEP_MS
         outlook = temperature_outlook(
             history, steps, OUTLOOK_STEP_MS / 1000, self._plant.site.thermal, self._load(history.power, now)
@@ -66,20 +62,53 @@ class TemperatureWatch:
         breach = np.where(known, np.nan_to_num(worst).max(axis=0), np.nan)
         site, registry = self._plant.site, self._plant.registry
         batches = [results(registry, "Rack", "TemperatureBreachProbability", site.racks, breach, now)]
-        for point_type, told in (
+        for point_type, of_racks in (
             ("ExpectedSupplyTemperature", outlook.supply),
             ("ExpectedReturnTemperature", outlook.ret),
             ("ExpectedGpuTemperature", outlook.gpu),
         ):
-            batches.append(results(registry, "Rack", point_type, site.racks, _highest(told), now))
+            batches.append(results(registry, "Rack", point_type, site.racks, _highest(of_racks), now))
+        told = {
+            "ExpectedSupplyTemperature": (history.supply, outlook.supply),
+            "ExpectedReturnTemperature": (history.ret, outlook.ret),
+            "ExpectedGpuTemperature": (history.gpu, outlook.gpu),
+        }
         if site.cdus:
-            supply, water = (self._cdu_history(area, now) for area in ("Secondary Supply", "Primary Inlet"))
-            approach = _highest(approach_outlook(supply, water, steps))
-            batches.append(results(registry, "CDU", "ExpectedApproach", site.cdus, approach, now))
+            supply, water = self._loops(now)
+            foreseen = approach_outlook(supply, water, steps)
+            batches.append(results(registry, "CDU", "ExpectedApproach", site.cdus, _highest(foreseen), now))
+            told["ExpectedApproach"] = (supply - water, foreseen)
+        self.told = (now - now % OUTLOOK_STEP_MS + OUTLOOK_STEP_MS, told)
         if now - self._reserve_told >= RESERVE_INTERVAL_MS:
             self._reserve_told = now
             batches.append(self._reserve.look(now))
         return Batch.concat(batches)
+
+    def measured(self, now: int) -> dict[str, ValueArray]:
+        """Return by what is foretold the highest value of each five minutes, the one that `now` lies in last."""
+        history = self._racks(now)
+        found = {
+            "ExpectedSupplyTemperature": history.supply,
+            "ExpectedReturnTemperature": history.ret,
+            "ExpectedGpuTemperature": history.gpu,
+        }
+        if self._plant.site.cdus:
+            supply, water = self._loops(now)
+            found["ExpectedApproach"] = supply - water
+        return found
+
+    def _racks(self, now: int) -> RackHistory:
+        return RackHistory(
+            power=self._rack_history("RackPower", now),
+            supply=self._rack_history("RackLiquidSupplyTemperature", now),
+            ret=self._rack_history("RackLiquidReturnTemperature", now),
+            flow=self._rack_history("RackLiquidFlow", now),
+            gpu=self._gpu_history(now),
+        )
+
+    def _loops(self, now: int) -> tuple[ValueArray, ValueArray]:
+        supply, water = (self._cdu_history(area, now) for area in ("Secondary Supply", "Primary Inlet"))
+        return supply, water
 
     def _load(self, power: ValueArray, now: int) -> ValueArray | None:
         """Return what the racks will draw by their own power forecasts, W, shape (racks, steps)."""

@@ -56,6 +56,25 @@ def layout() -> html.Div:
                     panel(
                         "Forecast", live_table("health-forecast", ["", ""], "Forecast"), area="area-forecast"
                     ),
+                    panel(
+                        "What forecasts were worth, last week",
+                        live_table(
+                            "health-worth",
+                            [
+                                "Forecast",
+                                "Ahead",
+                                "In 90 %",
+                                "Error",
+                                "Of persist.",
+                                "Of naive",
+                                "Brier",
+                                "Scored",
+                                "",
+                            ],
+                            "What forecasts were worth",
+                        ),
+                        area="area-worth",
+                    ),
                 ]
             ),
         ],

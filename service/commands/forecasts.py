@@ -1,0 +1,168 @@
+"""Issued forecasts at the command line: what they say of a node, and what they were worth."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from domain.batch import now_ms
+from domain.errors import InputError
+from domain.units import shown
+from service.commands.options import Data, RecordsOf
+from service.commands.output import as_json, as_table, say, when
+
+if TYPE_CHECKING:
+    from storage.records import Records
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+NAMES = {
+    "ActivePower": "power",
+    "QuarterHourPower": "quarter-hour end",
+    "ExpectedSupplyTemperature": "coolant supply",
+    "ExpectedReturnTemperature": "coolant return",
+    "ExpectedGpuTemperature": "hottest GPU",
+    "ExpectedApproach": "CDU approach",
+}
+
+
+def _records(config: Path | None, data: Path | None) -> Records:
+    from service.settings import records_url
+    from storage.records import Records
+
+    return Records(records_url(config, data))
+
+
+def scores(
+    since: Annotated[str, typer.Option(help="How far back, such as 7d; in steps of six hours")] = "7d",
+    object_id: Annotated[
+        str, typer.Option("--object", help="Only this site, feed, UPS, busway, rack or CDU")
+    ] = "",
+    json: Json = False,
+    config: RecordsOf = None,
+    data: Data = None,
+) -> None:
+    """Tell what issued forecasts were worth, by lead time: coverage, loss beside simple rules, breach calibration."""
+    from domain.scores import by_lead
+    from service.commands.tables import timespan
+
+    now = now_ms()
+    start = now - int(timespan(since).total_seconds() * 1000)
+    records = _records(config, data)
+    found: dict[str, dict[str, Any]] = {}
+    for point_type in NAMES:
+        slots = records.scores(point_type, start, now)
+        leads = by_lead(slots, [object_id] if object_id else None)
+        if leads:
+            found[point_type] = {"unit": slots[-1].unit, "leads": leads}
+    if object_id and not found:
+        raise InputError(f"no forecast of {object_id!r} has been scored since {when(start)}")
+    if json:
+        as_json(
+            [
+                {
+                    "forecast": point_type,
+                    "object": object_id or None,
+                    "unit": of["unit"],
+                    **asdict(accuracy),
+                }
+                for point_type, of in found.items()
+                for accuracy in of["leads"].values()
+            ]
+        )
+        return
+    if not found:
+        say(f"No forecast has been scored since {when(start)}.")
+        return
+    rows = [
+        [
+            NAMES[point_type],
+            lead_time(a.lead),
+            a.scored,
+            a.missing,
+            a.revised,
+            _share(a.coverage),
+            _size(a.error, of["unit"]),
+            _number(a.to_persistence),
+            _number(a.to_naive),
+            _number(a.brier, 4),
+            _number(a.brier_persistence, 4),
+            f"{a.breaches} of {a.limited}" if a.limited else "-",
+        ]
+        for point_type, of in found.items()
+        for a in of["leads"].values()
+    ]
+    as_table(
+        [
+            "forecast", "ahead", "scored", "missing", "revised", "in 90 %", "error", "of persistence", "of naive",
+            "Brier", "as before", "breaches",
+        ],
+        rows,
+    )  # fmt: skip
+
+
+def show(
+    node: Annotated[
+        str, typer.Argument(metavar="NODE", help="Site, feed, UPS, busway or rack; all if left out")
+    ] = "",
+    json: Json = False,
+    config: RecordsOf = None,
+    data: Data = None,
+) -> None:
+    """Show the newest power forecast that was issued of a node, or which nodes have one."""
+    records = _records(config, data)
+    now = now_ms()
+    if not node:
+        newest: dict[str, int] = defaultdict(int)
+        for issued in records.issue_times("ActivePower", now - 86_400_000, now)[-1:]:
+            newest |= {
+                name: f.issued for name, f in records.issued("ActivePower", issued, issued + 1).items()
+            }
+        if json:
+            as_json(newest)
+        else:
+            as_table(["node", "issued"], [[name, when(issued)] for name, issued in newest.items()])
+        return
+    forecast = records.latest_forecast(node)
+    if forecast is None:
+        raise InputError(
+            f"no forecast of {node!r} has been issued; without a name, those that have are listed"
+        )
+    if json:
+        as_json(asdict(forecast))
+        return
+    say(f"{node}, issued {when(forecast.issued)} by {forecast.model}; quality: {forecast.quality}")
+    columns = [(q, forecast.quantile(q)) for q in (0.05, 0.5, 0.95)]
+    as_table(
+        ["UTC", *(f"{q:.0%}" for q, _ in columns), "limit", "breach"],
+        [
+            [
+                when(int(start)),
+                *(shown(float(values[i]), forecast.unit, 4) for _, values in columns),
+                _size(float(forecast.limit[i]), forecast.unit),
+                _share(float(forecast.breach_probability[i])),
+            ]
+            for i, start in enumerate(forecast.start)
+        ],
+    )
+
+
+def lead_time(minutes: int) -> str:
+    """Return a lead time as people say it."""
+    return f"{minutes} min" if minutes < 60 else f"{minutes / 60:g} h"
+
+
+def _number(value: float, digits: int = 2) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.1%}"
+
+
+def _size(value: float, unit: str) -> str:
+    return "-" if math.isnan(value) else shown(value, unit, 3)
