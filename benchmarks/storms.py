@@ -70,6 +70,12 @@ STORMS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--racks", type=int, default=96)
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        default=None,
+        help="of a rack; fewer than the site's spare a busy machine their sweeps",
+    )
     parser.add_argument("--only", default="", help="words of the storms' names, with commas")
     parser.add_argument("--lasts", type=float, default=90.0, help="seconds of each storm")
     parser.add_argument("--log", type=Path, default=None, help="keep the service's log here")
@@ -91,7 +97,7 @@ def measure(
     details: dict[str, Any] = {}
     delays: list[float] = []
     leaks: list[float] = []
-    with Pages() as pages, demo(folder / "data", options.racks, pages.port, log) as plant:
+    with Pages() as pages, demo(folder / "data", options, pages.port, log) as plant:
         time.sleep(CALM_S)
         plant.until_calm()
         for storm in storms:
@@ -189,7 +195,7 @@ class Plant:
 
 
 @contextlib.contextmanager
-def demo(data: Path, racks: int, pages: int, log: Path) -> Iterator[Plant]:
+def demo(data: Path, options: argparse.Namespace, pages: int, log: Path) -> Iterator[Plant]:
     """Run the demo with the shipped rules and a webhook of ours."""
     folder = data / "config"
     folder.mkdir(parents=True)
@@ -204,7 +210,7 @@ def demo(data: Path, racks: int, pages: int, log: Path) -> Iterator[Plant]:
         "service",
         "demo",
         "--racks",
-        str(racks),
+        str(options.racks),
         "--port",
         "0",
         "--data",

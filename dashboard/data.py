@@ -111,6 +111,7 @@ class ConsoleData:
         self._health = Lately(store.health, 10_000, clock)
         self._active = Lately(self._ask_active, 500, clock)  # one snapshot asks several times
         self._foretold = Lately(self._ask_foretold, 10_000, clock)
+        self._leads = Lately(records.leads, 500, clock)
         self._silences = Lately(lambda: records.silences(clock()), 2000, clock)
 
     # --- the site -------------------------------------------------------------------------------------------------
@@ -302,6 +303,10 @@ class ConsoleData:
     def alert_history(self, limit: int = 500) -> list[Alert]:
         """Return the newest alerts of every state, newest first."""
         return self.records.alert_history(limit=limit)
+
+    def leads(self) -> dict[int, int]:
+        """Return by active alert that another one explains the id of that other; nobody is told of it."""
+        return self._leads()
 
     def silences(self) -> list[Silence]:
         """Return the silences that hold, or will; looked up anew every few seconds."""

@@ -241,7 +241,14 @@ def work(w: Work, now: int) -> Payload:
 
 def alerts(active: list[Alert], data: ConsoleData) -> Payload:
     """Return the active alerts; the browser tells for how long, so that nothing changes while nothing happens."""
-    return {"rows": [alert_row(a, data) for a in active]}
+    leads = data.leads()
+    below: dict[int, list[Alert]] = {}
+    for a in active:
+        below.setdefault(leads.get(a.id, 0), []).append(a)
+    shown = {a.id for a in active}
+    # what another alert explains stands under it; where that one has cleared just now, by itself
+    roots = [a for a in active if leads.get(a.id, 0) not in shown]
+    return {"rows": [alert_row(a, data) for root in roots for a in (root, *below.get(root.id, ()))]}
 
 
 def alert_history(data: ConsoleData) -> Payload:
@@ -270,6 +277,8 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "acknowledged": a.acknowledged_at,
         "note": a.note,
         "silence": _silence(a, data),
+        "lead": data.leads().get(a.id, 0),
+        "explains": sum(lead == a.id for lead in data.leads().values()),
     }
 
 

@@ -17,6 +17,7 @@ from service.commands import (
     data,
     doctor,
     forecasts,
+    incidents,
     offline,
     oncall,
     outlook,
@@ -104,6 +105,8 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
     alert: {
         "list": alerts.list_,
         "show": alerts.show,
+        "incidents": incidents.list_,
+        "incident": incidents.show,
         "acknowledge": alerts.acknowledge,
         "clear": alerts.clear,
         "send-test": alerts.send_test,

@@ -245,6 +245,13 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
 
         return await run_in_threadpool(_answer, values)
 
+    @routes.get("/incidents")
+    async def incidents(since: int | None = None) -> Response:
+        """Tell the incidents that last, or those opened since (UTC ms) too, each with its lead and what it explains."""
+        return await run_in_threadpool(
+            _answer, lambda: {"incidents": [asdict(i) for i in system.records.incidents(since)]}
+        )
+
     def on_call() -> OnCall:
         return OnCall(system.configuration.alerts, system.site.zone)
 

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
 
-from domain.alert import Alert, AlertState, Condition, Severity
+from domain.alert import Alert, Condition, Severity
+from domain.errors import InputError
 from storage import record_tables as t
 from storage.alert_records import ACTIVE, AlertRecords, condition_fields
 from storage.database import inserted
@@ -62,7 +63,7 @@ class IncidentRecords(AlertRecords):
             select(a.c.id, a.c.rule, a.c.object_id, a.c.severity, a.c.cleared_at)
             .join(i, i.c.alert_id == a.c.id)
             .where(or_(i.c.closed == OPEN, i.c.closed >= since))
-            .where(a.c.state == AlertState.CLEARED.value, a.c.cleared_at >= since)
+            .where(a.c.state.not_in(ACTIVE), a.c.cleared_at >= since)
             .order_by(a.c.cleared_at.desc())
         )
         with self.reading() as db:
@@ -90,7 +91,7 @@ class IncidentRecords(AlertRecords):
         opened = 0
         with self.writing() as db:
             over = select(a.c.id, a.c.cleared_at).join(i, i.c.alert_id == a.c.id)
-            over = over.where(i.c.closed == OPEN, a.c.state == AlertState.CLEARED.value)
+            over = over.where(i.c.closed == OPEN, a.c.state.not_in(ACTIVE))
             for row in db.execute(over).all():
                 db.execute(update(i).where(i.c.alert_id == row.id).values(closed=row.cleared_at))
             known = _numbers(db, {*leads, *members.values()})
@@ -124,8 +125,26 @@ class IncidentRecords(AlertRecords):
         Alerts that may lead but have explained nothing are incidents without members.
         """
         i = t.incidents
-        query = select(i).order_by(i.c.opened.desc(), i.c.id.desc()).limit(limit)
-        query = query.where(i.c.closed == OPEN) if since is None else query.where(i.c.opened >= since)
+        return self._incidents(i.c.closed == OPEN if since is None else i.c.opened >= since, limit)
+
+    def incident(self, lead: int) -> Incident:
+        """Return the incident that an alert leads.
+
+        Raises
+        ------
+        InputError
+            If it leads none.
+        """
+        found = self._incidents(t.incidents.c.alert_id == lead, 1)
+        if not found:
+            raise InputError(
+                f"alert {lead} leads no incident; `hallwatch alerts incidents --for 24h` lists them"
+            )
+        return found[0]
+
+    def _incidents(self, which: ColumnElement[bool], limit: int) -> list[Incident]:
+        i = t.incidents
+        query = select(i).where(which).order_by(i.c.opened.desc(), i.c.id.desc()).limit(limit)
         with self.reading() as db:
             rows = db.execute(query).all()
             counts, active = _counts(db, [row.id for row in rows])
@@ -151,7 +170,7 @@ class IncidentRecords(AlertRecords):
         i, a = t.incidents, t.alerts
         open_ = select(i.c.alert_id, a.c.state).join(a, a.c.id == i.c.alert_id).where(i.c.closed == OPEN)
         states = {row.alert_id: row.state for row in db.execute(open_)}
-        over = AlertState.CLEARED.value in states.values()
+        over = not set(ACTIVE).issuperset(states.values())
         return over or bool(set(leads) - states.keys()) or _members(db) != dict(members)
 
     @staticmethod

@@ -20,7 +20,7 @@
   }
 
   function fill(row, alert) {
-    row.className = 'alert ' + alert.severity + ' ' + alert.state;
+    row.className = 'alert ' + alert.severity + ' ' + alert.state + (alert.lead ? ' member' : '');
     row.querySelector('.sign').textContent = SIGNS[alert.severity];
     set(row.querySelector('.priority'), alert.severity);
     const since = row.querySelector('.since');
@@ -32,7 +32,8 @@
       since.dataset.since = alert.opened;
       since.textContent = hw.duration(hw.now - alert.opened);
     }
-    set(row.querySelector('.summary'), alert.summary + (alert.silence ? ' (' + alert.silence + ')' : ''));
+    const more = alert.explains ? ' (explains ' + alert.explains + (alert.explains > 1 ? ' alerts' : ' alert') + ')' : '';
+    set(row.querySelector('.summary'), alert.summary + more + (alert.silence ? ' (' + alert.silence + ')' : ''));
     const against = row.querySelector('.against');
     set(against, alert.value + ' / ' + alert.limit);
     against.title = 'value / limit';
@@ -116,10 +117,15 @@
     change = now;
   });
   hw.on('live-alerts', (alerts) => {
-    list('alert-list', alerts.rows, 'No active alerts');
-    const open = alerts.rows.filter((a) => a.state === 'open').length;
+    const told = alerts.rows.filter((a) => !a.lead); // the page of alerts lists what these explain
+    list('alert-list', told, 'No active alerts');
+    const open = told.filter((a) => a.state === 'open').length;
+    const under = alerts.rows.length - told.length;
     const summary = document.getElementById('alert-summary');
-    if (summary) summary.textContent = open + ' open, ' + (alerts.rows.length - open) + ' acknowledged';
+    if (summary) {
+      summary.textContent = open + ' open, ' + (told.length - open) + ' acknowledged' +
+        (under ? ', ' + under + ' explained by these' : '');
+    }
   });
   hw.on('live-rack', (rack) => {
     if (hw.shown(rack)) list('rack-alerts', rack.alerts, 'No active alerts on this rack');
@@ -132,7 +138,12 @@
       (state === 'all' || (state === 'cleared') === (a.state === 'cleared')) &&
       (severity === 'all' || a.severity === severity) &&
       (a.object + ' ' + a.rule + ' ' + a.summary + ' ' + a.who + ' ' + a.note).toLowerCase().includes(words));
-    if (state === 'active') rows.sort((a, b) => urgency(a) - urgency(b) || b.opened - a.opened);
+    if (state === 'active') {
+      const by = new Map(rows.map((a) => [a.id, a]));
+      const root = (a) => by.get(a.lead) || a; // what another alert explains stands under it
+      rows.sort((a, b) => urgency(root(a)) - urgency(root(b)) || root(b).opened - root(a).opened ||
+        root(b).id - root(a).id || (a.lead ? 1 : 0) - (b.lead ? 1 : 0) || urgency(a) - urgency(b) || b.opened - a.opened);
+    }
     list('alert-table', rows, 'No such alerts');
     const shown = document.getElementById('alert-shown');
     if (shown) shown.textContent = rows.length + ' of ' + history.rows.length;

@@ -109,6 +109,22 @@ def test_every_section_of_every_page_is_plain_json_with_and_without_data(hall):
         hall.tick()
 
 
+def test_what_another_alert_explains_stands_under_it(hall):
+    one, lead, other = hall.records.open_alerts(
+        [condition("hot", "R001", Severity.CRITICAL), condition("feed", "FEED-A"), condition("hot", "R002")],
+        hall.now,
+    )
+    hall.records.keep_incidents([lead.id], {one.id: lead.id}, hall.now)
+    hall.now += 1000
+    rows = [(r["id"], r["lead"], r["explains"]) for r in frames.section(hall.data, "alerts")["rows"]]
+    assert set(rows) == {(lead.id, 0, 1), (one.id, lead.id, 0), (other.id, 0, 0)}
+    assert rows.index((one.id, lead.id, 0)) == rows.index((lead.id, 0, 1)) + 1
+    hall.records.clear_alerts([lead.id], hall.now)
+    hall.now += 1000
+    left = [r["id"] for r in frames.section(hall.data, "alerts")["rows"]]
+    assert set(left) == {one.id, other.id}
+
+
 def test_a_second_without_news_changes_only_the_header(hall):
     hall.tick()
     hall.records.open_alerts([condition("leak", "R003", Severity.CRITICAL)], hall.now)

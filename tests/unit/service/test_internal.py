@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+import math
 import shutil
 
 import httpx
 import pytest
 
+from domain.alert import Condition, Severity
+from domain.batch import now_ms
 from domain.errors import InputError
 from domain.points import Point, PointRegistry
 from service import web
 from service.bodies import LARGEST, largest
+from service.commands import incidents
 from service.configuration import SHIPPED
 from service.query import run_query
 from service.server import Gate, Limits
@@ -149,3 +153,25 @@ def test_a_query_of_too_many_points_is_refused():
     registry = PointRegistry(Point(f"a/b/{n}", "Rack", "RackPower", f"R{n}", unit="W") for n in range(501))
     with pytest.raises(InputError, match="501 points; narrow it to at most 500"):
         run_query(registry, None, "a/*", 0, 1)
+
+
+async def test_incidents_are_told_with_what_they_explain(client, system, capsys):
+    lead, member = system.records.open_alerts(
+        [Condition(rule, "FEED-A", Severity.CRITICAL, rule, math.nan, 0, "", 1) for rule in ("lost", "warm")],
+        now_ms(),
+    )
+    system.records.keep_incidents([lead.id], {member.id: lead.id}, now_ms())
+    assert (await client.get("/internal/v1/incidents")).status_code == 401
+    (told,) = (await client.get("/internal/v1/incidents", headers=TOKEN)).json()["incidents"]
+    assert (told["lead"]["condition"]["rule"], told["members"], told["active"]) == ("lost", {"warm": 1}, 1)
+
+    folder = system.configuration.folder
+    incidents.list_(json=True, config=folder)
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert listed["members"] == {"warm": 1}
+    incidents.list_(config=folder)
+    assert "1 warm" in capsys.readouterr().out
+    incidents.show(lead.id, json=True, config=folder)
+    assert json.loads(capsys.readouterr().out)["alerts"][0]["id"] == member.id
+    with pytest.raises(InputError, match="leads no incident"):
+        incidents.show(member.id, config=folder)
