@@ -1,6 +1,8 @@
-"""The BMS on the wire: metadata, values on change, heartbeat, by the DSX Exchange contract."""
+"""The BMS on the wire: metadata, values on change, heartbeat, by the DSX Exchange contract; states at QoS 1."""
 
 from __future__ import annotations
+
+import itertools
 
 import orjson
 
@@ -50,6 +52,9 @@ class DsxPublisher:
             publish_packet(encode_text(metadata_topic(heartbeat)), orjson.dumps(about), retain=True)
         )
         self._heartbeat_topic = encode_text(value_topic(heartbeat))
+        # what must not be lost while a subscriber is away: the broker keeps it in the subscriber's lasting session
+        self._states = frozenset(i for i, p in enumerate(bms.points) if p.point.state_text)
+        self._numbers = itertools.cycle(range(1, 65_536))
         self._heartbeat_due = 0.0
         self._next_metadata = 0.0
 
@@ -82,6 +87,7 @@ class DsxPublisher:
                 topics[i],
                 b'{"value":%.*f,"timestamp":%d,"quality":%d}' % (decimals[i], value, time, quality),
                 i in wrong.retained,
+                next(self._numbers) if i in self._states else None,
             )
             for i, value, time, quality in zip(tell.tolist(), values, times, good, strict=True)
         ] + wrong.packets

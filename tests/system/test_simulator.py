@@ -17,9 +17,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 from collectors.snmp.probe import probe
 from domain import dsx
 from domain.errors import SourceError
+from simulator.bms import Bms
+from simulator.dsx import DsxPublisher
 from simulator.options import SITE, read_site
 from simulator.simulation import Options, PlannedFault, Simulation
 from simulator.sizing import first_racks
+from tests.servers.mosquitto import Mosquitto
+from tests.unit.simulator.factories import small_factory
 
 SMALL = first_racks(read_site(SITE), 4)
 BROKERS = ["amqtt", pytest.param("mosquitto", marks=pytest.mark.server("mosquitto"))]
@@ -28,11 +32,13 @@ BROKERS = ["amqtt", pytest.param("mosquitto", marks=pytest.mark.server("mosquitt
 class Listener:
     """A client that keeps everything it hears."""
 
-    def __init__(self, port, *topics):
+    def __init__(self, port, *topics, lasting=""):
         self.heard = {}
         self.retained = set()
         self.changed = threading.Condition()
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+        self.client = paho.Client(
+            CallbackAPIVersion.VERSION2, lasting, clean_session=not lasting, protocol=paho.MQTTv311
+        )
         self.client.on_connect = lambda client, *_: client.subscribe([(t, 1) for t in topics])
         self.client.on_message = self._hear
         self.client.connect("127.0.0.1", port)
@@ -93,6 +99,36 @@ async def test_the_bms_tells_metadata_values_and_heartbeat_and_a_raised_leak(bro
                 assert state["dsx"]["dropped"] == 0
         finally:
             await asyncio.to_thread(listener.close)
+
+
+@pytest.mark.server("mosquitto")
+async def test_a_leak_that_is_told_while_a_subscriber_is_away_is_there_when_it_is_back(tmp_path):
+    with Mosquitto(tmp_path) as broker:
+        bms = Bms(small_factory())
+        leak = dsx.value_topic(next(key for key in bms.keys if "RackLeakDetect/" in key))
+        publisher = DsxPublisher(bms, "127.0.0.1", broker.port)
+        telling = asyncio.create_task(publisher.mqtt.run())
+        try:
+            away = await asyncio.to_thread(Listener, broker.port, "BMS/v1/#", lasting="hall")
+            async with asyncio.timeout(60):
+                while leak not in away.heard:
+                    publisher.tell()
+                    await asyncio.sleep(0.05)
+            await asyncio.to_thread(away.close)
+            bms.factory.raise_fault("leak", bms.factory.layout.racks[0], bms.factory.time_ms)
+            bms.factory.step(20.0)
+            publisher.tell()
+            bms.factory.faults.clear()
+            bms.factory.step(20.0)
+            publisher.tell()
+            back = await asyncio.to_thread(Listener, broker.port, "BMS/v1/#", lasting="hall")
+            try:
+                await asyncio.to_thread(back.until, lambda heard: len(heard.get(leak, ())) >= 2, 60)
+                assert [told["value"] for told in back.heard[leak][:2]] == [1, 0]
+            finally:
+                await asyncio.to_thread(back.close)
+        finally:
+            telling.cancel()
 
 
 async def test_snmp_devices_are_recognised_and_read_by_their_profiles():

@@ -44,6 +44,8 @@ class Recorded(DsxPublisher):
                 at += 1
             size = int.from_bytes(packet[at + 1 : at + 3], "big")
             body = packet[at + 1 :]
+            if packet[0] & 0x06:  # QoS 1: a number stands between topic and payload
+                body = body[: 2 + size] + body[4 + size :]
             found.append((packet[0] & 1, body[2 : 2 + size].decode(), orjson.loads(body[2 + size :])))
         self.packets.clear()
         return found
