@@ -16,17 +16,20 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
 from alerts.dispatch import Dispatcher
+from alerts.flapping import Flaps
 from alerts.heartbeat import Heartbeat
 from alerts.incidents.causes import Causes
 from alerts.incidents.reach import Reach
+from alerts.modes import Modes
+from alerts.modes import look as look_at_modes
 from alerts.notify.message import Notifier
 from alerts.oncall.addressing import Addressing, Link
 from alerts.oncall.hand_over import LATE_MS, HandOvers
@@ -37,12 +40,13 @@ from alerts.rules.settings import EvaluationError, SharedCause
 from alerts.rules.sources import StaleSourceRule
 from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
+from alerts.suppressor import Suppressor
 from alerts.surroundings import Surroundings
 from alerts.view import View
 from domain.alert import Alert, AlertState, Condition
 from domain.batch import now_ms
 from domain.errors import HallwatchError
-from storage.alert_records import Event, Silence, Told
+from storage.alert_records import Event, Told
 from storage.incident_records import Lead
 from storage.records import Records
 
@@ -60,6 +64,8 @@ LATE_S = 10.0
 """Alerting does not work while no look has ended for so long, or for five intervals where that is more."""
 UNWRITTEN_S = 300.0
 """Nor while nothing could be written down for so long: nobody is escalated to, and nothing clears."""
+LOOK_CLOSED_MS = 60_000
+"""Time between two looks for what returned long ago."""
 REFRESH_MS = 30_000
 """Figures of an active alert are written to the records at most this often."""
 
@@ -80,6 +86,8 @@ class Look:
         Conditions that have held long enough to be alerted.
     gone
         Active alerts whose condition is gone for long enough.
+    modes
+        Which equipment is in a mode in which its alarms are expected.
     """
 
     now: int
@@ -87,6 +95,7 @@ class Look:
     failed: frozenset[str]
     due: tuple[Condition, ...]
     gone: tuple[Alert, ...]
+    modes: Modes = field(default_factory=Modes)
 
 
 class AlertEngine:
@@ -155,7 +164,11 @@ class AlertEngine:
         self._seen: dict[str, int] = {}  # key of an active alert -> when its condition last held
         self._active: dict[str, Alert] | None = None  # as the records were when they were read last
         self._told: Mapping[int, Told] = {}
-        self._silences: list[Silence] = []
+        self._suppressor = Suppressor(rules, view, records)
+        self._flaps = Flaps(rules.flapping)
+        self._known = frozenset(rule.name for rule in rules.rules if rule.enabled)
+        self._of_points = frozenset(rule.name for rule in rules.rules if rule.kind in ("limit", "state"))
+        self._closed = -math.inf  # when what returned long ago was looked for, UTC ms
         self._early: dict[str, Alert] = {}  # what cannot be written down now; ids below 0
         self._early_channels: dict[str, set[str]] = {}
         self._numbers = itertools.count(-1, -1)
@@ -232,6 +245,7 @@ class AlertEngine:
             frozenset(failed),
             self._due(found, active, now),
             self._gone(found, active, failed, now),
+            look_at_modes(self.settings.modes, self._view),
         )
 
     def keep(self, look: Look) -> None:
@@ -244,21 +258,25 @@ class AlertEngine:
         """
         active = {alert.condition.key: alert for alert in self._records.active_alerts()}
         taken = self._take_over(look, active)
-        new = [c for c in look.due if c.key not in active and c.key not in taken]
+        due = [c for c in look.due if c.key not in active and c.key not in taken]
+        new = [self._flaps.opening(condition, look.now) for condition in due]
         opened = self._records.open_alerts(new, look.now) if new else []
+        self._flaps.opened((alert.condition.key for alert in opened), look.now)
         for alert in opened:
             log.warning(
                 "alert opened", id=alert.id, alert=alert.condition.key, summary=alert.condition.summary
             )
         self._update(look.found, active, look.now)
         gone = [active[alert.condition.key].id for alert in look.gone if alert.condition.key in active]
-        cleared = self._records.clear_alerts(gone, look.now) if gone else []
+        cleared = self._records.return_alerts(gone, look.now) if gone else []
+        self._flaps.over(alert.condition.key for alert in cleared)
         for alert in cleared:
             log.info("alert cleared", id=alert.id, alert=alert.condition.key)
         self.counters["ticks"] += 1
         self.counters["opened"] += len(opened)
         self.counters["cleared"] += len(cleared)
-        self._tell(look.now)
+        self._tell(look.now, look.modes)
+        self._close_returned(look.now)
         self._read(look.now)
         self._view.read()
 
@@ -284,6 +302,7 @@ class AlertEngine:
             **{f"reminders_{name}": n for name, n in self._reminder.counters.items()},
             "rules": len(self.rules),
             "pending": len(self._pending),
+            "flapping": len(self._flaps),
             "not_written_down": len(self._early),
             "evaluation_ms": self._evaluation_ms,
             "interval_s": self._interval_s,
@@ -361,7 +380,9 @@ class AlertEngine:
             for key, alert in watched.items()
             if key not in found
             and alert.condition.rule not in failed
-            and now - self._seen[key] >= keep.get(alert.condition.rule, 0)
+            and alert.condition.rule
+            in self._known  # of a rule that is gone nobody knows: it is retired by hand
+            and now - self._seen[key] >= max(keep.get(alert.condition.rule, 0), self._flaps.hold(key))
         )
 
     def _take_over(self, look: Look, active: dict[str, Alert]) -> set[str]:
@@ -383,7 +404,10 @@ class AlertEngine:
         for key, alert in active.items():
             condition = found.get(key)
             if condition is None or not condition.summary:  # gone, or not known now
-                continue
+                condition = self._without(alert, condition)
+                if condition is None:
+                    continue
+            condition = self._flaps.named(condition)
             changed = condition != alert.condition
             if condition.severity != alert.condition.severity or (
                 changed and now - alert.updated >= REFRESH_MS
@@ -392,18 +416,47 @@ class AlertEngine:
         if changes:
             self._records.update_alerts(changes, now)
 
-    def _tell(self, now: int) -> None:
+    def _without(self, alert: Alert, unknown: Condition | None) -> Condition | None:
+        """Return what is to be said of an alert that only a person can end, once; None for every other."""
+        why = ""
+        if alert.condition.rule not in self._known:
+            why = "no such rule is evaluated any more"
+        elif (
+            unknown is not None
+            and alert.condition.rule in self._of_points
+            and not self._view.tells_of(alert.condition.object_id)
+        ):
+            why = "nothing tells of it any more"
+        text = f"; {why}: retire it if that is right"
+        if not why or text in alert.condition.summary:
+            return None
+        return replace(alert.condition, summary=alert.condition.summary + text)
+
+    def _tell(self, now: int, modes: Modes | None = None) -> None:
         self._routing.on_call.change(self._records.overrides(now - LATE_MS))
         alerts = self._records.active_alerts()
+        suppressed = self._suppressor.keep(alerts, modes, now)
+        if suppressed.resumed:  # they are open again
+            alerts = self._records.active_alerts()
         explained = self._group(alerts, now)
         if alerts:
-            told, silences = self._records.told(), self._records.silences(now)
-            quiet = self._quiet(alerts, explained, told, now)
+            told = self._records.told()
+            quiet = self._quiet(alerts, explained, told, suppressed.alerts, now)
             progress = self._records.escalations()
-            decided = self._routing.wanted(alerts, told, silences, quiet, now, progress)
+            decided = self._routing.wanted(alerts, told, quiet, now, progress, suppressed.resumed)
             if decided.wanted or decided.progress:
                 self._records.queue_deliveries(decided.wanted, now, decided.progress)
+        self._suppressor.noted(suppressed, now)
         self._routing.forget({alert.id for alert in alerts})
+
+    def _close_returned(self, now: int) -> None:
+        """Close what returned long ago and nobody took."""
+        if abs(now - self._closed) < LOOK_CLOSED_MS:
+            return
+        self._closed = now
+        self._flaps.forget(now)
+        note = f"nobody took it within {self.settings.returned_for / 3600:g} h"
+        self._records.close_returned(now - int(self.settings.returned_for * 1000), now, note)
 
     def _group(self, alerts: Sequence[Alert], now: int) -> dict[int, int]:
         """Return which alerts are explained, by the id of what explains them, and keep it in the records."""
@@ -416,15 +469,29 @@ class AlertEngine:
         return explained
 
     def _quiet(
-        self, alerts: Sequence[Alert], explained: Mapping[int, int], told: Mapping[int, Told], now: int
+        self,
+        alerts: Sequence[Alert],
+        explained: Mapping[int, int],
+        told: Mapping[int, Told],
+        suppressed: Set[int],
+        now: int,
     ) -> set[int]:
-        """Return the ids of alerts that are not told now: explained by another, or new so that they soon may be."""
+        """Return the ids of alerts that are not told now: kept quiet, explained by another, or new so that they may be.
+
+        What is kept quiet hides nothing else: what it explains is told.
+        """
         waiting = {a.id for a in alerts if a.id not in told and self._causes.waits(a, now)}
-        return waiting | explained.keys()
+        return waiting | {member for member, lead in explained.items() if lead not in suppressed} | suppressed
 
     def _read(self, now: int) -> None:
         """Take over from the records what people and `keep` changed in them."""
-        self._told, self._silences = self._records.told(), self._records.silences(now)
+        if self._active is None:
+            within = int(self.settings.flapping.within * 1000)
+            active = {alert.id: alert for alert in self._records.active_alerts()}
+            openings, counts = self._records.openings(now - within), self._records.times_opened(within)
+            self._flaps.read(openings, active, counts)
+            self._suppressor.read()
+        self._told = self._records.told()
         self._active = {alert.condition.key: alert for alert in self._records.active_alerts()}
 
     # --- what cannot be written down now ----------------------------------------------------------------------
@@ -445,8 +512,9 @@ class AlertEngine:
         self.dispatcher.forget_early(gone)
         by_id = {alert.id: alert for alert in self._early.values()}
         alerts = [*active.values(), *by_id.values()]
-        quiet = self._quiet(alerts, self._causes.explained(alerts, self._past, now), self._told, now)
-        decided = self._routing.wanted(alerts, self._told, self._silences, quiet, now, {})
+        explained = self._causes.explained(alerts, self._past, now)
+        quiet = self._quiet(alerts, explained, self._told, self._suppressor.quiet(alerts, now), now)
+        decided = self._routing.wanted(alerts, self._told, quiet, now, {})
         for number, event, channel, not_before in decided.wanted:
             new = by_id.get(number)
             if new is None or event is not Event.OPENED or not_before - now > now - new.opened:

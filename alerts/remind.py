@@ -93,13 +93,11 @@ class Reminder:
     def _standing(self, channel: str) -> Notification:
         """Return what holds as a message. Blocks."""
         now = self._clock()
-        silences = [s for s in self._records.silences(now) if s.start <= now]
+        suppressed = self._records.suppressed_alerts()
         notices = []
         for alert in self._records.standing_alerts(channel):
             notice = self._notice(Event.OPENED, alert)
-            covering = max(
-                (s for s in silences if s.covers(alert.condition, now)), key=lambda s: s.end, default=None
-            )
+            covering = suppressed.get(alert.id)
             if covering is not None:
                 facts = replace(notice.facts, silenced_until=covering.end, silenced_by=covering.who)
                 notice = replace(notice, facts=facts)

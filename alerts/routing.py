@@ -1,4 +1,4 @@
-"""Who is to be told what: routes, silences, escalation."""
+"""Who is to be told what: routes, escalation, and what is not told now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alerts.oncall.people import OnCall
 from alerts.settings import AlertSettings, Route
 from domain.alert import Alert, AlertState
 from domain.topology import Topology
-from storage.alert_records import Event, Silence, Told
+from storage.alert_records import Event, Told
 from storage.oncall_records import Progress
 
 Wanted = tuple[int, Event, str, int]
@@ -81,10 +81,10 @@ class Routing:
         self,
         alerts: Sequence[Alert],
         told: Mapping[int, Told],
-        silences: Sequence[Silence],
         quiet: Set[int],
         now: int,
         progress: Mapping[int, Sequence[Progress]],
+        resumed: Set[int] = frozenset(),
     ) -> Decision:
         """Return what is to be queued now.
 
@@ -94,17 +94,22 @@ class Routing:
             All active alerts.
         told
             What was queued before, by alert id.
-        silences, quiet, now
-            What mutes; ids of alerts that another one explains, or that wait whether one does; UTC ms.
+        quiet, now
+            Ids of alerts that are kept quiet, that another one explains, or that wait whether one does; UTC ms.
         progress
             How far escalations are, by alert id.
+        resumed
+            Ids of alerts whose quiet time has just ended: whoever was told of one before is told that it holds still.
         """
         found = Decision()
         for alert in alerts:
             before = told.get(alert.id)
             found.wanted += self._taken(alert, before, now)
-            if alert.id in quiet or any(s.covers(alert.condition, now) for s in silences):
+            if alert.id in quiet:
                 continue
+            if alert.id in resumed and before is not None:
+                channels = sorted(before.channels)
+                found.wanted += [(alert.id, Event.RESUMED, channel, now) for channel in channels]
             routes = self._routes_of(alert, before, now)
             for route in routes:
                 found.wanted += self._due(alert, route, before, now)
@@ -143,7 +148,7 @@ class Routing:
                 found.progress.append(taken.progress)
 
     def _taken(self, alert: Alert, told: Told | None, now: int) -> Iterator[Wanted]:
-        """Tell whoever would go on paging that somebody has taken the alert; no silence keeps that from them."""
+        """Tell whoever would go on paging that somebody has taken the alert; nothing quiet keeps that from them."""
         if alert.state is AlertState.ACKNOWLEDGED and told and Event.ACKNOWLEDGED not in told.events:
             channels = sorted(told.channels & self._take_acknowledgements)
             yield from ((alert.id, Event.ACKNOWLEDGED, channel, now) for channel in channels)

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from alerts.oncall.settings import OnCallSettings, Person, Window, ZoneName
 from alerts.rules.settings import AnyRule, Duration, SharedCause, Strict
+from alerts.state_settings import MOST_MODES, Flapping, Mode, Shelving
 from domain.alert import Severity
 from domain.errors import InputError
 
@@ -280,6 +281,12 @@ class AlertSettings(Strict):
     on_call: OnCallSettings = Field(
         default_factory=OnCallSettings, description="People, teams, schedules, escalations"
     )
+    returned_for: Duration = Field(
+        24 * 3600.0, description="An alarm that is gone and that nobody took is listed for so long"
+    )
+    shelving: Shelving = Shelving()
+    modes: tuple[Mode, ...] = Field((), max_length=MOST_MODES)
+    flapping: Flapping = Flapping()
 
     def targets(self, ways: Sequence[str]) -> list[str]:
         """Return what deliveries to channels, or channel/recipient, are called: the latter where there are several.

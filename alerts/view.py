@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 _MINUTE_MS = 60_000
+STARTING_MS = 10 * _MINUTE_MS
+"""By then whoever tells of an object has told of it after a start."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,6 +141,18 @@ class View:
         """Return the process areas of an object's points; asked from any thread."""
         points = self.registry.of_object(object_id).tolist()
         return frozenset(area for i in points for area in self.registry[i].process_area)
+
+    def tells_of(self, object_id: str) -> bool:
+        """Return whether any point, source or node is of an object; in the first minutes after a start of any."""
+        if self.now - self.started < STARTING_MS:
+            return True
+
+        def build() -> frozenset[str]:
+            points = [self.registry[i] for i in range(len(self.registry))]
+            told = {name for point in points for name in (point.object_id, point.associate)}
+            return frozenset(told | {node.id for node in self.nodes} | set(self.registry.sources()))
+
+        return object_id in self.kept("told of", build)
 
     def points(
         self, point_types: Sequence[str], object_types: Sequence[str] = (), process_area: Sequence[str] = ()

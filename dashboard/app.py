@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerts.runbooks import Runbooks
-from dashboard import frames
+from dashboard import alarm_frames, frames
 from dashboard.auth import (
     FRESH_S,
     Guard,
@@ -127,6 +127,8 @@ def sections_of(path: str, data: ConsoleData) -> frozenset[str]:
     always = {"header", "alerts"}
     if path == "/":
         return frozenset(always | set(overview.SECTIONS))
+    if path == "/alerts":
+        return frozenset(always | {"alarms"})
     if path == "/health":
         return frozenset(always | {"health"})
     name = rack_in(path, data)
@@ -183,6 +185,7 @@ def _build(
     _register_live(app, data, broadcaster, sessions, windows)
     _register_pages(app, data)
     _register_acknowledge(app, data, broadcaster)
+    _register_alarm_acts(app, data, broadcaster)
     _register_painting(app)
     return app
 
@@ -266,7 +269,7 @@ def _register_pages(app: Dash, data: ConsoleData) -> None:
     @app.callback(Output("alert-history", "data"), Input("alert-change", "data"))
     async def alert_history(_change: str) -> Any:
         """Return the newest alerts of every state, whenever an alert opened, was taken or cleared."""
-        return await reading(frames.alert_history, data)
+        return await reading(alarm_frames.alert_history, data)
 
 
 def _nothing(path: str) -> html.Div:
@@ -288,16 +291,37 @@ def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster
             if _session().role is Role.VIEWER:
                 return {"error": f"{who} may look, but not acknowledge: that takes the role operator"}
             number, note = int(request["id"]), str(request.get("note", ""))[:LONGEST_NOTE].strip()
-            await reading(data.acknowledge, number, who, note)
+            await reading(data.alarms.acknowledge, number, who, note)
         except (HallwatchError, KeyError, TypeError, ValueError) as error:
             return {"error": str(error)}
         broadcaster.refresh()
         return {"id": number, "text": f"Alert {number} acknowledged by {who}"}
 
 
+def _register_alarm_acts(app: Dash, data: ConsoleData, broadcaster: Broadcaster) -> None:
+    @app.callback(
+        Output("alarm-act-answer", "data"),
+        Input("alarm-act-request", "data"),
+        prevent_initial_call=True,
+    )
+    async def act(request: dict[str, Any] | None) -> Any:
+        """Shelve, comment, retire, announce work, ...: in the name of the session, never of the browser."""
+        if not request:
+            return no_update
+        who = _session().user
+        try:
+            if _session().role is Role.VIEWER:
+                return {"error": f"{who} may look, but change nothing: that takes the role operator"}
+            text = await reading(data.alarms.act, request, who)
+        except (HallwatchError, KeyError, TypeError, ValueError) as error:
+            return {"error": str(error)}
+        broadcaster.refresh()
+        return {"text": text, "act": str(request["act"])}
+
+
 def _register_painting(app: Dash) -> None:
     """Connect the stores to the functions of ``assets/`` that paint them."""
-    for name in ("rack-history", "alert-history", "acknowledge-answer"):
+    for name in ("rack-history", "alert-history", "acknowledge-answer", "alarm-act-answer"):
         app.clientside_callback(  # type: ignore[no-untyped-call]
             ClientsideFunction("console", "take"), Input(name, "data"), State(name, "id")
         )

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from alerts import actions
+from alerts.state_settings import Shelving
+from dashboard.alarms import Alarms
 from dashboard.lately import Lately
 from dashboard.readings import ObjectReadings
 from dashboard.views import (
@@ -42,7 +43,6 @@ from domain.forecast import Forecast
 from domain.points import PointRegistry, Quality
 from domain.site import PodSite, Site
 from domain.topology import Topology
-from storage.alert_records import Silence
 from storage.latest import LatestValues
 from storage.plant import PlantView, Reading
 from storage.records import Records
@@ -74,6 +74,8 @@ class ConsoleData:
         A line for the header, such as the demo's cadence.
     clock
         Returns the present, UTC ms.
+    shelving
+        How long an alarm may be shelved.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class ConsoleData:
         instruments: Callable[[], Rows] = tuple,
         clocks: Callable[[], Mapping[str, Any]] = dict,
         worth: Callable[[], Rows] = tuple,
+        shelving: Shelving | None = None,
     ) -> None:
         self.site = site
         self.registry = registry
@@ -109,10 +112,9 @@ class ConsoleData:
         self._worth = worth
         self._readings = ObjectReadings(plant, clock)
         self._health = Lately(store.health, 10_000, clock)
-        self._active = Lately(self._ask_active, 500, clock)  # one snapshot asks several times
         self._foretold = Lately(self._ask_foretold, 10_000, clock)
         self._leads = Lately(records.leads, 500, clock)
-        self._silences = Lately(lambda: records.silences(clock()), 2000, clock)
+        self.alarms = Alarms(records, clock, shelving or Shelving())
 
     # --- the site -------------------------------------------------------------------------------------------------
 
@@ -292,37 +294,11 @@ class ConsoleData:
 
     def active_alerts(self) -> list[Alert]:
         """Return open and acknowledged alerts, the most severe and then the newest first."""
-        return self._active()
-
-    def _ask_active(self) -> list[Alert]:
-        return sorted(
-            self.records.active_alerts(),
-            key=lambda a: (a.state is not AlertState.OPEN, _URGENCY[a.condition.severity], -a.opened),
-        )
-
-    def alert_history(self, limit: int = 500) -> list[Alert]:
-        """Return the newest alerts of every state, newest first."""
-        return self.records.alert_history(limit=limit)
+        return self.alarms.active()
 
     def leads(self) -> dict[int, int]:
         """Return by active alert that another one explains the id of that other; nobody is told of it."""
         return self._leads()
-
-    def silences(self) -> list[Silence]:
-        """Return the silences that hold, or will; looked up anew every few seconds."""
-        return self._silences()
-
-    def acknowledge(self, alert: int, who: str, note: str) -> Alert:
-        """Record that `who` has taken an alert.
-
-        Raises
-        ------
-        InputError
-            If there is no such alert, or it is cleared already.
-        """
-        taken = actions.acknowledge(self.records, alert, who, note, self.clock())
-        self._active.forget()
-        return taken
 
     def store_health(self) -> StoreHealth:
         """Return how the store is, asked at most every ten seconds."""

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from dashboard import cells
+from dashboard import alarm_frames, cells
 from dashboard.data import ConsoleData
 from dashboard.views import (
     SPANS,
@@ -28,7 +28,6 @@ from dashboard.views import (
     SupplyState,
     Work,
 )
-from domain.alert import Alert, AlertState
 from domain.errors import StorageError
 from domain.forecast import Forecast
 from domain.site import Site
@@ -60,9 +59,10 @@ def section(data: ConsoleData, name: str) -> Payload:
         "cooling": lambda: cooling(data.cooling(), data.clock(), data.site.thermal.coolant_supply),
         "supply": lambda: supply(data.supply(), data.clock()),
         "work": lambda: work(data.work(), data.clock()),
-        "alerts": lambda: alerts(data.active_alerts(), data),
+        "alerts": lambda: alarm_frames.alerts(data),
         "power": lambda: _power(data),
         "rack": lambda: rack(data.rack(which), data),
+        "alarms": lambda: alarm_frames.quiet(data),
         "health": lambda: health(data.health(), data.site.zone),
     }
     return build[kind]()
@@ -239,60 +239,6 @@ def work(w: Work, now: int) -> Payload:
     }
 
 
-def alerts(active: list[Alert], data: ConsoleData) -> Payload:
-    """Return the active alerts; the browser tells for how long, so that nothing changes while nothing happens."""
-    leads = data.leads()
-    below: dict[int, list[Alert]] = {}
-    for a in active:
-        below.setdefault(leads.get(a.id, 0), []).append(a)
-    shown = {a.id for a in active}
-    # what another alert explains stands under it; where that one has cleared just now, by itself
-    roots = [a for a in active if leads.get(a.id, 0) not in shown]
-    return {"rows": [alert_row(a, data) for root in roots for a in (root, *below.get(root.id, ()))]}
-
-
-def alert_history(data: ConsoleData) -> Payload:
-    """Return the newest alerts of every state."""
-    return {"rows": [alert_row(a, data) for a in data.alert_history()]}
-
-
-def alert_row(a: Alert, data: ConsoleData) -> Payload:
-    """Return one alert as the lists show it."""
-    c = a.condition
-    return {
-        "id": a.id,
-        "severity": c.severity.value,
-        "state": a.state.value,
-        "rule": c.rule,
-        "object": c.object_id,
-        "rack": data.rack_of(c.object_id),
-        "summary": c.summary,
-        # a state says all in its sentence
-        "value": cells.DASH if math.isnan(c.value) or not c.unit else shown(c.value, c.unit),
-        "limit": cells.DASH if math.isnan(c.limit) or not c.unit else shown(c.limit, c.unit),
-        "opened": a.opened,
-        "openedText": cells.clock(a.opened, data.site.zone, "%d %b %H:%M:%S"),
-        "cleared": a.cleared_at,
-        "who": a.acknowledged_by,
-        "acknowledged": a.acknowledged_at,
-        "note": a.note,
-        "silence": _silence(a, data),
-        "lead": data.leads().get(a.id, 0),
-        "explains": sum(lead == a.id for lead in data.leads().values()),
-    }
-
-
-def _silence(a: Alert, data: ConsoleData) -> str:
-    if a.state is AlertState.CLEARED:
-        return ""
-    now = data.clock()
-    found = next((s for s in data.silences() if s.covers(a.condition, now)), None)
-    if found is None:
-        return ""
-    why = f": {found.note}" if found.note else ""
-    return f"silenced until {cells.clock(found.end, data.site.zone, '%d %b %H:%M')} by {found.who}{why}"
-
-
 def power_chart(
     series: Series, limit: Series, forecast: Forecast | None, now: int, zone: ZoneInfo
 ) -> Payload:
@@ -387,7 +333,7 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
             ]
             for p in r.points
         ],
-        "alerts": [alert_row(a, data) for a in r.alerts],
+        "alerts": [alarm_frames.alert_row(a, data) for a in r.alerts],
     }  # fmt: skip
 
 

@@ -24,10 +24,15 @@ class Severity(StrEnum):
 
 
 class AlertState(StrEnum):
-    """Open: nobody has taken it. Acknowledged: somebody has. Cleared: the condition is gone."""
+    """Where an alarm stands between its condition and the person who takes it, as in ISA-18.2.
+
+    Open: the condition holds and nobody has taken it (unacknowledged). Acknowledged: it holds and somebody has.
+    Returned: the condition is gone and nobody took it (returned to normal, unacknowledged). Cleared: it is over.
+    """
 
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
+    RETURNED = "returned"
     CLEARED = "cleared"
 
 
@@ -68,7 +73,8 @@ class Condition:
 class Alert:
     """An alert as it is kept, shown and told.
 
-    `opened`, `updated`, `acknowledged_at`, `cleared_at` are UTC ms (0 where it has not happened).
+    `opened`, `updated`, `acknowledged_at`, `cleared_at` are UTC ms (0 where it has not happened). `cleared_at` is when the
+    condition was gone, also of an alert that is `AlertState.RETURNED`.
     """
 
     id: int

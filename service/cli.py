@@ -27,7 +27,7 @@ from service.commands import (
     profile,
     rules,
     run,
-    silences,
+    suppressions,
     whatif,
 )
 from service.commands.output import say
@@ -51,9 +51,11 @@ stores = typer.Typer(help="The embedded store: backup, restore, check.", no_args
 known_points = typer.Typer(
     help="Points that are known: list them, take them out of use and back.", no_args_is_help=True
 )
-alert = typer.Typer(help="What is active; taking and clearing alerts by hand.", no_args_is_help=True)
+alert = typer.Typer(
+    help="What is active; take it, note something, shelve it, take it out of service, retire it.",
+    no_args_is_help=True,
+)
 rule = typer.Typer(help="Rules of alerts: list them, test them, try them on history.", no_args_is_help=True)
-silence = typer.Typer(help="Alerts that page nobody for a while.", no_args_is_help=True)
 on_call = typer.Typer(help="Who is on call; overrides and swaps.", no_args_is_help=True)
 issued = typer.Typer(
     help="Issued forecasts: what they say of a node, and what they were worth.", no_args_is_help=True
@@ -108,11 +110,16 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "incidents": incidents.list_,
         "incident": incidents.show,
         "acknowledge": alerts.acknowledge,
-        "clear": alerts.clear,
+        "comment": alerts.comment,
+        "retire": alerts.retire,
+        "shelve": suppressions.shelve,
+        "maintenance": suppressions.maintenance,
+        "out-of-service": suppressions.out_of_service,
+        "suppressed": suppressions.suppressed,
+        "resume": suppressions.resume,
         "send-test": alerts.send_test,
     },
     rule: {"list": rules.list_, "test": rules.run_timelines, "replay": rules.replay},
-    silence: {"add": silences.add, "list": silences.list_, "end": silences.end},
     on_call: {
         "show": oncall.show,
         "who": oncall.who,
@@ -133,7 +140,6 @@ app.add_typer(known_points, name="points")
 app.add_typer(users, name="user")
 app.add_typer(alert, name="alerts")
 app.add_typer(rule, name="rules")
-app.add_typer(silence, name="silence")
 app.add_typer(on_call, name="oncall")
 app.add_typer(issued, name="forecasts")
 app.add_typer(apikeys, name="apikey")

@@ -25,7 +25,7 @@ from analytics.outlook.whatif import AddedJob, Scenario
 from collectors.mqtt.replay import Into, replay
 from domain.batch import now_ms
 from domain.errors import HallwatchError, InputError
-from service import store_jobs
+from service import alert_routes, store_jobs
 from service.history import StoredHistory, pack, pack_points
 from service.query import run_query
 from service.system import System
@@ -244,6 +244,8 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
             return pack(history.aggregate(points, asked.start, asked.end, asked.step, asked.how))
 
         return await run_in_threadpool(_answer, values)
+
+    alert_routes.add(routes, system.records, system.configuration.alerts.shelving)
 
     @routes.get("/incidents")
     async def incidents(since: int | None = None) -> Response:

@@ -84,6 +84,7 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         instruments=lambda: system.live.instruments,
         clocks=system.ingest.clocks.stats,
         worth=lambda: system.scorer.worth,
+        shelving=system.configuration.alerts.shelving,
         note=note,
     )
     secret = session_secret(system.configuration.data)

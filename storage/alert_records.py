@@ -1,4 +1,4 @@
-"""Alerts and what became of them, what was told to whom, what is still to be told, and silences."""
+"""Alerts and what became of them, what was told to whom, and what is still to be told."""
 
 from __future__ import annotations
 
@@ -6,37 +6,36 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import Any
 
-from sqlalchemy import Connection, case, insert, select, update
+from sqlalchemy import Connection, case, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from domain.alert import Alert, AlertState, Condition, Severity
-from domain.batch import now_ms
 from domain.errors import InputError
 from storage import record_tables as t
-from storage.database import Database, inserted
+from storage.alert_notes import AlertNotes, add_note
+from storage.database import inserted
 from storage.oncall_records import Progress, keep_progress
+from storage.suppression_records import SuppressionRecords, is_suppressed
 
 IDS_OF_A_STATEMENT = 1000
-MOST_SILENCES = 1000
-"""That hold or are to come, at a time."""
 ACTIVE = (AlertState.OPEN.value, AlertState.ACKNOWLEDGED.value)
 
 
 class Event(StrEnum):
-    """What there is to tell about an alert."""
+    """What there is to tell about an alert. Resumed: what kept it quiet has ended, and it still holds."""
 
     OPENED = "opened"
     WORSENED = "worsened"
     ESCALATED = "escalated"
     REMINDED = "reminded"
+    RESUMED = "resumed"
     ACKNOWLEDGED = "acknowledged"
     CLEARED = "cleared"
 
 
-REPEATED = (Event.WORSENED, Event.ESCALATED, Event.REMINDED)
+REPEATED = (Event.WORSENED, Event.ESCALATED, Event.REMINDED, Event.RESUMED)
 """What may be told of an alert on a channel more than once."""
 
 
@@ -89,35 +88,13 @@ class Told:
     channels: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """Alerts of matching rule and object page nobody from `start` to before `end` (UTC ms); they are shown still.
-
-    `rule` and `object_id` may be globs; ``*`` matches everything.
-    """
-
-    id: int
-    rule: str
-    object_id: str
-    start: int
-    end: int
-    who: str
-    note: str
-
-    def covers(self, condition: Condition, now: int) -> bool:
-        """Return whether an alert on `condition` is silenced at `now`."""
-        return (
-            self.start <= now < self.end
-            and fnmatchcase(condition.rule, self.rule)
-            and fnmatchcase(condition.object_id, self.object_id)
-        )
-
-
-class AlertRecords(Database):
-    """Alerts, deliveries and silences. Calls block: on the event loop use ``asyncio.to_thread``."""
+class AlertRecords(SuppressionRecords, AlertNotes):
+    """Alerts and deliveries. Calls block: on the event loop use ``asyncio.to_thread``."""
 
     def open_alerts(self, conditions: Sequence[Condition], now: int) -> list[Alert]:
         """Open one alert per condition, in one transaction, and return them in the same order.
+
+        What was returned and is there again is a new alert; the one before is over.
 
         Raises
         ------
@@ -126,6 +103,7 @@ class AlertRecords(Database):
         """
         opened = []
         with self.writing() as db:
+            close_returned_of(db, {condition.key for condition in conditions}, now)
             for condition in conditions:
                 fields = condition_fields(condition) | {
                     "rule": condition.rule,
@@ -153,9 +131,9 @@ class AlertRecords(Database):
                     _log(db, alert_id, now, AlertState(row.state), condition.severity)
 
     def acknowledge_alert(self, alert_id: int, who: str, note: str, now: int) -> Alert:
-        """Note that somebody has taken an alert, and return it as it is now.
+        """Note that somebody has taken an alert, and return it as it is now; one whose condition is gone is over then.
 
-        Acknowledging again replaces who and note. Both are kept in the alert's transitions.
+        Acknowledging again replaces who and note. Both are kept in the alert's transitions, the note in its notes too.
 
         Raises
         ------
@@ -166,40 +144,85 @@ class AlertRecords(Database):
             row = _alert_row(db, alert_id)
             if row.state == AlertState.CLEARED.value:
                 raise InputError(f"alert {alert_id} is cleared already; there is nothing left to acknowledge")
-            db.execute(
-                update(t.alerts)
-                .where(t.alerts.c.id == alert_id)
-                .values(
-                    state=AlertState.ACKNOWLEDGED.value,
-                    acknowledged_at=now,
-                    acknowledged_by=who,
-                    note=note,
-                    updated=now,
-                )
-            )
-            _log(db, alert_id, now, AlertState.ACKNOWLEDGED, Severity(row.severity), who, note)
+            over = row.state == AlertState.RETURNED.value
+            state = AlertState.CLEARED if over else AlertState.ACKNOWLEDGED
+            taken = {"acknowledged_at": now, "acknowledged_by": who, "note": note, "updated": now}
+            db.execute(update(t.alerts).where(t.alerts.c.id == alert_id).values(state=state.value, **taken))
+            _log(db, alert_id, now, state, Severity(row.severity), who, note)
+            if note:
+                add_note(db, row, now, who, note)
             return _alert(_alert_row(db, alert_id))
 
+    def return_alerts(self, alert_ids: Sequence[int], now: int) -> list[Alert]:
+        """Note that the conditions of active alerts are gone, and return the alerts.
+
+        One that nobody took is kept as returned until somebody does, unless it is for information or was kept quiet:
+        it is over at once, as is one that somebody took. The news is queued as by `clear_alerts`.
+        """
+        return self._over(alert_ids, now, "", "", keep=True)
+
     def clear_alerts(self, alert_ids: Sequence[int], now: int, who: str = "", note: str = "") -> list[Alert]:
-        """Clear active alerts and return them; those cleared already are left alone.
+        """Clear alerts by hand and return them; those cleared already are left alone.
 
         In the same transaction it queues the news for every channel that was, or is to be, told of the alert.
         """
-        cleared = []
+        return self._over(alert_ids, now, who, note, keep=False)
+
+    def _over(self, alert_ids: Sequence[int], now: int, who: str, note: str, keep: bool) -> list[Alert]:
+        over = []
         with self.writing() as db:
             for alert_id in alert_ids:
                 row = _alert_row(db, alert_id)
-                if row.state == AlertState.CLEARED.value:
+                active = row.state in ACTIVE
+                if row.state == AlertState.CLEARED.value or (keep and not active):
                     continue
-                db.execute(
-                    update(t.alerts)
-                    .where(t.alerts.c.id == alert_id)
-                    .values(state=AlertState.CLEARED.value, cleared_at=now, updated=now)
-                )
-                _log(db, alert_id, now, AlertState.CLEARED, Severity(row.severity), who, note)
-                _queue_cleared(db, alert_id, row.severity, now)
-                cleared.append(_alert(_alert_row(db, alert_id)))
-        return cleared
+                asked = row.state == AlertState.OPEN.value and row.severity != Severity.INFO.value
+                wait = keep and asked and not is_suppressed(db, alert_id)
+                state = AlertState.RETURNED if wait else AlertState.CLEARED
+                fields = {"state": state.value, "updated": now} | ({"cleared_at": now} if active else {})
+                db.execute(update(t.alerts).where(t.alerts.c.id == alert_id).values(**fields))
+                _log(db, alert_id, now, state, Severity(row.severity), who, note)
+                if active:
+                    _queue_cleared(db, alert_id, row.severity, now)
+                over.append(_alert(_alert_row(db, alert_id)))
+        return over
+
+    def close_returned(self, before: int, now: int, note: str) -> int:
+        """Close what returned before then (UTC ms) and nobody took since; return how many those were."""
+        a = t.alerts.c
+        query = select(a.id, a.severity).where(a.state == AlertState.RETURNED.value, a.cleared_at < before)
+        with self.writing() as db:
+            rows = db.execute(query).all()
+            for row in rows:
+                fields = {"state": AlertState.CLEARED.value, "updated": now}
+                db.execute(update(t.alerts).where(a.id == row.id).values(**fields))
+                _log(db, row.id, now, AlertState.CLEARED, Severity(row.severity), "", note)
+        return len(rows)
+
+    def reopen_alerts(self, alert_ids: Sequence[int], now: int, note: str) -> None:
+        """Let active alerts be open again, whoever took them before: what kept them quiet has ended."""
+        with self.writing() as db:
+            for alert_id in alert_ids:
+                row = _alert_row(db, alert_id)
+                if row.state in ACTIVE:
+                    fields = {"state": AlertState.OPEN.value, "updated": now}
+                    db.execute(update(t.alerts).where(t.alerts.c.id == alert_id).values(**fields))
+                    _log(db, alert_id, now, AlertState.OPEN, Severity(row.severity), "", note)
+
+    def remark(self, alert_ids: Sequence[int], who: str, note: str, now: int) -> None:
+        """Note something among the steps of alerts; their state stays."""
+        with self.writing() as db:
+            for alert_id in alert_ids:
+                row = _alert_row(db, alert_id)
+                _log(db, alert_id, now, AlertState(row.state), Severity(row.severity), who, note)
+
+    def returned_alerts(self) -> list[Alert]:
+        """Return the alerts whose condition is gone and that nobody took, the latest first."""
+        query = select(t.alerts).where(t.alerts.c.state == AlertState.RETURNED.value)
+        with self.reading() as db:
+            return [
+                _alert(row) for row in db.execute(query.order_by(t.alerts.c.cleared_at.desc(), t.alerts.c.id))
+            ]
 
     def active_alerts(self) -> list[Alert]:
         """Return all open and acknowledged alerts, newest first."""
@@ -218,6 +241,23 @@ class AlertRecords(Database):
         query = select(t.alerts).where(t.alerts.c.state.in_(ACTIVE), t.alerts.c.id.in_(told))
         with self.reading() as db:
             return [_alert(row) for row in db.execute(query.order_by(t.alerts.c.opened, t.alerts.c.id))]
+
+    def openings(self, since: int) -> list[tuple[str, int]]:
+        """Return the key and time (UTC ms) of every alert that opened since then, oldest first."""
+        a = t.alerts.c
+        query = select(a.rule, a.object_id, a.opened).where(a.opened > since).order_by(a.opened)
+        with self.reading() as db:
+            return [(f"{row.rule}/{row.object_id}", row.opened) for row in db.execute(query)]
+
+    def times_opened(self, within: int) -> dict[int, int]:
+        """Return by active alert how often its alarm had opened in `within` ms when it did, itself counted."""
+        a, before = t.alerts, t.alerts.alias("before")
+        same = (before.c.object_id == a.c.object_id) & (before.c.rule == a.c.rule)
+        lately = (before.c.opened > a.c.opened - within) & (before.c.opened <= a.c.opened)
+        query = select(a.c.id, func.count().label("times")).join(before, same & lately)
+        with self.reading() as db:
+            rows = db.execute(query.where(a.c.state.in_(ACTIVE)).group_by(a.c.id))
+            return {row.id: row.times for row in rows}
 
     def alert(self, alert_id: int) -> Alert:
         """Return one alert.
@@ -371,46 +411,6 @@ class AlertRecords(Database):
             for first in range(0, len(ids), IDS_OF_A_STATEMENT):
                 db.execute(change.where(d.c.id.in_(ids[first : first + IDS_OF_A_STATEMENT])))
 
-    # --- silences -------------------------------------------------------------------------------------------
-
-    def add_silence(
-        self, rule: str, object_id: str, start: int, end: int, who: str, note: str = ""
-    ) -> Silence:
-        """Silence alerts of a rule and an object (globs allowed) from `start` to before `end`.
-
-        Raises
-        ------
-        InputError
-            If `end` does not come after `start`, or too many silences hold already.
-        """
-        if end <= start:
-            raise InputError("a silence must end after it starts")
-        if len(self.silences(now_ms())) >= MOST_SILENCES:
-            raise InputError(
-                f"{MOST_SILENCES} silences hold or are to come already: end some with `hallwatch silence end`, "
-                "or name many objects at once by a glob"
-            )
-        fields = {"rule": rule, "object_id": object_id, "start": start, "end": end, "who": who, "note": note}
-        with self.writing() as db:
-            number = inserted(db, t.silences, fields | {"created": now_ms()})
-        return Silence(number, rule, object_id, start, end, who, note)
-
-    def end_silence(self, silence_id: int, now: int) -> None:
-        """End a silence now; one that has not begun never will."""
-        s = t.silences
-        with self.writing() as db:
-            db.execute(update(s).where(s.c.id == silence_id, s.c.end > now).values(end=now))
-
-    def silences(self, now: int) -> list[Silence]:
-        """Return the silences that hold at `now` or will later."""
-        s = t.silences
-        query = select(s).where(s.c.end > now).order_by(s.c.start, s.c.id)
-        with self.reading() as db:
-            return [
-                Silence(row.id, row.rule, row.object_id, row.start, row.end, row.who, row.note)
-                for row in db.execute(query)
-            ]
-
 
 def _log(
     db: Connection,
@@ -426,6 +426,16 @@ def _log(
             alert_id=alert_id, at=at, state=state.value, severity=severity.value, who=who, note=note
         )
     )
+
+
+def close_returned_of(db: Connection, keys: set[str], now: int) -> None:
+    """Close what of these keys was returned: it is there again."""
+    a = t.alerts.c
+    for row in db.execute(select(t.alerts).where(a.state == AlertState.RETURNED.value)).all():
+        if f"{row.rule}/{row.object_id}" in keys:
+            fields = {"state": AlertState.CLEARED.value, "updated": now}
+            db.execute(update(t.alerts).where(a.id == row.id).values(**fields))
+            _log(db, row.id, now, AlertState.CLEARED, Severity(row.severity), "", "it came again")
 
 
 def _queue_cleared(db: Connection, alert_id: int, severity: str, now: int) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, upd
 from domain.alert import Alert, Condition, Severity
 from domain.errors import InputError
 from storage import record_tables as t
-from storage.alert_records import ACTIVE, AlertRecords, condition_fields
+from storage.alert_records import ACTIVE, AlertRecords, close_returned_of, condition_fields
 from storage.database import inserted
 
 MOST_LISTED = 1000
@@ -110,6 +110,7 @@ class IncidentRecords(AlertRecords):
         Number, history and who has taken it stay; the worse severity is told as such.
         """
         with self.writing() as db:
+            close_returned_of(db, {condition.key for _, condition in changes}, now)
             for alert_id, condition in changes:
                 row = db.execute(select(t.alerts).where(t.alerts.c.id == alert_id)).one()
                 fields = condition_fields(condition) | {"rule": condition.rule, "updated": now}

@@ -130,19 +130,52 @@ incident_members = Table(
     UniqueConstraint("incident_id", "alert_id"),
 )
 
-silences = Table(
-    "silences",
+suppressions = Table(
+    "suppressions",
+    metadata,
+    _id(),
+    _text("kind", 20),
+    _text("rule"),
+    _text("object_id"),
+    Column("below", Boolean, nullable=False),
+    Column("once", Boolean, nullable=False),
+    _time("start"),
+    _time("end"),
+    _text("who"),
+    Column("reason", Text, nullable=False),
+    _time("created"),
+    _time("ended", 0),
+    _text("ended_by", default=""),
+    Column("ended_why", Text, nullable=False, default=""),
+)
+Index("suppressions_ended", suppressions.c.ended, suppressions.c.start)
+
+suppressed = Table(  # which alerts a suppression kept quiet
+    "alerts_suppressed",
+    metadata,
+    _id(),
+    Column("alert_id", _ID, ForeignKey("alerts.id"), nullable=False),
+    Column("suppression_id", _ID, ForeignKey("suppressions.id"), nullable=False),
+    _time("since"),
+    _time("until", 0),
+    UniqueConstraint("alert_id", "suppression_id"),
+)
+Index("alerts_suppressed_by", suppressed.c.suppression_id)
+Index("alerts_suppressed_now", suppressed.c.until, suppressed.c.alert_id)
+
+alert_notes = Table(  # by rule and object: they are there when the alert comes again
+    "alert_notes",
     metadata,
     _id(),
     _text("rule"),
     _text("object_id"),
-    _time("start"),
-    _time("end"),
+    Column("alert_id", _ID, ForeignKey("alerts.id"), nullable=False),
+    _time("at"),
     _text("who"),
-    Column("note", Text, nullable=False, default=""),
-    _time("created"),
+    Column("note", Text, nullable=False),
 )
-Index("silences_end", silences.c.end)
+Index("alert_notes_of", alert_notes.c.object_id, alert_notes.c.rule, alert_notes.c.at)
+Index("alert_notes_alert", alert_notes.c.alert_id)
 
 escalations = Table(
     "escalations",

@@ -28,7 +28,7 @@ SNAPSHOT_DAYS = 2
 
 
 class RecordUpkeep:
-    """Removes issued forecasts and their scores, cleared alerts with their deliveries, ended silences and plans, and audit entries.
+    """Removes issued forecasts and their scores, cleared alerts with their deliveries, ended suppressions and plans, and audit entries.
 
     Parameters
     ----------
@@ -78,7 +78,6 @@ class RecordUpkeep:
         remove("forecast scores", s, s.c.slot < before(keep.scores_days))
         snapshots = t.forecast_snapshots
         remove("forecast snapshots", snapshots, snapshots.c.issued < before(SNAPSHOT_DAYS))
-        remove("silences", t.silences, t.silences.c.end < before(keep.alerts_days))
         remove("overrides", t.oncall_overrides, t.oncall_overrides.c.end < before(keep.alerts_days))
         remove("hand-overs", t.hand_overs, t.hand_overs.c.at < before(keep.alerts_days))
         over = before(keep.planned_days)
@@ -89,6 +88,9 @@ class RecordUpkeep:
             a.state == AlertState.CLEARED.value, a.cleared_at < before(keep.alerts_days)
         )
         done["alerts"] = self._remove(cleared, _delete_alerts)
+        kept = t.suppressions.c
+        ended = select(kept.id).where(kept.ended > 0, kept.ended < before(keep.alerts_days))
+        done["suppressions"] = self._remove(ended, _delete_suppressions)
         self.removed += done
         if done.total():
             log.info("old records removed: %s", ", ".join(f"{n} {kind}" for kind, n in done.items() if n))
@@ -109,6 +111,19 @@ class RecordUpkeep:
 def _delete_alerts(db: Connection, ids: list[int]) -> None:
     led = select(t.incidents.c.id).where(t.incidents.c.alert_id.in_(ids))
     db.execute(delete(t.incident_members).where(t.incident_members.c.incident_id.in_(led)))
-    for table in (t.incident_members, t.incidents, t.transitions, t.deliveries, t.escalations):
+    for table in (
+        t.incident_members,
+        t.incidents,
+        t.transitions,
+        t.deliveries,
+        t.escalations,
+        t.suppressed,
+        t.alert_notes,
+    ):
         db.execute(delete(table).where(table.c.alert_id.in_(ids)))
     db.execute(delete(t.alerts).where(t.alerts.c.id.in_(ids)))
+
+
+def _delete_suppressions(db: Connection, ids: list[int]) -> None:
+    db.execute(delete(t.suppressed).where(t.suppressed.c.suppression_id.in_(ids)))
+    db.execute(delete(t.suppressions).where(t.suppressions.c.id.in_(ids)))

@@ -47,6 +47,8 @@ Share = Annotated[float, _quantity("1", "50 %"), _schema("50 %"), Field(ge=0)]
 
 LONGEST_RATE_S = 3600.0
 OVERRIDES = "What is otherwise for some objects; the first that covers an object holds"
+LEAKS = frozenset({"RackLeakDetect", "RackLeakDetectTray", "LeakDetect"})
+"""Point types that tell of water."""
 
 
 class Strict(SettingsModel):
@@ -73,9 +75,16 @@ class RuleSettings(Strict):
         (), description="Rules that foretell it: their alert on the same object becomes this rule's"
     )
     never_muted: bool = Field(
-        False, description="Nothing may explain its alerts away, as those of leaks and smoke"
+        False,
+        description="Nothing may explain its alerts away, and no glob, window or mode keeps them quiet: only what names "
+        "rule and object. So are rules of leaks; smoke should be",
     )
     enabled: bool = True
+
+    @property
+    def is_safety(self) -> bool:
+        """Whether only what names the rule and the object in full may keep its alarms quiet."""
+        return self.never_muted
 
 
 class EnvelopeExceeded(RuleSettings):
@@ -267,6 +276,11 @@ class State(RuleSettings):
         description="Instead of `normal`: labels or numbers of the states that alert; every other state is fine",
     )
     overrides: tuple[Override, ...] = Field((), description=OVERRIDES)
+
+    @property
+    def is_safety(self) -> bool:
+        """Whether only what names the rule and the object may keep its alarms quiet: always of leaks."""
+        return self.never_muted or not LEAKS.isdisjoint(self.points)
 
     @model_validator(mode="after")
     def _one_list(self) -> State:

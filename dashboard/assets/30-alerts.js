@@ -4,7 +4,9 @@
   const hw = window.hallwatch;
   const SIGNS = { critical: '\u25b2', high: '\u25a0', warning: '\u25c6', info: '\u25cf' };
   const ORDER = { critical: 0, high: 1, warning: 2, info: 3 };
-  const urgency = (alert) => (alert.state === 'open' ? 0 : 10) + ORDER[alert.severity];
+  const STATES = { open: 0, returned: 10, acknowledged: 20, cleared: 30 };
+  const asks = (alert) => alert.state === 'open' || alert.state === 'returned';
+  const urgency = (alert) => (alert.quiet ? 15 : STATES[alert.state]) + ORDER[alert.severity];
   let opened = null; // the alert whose note is being written
 
   function build(alert) {
@@ -15,17 +17,20 @@
     const object = hw.el(alert.rack ? 'a' : 'span', 'object', alert.object);
     if (alert.rack) object.href = '/rack/' + encodeURIComponent(alert.rack);
     head.append(object, hw.el('span', 'rule', alert.rule), hw.el('span', 'against'), hw.el('span', 'since'));
-    row.append(head, hw.el('div', 'summary'), hw.el('div', 'alert-act'));
+    const state = hw.el('div', 'alert-state');
+    state.append(hw.el('span', 'told'), hw.el('span', 'held'));
+    row.append(head, hw.el('div', 'summary'), state, hw.el('div', 'alert-act'));
     return row;
   }
 
   function fill(row, alert) {
-    row.className = 'alert ' + alert.severity + ' ' + alert.state + (alert.lead ? ' member' : '');
+    row.className = 'alert ' + alert.severity + ' ' + alert.state + (alert.quiet ? ' quieted' : '') +
+      (alert.lead ? ' member' : '');
     row.querySelector('.sign').textContent = SIGNS[alert.severity];
     set(row.querySelector('.priority'), alert.severity);
     const since = row.querySelector('.since');
     since.title = 'since ' + alert.openedText;
-    if (alert.state === 'cleared') {
+    if (alert.state === 'cleared' || alert.state === 'returned') {
       delete since.dataset.since;
       since.textContent = alert.openedText + ', for ' + hw.duration(alert.cleared - alert.opened);
     } else {
@@ -33,12 +38,33 @@
       since.textContent = hw.duration(hw.now - alert.opened);
     }
     const more = alert.explains ? ' (explains ' + alert.explains + (alert.explains > 1 ? ' alerts' : ' alert') + ')' : '';
-    set(row.querySelector('.summary'), alert.summary + more + (alert.silence ? ' (' + alert.silence + ')' : ''));
+    set(row.querySelector('.summary'), alert.summary + more);
+    set(row.querySelector('.told'), told(alert));
+    const held = row.querySelector('.held');
+    if (alert.state === 'acknowledged') {
+      held.dataset.since = alert.acknowledged;
+      held.title = 'so long it has been taken';
+    } else {
+      delete held.dataset.since;
+      set(held, '');
+    }
     const against = row.querySelector('.against');
     set(against, alert.value + ' / ' + alert.limit);
     against.title = 'value / limit';
     against.hidden = alert.value === '\u2014';
     act(row, alert);
+  }
+
+  // the state of an alarm in words: whether somebody has it, for how long, what keeps it quiet, what was noted before
+  function told(alert) {
+    const parts = [];
+    if (alert.quiet) parts.push(alert.quiet);
+    if (alert.state === 'returned') parts.push('over, not acknowledged');
+    if (alert.who) {
+      parts.push('taken by ' + alert.who + (alert.note ? ': ' + alert.note : ''));
+    }
+    if (alert.noted) parts.splice(alert.who ? -1 : parts.length, 0, 'noted ' + alert.noted);
+    return parts.join(' \u00b7 ');
   }
 
   function set(node, text) {
@@ -47,17 +73,23 @@
 
   function act(row, alert) {
     const place = row.querySelector('.alert-act');
-    const want = alert.state === 'open' ? (opened === alert.id ? 'note' : 'button') : alert.state + alert.who + alert.note;
+    const full = row.dataset.full === 'true';
+    const want = opened === alert.id ? 'note' : hw.acting === alert.id && full ? 'acts' :
+      (asks(alert) ? 'button' : '') + (full && alert.state !== 'cleared' ? 'more' : '');
     if (place.dataset.shows === want) return;
     place.dataset.shows = want;
     place.replaceChildren();
-    if (want === 'button') {
+    if (want.startsWith('button')) {
       const button = hw.el('button', 'acknowledge', 'Acknowledge');
       button.id = 'ack-' + alert.id;
       button.type = 'button';
       button.setAttribute('aria-label', 'Acknowledge ' + alert.rule + ' on ' + alert.object);
       button.onclick = () => { opened = alert.id; act(row, alert); };
       place.append(button);
+    }
+    if (want.endsWith('more')) place.append(hw.more(alert, () => { hw.acting = alert.id; act(row, alert); }));
+    if (want === 'acts') {
+      place.append(hw.acts(alert, () => { hw.acting = null; act(row, alert); }));
     } else if (want === 'note') {
       const form = hw.el('form', 'note');
       const note = hw.el('input');
@@ -82,9 +114,6 @@
       form.append(note, yes, no);
       place.append(form);
       note.focus();
-    } else if (alert.who) {
-      const text = 'taken by ' + alert.who + (alert.note ? ': ' + alert.note : '');
-      place.append(hw.el('span', 'taken', text));
     }
   }
 
@@ -94,6 +123,7 @@
     const known = new Map([...place.querySelectorAll(':scope > .alert')].map((row) => [row.id, row]));
     const rows = alerts.map((alert) => {
       const row = known.get('alert-row-' + alert.id) || build(alert);
+      row.dataset.full = id === 'alert-table';
       fill(row, alert);
       return row;
     });
@@ -106,26 +136,29 @@
     if (!same) place.replaceChildren(...rows);
   }
 
+  function counted(rows) {
+    const of = (state) => rows.filter((a) => a.state === state).length;
+    const quiet = rows.filter((a) => a.quiet).length;
+    return of('open') + ' open, ' + of('acknowledged') + ' acknowledged, ' + of('returned') + ' over and not taken' +
+      (quiet ? ', ' + quiet + ' quiet' : '');
+  }
+
   let change = null; // which alerts were active, and how, when the history was last asked for
   hw.on('live-alerts', (alerts) => {
     if (!document.getElementById('alert-table')) {
       change = null;
       return;
     }
-    const now = alerts.rows.map((a) => a.id + a.state).join();
+    const now = alerts.rows.map((a) => a.id + a.state + a.quiet + a.noted + a.note).join();
     if (change !== null && now !== change) window.dash_clientside.set_props('alert-change', { data: now });
     change = now;
   });
   hw.on('live-alerts', (alerts) => {
     const told = alerts.rows.filter((a) => !a.lead); // the page of alerts lists what these explain
     list('alert-list', told, 'No active alerts');
-    const open = told.filter((a) => a.state === 'open').length;
-    const under = alerts.rows.length - told.length;
     const summary = document.getElementById('alert-summary');
-    if (summary) {
-      summary.textContent = open + ' open, ' + (told.length - open) + ' acknowledged' +
-        (under ? ', ' + under + ' explained by these' : '');
-    }
+    const under = alerts.rows.length - told.length;
+    if (summary) summary.textContent = counted(told) + (under ? ', ' + under + ' explained by these' : '');
   });
   hw.on('live-rack', (rack) => {
     if (hw.shown(rack)) list('rack-alerts', rack.alerts, 'No active alerts on this rack');
@@ -135,10 +168,10 @@
     const severity = hw.chosen['alert-severity'] || 'all';
     const words = (hw.chosen['alert-text'] || '').toLowerCase();
     const rows = history.rows.filter((a) =>
-      (state === 'all' || (state === 'cleared') === (a.state === 'cleared')) &&
+      (state === 'all' || (state === 'cleared' ? a.state === 'cleared' : state === 'quiet' ? a.quiet !== '' : a.state !== 'cleared')) &&
       (severity === 'all' || a.severity === severity) &&
-      (a.object + ' ' + a.rule + ' ' + a.summary + ' ' + a.who + ' ' + a.note).toLowerCase().includes(words));
-    if (state === 'active') {
+      (a.object + ' ' + a.rule + ' ' + a.summary + ' ' + a.who + ' ' + a.note + ' ' + a.quiet + ' ' + a.noted).toLowerCase().includes(words));
+    if (state === 'active' || state === 'quiet') {
       const by = new Map(rows.map((a) => [a.id, a]));
       const root = (a) => by.get(a.lead) || a; // what another alert explains stands under it
       rows.sort((a, b) => urgency(root(a)) - urgency(root(b)) || root(b).opened - root(a).opened ||
@@ -148,14 +181,18 @@
     const shown = document.getElementById('alert-shown');
     if (shown) shown.textContent = rows.length + ' of ' + history.rows.length;
   });
-  hw.on('acknowledge-answer', (answer) => {
-    opened = null;
+  hw.say = function (answer) {
     const message = document.getElementById('message');
     message.textContent = answer.error || answer.text;
     message.classList.toggle('alarm', !!answer.error);
     message.hidden = false;
     clearTimeout(hw.messageTimer);
     hw.messageTimer = setTimeout(() => { message.hidden = true; }, 6000);
+  };
+
+  hw.on('acknowledge-answer', (answer) => {
+    opened = null;
+    hw.say(answer);
     delete hw.latest['acknowledge-answer'];
     document.querySelectorAll('.alert-act').forEach((place) => { delete place.dataset.shows; });
     hw.paintAll();

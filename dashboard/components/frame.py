@@ -6,7 +6,19 @@ from dash import dcc, html
 
 from dashboard.components.panel import figure
 
-LIVE = ("header", "alerts", "power", "floor", "cooling", "supply", "work", "rack", "health", "session")
+LIVE = (
+    "header",
+    "alerts",
+    "power",
+    "floor",
+    "cooling",
+    "supply",
+    "work",
+    "rack",
+    "health",
+    "alarms",
+    "session",
+)
 """The sections that are pushed, each as JSON into the hidden element ``live-<name>``.
 
 Not into a ``dcc.Store`` that a callback takes as its input: Dash's renderer keeps the past of every such property for
@@ -23,6 +35,8 @@ def frame(site_name: str, note: str, user: str, role: str) -> html.Div:
             dcc.Store(id="minute"),
             dcc.Store(id="acknowledge-request"),
             dcc.Store(id="acknowledge-answer"),
+            dcc.Store(id="alarm-act-request"),
+            dcc.Store(id="alarm-act-answer"),
             html.A("Skip to the page", href="#page", className="skip"),
             _header(site_name, user),
             html.Div(note, id="demo-note", className="demo-note", hidden=not note),

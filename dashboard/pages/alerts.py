@@ -1,4 +1,4 @@
-"""Alerts of every state, with a filter."""
+"""Alerts of every state, with a filter; what is kept quiet; how the alarms perform."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def layout() -> html.Div:
         [
             choice(
                 "alert-state",
-                {"active": "Active", "cleared": "Cleared", "all": "All"},
+                {"active": "Active", "quiet": "Quiet", "cleared": "Cleared", "all": "All"},
                 "active",
                 "State of the alerts",
             ),
@@ -32,6 +32,7 @@ def layout() -> html.Div:
                 maxLength=100,
             ),
             html.Span(id="alert-shown", className="muted"),
+            html.Button("Take what is over", id="take-returned", className="acknowledge", type="button"),
         ],
         className="filters",
     )
@@ -45,6 +46,13 @@ def layout() -> html.Div:
                 area="area-all",
                 extra=filters,
             ),
+            panel(
+                "Kept quiet",
+                html.Div(id="quiet-list", className="quiet-list"),
+                html.Div(id="window-place"),
+                area="area-quiet",
+                extra=html.Span(id="quiet-summary", className="muted"),
+            ),
         ],
-        className="single",
+        className="alerts-page",
     )

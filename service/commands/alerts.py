@@ -1,4 +1,4 @@
-"""Alerts at the command line: what is active, what became of one, taking and clearing it by hand."""
+"""Alerts at the command line: what is active, what became of one, taking it, notes, retiring it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,13 @@ def _records(config: Path | None, data: Path | None) -> Records:
 
 
 def list_(json: Json = False, config: RecordsOf = None, data: Data = None) -> None:
-    """List what is active: open, or taken by somebody."""
-    alerts = _records(config, data).active_alerts()
+    """List what is active: open, or taken by somebody; and what is over and nobody took."""
+    records = _records(config, data)
+    alerts = [*records.active_alerts(), *records.returned_alerts()]
+    quiet = records.suppressed_alerts()
     if json:
-        as_json([asdict(alert) for alert in alerts])
+        told = {number: asdict(suppression) for number, suppression in quiet.items()}
+        as_json([asdict(alert) | {"suppression": told.get(alert.id)} for alert in alerts])
         return
     as_table(
         ["number", "severity", "state", "since", "taken by", "what"],
@@ -43,7 +46,7 @@ def list_(json: Json = False, config: RecordsOf = None, data: Data = None) -> No
             [
                 a.id,
                 a.condition.severity,
-                a.state,
+                f"{a.state}, {quiet[a.id].kind}" if a.id in quiet else a.state,
                 when(a.opened),
                 a.acknowledged_by or "-",
                 f"{a.condition.rule}: {a.condition.summary}",
@@ -57,9 +60,17 @@ def show(number: Number, json: Json = False, config: RecordsOf = None, data: Dat
     """Show what became of an alert: its steps, and who was told when, or why not."""
     records = _records(config, data)
     alert, steps, told = records.alert(number), records.transitions(number), records.deliveries(number)
+    notes = records.alert_notes(alert.condition.rule, alert.condition.object_id)
+    quiet = records.suppressed_alerts().get(number)
     if json:
         as_json(
-            {**asdict(alert), "steps": [asdict(s) for s in steps], "deliveries": [asdict(d) for d in told]}
+            {
+                **asdict(alert),
+                "suppression": None if quiet is None else asdict(quiet),
+                "steps": [asdict(s) for s in steps],
+                "deliveries": [asdict(d) for d in told],
+                "notes": [asdict(n) for n in notes],
+            }
         )
         return
     say(f"{alert.id} {alert.condition.key}, {alert.state}: {alert.condition.summary}")
@@ -67,6 +78,9 @@ def show(number: Number, json: Json = False, config: RecordsOf = None, data: Dat
         ["when", "state", "severity", "who", "note"],
         [[when(s.at), s.state, s.severity, s.who or "-", s.note] for s in steps],
     )
+    if quiet is not None:
+        say(f"{quiet.kind} by {quiet.who} since {when(quiet.start)}: {quiet.reason}")
+    as_table(["noted", "who", "note"], [[when(n.at), n.who, n.note] for n in notes])
     as_table(
         ["queued", "event", "channel", "status", "finished", "attempts", "detail"],
         [
@@ -77,23 +91,74 @@ def show(number: Number, json: Json = False, config: RecordsOf = None, data: Dat
 
 
 def acknowledge(
-    number: Number, note: Note = "", who: Who = "", config: RecordsOf = None, data: Data = None
+    numbers: Annotated[
+        list[int] | None, typer.Argument(help="Numbers of alerts, as listed and as in every page")
+    ] = None,
+    returned: Annotated[
+        bool, typer.Option("--returned", help="All that are over and that nobody took")
+    ] = False,
+    note: Note = "",
+    who: Who = "",
+    config: RecordsOf = None,
+    data: Data = None,
 ) -> None:
-    """Take an alert: it escalates no more."""
+    """Take alerts: they escalate no more, and are shown still until their condition is gone."""
     from alerts import actions
 
-    alert = actions.acknowledge(_records(config, data), number, who or getpass.getuser(), note, now_ms())
-    say(f"{alert.id} {alert.condition.key} is taken by {alert.acknowledged_by}.")
+    if bool(numbers) == returned:
+        raise InputError("name alerts by their numbers, or --returned for all that are over")
+    records, who, now = _records(config, data), who or getpass.getuser(), now_ms()
+    if returned:
+        say(
+            f"{len(actions.acknowledge_returned(records, who, note, now))} alerts that were over are taken by {who}."
+        )
+    for number in numbers or ():
+        alert = actions.acknowledge(records, number, who, note, now)
+        say(f"{alert.id} {alert.condition.key} is taken by {alert.acknowledged_by}.")
 
 
-def clear(
-    number: Number, note: Note = "", who: Who = "", config: RecordsOf = None, data: Data = None
+def comment(
+    number: Number,
+    note: Annotated[str, typer.Argument(help="What whoever meets the alarm next should know")],
+    who: Who = "",
+    config: RecordsOf = None,
+    data: Data = None,
 ) -> None:
-    """Clear an alert by hand, such as that of a device that was taken away; it opens again if it is found again."""
+    """Keep a note on an alarm; it is there when the alarm comes again, too."""
     from alerts import actions
 
-    alert = actions.clear(_records(config, data), number, who or getpass.getuser(), note, now_ms())
-    say(f"{alert.id} {alert.condition.key} is cleared.")
+    alert = actions.comment(_records(config, data), number, who or getpass.getuser(), note, now_ms())
+    say(f"noted on {alert.condition.key}.")
+
+
+def retire(
+    reason: Annotated[str, typer.Option(help="Why, such as: rack taken away")],
+    numbers: Annotated[list[int] | None, typer.Argument(help="Numbers of alerts")] = None,
+    rule: Annotated[str, typer.Option(help="All of this rule, such as one that was deleted")] = "",
+    object_id: Annotated[
+        str, typer.Option("--object", help="All on this object, such as a rack taken away")
+    ] = "",
+    who: Who = "",
+    config: RecordsOf = None,
+    data: Data = None,
+) -> None:
+    """Retire alerts of what was taken away: a rule, a rack, a device. Found again, they open again."""
+    from alerts import actions
+
+    records = _records(config, data)
+    wanted = list(numbers or ())
+    if bool(wanted) == bool(rule or object_id):
+        raise InputError("name alerts by their numbers, or by --rule and --object")
+    if not wanted:
+        wanted = [
+            a.id
+            for a in [*records.active_alerts(), *records.returned_alerts()]
+            if rule in ("", a.condition.rule) and object_id in ("", a.condition.object_id)
+        ]
+        if not wanted:
+            raise InputError("there is no such alert that is active or was not taken")
+    for alert in actions.retire(records, wanted, who or getpass.getuser(), reason, now_ms()):
+        say(f"{alert.id} {alert.condition.key} is retired.")
 
 
 def send_test(

@@ -65,7 +65,7 @@ def audit(
     config: RecordsOf = None,
     data: Data = None,
 ) -> None:
-    """Tell who did what, newest first: logins good and bad, people, keys, acknowledgements, silences."""
+    """Tell who did what, newest first: logins good and bad, people, keys, acknowledgements, shelves."""
     from service.commands.data import moment
     from service.settings import records_url
     from storage.records import Records

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
-from alerts.actions import acknowledge, clear
+from alerts.actions import acknowledge, retire, shelve
 from alerts.engine import AlertEngine
 from alerts.notify.build import build_notifiers
 from alerts.settings import AlertSettings, Route
@@ -289,7 +289,7 @@ async def test_what_was_sent_and_cannot_be_noted_is_not_sent_again(tmp_path, rec
     assert len(mail.got) == len(hook.got) == 1
 
 
-async def test_who_takes_an_alert_ends_the_paging_of_pagerduty_too_though_a_silence_holds(tmp_path):
+async def test_who_takes_an_alert_ends_the_paging_of_pagerduty_too_though_it_is_shelved(tmp_path):
     async with MailReceiver().serve() as mail, PagerDutyReceiver().serve() as pagerduty:
         plant = Running(tmp_path, mail, pagerduty)
         async with plant.engine():
@@ -297,11 +297,11 @@ async def test_who_takes_an_alert_ends_the_paging_of_pagerduty_too_though_a_sile
             await until(lambda: list(pagerduty.incidents.values()) == ["triggered"])
             (alert,) = plant.records.active_alerts()
             now = now_ms()
-            await asyncio.to_thread(plant.records.add_silence, "leak", "*", now, now + 60_000, "mei")
+            await asyncio.to_thread(shelve, plant.records, alert.id, "mei", "hoses", now, now + 60_000)
             await asyncio.to_thread(acknowledge, plant.records, alert.id, "mei", "on my way", now)
             await until(lambda: list(pagerduty.incidents.values()) == ["acknowledged"])
             plant.leak("R001", 0)
-            await asyncio.to_thread(clear, plant.records, alert.id, "mei", "dry", now_ms())
+            await asyncio.to_thread(retire, plant.records, [alert.id], "mei", "dry", now_ms())
             await until(lambda: list(pagerduty.incidents.values()) == ["resolved"])
         events = [(d.channel, d.event) for d in plant.records.deliveries(alert.id)]
         assert ("hook", "acknowledged") in events
@@ -318,7 +318,7 @@ async def test_an_end_that_is_told_while_the_page_is_still_under_way_comes_after
             await until(lambda: len(mail.got) == 1)
             plant.leak("R001", 0)
             (alert,) = plant.records.active_alerts()
-            await asyncio.to_thread(clear, plant.records, alert.id, "mei", "dry", now_ms())
+            await asyncio.to_thread(retire, plant.records, [alert.id], "mei", "dry", now_ms())
             await until(lambda: len(mail.got) == 2)  # of the end, too
             await until(lambda: engine.stats()["notifications_under_way"] == 1)
             assert pagerduty.incidents == {}

@@ -7,9 +7,11 @@ import socket
 import pytest
 import typer
 
+from domain.alert import AlertState, Condition, Severity
 from service.cli import COMMANDS, app
 from service.configuration import SHIPPED, load
 from service.settings import AGENT_FILE, AgentFile
+from storage.records import Records
 from tests.servers.hallwatch import hallwatch
 
 EXAMPLE = SHIPPED / "examples" / "small-site"
@@ -157,19 +159,54 @@ def test_people_and_keys_are_made_and_taken_away_by_command(tmp_path):
     assert "revoked" not in hallwatch("audit", "--who", "somebody", *data).stdout
 
 
-def test_a_silence_is_made_listed_and_ended_by_command(tmp_path):
+def test_what_keeps_alarms_quiet_is_made_listed_and_ended_by_command(tmp_path):
     data = ["--data", tmp_path]
-    told = hallwatch(
-        "silence", "add", "R01*", "--for", "90min", "--note", "hose", "--who", "ann", *data
-    ).stdout
-    number = told.split(":")[0]
-    assert "R01*" in (listed := hallwatch("silence", "list", *data).stdout)
-    assert "ann" in listed
-    hallwatch("silence", "end", number, *data)
-    assert "R01*" not in hallwatch("silence", "list", *data).stdout
-    again = hallwatch("silence", "end", number, *data, check=False)
+    records = Records(f"sqlite:///{tmp_path}/records.sqlite")
+    leak = Condition("leak", "R007", Severity.CRITICAL, "R007: Leak", 1.0, 0.0, "", 1)
+    (alert,) = records.open_alerts([leak], 1)
+
+    def alerts(*words, **more):
+        return hallwatch("alerts", *words, *data, **more)
+
+    why = ["--reason", "hose", "--who", "ann"]
+    number = alerts("maintenance", "R01*", "--for", "90min", *why).stdout.split(":")[0]
+    alerts("out-of-service", "P01-CDU1", "--with-below", *why)
+    alerts("shelve", alert.id, "--for", "1h", *why)
+    assert "12 h at most" in alerts("shelve", alert.id, "--for", "13h", *why, check=False).stderr
+    told = {one["kind"]: one for one in json.loads(alerts("suppressed", "--json").stdout)}
+    assert set(told) == {"maintenance", "out of service", "shelved"}
+    assert (told["maintenance"]["object_id"], told["maintenance"]["who"]) == ("R01*", "ann")
+    assert (told["shelved"]["rule"], told["shelved"]["object_id"]) == ("leak", "R007")
+    alerts("resume", number)
+    assert "R01*" not in alerts("suppressed").stdout
+    assert "R01*" in alerts("suppressed", "--since", "1h").stdout
+    again = alerts("resume", number, check=False)
     assert again.returncode == 2
-    assert "there is no silence" in again.stderr
+    assert "there is no suppression" in again.stderr
+    told = [entry["what"] for entry in json.loads(hallwatch("audit", "--json", *data).stdout)]
+    assert {"shelved begun", "maintenance ended"} < set(told)
+
+
+def test_alerts_are_taken_noted_and_retired_by_command(tmp_path):
+    data = ["--data", tmp_path]
+    records = Records(f"sqlite:///{tmp_path}/records.sqlite")
+    conditions = [
+        Condition(rule, rack, Severity.CRITICAL, f"{rack}: {rule}", 1.0, 0.0, "", 1)
+        for rule, rack in (("leak", "R007"), ("hot", "R008"), ("gone-rule", "R009"))
+    ]
+    leak, hot, gone = (a.id for a in records.open_alerts(conditions, 1))
+    records.return_alerts([hot], 2)
+    assert "returned" in hallwatch("alerts", "list", *data).stdout
+    assert "1 alerts that were over" in hallwatch("alerts", "acknowledge", "--returned", *data).stdout
+    hallwatch("alerts", "acknowledge", leak, "--note", "going", *data)
+    hallwatch("alerts", "comment", leak, "valve 3 sticks", *data)
+    hallwatch("alerts", "retire", "--rule", "gone-rule", "--reason", "rule deleted", *data)
+    assert records.alert(gone).state is AlertState.CLEARED
+    assert [a.id for a in records.active_alerts()] == [leak]
+    notes = json.loads(hallwatch("alerts", "show", leak, "--json", *data).stdout)["notes"]
+    assert [n["note"] for n in notes] == ["going", "valve 3 sticks"]
+    nothing = hallwatch("alerts", "retire", "--object", "R999", "--reason", "gone", *data, check=False)
+    assert nothing.returncode == 2
 
 
 def test_detect_scores_a_multivariate_series_offline(tmp_path):

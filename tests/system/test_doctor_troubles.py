@@ -212,7 +212,7 @@ def test_a_database_of_the_records_that_is_away_is_told(looks):
 
 def test_looking_at_the_records_changes_nothing_in_them(tmp_path):
     config = write_configuration(tmp_path / "config", {}, SITE, ALERTS)
-    hallwatch("silence", "add", "R01*", "--for", "1h", "-c", config)
+    hallwatch("alerts", "maintenance", "R01*", "--for", "1h", "--reason", "hoses", "-c", config)
     file = tmp_path / "data" / "records.sqlite"
     before = file.read_bytes()
     (fine,) = asyncio.run(findings(config, "records"))

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from alerts.actions import shelve
 from alerts.oncall.links import LinkKeys, Links
 from domain.alert import Severity
 
@@ -428,12 +429,12 @@ def test_a_person_is_reached_by_severity(plant):
     assert [t[1] for t in site.hears(1)] == ["mei", "pager"]
 
 
-def test_a_silence_holds_an_escalation_up_and_it_goes_on_after_it(plant):
+def test_a_shelf_holds_an_escalation_up_and_it_goes_on_after_it(plant):
     site = plant()
     site.leak()
     assert [t[1] for t in site.hears(1)] == ["mei"]
     now = site.lab.now
-    site.lab.records.add_silence("leak", "R001", now, now + 30 * 60_000, "mei")
+    shelve(site.lab.records, site.lab.active["leak/R001"].id, "mei", "hoses", now, now + 30 * 60_000)
     assert site.hears(29) == []
     assert {t[1] for t in site.hears(2)} == set(PEOPLE)
 

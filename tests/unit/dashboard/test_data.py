@@ -183,13 +183,13 @@ def test_a_limit_that_changes_by_schedule_is_told_with_its_reason_and_drawn_as_a
 def test_acknowledging_keeps_who_and_why_and_leaves_a_trace(hall):
     alert = hall.records.open_alerts([condition("leak", "R003", Severity.CRITICAL)], hall.now)[0]
     assert hall.data.header().alerts[Severity.CRITICAL] == 1
-    hall.data.acknowledge(alert.id, "anna", "on my way")
+    hall.data.alarms.acknowledge(alert.id, "anna", "on my way")
     assert hall.data.header().alerts[Severity.CRITICAL] == 0
     assert hall.records.alert(alert.id).acknowledged_by == "anna"
     trace = hall.records.audit_trail()[0]
     assert (trace.who, trace.what) == ("anna", "acknowledged alert")
     with pytest.raises(InputError):
-        hall.data.acknowledge(12345, "anna", "")
+        hall.data.alarms.acknowledge(12345, "anna", "")
 
 
 def test_alerts_of_a_gpu_belong_to_its_rack(hall):

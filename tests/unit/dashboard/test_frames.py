@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
+from alerts.actions import shelve
 from dashboard import cells, frames
 from dashboard.app import rack_in, sections_of
 from dashboard.views import PointNow
@@ -169,14 +170,19 @@ def test_a_collectors_nested_counters_get_rows_of_their_own(hall):
     assert rows[1]["cells"][1][0] == "no metadata 3"
 
 
-def test_a_silenced_alert_says_until_when_and_by_whom(hall):
+def test_a_shelved_alert_says_until_when_and_by_whom(hall):
     hall.records.open_alerts(
         [condition("leak", "R003", Severity.CRITICAL), condition("flow", "R004")], hall.now
     )
-    hall.records.add_silence("*", "R003", hall.now, hall.now + 3_600_000, "ann", "hose work")
-    told = {row["object"]: row["silence"] for row in frames.section(hall.data, "alerts")["rows"]}
-    assert "by ann: hose work" in told["R003"]
+    leak = next(a for a in hall.records.active_alerts() if a.condition.rule == "leak")
+    shelf = shelve(hall.records, leak.id, "ann", "hose work", hall.now, hall.now + 3_600_000)
+    hall.records.cover([(leak.id, shelf.id)], hall.now)
+    told = {row["object"]: row["quiet"] for row in frames.section(hall.data, "alerts")["rows"]}
+    assert told["R003"].startswith("shelved until")
+    assert told["R003"].endswith("ann: hose work")
     assert told["R004"] == ""
+    (row,) = frames.section(hall.data, "alarms")["rows"]
+    assert (row["what"], row["rule"], row["alarms"]) == ("R003", "leak", 1)
 
 
 def test_the_health_page_lists_parts_that_wear_and_marks_those_due_within_a_month(hall):

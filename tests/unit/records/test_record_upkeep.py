@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import func, select
 
+from domain.suppression import SuppressionKind
 from storage import record_tables as t
 from storage.alert_records import Event
 from storage.record_upkeep import AT_ONCE, RecordUpkeep
@@ -56,11 +57,14 @@ def test_plans_go_some_time_after_their_end_also_those_that_nobody_called_off(re
     assert [w.name for w in records.planned_work(0, NOW * 2)] == ["w2"]
 
 
-def test_audit_entries_and_ended_silences_go(records, upkeep):
-    records.add_silence("*", "*", NOW - 30 * DAY, NOW - 20 * DAY, "eve", "")
-    records.add_silence("*", "*", NOW - 30 * DAY, NOW + DAY, "eve", "")
+def test_audit_entries_and_ended_suppressions_go(records, upkeep):
+    for end in (NOW - 20 * DAY, NOW + DAY):
+        window = SuppressionKind.MAINTENANCE, "*", "*", NOW - 30 * DAY, end, "eve", "hoses"
+        made = records.add_suppression(*window)
+        if end < NOW:
+            records.end_suppression(made.id, end)
     upkeep.once(NOW)
-    assert rows(records, t.silences) == 1
+    assert rows(records, t.suppressions) == 1
     records.audit("eve", "login")
     assert upkeep.once(NOW * 2)["audit"] == 1
 

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import inspect, text
 
 from domain.alert import AlertState, Condition, Severity
-from domain.batch import now_ms
 from domain.errors import InputError, StoreUnavailable
 from domain.forecast import QUANTILES, Forecast
-from storage import alert_records, database
+from domain.suppression import SuppressionKind
+from storage import database, suppression_records
+from storage.alert_notes import MOST_NOTES
 from storage.alert_records import DeliveryStatus, Event, Told
 from storage.records import Records
 
@@ -153,14 +154,24 @@ def test_what_waits_for_a_channel_that_is_gone_is_given_up_with_its_reason(recor
     ]
 
 
-def test_there_are_so_many_silences_and_one_more_is_refused_with_what_to_do(records, monkeypatch):
-    monkeypatch.setattr(alert_records, "MOST_SILENCES", 3)
+def test_there_are_so_many_suppressions_and_one_more_is_refused_with_what_to_do(records, monkeypatch):
+    monkeypatch.setattr(suppression_records, "MOST_SUPPRESSIONS", 3)
+    window = SuppressionKind.MAINTENANCE, "*", "R001", NOW, NOW + 60_000, "mei", "hoses"
     for _ in range(3):
-        silence = records.add_silence("*", "R001", now_ms(), now_ms() + 60_000, "mei")
-    with pytest.raises(InputError, match="hallwatch silence end"):
-        records.add_silence("*", "R001", now_ms(), now_ms() + 60_000, "mei")
-    records.end_silence(silence.id, now_ms())
-    records.add_silence("*", "R001", now_ms(), now_ms() + 60_000, "mei")
+        made = records.add_suppression(*window)
+    with pytest.raises(InputError, match="hallwatch alerts resume"):
+        records.add_suppression(*window)
+    records.end_suppression(made.id, NOW)
+    records.add_suppression(*window)
+
+
+def test_notes_on_an_alarm_are_bounded_and_the_newest_stay(records):
+    (alert,) = records.open_alerts([condition()], NOW)
+    for n in range(MOST_NOTES + 5):
+        records.add_alert_note(alert.id, "mei", f"note {n}", NOW + n)
+    notes = records.alert_notes("rack-leak", "R017")
+    assert [n.note for n in notes] == [f"note {n}" for n in range(5, MOST_NOTES + 5)]
+    assert records.newest_notes(["R017"])["rack-leak", "R017"].note == f"note {MOST_NOTES + 4}"
 
 
 def test_connections_to_the_records_are_bounded_and_who_waits_too_long_is_told(url, monkeypatch):
@@ -175,17 +186,22 @@ def test_connections_to_the_records_are_bounded_and_who_waits_too_long_is_told(u
     records.close()
 
 
-def test_a_silence_covers_its_rule_object_and_time_only(records):
-    silence = records.add_silence("rack-*", "R01?", NOW, NOW + 100, "mei", "maintenance")
-    assert silence.covers(condition(), NOW)
-    assert not silence.covers(condition(object_id="R021"), NOW)
-    assert not silence.covers(condition(rule="gpu-hot"), NOW)
-    assert not silence.covers(condition(), NOW + 100)
-    assert records.silences(NOW) == [silence]
-    records.end_silence(silence.id, NOW + 10)
-    assert records.silences(NOW + 10) == []
+def test_a_suppression_covers_its_rule_object_and_time_only(records):
+    window = SuppressionKind.MAINTENANCE, "rack-*", "R01?", NOW, NOW + 100, "mei", "hoses"
+    made = records.add_suppression(*window)
+    assert made.covers(condition())
+    assert not made.covers(condition(object_id="R021"))
+    assert not made.covers(condition(rule="gpu-hot"))
+    assert made.holds(NOW)
+    assert not made.holds(NOW - 1)
+    assert not made.holds(NOW + 100)
+    assert records.suppressions() == [made]
+    records.end_suppression(made.id, NOW + 10, "ann", "done early")
+    assert records.suppressions() == []
+    (ended,) = records.suppressions(ended_since=NOW)
+    assert (ended.ended, ended.ended_by, ended.ended_why) == (NOW + 10, "ann", "done early")
     with pytest.raises(InputError, match="end after"):
-        records.add_silence("*", "*", NOW, NOW, "mei")
+        records.add_suppression(SuppressionKind.MAINTENANCE, "*", "*", NOW, NOW, "mei", "")
 
 
 def test_a_forecast_comes_back_as_it_was_issued_and_all_are_kept(records):

@@ -175,3 +175,32 @@ async def test_incidents_are_told_with_what_they_explain(client, system, capsys)
     assert json.loads(capsys.readouterr().out)["alerts"][0]["id"] == member.id
     with pytest.raises(InputError, match="leads no incident"):
         incidents.show(member.id, config=folder)
+
+
+async def test_alarms_are_listed_and_kept_quiet_by_internal_calls_and_who_did_it_is_kept(client, system):
+    leak = Condition("leak", "R001", Severity.CRITICAL, "R001: Leak", 1.0, 0.0, "", 1)
+    (alert,) = system.records.open_alerts([leak], now_ms())
+
+    async def do(act, **body):
+        return await client.post(f"/internal/v1/alerts/{act}", json={"who": "mei", **body}, headers=TOKEN)
+
+    assert (await client.post("/internal/v1/alerts/shelve", json={"who": "mei"})).status_code == 401
+    assert (await do("shelve", id=alert.id, hours=1)).json() == {
+        "detail": "say why: whoever looks next wants to know"
+    }
+    assert (await do("shelve", id=alert.id, hours=1, reason="hoses")).status_code == 200
+    done = await do("out-of-service", object="P01-CDU1", reason="pump is away")
+    assert done.json() == {"done": "* on P01-CDU1: out of service"}
+    told = (await client.get("/internal/v1/alerts/suppressed", headers=TOKEN)).json()
+    assert [(s["kind"], s["who"], s["reason"]) for s in told] == [
+        ("shelved", "mei", "hoses"),
+        ("out of service", "mei", "pump is away"),
+    ]
+    assert (await do("resume", id=told[1]["id"])).status_code == 200
+    assert (await do("acknowledge", id=alert.id, reason="going")).status_code == 200
+    (listed,) = (await client.get("/internal/v1/alerts", headers=TOKEN)).json()
+    assert (listed["acknowledged_by"], listed["note"]) == ("mei", "going")
+    assert (await do("retire", id=alert.id, reason="rack sold")).status_code == 200
+    assert (await do("dance", id=alert.id)).status_code == 400
+    assert (await do("shelve", hours=1e9)).status_code == 422
+    assert {e.who for e in system.records.audit_trail()} >= {"mei"}

@@ -1,0 +1,106 @@
+"""What the browser is sent of alarms: rows of the lists, and what is kept quiet."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dashboard import cells
+from dashboard.data import ConsoleData
+from domain.alert import Alert, AlertState
+from domain.suppression import Suppression, SuppressionKind
+from domain.units import shown
+
+Payload = dict[str, Any]
+_SHORT = "%d %b %H:%M"
+
+
+def alerts(data: ConsoleData) -> Payload:
+    """Return what is listed; the browser tells for how long, so that nothing changes while nothing happens."""
+    listed, leads = data.alarms.listed(), data.leads()
+    below: dict[int, list[Alert]] = {}
+    for a in listed:
+        below.setdefault(leads.get(a.id, 0), []).append(a)
+    known = {a.id for a in listed}
+    # what another alert explains stands under it; where that one has cleared just now, by itself
+    roots = [a for a in listed if leads.get(a.id, 0) not in known]
+    return {"rows": [alert_row(a, data) for root in roots for a in (root, *below.get(root.id, ()))]}
+
+
+def alert_history(data: ConsoleData) -> Payload:
+    """Return the newest alerts of every state, and all that is listed."""
+    return {"rows": [alert_row(a, data) for a in data.alarms.history()]}
+
+
+def alert_row(a: Alert, data: ConsoleData) -> Payload:
+    """Return one alert as the lists show it."""
+    c = a.condition
+    note = data.alarms.notes().get((c.rule, c.object_id))
+    earlier = note is not None and note.note != a.note
+    return {
+        "id": a.id,
+        "severity": c.severity.value,
+        "state": a.state.value,
+        "rule": c.rule,
+        "object": c.object_id,
+        "rack": data.rack_of(c.object_id),
+        "summary": c.summary,
+        # a state says all in its sentence
+        "value": cells.DASH if math.isnan(c.value) or not c.unit else shown(c.value, c.unit),
+        "limit": cells.DASH if math.isnan(c.limit) or not c.unit else shown(c.limit, c.unit),
+        "opened": a.opened,
+        "openedText": cells.clock(a.opened, data.site.zone, "%d %b %H:%M:%S"),
+        "cleared": a.cleared_at,
+        "who": a.acknowledged_by,
+        "acknowledged": a.acknowledged_at,
+        "note": a.note,
+        "quiet": _quiet(a, data),
+        "lead": data.leads().get(a.id, 0),
+        "explains": sum(lead == a.id for lead in data.leads().values()),
+        "noted": f"{cells.clock(note.at, data.site.zone, _SHORT)} {note.who}: {note.note}"
+        if earlier and note is not None
+        else "",
+    }
+
+
+def quiet(data: ConsoleData) -> Payload:
+    """Return what is shelved, under maintenance, expected by a mode, or out of service: so that nobody forgets it."""
+    now = data.clock()
+    order = list(SuppressionKind)
+    kept = sorted(data.alarms.suppressions(), key=lambda s: (-order.index(s.kind), s.start))
+    covered: dict[int, int] = {}
+    for one in data.alarms.quiet().values():
+        covered[one.id] = covered.get(one.id, 0) + 1
+    return {
+        "rows": [
+            {
+                "id": s.id,
+                "kind": s.kind.value,
+                "what": f"{s.object_id}{' and below' if s.below else ''}",
+                "rule": "" if s.rule == "*" else s.rule,
+                "why": f"{s.who}: {s.reason}",
+                "until": _until(s, data),
+                "since": s.start,
+                "holds": s.holds(now),
+                "begins": cells.clock(s.start, data.site.zone, _SHORT),
+                "alarms": covered.get(s.id, 0),
+                "byHand": s.kind is not SuppressionKind.MODE,
+            }
+            for s in kept
+        ]
+    }
+
+
+def _quiet(a: Alert, data: ConsoleData) -> str:
+    one = data.alarms.quiet().get(a.id)
+    if one is None or a.state in (AlertState.CLEARED, AlertState.RETURNED):
+        return ""
+    return f"{one.kind} {_until(one, data)}, {one.who}: {one.reason}"
+
+
+def _until(one: Suppression, data: ConsoleData) -> str:
+    if one.once:
+        return "until it clears"
+    if not one.end:
+        return "while it lasts" if one.kind is SuppressionKind.MODE else "until put back"
+    return f"until {cells.clock(one.end, data.site.zone, _SHORT)}"

@@ -1,0 +1,156 @@
+"""What the console knows of alarms, and what people do with them there. Everything here blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from alerts import actions
+from alerts.state_settings import Shelving
+from dashboard.lately import Lately
+from domain.alert import Alert, AlertState, Severity
+from domain.errors import InputError
+from domain.suppression import Suppression, SuppressionKind
+from storage.alert_notes import AlertNote
+from storage.records import Records
+
+HISTORY = 500
+"""Alerts of every state that the alerts page has, besides all that are active or not taken."""
+LONGEST_NAME = 200
+LONGEST_H = 24 * 366
+"""Hours that a window may last from the console."""
+_URGENCY = {severity: order for order, severity in enumerate(Severity)}  # the worst first
+_ORDER = {AlertState.OPEN: 0, AlertState.RETURNED: 1, AlertState.ACKNOWLEDGED: 2, AlertState.CLEARED: 3}
+
+
+class Alarms:
+    """Alarms as the console shows them.
+
+    Parameters
+    ----------
+    records, clock
+        Where they live, and the present, UTC ms.
+    shelving
+        How long a shelf lasts at most.
+    """
+
+    def __init__(self, records: Records, clock: Callable[[], int], shelving: Shelving) -> None:
+        self._records = records
+        self._clock = clock
+        self._shelving = shelving
+        self._listed = Lately(self._ask_listed, 500, clock)  # one snapshot asks several times
+        self._quiet = Lately(records.suppressed_alerts, 1000, clock)
+        self._suppressions = Lately(records.suppressions, 1000, clock)
+        self._notes = Lately(self._ask_notes, 2000, clock)
+
+    def listed(self) -> list[Alert]:
+        """Return what is active, and what is over and nobody took: what asks for somebody first."""
+        return self._listed()
+
+    def active(self) -> list[Alert]:
+        """Return what is active, the most urgent first."""
+        return [alert for alert in self._listed() if alert.state is not AlertState.RETURNED]
+
+    def history(self) -> list[Alert]:
+        """Return all that is listed and the newest alerts of every state, newest first."""
+        found = {alert.id: alert for alert in self._records.alert_history(limit=HISTORY)}
+        found |= {alert.id: alert for alert in self._listed()}
+        return sorted(found.values(), key=lambda a: (-a.opened, -a.id))
+
+    def quiet(self) -> Mapping[int, Suppression]:
+        """Return by alert what keeps it quiet now."""
+        return self._quiet()
+
+    def suppressions(self) -> list[Suppression]:
+        """Return all that holds or is to come."""
+        return self._suppressions()
+
+    def notes(self) -> Mapping[tuple[str, str], AlertNote]:
+        """Return by rule and object the newest note on what is listed."""
+        return self._notes()
+
+    def acknowledge(self, alert: int, who: str, note: str) -> Alert:
+        """Record that `who` has taken an alert.
+
+        Raises
+        ------
+        InputError
+            If there is no such alert, or it is cleared already.
+        """
+        taken = actions.acknowledge(self._records, alert, who, note, self._clock())
+        self._forget()
+        return taken
+
+    def act(self, request: Mapping[str, Any], who: str) -> str:
+        """Do what the alerts page asks for and return what was done, in a sentence.
+
+        Parameters
+        ----------
+        request
+            ``act`` (``acknowledge``, ``shelve``, ``comment``, ``retire``, ``take returned``, ``resume``, ``maintenance`` or ``out of
+            service``), ``reason``, and what the act needs: ``id``, ``hours`` (0: until it clears), ``object``, ``rule``,
+            ``below``.
+
+        Raises
+        ------
+        InputError
+            If it cannot be done.
+        KeyError, TypeError, ValueError
+            If the request is none.
+        """
+        act, reason, now = str(request["act"]), str(request.get("reason", "")), self._clock()
+        records = self._records
+        hours = float(request.get("hours") or 0)
+        if not 0 <= hours <= LONGEST_H:
+            raise InputError(f"a number of hours lies between 0 and {LONGEST_H}")
+        span = int(hours * 3.6e6)
+        match act:
+            case "acknowledge":
+                alert = actions.acknowledge(records, int(request["id"]), who, reason, now)
+                text = f"{alert.condition.key} is taken"
+            case "shelve":
+                until = now + span if span else 0
+                made = actions.shelve(
+                    records, int(request["id"]), who, reason, now, until, not until, self._shelving
+                )
+                text = f"{made.rule} on {made.object_id} is shelved"
+            case "comment":
+                alert = actions.comment(records, int(request["id"]), who, reason, now)
+                text = f"noted on {alert.condition.key}"
+            case "retire":
+                (alert,) = actions.retire(records, [int(request["id"])], who, reason, now)
+                text = f"{alert.condition.key} is retired"
+            case "take returned":
+                text = f"{len(actions.acknowledge_returned(records, who, reason, now))} alerts that were over are taken"
+            case "resume":
+                ended = actions.resume(records, int(request["id"]), who, reason, now)
+                text = f"{ended.rule} on {ended.object_id} pages again"
+            case "maintenance" | "out of service":
+                kind = SuppressionKind(act)
+                end = now + span if kind is SuppressionKind.MAINTENANCE and span else 0
+                name, rule = _name(request["object"]), _name(request.get("rule") or "*")
+                below = bool(request.get("below"))
+                actions.suppress(records, kind, name, who, reason, now, rule=rule, end=end, below=below)
+                text = f"{rule} on {name}: {kind}"
+            case _:
+                raise InputError(f"nothing is called {act[:50]!r}")
+        self._forget()
+        return text
+
+    def _forget(self) -> None:
+        for asked in (self._listed, self._quiet, self._suppressions, self._notes):
+            asked.forget()
+
+    def _ask_listed(self) -> list[Alert]:
+        found = [*self._records.active_alerts(), *self._records.returned_alerts()]
+        return sorted(found, key=lambda a: (_ORDER[a.state], _URGENCY[a.condition.severity], -a.opened))
+
+    def _ask_notes(self) -> Mapping[tuple[str, str], AlertNote]:
+        return self._records.newest_notes([alert.condition.object_id for alert in self._listed()])
+
+
+def _name(value: object) -> str:
+    name = str(value).strip()[:LONGEST_NAME]
+    if not name:
+        raise InputError("name an object")
+    return name

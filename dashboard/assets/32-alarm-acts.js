@@ -1,0 +1,162 @@
+// What an operator does with an alarm besides taking it: shelve, note, retire, and the list of what is kept quiet.
+(function () {
+  'use strict';
+  const hw = window.hallwatch;
+  hw.acting = null; // the alert whose form is open
+
+  const SPANS = { '1': 'for 1 h', '4': 'for 4 h', '8': 'for 8 h', '0': 'until it clears' };
+
+  function option(value, text) {
+    const node = hw.el('option', '', text);
+    node.value = value;
+    return node;
+  }
+
+  function field(name, placeholder, label) {
+    const node = hw.el('input');
+    node.name = name;
+    node.placeholder = placeholder;
+    node.maxLength = name === 'reason' ? 500 : 200;
+    node.setAttribute('aria-label', label);
+    return node;
+  }
+
+  function select(name, label, options) {
+    const node = hw.el('select');
+    node.name = name;
+    node.setAttribute('aria-label', label);
+    for (const [value, text] of options) node.append(option(value, text));
+    return node;
+  }
+
+  function ask(data) {
+    window.dash_clientside.set_props('alarm-act-request', { data: { ...data, at: Date.now() } });
+  }
+
+  hw.more = function (alert, open) {
+    const button = hw.el('button', 'more', 'More');
+    button.type = 'button';
+    button.id = 'more-' + alert.id;
+    button.setAttribute('aria-label', 'Shelve, comment or retire ' + alert.rule + ' on ' + alert.object);
+    button.onclick = open;
+    return button;
+  };
+
+  hw.acts = function (alert, close) {
+    const form = hw.el('form', 'note acts');
+    const active = alert.state !== 'returned';
+    const spans = active ? Object.entries(SPANS).map(([h, text]) => ['shelve ' + h, 'Shelve ' + text]) : [];
+    const what = select('what', 'What to do', [...spans, ['comment', 'Comment'],
+      ...(active ? [['out of service', 'Take out of service']] : []), ['retire', 'Retire (taken away)']]);
+    const reason = field('reason', 'why', 'Why');
+    reason.required = true;
+    const yes = hw.el('button', 'acknowledge', 'Do it');
+    yes.id = 'act-confirm-' + alert.id;
+    const no = hw.el('button', 'cancel', 'Cancel');
+    no.type = 'button';
+    no.onclick = close;
+    form.onkeydown = (event) => { if (event.key === 'Escape') close(); };
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      const shelve = what.value.startsWith('shelve ');
+      ask({
+        act: shelve ? 'shelve' : what.value, id: alert.id, reason: reason.value,
+        hours: shelve ? Number(what.value.slice(7)) : 0, object: alert.object, rule: alert.rule,
+      });
+    };
+    form.append(what, reason, yes, no);
+    setTimeout(() => reason.focus(), 0);
+    return form;
+  };
+
+  // --- what is kept quiet ------------------------------------------------------------------------------------------
+
+  function entry(one) {
+    const row = hw.el('article', 'quiet-row');
+    row.id = 'quiet-' + one.id;
+    row.append(hw.el('span', 'kind'), hw.el('span', 'object'), hw.el('span', 'until'), hw.el('div', 'why'));
+    if (one.byHand) {
+      const button = hw.el('button', 'resume', one.kind === 'out of service' ? 'Put back' : 'End');
+      button.type = 'button';
+      button.setAttribute('aria-label', button.textContent + ' ' + one.kind + ' of ' + one.what);
+      button.onclick = () => ask({ act: 'resume', id: one.id });
+      row.append(button);
+    }
+    return row;
+  }
+
+  function write(node, text) {
+    if (node.textContent !== text) node.textContent = text;
+  }
+
+  hw.on('live-alarms', (alarms) => {
+    const place = document.getElementById('quiet-list');
+    if (!place) return;
+    const known = new Map([...place.querySelectorAll(':scope > .quiet-row')].map((row) => [row.id, row]));
+    const rows = alarms.rows.map((one) => {
+      const row = known.get('quiet-' + one.id) || entry(one);
+      row.className = 'quiet-row ' + one.kind.replaceAll(' ', '-') + (one.holds ? '' : ' to-come');
+      write(row.querySelector('.kind'), one.kind);
+      write(row.querySelector('.object'), one.what + (one.rule ? ', ' + one.rule : ''));
+      write(row.querySelector('.until'), one.holds ? one.until : 'from ' + one.begins + ' ' + one.until);
+      write(row.querySelector('.why'), one.why + ' \u00b7 ' +
+        (one.holds ? 'since ' + hw.duration(hw.now - one.since) + ' \u00b7 ' : '') +
+        one.alarms + (one.alarms === 1 ? ' alarm' : ' alarms'));
+      return row;
+    });
+    const summary = document.getElementById('quiet-summary');
+    if (summary) write(summary, alarms.rows.length ? alarms.rows.length + ' in all' : '');
+    if (!rows.length) {
+      if (place.textContent !== 'Nothing is kept quiet') place.replaceChildren(hw.el('div', 'empty', 'Nothing is kept quiet'));
+      return;
+    }
+    const same = place.children.length === rows.length && rows.every((row, i) => place.children[i] === row);
+    if (!same) place.replaceChildren(...rows);
+  });
+
+  document.addEventListener('submit', (event) => {
+    if (event.target.id !== 'window-form') return;
+    event.preventDefault();
+    const form = event.target.elements;
+    const hours = Number(form.hours.value);
+    ask({
+      act: hours ? 'maintenance' : 'out of service', object: form.object.value, rule: form.rule.value, hours,
+      reason: form.reason.value, below: form.below.checked,
+    });
+  });
+  document.addEventListener('click', (event) => {
+    if (event.target.id === 'take-returned') ask({ act: 'take returned' });
+  });
+  hw.windowForm = function (place) {
+    if (place.firstChild) return;
+    const form = hw.el('form', 'window-form');
+    form.id = 'window-form';
+    const object = field('object', 'object, such as P01-CDU1', 'Object');
+    const reason = field('reason', 'why', 'Why');
+    object.required = reason.required = true;
+    const below = hw.el('input');
+    below.type = 'checkbox';
+    below.name = 'below';
+    const label = hw.el('label', '', '');
+    label.append(below, document.createTextNode(' and what hangs under it'));
+    form.append(object, field('rule', 'any rule', 'Rule'),
+      select('hours', 'How long', [['2', 'maintenance, 2 h'], ['4', 'maintenance, 4 h'], ['8', 'maintenance, 8 h'],
+        ['24', 'maintenance, 24 h'], ['0', 'out of service']]), reason, label, hw.el('button', 'acknowledge', 'Announce'));
+    place.append(form);
+  };
+  hw.on('live-alarms', () => {
+    const place = document.getElementById('window-place');
+    if (place) hw.windowForm(place);
+  });
+
+  hw.on('alarm-act-answer', (answer) => {
+    hw.say(answer);
+    delete hw.latest['alarm-act-answer'];
+    if (answer.error) return;
+    hw.acting = null;
+    const form = document.getElementById('window-form');
+    if (form && (answer.act === 'maintenance' || answer.act === 'out of service')) form.reset();
+    document.querySelectorAll('.alert-act').forEach((place) => { delete place.dataset.shows; });
+    hw.paintAll();
+  });
+})();
