@@ -232,9 +232,8 @@ def _page(language: str, site_name: str, body: str, status: int = 200, wait: flo
 
 
 def _figure(value: float, unit: str) -> str:
-    if math.isnan(value):
-        return ""
-    return shown(value, unit, 4) if unit else f"{value:g}"
+    """Return a value as people read it; nothing where there is none, or it is the number of a state."""
+    return "" if math.isnan(value) or not unit else shown(value, unit, 4)
 
 
 def _safe(text: str) -> str:

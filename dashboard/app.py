@@ -29,7 +29,7 @@ from dashboard.auth import (
 from dashboard.broadcast import Broadcaster
 from dashboard.components.frame import frame
 from dashboard.data import ConsoleData
-from dashboard.pages import alerts, health, overview, rack
+from dashboard.pages import alerts, health, oncall, overview, rack
 from dashboard.runbooks import runbook_router
 from dashboard.threads import reading
 from dashboard.views import SPANS
@@ -41,7 +41,7 @@ from storage.sessions import LoginSessions, Session
 
 log = structlog.get_logger(__name__)
 
-PAGES = ("/", "/alerts", "/health")
+PAGES = ("/", "/alerts", "/oncall", "/health")
 ANSWER_S = 30.0
 """A browser that does not answer for so long is asked again; frames are not piled up for it."""
 MOST_UNANSWERED = 20
@@ -245,6 +245,8 @@ def _register_pages(app: Dash, data: ConsoleData) -> None:
             return overview.layout(data.site)
         if path == "/alerts":
             return alerts.layout()
+        if path == "/oncall":
+            return oncall.layout()
         if path == "/health":
             return health.layout()
         name = rack_in(path, data)
@@ -265,6 +267,12 @@ def _register_pages(app: Dash, data: ConsoleData) -> None:
         if span not in SPANS or rack_id not in data.site.racks:
             return no_update
         return await reading(frames.rack_charts, data, rack_id, span)
+
+    @app.callback(Output("oncall-body", "children"), Input("minute", "data"))
+    async def on_call(_minute: int) -> Any:
+        """Return who is on call, anew each minute."""
+        people, known, now = await reading(data.rosters)
+        return oncall.body(people, known, now, _session().user)
 
     @app.callback(Output("alert-history", "data"), Input("alert-change", "data"))
     async def alert_history(_change: str) -> Any:

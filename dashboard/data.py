@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from alerts.oncall.people import OnCall
+from alerts.oncall.roster import Roster, rosters
 from alerts.state_settings import Shelving
 from dashboard.alarms import Alarms
 from dashboard.lately import Lately
@@ -70,6 +72,8 @@ class ConsoleData:
         Returns what is known of the clocks of sources that are off.
     worth
         Returns what forecasts of the last week were worth, by kind and lead time.
+    on_call
+        The people and schedules, for the page of them.
     note
         A line for the header, such as the demo's cadence.
     clock
@@ -95,6 +99,7 @@ class ConsoleData:
         clocks: Callable[[], Mapping[str, Any]] = dict,
         worth: Callable[[], Rows] = tuple,
         shelving: Shelving | None = None,
+        on_call: OnCall | None = None,
     ) -> None:
         self.site = site
         self.registry = registry
@@ -110,11 +115,19 @@ class ConsoleData:
         self._instruments = instruments
         self._clocks = clocks
         self._worth = worth
+        self._on_call = on_call
         self._readings = ObjectReadings(plant, clock)
         self._health = Lately(store.health, 10_000, clock)
         self._foretold = Lately(self._ask_foretold, 10_000, clock)
         self._leads = Lately(records.leads, 500, clock)
         self.alarms = Alarms(records, clock, shelving or Shelving())
+
+    def rosters(self) -> tuple[OnCall | None, list[Roster], int]:
+        """Return the schedules, who is on call by them from now on, and now."""
+        now = self.clock()
+        if self._on_call is None:
+            return None, [], now
+        return self._on_call, rosters(self._on_call, self.records.overrides(now), now), now
 
     # --- the site -------------------------------------------------------------------------------------------------
 

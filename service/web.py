@@ -60,9 +60,9 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         )
     )
     app.include_router(internal.router(system, token, lambda: {**gate.stats(), **console.stats()}))
+    on_call = OnCall(system.configuration.alerts, system.site.zone)
     if system.links is not None:
         advice = {rule.name: rule.advice for rule in system.configuration.alerts.rules}
-        on_call = OnCall(system.configuration.alerts, system.site.zone)
         answering = Answering(
             system.links, on_call, system.records, advice, system.runbooks, system.site.name
         )
@@ -85,6 +85,7 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         clocks=system.ingest.clocks.stats,
         worth=lambda: system.scorer.worth,
         shelving=system.configuration.alerts.shelving,
+        on_call=on_call,
         note=note,
     )
     secret = session_secret(system.configuration.data)

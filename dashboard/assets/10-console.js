@@ -189,7 +189,7 @@
   // --- a page that was just put in is painted at once --------------------------------------------------------------
 
   function navigation() {
-    const marks = { '/': 'nav-overview', '/alerts': 'nav-alerts', '/health': 'nav-health' };
+    const marks = { '/': 'nav-overview', '/alerts': 'nav-alerts', '/oncall': 'nav-oncall', '/health': 'nav-health' };
     for (const path in marks) {
       const link = document.getElementById(marks[path]);
       if (link) link.toggleAttribute('aria-current', location.pathname === path);

@@ -53,6 +53,7 @@ def _header(site_name: str, user: str) -> html.Header:
     links = [
         ("Overview", "/", "nav-overview"),
         ("Alerts", "/alerts", "nav-alerts"),
+        ("On call", "/oncall", "nav-oncall"),
         ("Health", "/health", "nav-health"),
     ]
     return html.Header(

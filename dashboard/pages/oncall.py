@@ -1,0 +1,154 @@
+"""Who is on call now, in the next two weeks, and when nobody is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from dash import html
+
+from alerts.oncall.calendar import days_between, moment
+from alerts.oncall.people import OnCall
+from alerts.oncall.roster import DAY_MS, DAYS, Roster
+from alerts.oncall.schedule import Shift
+from dashboard.components.panel import aria, panel
+
+COLOURS = 8
+"""People have one of so many colours each, by their order in the file."""
+MOST_SHIFTS = 60
+"""Shifts of a schedule that are listed; the timeline shows them all."""
+
+
+def layout() -> html.Div:
+    """Return the page, which is filled once a minute."""
+    return html.Div(id="oncall-body", className="oncall")
+
+
+def body(on_call: OnCall | None, rosters: Sequence[Roster], now: int, viewer: str) -> list[html.Section]:
+    """Return what the page shows at `now` (UTC ms), by the clocks of the viewer where `people` has their login name."""
+    if on_call is None or not rosters:
+        text = "alerts.yaml names no schedule yet: docs/how-to/alerts.md says how to write one under on_call."
+        return [panel("On call", html.P(text, className="muted"))]
+    zone = on_call.zone_of(viewer)
+    whose = "your own" if viewer in on_call.settings.people else "the site's"
+    clocks = html.Span(f"Times by {whose} clocks: {zone}", className="muted", id="oncall-clocks")
+    return [
+        panel(
+            "On call now",
+            html.Div([_now(on_call, r, zone) for r in rosters], className="oncall-now"),
+            extra=clocks,
+        ),
+        panel(f"The next {DAYS} days", _axis(now, zone), *[_line(on_call, r, now, zone) for r in rosters]),
+        panel("Nobody on call", _gaps(on_call, rosters, zone), extra=_stands_in(on_call)),
+        *[panel(f"Shifts: {r.schedule}", _shifts(on_call, r, zone)) for r in rosters],
+    ]
+
+
+def _now(on_call: OnCall, roster: Roster, zone: ZoneInfo) -> html.Div:
+    shift = roster.now
+    following = next((s for s in roster.shifts[1:] if s.person), None)
+    whole = len(roster.shifts) == 1  # nobody looked further
+    until = f"for {DAYS} days at least" if whole else f"until {_shown(shift.end, zone)}"
+    then = f"then {on_call.name_of(following.person)}" if following is not None else ""
+    return html.Div(
+        [
+            html.Span(roster.schedule, className="label"),
+            html.Span(on_call.name_of(shift.person) or "Nobody", className="oncall-who"),
+            html.Span(until, className="muted"),
+            html.Span(then, className="muted"),
+        ],
+        className=f"oncall-card {_colour(on_call, shift.person)}",
+        id=f"oncall-now-{roster.schedule}",
+    )
+
+
+def _axis(now: int, zone: ZoneInfo) -> html.Div:
+    """Return the days above the timelines, each where it begins; a day of a clock change is as long as it is."""
+    until = now + DAYS * DAY_MS
+    marks = []
+    for day in days_between(now, until, zone):
+        at = moment(day, 0, zone)
+        if now <= at < until:
+            marks.append(
+                html.Span(day.strftime("%a %d"), style={"left": _share(at - now)}, className="oncall-day")
+            )
+    return html.Div(
+        [html.Span(className="oncall-name"), html.Div(marks, className="oncall-days")], className="oncall-row"
+    )
+
+
+def _line(on_call: OnCall, roster: Roster, now: int, zone: ZoneInfo) -> html.Div:
+    bars = [
+        html.Span(
+            on_call.name_of(s.person) or "nobody",
+            title=f"{on_call.name_of(s.person) or 'Nobody'}: {_shown(s.start, zone)} to {_shown(s.end, zone)}",
+            style={"left": _share(s.start - now), "width": _share(s.end - s.start)},
+            className=f"oncall-bar {_colour(on_call, s.person)}",
+        )
+        for s in roster.shifts
+    ]
+    bars_of = html.Div(
+        bars, className="oncall-bars", role="img", **aria(f"Who is on call by {roster.schedule}")
+    )
+    return html.Div([html.Span(roster.schedule, className="oncall-name"), bars_of], className="oncall-row")
+
+
+def _gaps(on_call: OnCall, rosters: Sequence[Roster], zone: ZoneInfo) -> html.Div:
+    found = [(roster.schedule, gap) for roster in rosters for gap in roster.gaps]
+    if not found:
+        return html.Div(
+            f"Somebody is on call at every hour of the next {DAYS} days.", id="oncall-gaps", className="muted"
+        )
+    rows = [
+        html.Tr([html.Td(name), html.Td(_shown(gap.start, zone)), html.Td(_shown(gap.end, zone))])
+        for name, gap in found[:MOST_SHIFTS]
+    ]
+    return html.Div(_table(["Schedule", "From", "Until"], rows, "Gaps"), id="oncall-gaps")
+
+
+def _stands_in(on_call: OnCall) -> html.Span:
+    told = ", ".join(on_call.name_of(name) for name in on_call.settings.fallback)
+    return html.Span(f"Told instead: {told}" if told else "Nobody stands in", className="muted")
+
+
+def _shifts(on_call: OnCall, roster: Roster, zone: ZoneInfo) -> html.Div:
+    rows = [_shift(on_call, shift, zone) for shift in roster.shifts[:MOST_SHIFTS]]
+    changes = [
+        html.Li(
+            f"{change.id}: "
+            + (
+                f"{on_call.name_of(change.person)} and {on_call.name_of(change.other)} swap"
+                if change.other
+                else f"{on_call.name_of(change.person)} stands in"
+            )
+            + f", {_shown(change.start, zone)} to {_shown(change.end, zone)} ({change.who}) {change.note}"
+        )
+        for change in roster.overrides
+    ]
+    return html.Div(
+        [_table(["From", "Until", "On call"], rows, f"Shifts of {roster.schedule}"), html.Ul(changes)]
+    )
+
+
+def _shift(on_call: OnCall, shift: Shift, zone: ZoneInfo) -> html.Tr:
+    who = html.Td(on_call.name_of(shift.person) or "Nobody", className=_colour(on_call, shift.person))
+    return html.Tr([html.Td(_shown(shift.start, zone)), html.Td(_shown(shift.end, zone)), who])
+
+
+def _table(columns: Sequence[str], rows: Sequence[html.Tr], label: str) -> html.Table:
+    head = html.Thead(html.Tr([html.Th(c, scope="col") for c in columns]))
+    return html.Table([head, html.Tbody(list(rows))], className="live", **aria(label))
+
+
+def _colour(on_call: OnCall, person: str) -> str:
+    people = list(on_call.settings.people)
+    return f"who-{people.index(person) % COLOURS}" if person in people else "who-nobody"
+
+
+def _share(length: int) -> str:
+    return f"{100 * length / (DAYS * DAY_MS):.3f}%"
+
+
+def _shown(at: int, zone: ZoneInfo) -> str:
+    return datetime.fromtimestamp(at / 1000, zone).strftime("%a %d %b %H:%M %Z")
