@@ -515,13 +515,12 @@ def _worth_row(row: Mapping[str, Any]) -> Payload:
     mark = "warning" if row["state"] not in (None, "Good") else ""
     worse = "warning" if row["to_persistence"] > 1 else ""
     unscored = [f"{row[name]} {name}" for name in ("missing", "revised") if row[name]]
-    ahead = f"{row['lead']} min" if row["lead"] < 60 else f"{row['lead'] / 60:g} h"
     return {
         "id": f"worth-{row['forecast']}-{row['lead']}".replace(" ", "-"),
         "mark": mark,
         "cells": [
             [row["forecast"], "name"],
-            [ahead, ""],
+            [row["ahead"], ""],
             [cells.percent(row["coverage"]), mark, "should be 90 %"],
             [cells.quantity(row["error"], row["unit"], 3), "", "mean error of the median"],
             [number("to_persistence", 2), worse, "pinball loss over that of 'as now'; below 1 is better"],

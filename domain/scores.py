@@ -46,7 +46,8 @@ class ScoreSlot:
     start
         Of the slot, UTC ms.
     objects, lead
-        Of each cell: id, and minutes from the newest reading that was seen to the end of what was foretold; shape (c,).
+        Of each cell: id, and minutes from the newest reading that was seen to the end of what was foretold (of the
+        largest ramps the seconds of their window: they all look an hour ahead); shape (c,).
     sums
         Shape (c, len(STATISTICS)).
     interval

@@ -181,7 +181,13 @@ class System:
                 planned=self.issuer.planned_change,
             )
             self.scorer = ForecastScorer(
-                self.plant, self.records, self.ingest.accept, self.live.quarters, self.live.temperatures
+                self.plant,
+                self.records,
+                self.ingest.accept,
+                self.live.quarters,
+                self.live.temperatures,
+                self.issuer.ramps,
+                self.issuer.newest,
             )
             self.record_upkeep = RecordUpkeep(self.records, configuration.storage.records, self.site.id)
             parts["records upkeep"] = self.record_upkeep.run

@@ -96,7 +96,7 @@ class ForecastIssuer:
         self.outlooks: dict[str, NodeOutlook] = {}
         """What each of them means over the coming hours: time to breach, power to shed, ramps."""
         self.steps = PlannedSteps.none()
-        self._ramps = RampWatch(plant, shelf.parent / "ramps.npz")
+        self.ramps = RampWatch(plant, shelf.parent / "ramps.npz")
         self._waiting = False
 
     def newest(self) -> dict[str, Forecast]:
@@ -203,7 +203,7 @@ class ForecastIssuer:
 
     def _expected_ramps(self, cutoff: int, bookings: Bookings | None) -> Mapping[str, Ramps]:
         try:
-            return self._ramps.expected(cutoff, bookings)
+            return self.ramps.expected(cutoff, bookings)
         except StorageError as error:  # the forecast does not wait for its ramps
             log.warning("no ramps are foretold: the store does not answer", error=str(error))
             return {}

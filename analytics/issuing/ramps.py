@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 import structlog
 
-from analytics.outlook.ramps import HOUR_MS, STEP_MS, RampBook, largest_changes, planned_shares
+from analytics.outlook.ramps import HOUR, HOUR_MS, STEP_MS, RampBook, largest_changes, planned_shares
 from analytics.planned.bookings import Bookings
 from domain.envelope import QUARTER_MS, EnvelopeNode
 from domain.forecast import Ramps
@@ -65,6 +65,21 @@ class RampWatch:
                 self._keep(book)
             # what was seen before a pause says nothing of now
             return book.expected() if len(book.time) and book.time[-1] + QUARTER_MS == cutoff else {}
+
+    def largest(self, start: int) -> dict[str, ValueArray]:
+        """Return the largest rises and falls of the hour from `start` on, W, shape (windows, 2), by node.
+
+        NaN where a quarter hour was not measured; empty where the hour was not seen whole.
+        """
+        with self._busy:
+            book = self._book
+        if book is None:
+            return {}
+        rows = np.flatnonzero((book.time >= start) & (book.time < start + HOUR_MS))
+        if len(rows) < HOUR:
+            return {}
+        most = book.changes[rows].astype(np.float64).max(axis=0)
+        return dict(zip(book.nodes, most, strict=True))
 
     def _power(
         self, points: list[np.ndarray[tuple[int], np.dtype[np.int32]]], start: int, end: int

@@ -156,7 +156,9 @@ class QuarterDue:
         if measured is None or interval not in self._told:
             return None
         kept = self._records.snapshots(self.point_type, interval, interval + QUARTER_MS)
-        due = Due.concat([unpacked(arrays) for _, arrays in kept])
+        # after a restart one minute may have been kept twice: the later counts
+        by_lead = {int((due := unpacked(arrays)).lead[0]): due for _, arrays in kept}
+        due = Due.concat(list(by_lead.values()))
         return due, measured.at(due.objects.tolist(), interval)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import structlog
 
+from analytics.issuing.ramps import RampWatch
 from analytics.outlook.quarters import QuarterWatch
 from analytics.outlook.temperatures import TemperatureWatch
 from analytics.points import SOURCE
@@ -21,14 +22,17 @@ from analytics.scoring.due import (
     QuarterDue,
     TemperatureDue,
     minute_of_quarter,
+    packed,
     quarter_snapshot,
     temperature_snapshots,
 )
+from analytics.scoring.ramps import SIDES, RampDue, ramp_snapshots
 from analytics.scoring.score import added, differs, empty_slot
 from analytics.scoring.verdicts import MOST_SLOTS, STATES, Calibration, Verdict, verdict
 from domain.batch import Batch, Sink, now_ms
 from domain.envelope import QUARTER_MS, quarter_start
 from domain.errors import StorageError
+from domain.forecast import Forecast
 from domain.points import Point, ValueArray
 from domain.scores import SLOT_MS, ScoreSlot, accuracy
 from storage.plant import PlantView
@@ -62,9 +66,17 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "ExpectedReturnTemperature": {"": "coolant return"},
     "ExpectedGpuTemperature": {"": "hottest GPU"},
     "ExpectedApproach": {"": "CDU approach"},
+    "ExpectedRise": {"Site": "site power rise"},
+    "ExpectedFall": {"Site": "site power fall"},
 }
 """By quantity and kind of object under which name forecasts are judged together."""
-OTHERS = {"QuarterHourPower": "node quarter hour"}
+OTHERS = {
+    "QuarterHourPower": "node quarter hour",
+    "ExpectedRise": "node power rise",
+    "ExpectedFall": "node power fall",
+}
+RAMPS = frozenset(f"{of} power {side}" for of in ("site", "node") for side in ("rise", "fall"))
+"""Of these the lead is the length of a window, s; they look an hour ahead."""
 
 Key = tuple[str, int]
 """A group of forecasts and their lead time, minutes."""
@@ -83,6 +95,10 @@ class ForecastScorer:
         Where the verdicts go, like any other reading.
     quarters, temperatures
         What foretells the running quarter hour and temperatures: a few of what they say are kept until they are due.
+    ramps
+        Where the ramps that came are seen.
+    newest
+        Gives the newest forecast of every node, with the ramps to expect.
     clock
         UTC ms.
     """
@@ -94,6 +110,8 @@ class ForecastScorer:
         sink: Sink,
         quarters: QuarterWatch,
         temperatures: TemperatureWatch,
+        ramps: RampWatch,
+        newest: Callable[[], Mapping[str, Forecast]],
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self._plant = plant
@@ -101,14 +119,18 @@ class ForecastScorer:
         self._sink = sink
         self._quarters = quarters
         self._temperatures = temperatures
+        self._ramps = ramps
+        self._newest = newest
         self._clock = clock
         self.kinds: tuple[Kind, ...] = (
             PowerDue(plant, records),
             QuarterDue(plant, records),
             *(
                 TemperatureDue(name, "K" if name == "ExpectedApproach" else "Cel", temperatures, records)
-                for name in list(GROUPS)[2:]
+                for name in GROUPS
+                if name.endswith("Temperature") or name == "ExpectedApproach"
             ),
+            *(RampDue(name, ramps, records) for name in SIDES),
         )
         self._next: dict[str, int] = {}
         self._sums: dict[Key, dict[int, ValueArray]] = {}
@@ -179,6 +201,13 @@ class ForecastScorer:
                 (name, now, arrays)
                 for name, arrays in temperature_snapshots(self._temperatures, self._plant).items()
             ]
+            marks.add(mark)
+        newest = self._newest()
+        cutoff = max((f.data_cutoff for f in newest.values()), default=0)
+        mark = ("ramps", cutoff)
+        if cutoff == quarter and mark not in marks:
+            told_ramps = ramp_snapshots(newest, self._ramps, cutoff)
+            found += [(name, now, packed(due)) for name, due in told_ramps.items()]
             marks.add(mark)
         self._records.save_snapshots(found)
         self._kept = marks
@@ -280,7 +309,7 @@ class ForecastScorer:
         for (group, lead), sums in self._sums.items():
             for old in [s for s in sums if s < newest - MOST_SLOTS * SLOT_MS]:
                 del sums[old]
-            found[group, lead] = verdict(lead, sums, newest)
+            found[group, lead] = verdict(60 if group in RAMPS else lead, sums, newest)
         self.verdicts = found
         self.worth = self._summary(newest)
 
@@ -309,6 +338,7 @@ class ForecastScorer:
                     {
                         "forecast": group,
                         "lead": lead,
+                        "ahead": f"within {_span(lead)}" if group in RAMPS else _span(60 * lead),
                         "unit": self._units[group],
                         "scored": of.scored,
                         "missing": of.missing,
@@ -325,8 +355,19 @@ class ForecastScorer:
         return rows
 
 
+def _span(seconds: int) -> str:
+    """Return a length of time as people say it."""
+    return (
+        f"{seconds} s"
+        if seconds < 60
+        else f"{seconds // 60} min"
+        if seconds < 3600
+        else f"{seconds / 3600:g} h"
+    )
+
+
 def _place(group: str, lead: int) -> tuple[int, int]:
-    order = [name for of in GROUPS.values() for name in of.values()]
+    order = [name for t, of in GROUPS.items() for name in (*of.values(), OTHERS.get(t, ""))]
     return (order.index(group) if group in order else len(order), lead)
 
 

@@ -27,7 +27,12 @@ NAMES = {
     "ExpectedReturnTemperature": "coolant return",
     "ExpectedGpuTemperature": "hottest GPU",
     "ExpectedApproach": "CDU approach",
+    "ExpectedRise": "largest rise",
+    "ExpectedFall": "largest fall",
 }
+
+RAMPS = ("ExpectedRise", "ExpectedFall")
+"""Of these the lead is the length of a window in seconds; they look an hour ahead."""
 
 
 def _records(config: Path | None, data: Path | None) -> Records:
@@ -81,7 +86,7 @@ def scores(
     rows = [
         [
             NAMES[point_type],
-            lead_time(a.lead),
+            f"within {_span(a.lead)}" if point_type in RAMPS else _span(60 * a.lead),
             a.scored,
             a.missing,
             a.revised,
@@ -151,9 +156,14 @@ def show(
     )
 
 
-def lead_time(minutes: int) -> str:
-    """Return a lead time as people say it."""
-    return f"{minutes} min" if minutes < 60 else f"{minutes / 60:g} h"
+def _span(seconds: int) -> str:
+    return (
+        f"{seconds} s"
+        if seconds < 60
+        else f"{seconds // 60} min"
+        if seconds < 3600
+        else f"{seconds / 3600:g} h"
+    )
 
 
 def _number(value: float, digits: int = 2) -> str:

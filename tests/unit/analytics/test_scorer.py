@@ -9,6 +9,7 @@ from scipy.stats import norm
 from alerts.engine import AlertEngine
 from alerts.settings import AlertSettings
 from alerts.view import View
+from analytics.issuing.ramps import RampWatch
 from analytics.outlook.excursions import exceedance
 from analytics.outlook.quarters import QuarterWatch
 from analytics.outlook.temperatures import TemperatureWatch
@@ -26,7 +27,7 @@ from storage.ingest import Ingest
 from storage.open import open_store
 from storage.plant import PlantView
 from storage.records import Records
-from storage.settings import StorageSettings
+from storage.settings import IngestSettings, StorageSettings
 
 DAYS = 7
 CUTOFF = 1_790_000_000_000 // 86_400_000 * 86_400_000
@@ -67,7 +68,7 @@ class Plant:
     def __init__(self, folder, seed, scale=1.0, missing=(), days=1):
         self.folder, self.now = folder, NOW
         self.registry = PointRegistry()
-        settings = StorageSettings(path=folder)
+        settings = StorageSettings(path=folder, ingest=IngestSettings(commit_interval_ms=0))
         self.store = open_store(settings, self.registry)
         self.ingest = Ingest.open(settings, self.registry, self.store)
         self.records = Records(f"sqlite:///{folder / 'records.sqlite'}")
@@ -122,6 +123,7 @@ class Plant:
     def scorer(self):
         return ForecastScorer(
             self.view, self.records, self.ingest.accept, QuarterWatch(self.view, 10_000), TemperatureWatch(self.view),
+            RampWatch(self.view, self.folder / "ramps.npz"), dict,
             lambda: self.now,
         )  # fmt: skip
 
@@ -260,3 +262,79 @@ async def test_a_calibrated_one_is_not(plant):
     await catch_up(scorer)
     assert set(scorer.states().values()) == {Calibration.GOOD}
     assert await told(lab, scorer) == []
+
+
+async def test_what_is_told_again_and_again_is_kept_now_and_then_and_scored(tmp_path):
+    """Nearly two hours, minute by minute: quarter-hour ends, temperatures and ramps of two racks."""
+    lab = Plant(tmp_path, 7)
+    quarters, temperatures = QuarterWatch(lab.view, 60_000), TemperatureWatch(lab.view)
+    ramps, newest = RampWatch(lab.view, tmp_path / "ramps.npz"), {}
+    scorer = ForecastScorer(
+        lab.view,
+        lab.records,
+        lab.ingest.accept,
+        quarters,
+        temperatures,
+        ramps,
+        lambda: newest,
+        lambda: lab.now,
+    )
+    rng = np.random.default_rng(7)
+    measured = {
+        name: [lab.registry.register(Point(f"{kind}/{name}/{r}", kind, name, r, unit=unit, source="dsx:x",
+                                           associate="" if kind == "Rack" else r[:2])) for r in ids]
+        for kind, name, unit, ids in (
+            ("Rack", "RackPower", "W", ("R1", "R2")),
+            ("Rack", "RackLiquidSupplyTemperature", "Cel", ("R1", "R2")),
+            ("Rack", "RackLiquidReturnTemperature", "Cel", ("R1", "R2")),
+            ("Rack", "RackLiquidFlow", "L/min", ("R1", "R2")),
+            ("GPU", "GpuTemperature", "Cel", ("R1-G0", "R2-G0")),
+        )
+    }  # fmt: skip
+    usual = {"RackPower": 80e3, "RackLiquidSupplyTemperature": 32.0, "RackLiquidReturnTemperature": 43.0, "RackLiquidFlow": 110.0,
+             "GpuTemperature": 61.0}  # fmt: skip
+    try:
+        for minute in range(113):
+            lab.now = CUTOFF + 60_000 * minute + 5_000
+            read = [
+                Batch.of(
+                    points, lab.now - 4_000, usual[name] * (1 + rng.normal(0, 0.01, 2)), received=lab.now
+                )
+                for name, points in measured.items()
+            ]
+            await lab.ingest.accept(Batch.concat(read))
+            if minute % 15 == 0:
+                cutoff = lab.now - 5_000
+                told = ramps.expected(cutoff, None)
+                newest |= {
+                    name: Forecast(
+                        name, "ActivePower", "W", lab.now, cutoff, 15, np.array([cutoff]), QUANTILES,
+                        np.zeros((1, 19)), np.full(1, np.nan), np.full(1, np.nan), "test", ramps=of,
+                    )
+                    for name, of in told.items()
+                }  # fmt: skip
+            await asyncio.to_thread(quarters.look, lab.now)
+            if minute % 15 == 1:
+                await asyncio.to_thread(lab.store.maintain, lab.now)
+                await asyncio.to_thread(temperatures.look, lab.now)
+            await asyncio.to_thread(scorer.step)
+        assert scorer.counters["failed"] == 0
+        ends = by_lead(lab.slots("QuarterHourPower"), ["lab"])
+        assert {lead: of.scored for lead, of in ends.items()} == {3: 7, 8: 7, 12: 7}
+        assert ends[3].error < ends[12].error
+        assert ends[12].to_persistence < 1
+        for name in ("ExpectedSupplyTemperature", "ExpectedReturnTemperature", "ExpectedGpuTemperature"):
+            of = by_lead(lab.slots(name), ["R1"])
+            # the look after half an hour is the first that has enough to learn from
+            assert set(of) == {15, 60}
+            assert of[15].scored == 1
+            assert of[15].error < 2.0
+        rises = by_lead(lab.slots("ExpectedRise"), ["lab"])
+        assert set(rises) == {2, 10, 60, 900}
+        assert rises[60].scored == 2
+        groups = {row["forecast"]: row["ahead"] for row in scorer.worth}
+        assert groups["site power rise"] == "within 15 min"
+        assert groups["hottest GPU"] == "1 h"
+        assert {"site quarter hour", "node power fall", "coolant return"} <= set(groups)
+    finally:
+        await lab.close()

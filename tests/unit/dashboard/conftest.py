@@ -37,6 +37,7 @@ class Hall:
         self.upkeep: list[dict] = []
         self.instruments: list[dict] = []
         self.clocks: dict = {}
+        self.worth: list[dict] = []
         view = PlantView(self.site, self.registry, self.ingest.latest, self.store)
         self.data = ConsoleData(
             self.site,
@@ -50,6 +51,7 @@ class Hall:
             upkeep=lambda: self.upkeep,
             instruments=lambda: self.instruments,
             clocks=lambda: self.clocks,
+            worth=lambda: self.worth,
         )
 
     def tick(self, at: int | None = None) -> None:

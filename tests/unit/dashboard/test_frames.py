@@ -208,6 +208,25 @@ def test_the_health_page_tells_whether_an_estimate_stands_in_for_an_instrument(h
     assert [row["cells"][3][0] for row in rows] == ["estimate", "nothing"]
 
 
+def test_the_health_page_tells_what_forecasts_were_worth_and_marks_what_is_off(hall):
+    (none,) = frames.section(hall.data, "health")["worth"]
+    assert none["cells"] == [["None has come due yet", "muted"]]
+    row = {
+        "forecast": "rack power", "lead": 360, "ahead": "6 h", "unit": "W", "scored": 63000, "missing": 12,
+        "revised": 0, "coverage": 0.71, "error": 4200.0, "to_persistence": 1.08, "to_naive": 0.8,
+        "brier": math.nan, "breaches": 0, "state": "Too narrow",
+    }  # fmt: skip
+    hall.worth = [row, row | {"lead": 15, "ahead": "15 min", "to_persistence": 0.7, "state": None}]
+    off, unknown = frames.section(hall.data, "health")["worth"]
+    assert off["id"] == "worth-rack-power-360"
+    assert off["mark"] == "warning"
+    assert [cell[0] for cell in off["cells"][:6]] == ["rack power", "6 h", "71 %", "4.20 kW", "1.08", "0.80"]
+    assert (off["cells"][4][1], unknown["cells"][4][1]) == ("warning", "")
+    assert off["cells"][6][0] == cells.DASH
+    assert off["cells"][7][2] == "12 missing"
+    assert (off["cells"][8][0], unknown["cells"][8]) == ("Too narrow", ["not known yet", "muted"])
+
+
 def test_the_health_page_tells_which_clocks_are_off_and_when_it_is_our_own(hall):
     def rows():
         return [[text for text, _ in row["cells"]] for row in frames.section(hall.data, "health")["clocks"]]
