@@ -39,10 +39,17 @@ class Plant:
     """A simulated factory, read the way the service reads it."""
 
     def __init__(
-        self, site: Site, seed: int, catalogue: Catalogue | None = None, traces: Traces | None = None
+        self,
+        site: Site,
+        seed: int,
+        catalogue: Catalogue | None = None,
+        traces: Traces | None = None,
+        roughness: int = 0,
     ) -> None:
         self.site = site
-        self.factory = Factory(site, seed, START, catalogue=catalogue, traces=traces)
+        self.factory = Factory(
+            site, seed, START, catalogue=catalogue, traces=traces, roughness=roughness
+        )
         self.bms = Bms(self.factory)
         self.gpus = GpuReadings(self.factory)
         layout = self.factory.layout

@@ -23,8 +23,9 @@ from analytics.anomaly import indicators as wear
 from analytics.anomaly.indicators import Indicator
 from analytics.anomaly.watch import PlantReadings
 from analytics.anomaly.wear import WornPart, ranked
+from benchmarks._fault_runs import of_pod
 from benchmarks._watched_plant import START, Plant, shipped_site
-from benchmarks.faults import figure, of_pod
+from benchmarks.faults import figure
 from domain.plant.cdu import CduModel
 from domain.points import ValueArray
 from domain.site import Site
