@@ -16,15 +16,16 @@ from analytics.anomaly.watch import FactoryWatch, PlantReadings
 from benchmarks._watched_plant import START, Plant
 from domain.site import Site
 from simulator.faults import FaultKind, objects
+from simulator.traces import Traces
 
 STEP_S = 20.0
 SLOW_STEP_S = 240.0
 DAY_MS = 86_400_000
 AFTER_S = 9000.0
 """A fault is looked for so long,"""
-GO_ON_S = 1800.0
+GO_ON_S = 600.0
 """and the factory is followed for so long once it is found."""
-SOON_MS = 1_800_000
+SOON_MS = 600_000
 """Within this time of its first mark a sensor's fault must be known as one."""
 WORK_MS = 3_600_000
 """What shows at an object within this time of the end of works on it, the works may have done."""
@@ -53,8 +54,8 @@ class Run:
 class Watched:
     """A factory, the watch that follows it, and what it has told."""
 
-    def __init__(self, site: Site, seed: int, roughness: int) -> None:
-        self.plant = Plant(site, seed, roughness=roughness)
+    def __init__(self, site: Site, seed: int, roughness: int, traces: Traces | None = None) -> None:
+        self.plant = Plant(site, seed, roughness=roughness, traces=traces)
         self.watch = FactoryWatch(site)
         self.watch.rewire(self.plant.equipment, Grouping.of(self.plant.topology()))
         self.run = Run()
@@ -64,7 +65,14 @@ class Watched:
         """Return another one that is as this one is now, and has told nothing yet."""
         plant = self.plant
         shared = (plant.site, plant.equipment, plant.factory.faults.catalogue, self.watch.book.grouping)
-        shared += (plant.bms.points, plant.bms.payloads, plant.bms.keys, plant.where, plant.factory.layout)  # type: ignore[assignment]
+        shared += (
+            plant.bms.points,
+            plant.bms.payloads,
+            plant.bms.keys,
+            plant.where,
+            plant.factory.layout,
+            plant.factory.workload,
+        )  # type: ignore[assignment]
         other = copy.deepcopy(self, {id(each): each for each in shared})
         other.run = Run()
         return other
@@ -204,10 +212,10 @@ def targets(plant: Plant, kind: FaultKind) -> list[str]:
 
 
 def slow_faults(
-    site: Site, kinds: list[FaultKind], seed: int, days: float, roughness: int
+    site: Site, kinds: list[FaultKind], seed: int, days: float, roughness: int, traces: Traces | None = None
 ) -> tuple[list[dict[str, Any]], Run]:
     """Let all slow faults grow in one factory, each in a pod of its own."""
-    watched = Watched(site, seed, roughness)
+    watched = Watched(site, seed, roughness, traces)
     plant = watched.plant
     rng = np.random.default_rng([seed, 7])
     pods = rng.permutation(np.unique(plant.factory.layout.rack_pod[plant.factory.live]))

@@ -47,9 +47,7 @@ class Plant:
         roughness: int = 0,
     ) -> None:
         self.site = site
-        self.factory = Factory(
-            site, seed, START, catalogue=catalogue, traces=traces, roughness=roughness
-        )
+        self.factory = Factory(site, seed, START, catalogue=catalogue, traces=traces, roughness=roughness)
         self.bms = Bms(self.factory)
         self.gpus = GpuReadings(self.factory)
         layout = self.factory.layout

@@ -99,7 +99,7 @@ class Factory:
         self.workload = Workload(racks, site.zone, site.country, seed, traces)
         self.gpus = GpuFleet(
             model.gpu, racks, self.layout.gpus_per_rack, seed,
-            1.0 + roughness, self.roughness.generation, self.roughness.resistance,
+            1.0 + 0.5 * roughness, self.roughness.generation, self.roughness.resistance,
         )  # fmt: skip
         self.conditions = Conditions.healthy(self.layout)
         self.faults = FaultBook(self, catalogue or Catalogue.shipped())

@@ -71,8 +71,11 @@ class GpuFleet:
         rng = np.random.default_rng([seed, 211])
         self.tdp = np.full(n, model.tdp) * generation
         # power at the same activity, and thermal resistance
-        self.silicon = (1.0 + 0.015 * spread * rng.standard_normal(n)) * generation
-        self.plate = (1.0 + 0.04 * spread * rng.standard_normal(n)) * resistance
+        silicon, plate = rng.standard_normal((2, n))
+        if spread > 1.0:  # no part is delivered that throttles from the first day
+            silicon, plate = np.clip(silicon, -2.5, 2.5), np.clip(plate, -2.5, 2.5)
+        self.silicon = (1.0 + 0.015 * spread * silicon) * generation
+        self.plate = (1.0 + 0.04 * spread * plate) * resistance
         # coolant that reaches a tray has been warmed by those before it
         self.position = np.tile(np.linspace(0.25, 0.75, gpus_per_rack), racks)
         self.knobs = {name: np.full(n, value) for name, value in KNOBS.items()}

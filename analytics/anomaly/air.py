@@ -14,6 +14,8 @@ SIGNALS = ("air flow", "air filter", "air handler stopped")
 
 LEAST_LIMIT = np.array([0.12, 0.3, 0.5])[:, None]
 """Residuals below these mean nothing: natural logarithms of ratios, and yes or no."""
+NATURAL = np.array([0.24, 0.6, 0.0])[:, None]
+"""By how much a unit may differ by nature."""
 TURNING = 0.05
 """Fan speed above which a unit runs."""
 
@@ -49,7 +51,7 @@ class AirScorer:
     resting: Stopped = field(init=False)
 
     def __post_init__(self) -> None:
-        self.track = ResidualTrack(LEAST_LIMIT, len(self.units), self.smoothing, self.memory)
+        self.track = ResidualTrack(LEAST_LIMIT, len(self.units), self.smoothing, self.memory, NATURAL)
         self.resting = Stopped(len(self.units))
 
     def update(self, now: AirReadings, seconds: float = 10.0) -> ValueArray:

@@ -16,7 +16,16 @@ import numpy as np
 
 from analytics.anomaly.naming import named
 from analytics.anomaly.plant import sharing
-from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill, Stopped, median, milder
+from analytics.anomaly.residuals import (
+    FleetLine,
+    Lagged,
+    ResidualTrack,
+    Standstill,
+    Steps,
+    Stopped,
+    median,
+    milder,
+)
 from domain.errors import InputError
 from domain.plant.cdu import CduModel
 from domain.plant.rack import COOLANT_HEAT
@@ -26,10 +35,12 @@ SIGNALS = (
     "pump head", "filter", "facility water", "load sharing", "CDU heat balance", "valve standstill", "supply control",
     "loop pressure",
 )  # fmt: skip
-WATER, SHARING, BALANCE, STILL, CONTROL, LOOP = range(2, len(SIGNALS))
+FILTER, WATER, SHARING, BALANCE, STILL, CONTROL, LOOP = range(1, len(SIGNALS))
 
 LEAST_LIMIT = np.array([0.08, 0.25, 0.2, 0.1, 0.08, 0.08, 1.2, 0.015])[:, None]
 """Residuals below these mean nothing; shares or natural logarithms of ratios, but for the supply control: K."""
+NATURAL = np.array([0.25, 0.6, 0.4, 0.2, 0.1, 0.0, 1.2, 0.005])[:, None]
+"""By how much a unit may differ by nature."""
 VALVE_STEP = 0.0025
 """A valve whose position changes by less has not moved."""
 VALVE_ENDS = (0.02, 0.97)
@@ -131,16 +142,18 @@ class CduScorer:
     load: Lagged | None = field(init=False, default=None)
     resting: Stopped = field(init=False)
     valve: Standstill = field(init=False)
+    filter_steps: Steps = field(init=False)
     filled: ValueArray = field(init=False)
     """Loop pressure of each unit when it was first read, Pa: loops are filled as people please."""
 
     def __post_init__(self) -> None:
         if len(self.cdus) != len(self.pods):
             raise InputError(f"{len(self.cdus)} CDUs but {len(self.pods)} pod indices; give one for each CDU")
-        self.track = ResidualTrack(LEAST_LIMIT, len(self.cdus), self.smoothing, self.memory)
+        self.track = ResidualTrack(LEAST_LIMIT, len(self.cdus), self.smoothing, self.memory, NATURAL)
         self.water = FleetLine(1.2, 0.1)
         self.resting = Stopped(len(self.cdus))
         self.valve = Standstill(len(self.cdus), VALVE_STEP)
+        self.filter_steps = Steps(len(self.cdus))
         self.filled = np.full(len(self.cdus), np.nan)
 
     def update(self, now: CduReadings, seconds: float = 10.0) -> CduScores:
@@ -218,6 +231,10 @@ class CduScorer:
         # valves and metal follow the load late
         unsettled = np.abs(self.load.cause - self.load.now)
         slack = np.zeros_like(residual)
+        # a coarse gauge says little of a clean filter
+        slack[FILTER] = np.nan_to_num(
+            self.filter_steps.update(now.filter_dp) / np.maximum(now.filter_dp, 1.0)
+        )
         slack[WATER] = self.water.slope * unsettled
         slack[BALANCE] = unsettled
         slack[CONTROL] = np.nan_to_num(now.ret - now.supply) * unsettled
@@ -242,7 +259,8 @@ class CduScorer:
         assert self.load is not None
         settled = np.abs(self.load.cause - self.load.now) < 0.5 * LEAST_LIMIT[WATER]
         healthy = self.track.calm[WATER] & settled
-        self.water.learn(self.load.now, _log_water(now), math.exp(-seconds / self.memory), healthy)
+        water = _log_water(now) - self.track.offset[WATER]
+        self.water.learn(self.load.now, water, math.exp(-seconds / self.memory), healthy)
 
 
 def _against_others(above: ValueArray, below: ValueArray, running: np.ndarray) -> ValueArray:

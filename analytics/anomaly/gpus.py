@@ -14,7 +14,7 @@ import numpy as np
 from analytics.anomaly.incidents import Finding
 from analytics.anomaly.peers import row_median
 from analytics.anomaly.plant import gpu_residual, gpu_scores
-from analytics.anomaly.residuals import Standstill
+from analytics.anomaly.residuals import SETTLE, Standstill
 from analytics.anomaly.sensors import Verdict
 from domain.points import ValueArray
 
@@ -41,6 +41,15 @@ STILL_LOOKS, STILL_TIMES = 90, 4
 """So is one that stands still for so many looks, and so many times longer than nine tenths of its rack do,"""
 STILL_SPAN = 1.5
 """and should have moved by so many kelvins: a GPU whose power is capped stands still and is well."""
+OWN_HEAT, OWN_WORK = 0.35, 0.2
+"""How far a GPU's thermal resistance, and its power at the same work (ln), may by nature lie from its neighbours'."""
+LEARNING, FORGETTING = 86_400.0, 30 * 86_400.0
+"""What is its nature is learnt within about a day and hardly follows afterwards: cold plates foul within weeks, s."""
+NATURAL = np.array([OWN_HEAT, OWN_WORK])[:, None]
+LEAST_WARM = 8.0
+"""Below so many kelvins over the coolant a temperature in whole degrees says little of the thermal resistance."""
+AIR = 25.0
+"""Temperature that GPUs without coolant are taken to breathe, Cel; what it is off by, it is for all of a rack."""
 CONFIRM = 2
 """Looks in a row at which a temperature must be stuck."""
 WORST = 4.0
@@ -101,6 +110,10 @@ class GpuWatch:
     """For how many looks each temperature has stood still."""
     expected: ValueArray = field(init=False)
     """What each temperature should be by the others, Cel."""
+    own: ValueArray = field(init=False)
+    """By what each differs by nature in thermal resistance (share) and power (ln), shape (2, racks x GPUs)."""
+    known: ValueArray = field(init=False)
+    """For how long its nature has been looked at, s, shape (2, racks x GPUs)."""
 
     def __post_init__(self) -> None:
         size = self.shape[0] * self.shape[1]
@@ -110,6 +123,7 @@ class GpuWatch:
         self.stuck = np.zeros(size, np.int16)
         self.run = np.zeros(size, np.int32)
         self.heat, self.expected = np.full(size, np.nan), np.full(size, np.nan)
+        self.own, self.known = np.zeros((2, size)), np.zeros((2, size))
 
     def update(self, now: GpuTable, coolant: ValueArray, seconds: float) -> None:
         """Take in the next readings, `seconds` after the last ones.
@@ -122,10 +136,15 @@ class GpuWatch:
         width = self.shape[1]
         if not width:
             return
-        off = gpu_residual(now.temperature, now.power, coolant)
+        around = np.where(np.isfinite(coolant), coolant, AIR)
+        off = gpu_residual(now.temperature, now.power, around)
+        warm = now.temperature - off - around[:, None]
         heat = now.temperature.ravel()
+        span = self.still.update(heat, (now.temperature - off).ravel())
+        # what is stuck has taught nonsense
+        self.own[0, self.stuck >= CONFIRM] = 0.0
+        off = off - self.own[0].reshape(self.shape) * warm
         self.expected = (now.temperature - off).ravel()
-        span = self.still.update(heat, self.expected)
         self.run = np.where(heat == self.heat, self.run + 1, 0).astype(np.int32)
         self.heat = heat
         fellows = np.sort(self.run.reshape(self.shape), axis=1)[:, int(0.9 * width)]
@@ -138,7 +157,8 @@ class GpuWatch:
         usual = row_median(now.power)
         idle = usual < BUSY * float(np.fmax.reduce(usual, initial=0.0))
         with np.errstate(divide="ignore", invalid="ignore"):
-            work = -np.log(np.maximum(now.power, 1.0) / usual[:, None]) / LESS_WORK
+            less = -np.log(np.maximum(now.power, 1.0) / usual[:, None]) - self.own[1].reshape(self.shape)
+            work = less / LESS_WORK
             working = np.where(now.utilization > 0.3, now.clock, np.nan)
             slow = (1.0 - working / row_median(working)[:, None]) / SLOWER
         work[idle] = np.nan
@@ -149,6 +169,21 @@ class GpuWatch:
         self._count(now, seconds)
         self.score[LOST] = np.where(now.available.ravel() == 0, 2.0, 0.0)
         self.score[HEAT, self.stuck >= CONFIRM] = 0.0  # what is stuck says nothing of the heat
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(warm > LEAST_WARM, off / warm, np.nan)
+        less[idle] = np.nan
+        self._learn(np.stack([share.ravel(), less.ravel()]), seconds)
+
+    def _learn(self, beyond: ValueArray, seconds: float) -> None:
+        """Let the nature of the GPUs that are well follow what they show `beyond` it, shape (2, racks x GPUs)."""
+        new = self.known < SETTLE
+        for signal, settling in zip((HEAT, WORK), new, strict=True):
+            self.score[signal, settling] = 0.0
+        well = np.isfinite(beyond) & (self.score[[HEAT, WORK]] < 1.0)
+        gain = np.where(self.known < LEARNING, seconds / (self.known + seconds), seconds / FORGETTING)
+        moved = self.own + np.where(well, gain * beyond, 0.0)
+        self.own = np.clip(moved, -NATURAL, NATURAL)
+        self.known += np.where(well, seconds, 0.0)
 
     def _count(self, now: GpuTable, seconds: float) -> None:
         counters = np.stack([now.corrected.ravel(), now.uncorrected.ravel(), now.link_errors.ravel()])

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from analytics.anomaly.peers import group_median
-from analytics.anomaly.sensors import SensorHabits, Verdict, classify, spikes, swapped
+from analytics.anomaly.residuals import Standstill, Steps
+from analytics.anomaly.sensors import COARSE, SensorHabits, Verdict, classify, spikes, swapped
 from domain.points import IntArray, ValueArray
 
 ROWS = 60
@@ -25,6 +26,10 @@ SPIKES = 3
 """Wild readings within the window that make an instrument a spiking one; a single one is soon forgotten."""
 STILL_ROWS = 120
 """Equal readings in a row that make an instrument a stuck one although nothing says that the quantity moved."""
+LIVELY = 0.5
+"""An instrument that changes at less than this share of its readings may stand still for long; it must have been seen for"""
+LIVELY_ROWS = 20
+"""so many rows before anything is said of that."""
 STILL_TIMES = 3
 """So many times longer than it ever stood still before."""
 SILENT_ROWS = 18
@@ -71,12 +76,22 @@ class InstrumentWatch:
         self._known = np.zeros(len(self.names), bool)
         self._run = np.zeros(len(self.names), np.int32)
         self._longest = np.zeros(len(self.names), np.int32)
+        self._heard = np.zeros(len(self.names), np.int32)
+        self._moves = np.zeros(len(self.names), np.int32)
+        self._steps = Steps(len(self.names))
+        self._since = Standstill(len(self.names), 1e-12)
+        self._range = np.full(len(self.names), np.nan)
 
     def take(self, values: ValueArray, expected: ValueArray) -> None:
         """Remember one moment: readings and what they should be by the others, shape (instruments,) each, NaN where missing."""
         same = values == self._values[-1]
         self._longest = np.where(same, self._longest, np.maximum(self._longest, self._run))
         self._run = np.where(same, self._run + 1, 0).astype(np.int32)
+        heard = np.isfinite(values)
+        self._heard += heard
+        self._moves += heard & ~same
+        self._steps.update(values)
+        self._range = self._since.update(values, expected)
         self._values[:-1] = self._values[1:]
         self._expected[:-1] = self._expected[1:]
         self._values[-1], self._expected[-1] = values, expected
@@ -100,11 +115,16 @@ class InstrumentWatch:
             # noise well within the tolerance is nobody's business
             self._habits = replace(habits, resolution=np.maximum(habits.resolution, FINE * self.tolerance))
         self._known |= heard
-        found = classify(values, expected, self._habits)
+        # how coarse an instrument is shows in its own readings only
+        coarse = np.where(np.isfinite(self._steps.step), self._steps.step, 0.0)
+        habits = replace(self._habits, resolution=np.maximum(self._habits.resolution, coarse))
+        found = classify(values, expected, habits)
         wild = _spiking_or_noisy(found)
         company = np.bincount(self.group, weights=wild)[self.group] > 1  # then the plant is wild
         found = np.where(wild & (company | ~self._alone(values, expected)), Verdict.GOOD, found)
-        found = np.where(self._still(), Verdict.STUCK, found)
+        telling = self._telling()
+        found = np.where((found == Verdict.STUCK) & ~telling, Verdict.GOOD, found)
+        found = np.where(self._still() & telling, Verdict.STUCK, found)
         silent = ~np.isfinite(self._values[-min(rows, SILENT_ROWS) :]).any(axis=0)
         found = np.where(silent, Verdict.SILENT, found)
         found = np.where(swapped(values, expected, self.pairs, self.tolerance), Verdict.SWAPPED, found)
@@ -119,6 +139,14 @@ class InstrumentWatch:
         fellows = group_median(self._run.astype(float), self.group, int(self.group.max(initial=-1)) + 1)
         least = np.maximum(STILL_ROWS, STILL_TIMES * np.maximum(self._longest, fellows[self.group]))
         return np.asarray(self._run >= least)
+
+    def _telling(self) -> np.ndarray:
+        """Whether a standstill says anything: of what never stands still for long, or of what should have moved by far more than its steps."""
+        before = self._heard - self._run
+        lively = (before >= LIVELY_ROWS) & (self._moves > LIVELY * before)
+        # of one that never moved nobody knows how coarse it is
+        step = np.where(np.isfinite(self._steps.step), self._steps.step, self.tolerance)
+        return np.asarray(lively | (np.nan_to_num(self._range) > np.maximum(COARSE * step, self.tolerance)))
 
     def _alone(self, values: ValueArray, expected: ValueArray) -> np.ndarray:
         """Whether what is wild in a reading is wild in its difference from the expected one too: else the plant moved."""

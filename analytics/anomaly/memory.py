@@ -23,14 +23,14 @@ from analytics.anomaly.gpus import GpuWatch
 from analytics.anomaly.incidents import Cause, Incident
 from analytics.anomaly.instruments import InstrumentWatch
 from analytics.anomaly.racks import RackScorer
-from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill, Stopped
+from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill, Steps, Stopped
 from analytics.anomaly.sensors import SensorHabits, Verdict
 from analytics.anomaly.taps import TapScorer
 from analytics.anomaly.upses import LossCurve, UpsScorer
 from analytics.anomaly.watch import FactoryWatch
 from domain.errors import InputError
 
-VERSION = 3
+VERSION = 4
 """Changes whenever what is kept changes its meaning."""
 PRESENT_MS = 60_000
 """After a longer pause lags and smoothed residuals begin anew."""
@@ -40,19 +40,33 @@ OLDEST_MS = 7 * 86_400_000
 _LEARNT: dict[type, tuple[str, ...]] = {
     FactoryWatch: ("racks", "cdus", "taps", "upses", "air", "gpus", "water", "instruments", "_usual_water"),
     RackScorer: ("lines", "track", "resting", "rise", "load", "die", "pod_load", "valve"),
-    CduScorer: ("track", "water", "resting", "filled", "load", "valve"),
+    CduScorer: ("track", "water", "resting", "filled", "filter_steps", "load", "valve"),
     TapScorer: ("track", "own"),
     UpsScorer: ("track", "losses", "full"),
     AirScorer: ("track", "resting"),
-    GpuWatch: ("score", "seen", "errors", "still", "run", "heat"),
-    InstrumentWatch: ("verdict", "_habits", "_known", "_run", "_longest", "_values", "_expected", "_rows"),
+    GpuWatch: ("score", "seen", "errors", "still", "run", "heat", "own", "known"),
+    InstrumentWatch: (
+        "verdict",
+        "_habits",
+        "_known",
+        "_run",
+        "_longest",
+        "_heard",
+        "_moves",
+        "_steps",
+        "_since",
+        "_values",
+        "_expected",
+        "_rows",
+    ),
     SensorHabits: ("noise", "resolution", "tolerance"),
-    ResidualTrack: ("age", "offset", "reference", "usual", "seen", "smooth", "last"),
+    ResidualTrack: ("age", "known", "offset", "reference", "usual", "smooth", "last"),
     LossCurve: ("top", "parts", "covariance", "weight", "gram", "sums"),
     FleetLine: ("slope", "offset", "moments"),
     Lagged: ("now", "cause", "slack"),
     Stopped: ("rested",),
     Standstill: ("held", "low", "high"),
+    Steps: ("step", "last"),
 }
 """What is kept of each kind of thing."""
 _PRESENT = frozenset(

@@ -16,7 +16,7 @@ import numpy as np
 
 from analytics.anomaly.naming import named
 from analytics.anomaly.peers import group_median
-from analytics.anomaly.residuals import FleetLine, Lagged, ResidualTrack, Standstill, Stopped, median
+from analytics.anomaly.residuals import SETTLE, FleetLine, Lagged, ResidualTrack, Standstill, Stopped, median
 from domain.errors import InputError
 from domain.plant.gpu import GpuModel
 from domain.plant.rack import COOLANT_HEAT, RackModel
@@ -43,10 +43,18 @@ SIGNALS = (
 LEAST_LIMIT = np.array([2.0, 0.08, 2.5, 0.08, 0.7, 0.08, 1.0, 4.0, 0.12, 0.02, 0.5, 0.5])[:, None]
 """Residuals below these mean nothing (K, ln, K, ln, K, ln, K, K, ln, share of the stroke, yes or no twice): accuracy of plain
 plant instruments, and a dead band that a plain valve may have."""
+NATURAL = np.array([2.0, 0.5, 8.0, 0.16, 1.4, 0.16, 2.0, 10.0, 0.6, 0.0, 0.0, 0.0])[:, None]
+"""By how much a rack may differ by nature: valves are sized and flows set as people please, but no heat is lost on its way."""
 VALVE_STEP = 0.0025
 """A valve whose position changes by less has not moved."""
 VALVE_ENDS = (0.06, 0.97)
 """Positions beyond which a valve cannot go further and need not move."""
+FULL_RISE = 33.6
+"""Rise of a GPU over its coolant, K, at full load: residuals are told as if a rack were loaded so."""
+IDLE = 0.45
+"""Share of the largest rack's power below which a valve may stand at its least flow, whatever the load asks for."""
+WIDE_OPEN = 0.92
+"""Position, as a plain positioner tells it, from which a valve may have no more to give: how much it lets through says all."""
 OFF = 0.02
 """A rack below this share of the largest rack's power is off."""
 HOTTEST_RISE = 40.0
@@ -160,7 +168,7 @@ class RackScorer:
         }
         self.valve = Standstill(len(self.racks), VALVE_STEP)
         self.resting = Stopped(len(self.racks))
-        self.track = ResidualTrack(LEAST_LIMIT, len(self.racks), self.smoothing, self.memory)
+        self.track = ResidualTrack(LEAST_LIMIT, len(self.racks), self.smoothing, self.memory, NATURAL)
 
     def update(self, now: RackReadings, seconds: float = 10.0) -> RackScores:
         """Take in the next readings, `seconds` after the last ones.
@@ -215,8 +223,20 @@ class RackScorer:
         for signal, x, y, lagged in self._lines_of(now):
             residual[signal] = self.lines[signal].residual(x, y)
             slack[signal] = lagged.slack * (1.0 if signal == RISE else abs(self.lines[signal].slope))
+        # a rack whose hottest GPU has a worse cold plate than others' is hotter in proportion to its load
+        residual[GPU] *= self._gpu_scale()
         x, y = _path(now, self.rack.stagnant)
         residual[PATH] = self.lines[PATH].residual(x, y)
+        spent = (now.valve > WIDE_OPEN) & np.isfinite(y)
+        own = self.track.offset
+        residual[FLOW, spent] = np.maximum(residual[FLOW], own[FLOW])[spent]
+        residual[RISE, spent] = np.minimum(residual[RISE], own[RISE])[spent]
+        idle = now.power < IDLE * np.fmax.reduce(now.power)
+        residual[FLOW, idle] = np.minimum(residual[FLOW], own[FLOW])[idle]
+        residual[RISE, idle] = np.maximum(residual[RISE], own[RISE])[idle]
+        residual[GPU, idle] = own[GPU, idle]
+        for signal in (FLOW, RISE, GPU):
+            residual[signal, idle & (self.track.known[signal] < SETTLE)] = np.nan
         residual[PRESSURE] = pressure - pod_pressure[self.pods]
         residual[SUPPLY] = now.supply - pod_supply[self.pods]
         residual[POD_PRESSURE] = (pod_pressure - median(pod_pressure))[self.pods]
@@ -233,6 +253,12 @@ class RackScorer:
         residual[LOST] = np.where(np.isfinite(now.power), self.resting.update(~off, seconds), np.nan)
         residual[LEAK] = now.leak
         return residual, slack
+
+    def _gpu_scale(self) -> ValueArray:
+        """Return the rise of a fully loaded rack's hottest GPU over what it is at the present load, shape (racks,)."""
+        line = self.lines[GPU]
+        due = self.die.now * line.slope + line.offset
+        return np.asarray(FULL_RISE / np.clip(due, 0.4 * FULL_RISE, 2.0 * FULL_RISE))
 
     def _standstill(self, now: RackReadings) -> ValueArray:
         """Return how far each valve should have moved since it last did, as a share of its stroke."""
@@ -256,13 +282,15 @@ class RackScorer:
         ]
 
     def _learn(self, now: RackReadings, seconds: float) -> None:
-        """Let the lines follow the racks that are well and whose power does not change just now."""
+        """Let the lines follow the racks that are well and whose power does not change just now, each freed of its own offset."""
         keep = math.exp(-seconds / self.memory)
         for signal, x, y, lagged in self._lines_of(now):
             line = self.lines[signal]
             steady = lagged.slack * max(abs(line.slope), 1e-3) < 0.5 * LEAST_LIMIT[signal]
-            line.learn(x, y, keep, self.track.calm[signal] & steady)
-        self.lines[PATH].learn(*_path(now, self.rack.stagnant), keep, self.track.calm[PATH])
+            own = self.track.offset[signal] / (self._gpu_scale() if signal == GPU else 1.0)
+            line.learn(x, y - own, keep, self.track.calm[signal] & steady)
+        x, y = _path(now, self.rack.stagnant)
+        self.lines[PATH].learn(x, y - self.track.offset[PATH], keep, self.track.calm[PATH])
 
     def _check(self, now: RackReadings) -> None:
         for name in RackReadings.__slots__:

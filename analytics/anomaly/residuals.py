@@ -15,8 +15,8 @@ MARGIN = 7.0
 """An anomaly lies this many mean absolute residuals out (5.6 standard deviations of a normal one)."""
 WILDEST = 4.0
 """A single residual counts at most this many limits: one wild reading must not carry the mean over its own."""
-OWN = 2.0
-"""How many of its least limits an object may by nature differ from its peers."""
+SETTLE = 300.0
+"""Time that an object must be known before it is judged: what it shows then is its nature, within bounds, s."""
 DRIFT = 1.5
 """How many of its least limits an object's offset may move away from what it was on its first day."""
 A_DAY = 86_400.0
@@ -96,7 +96,8 @@ class ResidualTrack:
     """Residuals of many objects over time, each against what is usual for it.
 
     Of three residuals the middle one counts; it is smoothed, freed of the object's own offset, and divided by the larger of `least` and `MARGIN`
-    times its usual size. Offset and usual size follow only while nothing is wrong: a fault must not become
+    times its usual size. Parts differ from their peers from the first day: what an object shows while it is new, within what is `natural`, is its offset
+    from the start. Offset and usual size follow from then on only while nothing is wrong: a fault must not become
     usual. What is missing stays as it was. An offset that creeps away from that of the first day is anomalous too: what takes
     days would else become usual on its way.
 
@@ -108,12 +109,15 @@ class ResidualTrack:
         Number of objects.
     smoothing, memory
         Time constants of the smoothed residual, and of offset and usual size, s.
+    natural
+        By how much an object may by nature differ from its peers, shape (signals, 1).
     """
 
     least: ValueArray
     size: int
     smoothing: float
     memory: float
+    natural: ValueArray
     age: float = field(init=False, default=0.0)
     offset: ValueArray = field(init=False)
     reference: ValueArray = field(init=False)
@@ -122,14 +126,15 @@ class ResidualTrack:
     smooth: ValueArray = field(init=False)
     last: ValueArray = field(init=False)
     """The two residuals before this one, shape (2, signals, objects)."""
-    seen: np.ndarray = field(init=False)
+    known: ValueArray = field(init=False)
+    """For how long each has been known, s: a plant is commissioned bit by bit."""
     calm: np.ndarray = field(init=False)
     """Where nothing was wrong at the last update, shape (signals, objects)."""
 
     def __post_init__(self) -> None:
         shape = (len(self.least), self.size)
         self.offset, self.smooth = np.zeros(shape), np.zeros(shape)
-        self.seen, self.calm = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        self.known, self.calm = np.zeros(shape), np.zeros(shape, dtype=bool)
         self.last = np.full((2, *shape), np.nan)
         self.reference = np.full(shape, np.nan)
         self.usual = np.repeat(self.least / MARGIN, self.size, axis=1)
@@ -146,19 +151,26 @@ class ResidualTrack:
         seconds
             Since the last moment.
         """
-        residual = np.sign(residual) * np.maximum(np.abs(residual) - slack, 0.0)
+        # what is open is where between its own offset and what was read the object is
+        beyond = residual - self.offset
+        residual = self.offset + np.sign(beyond) * np.maximum(np.abs(beyond) - slack, 0.0)
         deviation = self._middle(residual) - self.offset
         known = np.isfinite(deviation)
-        self.seen |= known
         limit = np.clip(MARGIN * self.usual, self.least, NOISIEST * self.least)
         bounded = np.clip(deviation, -WILDEST * limit, WILDEST * limit)
         self.smooth += np.where(known, -math.expm1(-seconds / self.smoothing) * (bounded - self.smooth), 0.0)
         score = np.fmax(
             np.abs(self.smooth) / limit, np.abs(self.offset - self.reference) / (DRIFT * self.least)
         )
+        new = self.known < SETTLE
+        score[new] = 0.0
         self.calm = known & (score < 1.0)
-        self._learn(deviation, seconds)
-        score[~self.seen] = np.nan
+        # what a change under way may explain teaches little
+        worth = np.where(known, seconds / (1.0 + (slack / self.least) ** 2), 0.0)
+        self._learn(deviation, new, worth, seconds)
+        self.known += worth
+        self.age += seconds
+        score[self.known == 0] = np.nan
         return score
 
     def _middle(self, residual: ValueArray) -> ValueArray:
@@ -174,18 +186,18 @@ class ResidualTrack:
         self.smooth[:, member] = 0.0
         self.reference[:, member] = self.offset[:, member]
 
-    def _learn(self, deviation: ValueArray, seconds: float) -> None:
+    def _learn(self, deviation: ValueArray, new: np.ndarray, worth: ValueArray, seconds: float) -> None:
         slow = -math.expm1(-seconds / self.memory)
         # young means learn fast: the mean of what was seen so far, later an exponential one
-        gain = max(seconds / (self.age + seconds), slow)
+        gain = np.maximum(worth / (self.known + seconds), slow * worth / seconds)
         offset = self.offset + np.where(self.calm, gain * deviation, 0.0)
-        # what differs from its peers from the start is not usual either
-        bounded = np.clip(offset, -OWN * self.least, OWN * self.least)
+        # what differs from its peers by more than parts do is not usual either
+        bounded = np.clip(offset, -self.natural, self.natural)
         self.offset = np.where(self.calm, bounded, self.offset)
-        self.usual += np.where(self.calm, slow * (np.abs(self.smooth) - self.usual), 0.0)
-        self.age += seconds
-        if self.age >= A_DAY:
-            self.reference = np.where(np.isnan(self.reference), self.offset, self.reference)
+        self.smooth[new] = 0.0
+        self.usual += np.where(self.calm & ~new, slow * (np.abs(self.smooth) - self.usual), 0.0)
+        settled = np.isnan(self.reference) & (self.known >= A_DAY)
+        self.reference = np.where(settled, self.offset, self.reference)
 
 
 @dataclass(slots=True)
@@ -244,6 +256,31 @@ class Standstill:
         self.low = np.where(moved, wanted, np.where(known, np.fmin(self.low, wanted), self.low))
         self.high = np.where(moved, wanted, np.where(known, np.fmax(self.high, wanted), self.high))
         return np.where(known, self.high - self.low, np.nan)
+
+
+@dataclass(slots=True)
+class Steps:
+    """The smallest step that each instrument has been seen to make: what lies within half of it, it cannot tell.
+
+    Parameters
+    ----------
+    size
+        Number of instruments.
+    """
+
+    size: int
+    step: ValueArray = field(init=False)
+    last: ValueArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.step, self.last = np.full(self.size, np.inf), np.full(self.size, np.nan)
+
+    def update(self, reading: ValueArray) -> ValueArray:
+        """Take in one moment; return the steps, 0 where none has been seen, shapes (size,)."""
+        change = np.abs(reading - self.last)
+        self.step = np.where(change > 0, np.fmin(self.step, change), self.step)
+        self.last = np.where(np.isfinite(reading), reading, self.last)
+        return np.where(np.isfinite(self.step), self.step, 0.0)
 
 
 def median(values: ValueArray) -> float:

@@ -60,6 +60,8 @@ UNIT_MISTAKES: dict[str, tuple[float, float]] = {
 
 RUN_LIMIT = 20
 """Equal readings in a row that make a sensor suspect of being stuck."""
+COARSE = 2.5
+"""Steps of its own by which a quantity must have moved for a sensor that stands still to be stuck."""
 NOISE_LIMIT = 4.0
 """Noise over the usual one at which a sensor counts as noisy."""
 SPIKE_SIZE = 8.0
@@ -230,7 +232,7 @@ def _stuck(values: ValueArray, estimate: ValueArray, habits: SensorHabits) -> np
     within = rows >= len(values) - run
     high = np.where(within & np.isfinite(estimate), estimate, -np.inf).max(axis=0)
     low = np.where(within & np.isfinite(estimate), estimate, np.inf).min(axis=0)
-    moved = high - low > habits.tolerance
+    moved = high - low > np.maximum(habits.tolerance, COARSE * habits.resolution)
     lively = habits.noise > 2.0 * habits.resolution
     return np.asarray((run >= RUN_LIMIT) & (moved | lively))
 

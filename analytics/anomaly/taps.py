@@ -18,6 +18,8 @@ SHARE = SIGNALS.index("tap share")
 
 LEAST_LIMIT = np.array([0.008, 0.04, 0.025, 0.08, 0.025])[:, None]
 """Residuals below these mean nothing; all are shares."""
+NATURAL = np.array([0.016, 0.0, 0.06, 0.12, 0.05])[:, None]
+"""By how much a tap may differ by nature."""
 LOADED = 0.02
 """Taps below this share of the largest rack's power carry too little for their ratios to mean anything."""
 UNEVEN = 0.2
@@ -76,7 +78,7 @@ class TapScorer:
     def __post_init__(self) -> None:
         if not len(self.taps) == len(self.rack) == len(self.busway):
             raise InputError(f"{len(self.taps)} taps need as many rack and busway indices")
-        self.track = ResidualTrack(LEAST_LIMIT, len(self.taps), self.smoothing, self.memory)
+        self.track = ResidualTrack(LEAST_LIMIT, len(self.taps), self.smoothing, self.memory, NATURAL)
         members = np.bincount(self.rack)[self.rack] if len(self.rack) else np.zeros(0)
         self.own = 1.0 / np.maximum(members, 1.0)
 

@@ -16,6 +16,8 @@ LOSSES = 0
 
 LEAST_LIMIT = np.array([0.2, 0.25, 0.05])[:, None]
 """Residuals below these mean nothing: natural logarithms of ratios, and a share. Losses are a small difference of two meters."""
+NATURAL = np.array([0.4, 0.5, 0.0])[:, None]
+"""By how much a UPS may differ by nature; losses are a small difference of two meters."""
 LOADED = 0.05
 """UPSes below this share of the largest load are not judged by their losses."""
 FULL = 0.995
@@ -155,7 +157,7 @@ class UpsScorer:
     """For how long each battery has been full, s."""
 
     def __post_init__(self) -> None:
-        self.track = ResidualTrack(LEAST_LIMIT, len(self.upses), self.smoothing, self.memory)
+        self.track = ResidualTrack(LEAST_LIMIT, len(self.upses), self.smoothing, self.memory, NATURAL)
         self.losses = LossCurve()
         self.full = np.full(len(self.upses), np.inf)
 

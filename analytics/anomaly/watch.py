@@ -154,7 +154,9 @@ class FactoryWatch:
         self.taps = TapScorer((), _indices(()), _indices(()))
         self.upses = UpsScorer(())
         self.air = AirScorer(())
-        self.water = ResidualTrack(np.array([[WARMER_WATER]]), 1, 60.0, 6 * 3600.0)
+        self.water = ResidualTrack(
+            np.array([[WARMER_WATER]]), 1, 60.0, 6 * 3600.0, np.array([[2.0 * WARMER_WATER]])
+        )
         self.gpus = GpuWatch((len(site.racks), 0))
         self.gpu_ids: list[list[str]] = []
         self._rack_taps: dict[str, np.ndarray] = {}

@@ -124,8 +124,8 @@ def test_what_stands_still_is_measured_by_how_far_it_should_have_moved():
 
 
 def test_a_single_wild_residual_is_none():
-    track = ResidualTrack(np.array([[1.0]]), 1, smoothing=20.0, memory=3600.0)
-    values = [0.0] * 20 + [50.0] + [0.0] * 20
+    track = ResidualTrack(np.array([[1.0]]), 1, smoothing=20.0, memory=3600.0, natural=np.array([[2.0]]))
+    values = [0.0] * 40 + [50.0] + [0.0] * 20
     assert max(float(track.update(np.array([[v]]), 0.0, 10.0)[0, 0]) for v in values) == 0.0
     assert float(track.update(np.array([[50.0]]), 0.0, 10.0)[0, 0]) == 0.0
     assert float(track.update(np.array([[50.0]]), 0.0, 10.0)[0, 0]) > 1.0

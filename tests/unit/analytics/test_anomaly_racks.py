@@ -33,7 +33,7 @@ def test_a_healthy_factory_under_changing_load_raises_nothing(layout):
 @pytest.mark.parametrize(
     ("knob", "where", "value", "signal"),
     [
-        ("rack_blockage", FAULTY, 0.4, "coolant flow"),
+        ("rack_blockage", FAULTY, 0.4, "coolant path"),
         ("rack_valve_stuck", FAULTY, 0.3, "coolant flow"),
         ("rack_isolated", FAULTY, 1.0, "coolant flow"),
         ("gpu_resistance_factor", FAULTY * 72 + 7, 1.5, "GPU temperature"),
