@@ -109,3 +109,14 @@ def test_every_gpu_has_its_fields_in_the_last_minutes(laid):
         "GpuMemoryTotal",
     ):
         assert registry.index(f"GPU/{field}/nvml/R008/T18/G3") in told
+
+
+def test_the_live_twin_goes_on_from_the_very_state_in_which_the_laid_down_past_ends():
+    past, live = small_factory(start=NOW - RECENT_MS), small_factory(start=NOW - RECENT_MS)
+    for _ in history(past, PointRegistry(), NOW, days=0.1):
+        pass
+    live.advance_to(NOW)  # as the simulator's process does before it tells anything
+    assert past.time_ms == live.time_ms == NOW
+    for quantity in ("power", "flow", "ret", "cdu_flow", "ups_in"):
+        assert np.array_equal(getattr(past.state, quantity), getattr(live.state, quantity))
+    assert np.array_equal(past.gpus.die, live.gpus.die)
