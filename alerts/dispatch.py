@@ -22,7 +22,7 @@ from typing import TypeVar
 import structlog
 
 from alerts.languages import LANGUAGES
-from alerts.notify.facts import Facts
+from alerts.notify.facts import Facts, Trend
 from alerts.notify.message import Notice, Notification, Notifier
 from alerts.routing import Wanted
 from alerts.runbooks import Runbooks
@@ -49,6 +49,12 @@ LOOK_S = 1.0
 PATIENCE_S = 0.5
 """How long a look waits for the records to say what is due."""
 DRAIN_S = 3.0
+TREND_S = 1.0
+"""How long a page waits for how its quantity went."""
+LOOKERS = 3
+"""Threads that look for it."""
+MOST_LOOKS = 12
+"""Looks under way; beyond that a page goes without a picture."""
 LATE_S = 10.0
 """Telling does not work while no look for what is due has ended for so long."""
 NOBODY_S = 300.0
@@ -105,6 +111,8 @@ class Dispatcher:
         What to do first, where a rule does not say it itself.
     addressed
         Makes a message that of its recipient, by the name of the delivery.
+    trend
+        How the quantity behind an alert went, at a time (UTC ms); it may take long, or fail.
     """
 
     def __init__(
@@ -119,6 +127,7 @@ class Dispatcher:
         facts: Callable[[Alert], Facts] = lambda _alert: Facts(),
         runbooks: Runbooks | None = None,
         addressed: Callable[[str, Notification], Notification] = lambda _channel, page: page,
+        trend: Callable[[Alert, int], Trend | None] = lambda _alert, _now: None,
     ) -> None:
         self._records = records
         self._notifiers = notifiers
@@ -130,6 +139,9 @@ class Dispatcher:
         self._facts = facts
         self._runbooks = runbooks or Runbooks()
         self._addressed = addressed
+        self._trend = trend
+        self._looker = ThreadPoolExecutor(LOOKERS, thread_name_prefix="alerts-trend")
+        self._looking: set[asyncio.Future[Trend | None]] = set()
         # a write may wait for a lock; looking for what is due must not wait with it
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="alerts-due")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="alerts-noted")
@@ -170,6 +182,7 @@ class Dispatcher:
                 self._asking.cancel()
             await self.drain(DRAIN_S)
             self._reader.shutdown(wait=False)
+            self._looker.shutdown(wait=False, cancel_futures=True)
             self._writer.shutdown(wait=False)
 
     def wake(self) -> None:
@@ -363,8 +376,9 @@ class Dispatcher:
     async def _send(self, channel: str, group: Sequence[Due]) -> None:
         try:
             async with asyncio.timeout(LONGEST_S):
+                notifier = self._notifiers[channel]
                 page = self._addressed(channel, self._notification(group))
-                remark = await self._notifiers[channel].send(page)
+                remark = await notifier.send(await self._with_trends(page, notifier.trends))
         except NotificationError as error:
             self._not_delivered(channel, group, error)
         except TimeoutError:
@@ -412,6 +426,22 @@ class Dispatcher:
             self.counters["postponed"] += 1
             if delivery.id > 0:
                 self._unnoted[delivery.id] = _Note(DeliveryStatus.PENDING, 1, str(error), not_before)
+
+    async def _with_trends(self, page: Notification, most: int) -> Notification:
+        """Return a message with the trends of its first alerts, those that come within `TREND_S`."""
+        wanted = [n for n in page.notices[:most] if not n.over]
+        if not wanted or len(self._looking) >= MOST_LOOKS:  # a store that hangs holds up no second page
+            return page
+        loop, now = asyncio.get_running_loop(), self._clock()
+        looks: dict[str, asyncio.Future[Trend | None]] = {}
+        for notice in wanted:
+            look = loop.run_in_executor(self._looker, self._trend, notice.alert, now)
+            self._looking.add(look)
+            look.add_done_callback(self._looking.discard)
+            looks[notice.alert.condition.key] = look
+        await asyncio.wait(looks.values(), timeout=TREND_S)
+        found = {key: trend for key, look in looks.items() if (trend := _result(look)) is not None}
+        return replace(page, notices=tuple(_seen(n, found.get(n.alert.condition.key)) for n in page.notices))
 
     def _notification(self, group: Sequence[Due]) -> Notification:
         deliveries = [delivery for delivery, _ in group]
@@ -498,6 +528,19 @@ class Dispatcher:
     @staticmethod
     async def _in(executor: ThreadPoolExecutor, call: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, call, *arguments)
+
+
+def _seen(notice: Notice, trend: Trend | None) -> Notice:
+    return notice if trend is None else replace(notice, facts=replace(notice.facts, trend=trend))
+
+
+def _result(look: asyncio.Future[Trend | None]) -> Trend | None:
+    if not look.done() or look.cancelled():
+        return None
+    if look.exception() is not None:
+        log.warning("a page goes without a picture", error=str(look.exception()))
+        return None
+    return look.result()
 
 
 def _critical(group: Sequence[Due]) -> bool:

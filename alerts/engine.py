@@ -42,6 +42,7 @@ from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from alerts.suppressor import Suppressor
 from alerts.surroundings import Surroundings
+from alerts.trends import Trends
 from alerts.view import View
 from domain.alert import Alert, AlertState, Condition
 from domain.batch import now_ms
@@ -135,6 +136,7 @@ class AlertEngine:
         last = sorted(rules.rules, key=lambda r: (isinstance(r, EvaluationError), isinstance(r, SharedCause)))
         self.rules: list[Rule] = [build(rule) for rule in last if rule.enabled]
         self.counters: Counter[str] = Counter()
+        by_name = {rule.name: rule for rule in rules.rules}
         runbooks = runbooks or Runbooks()
         runbooks.load(rule.name for rule in rules.rules)
         self.dispatcher = Dispatcher(
@@ -145,9 +147,10 @@ class AlertEngine:
             {rule.name: rule.advice for rule in rules.rules},
             rules.console_url,
             rules.fallbacks(),
-            Surroundings(view).facts,
+            Surroundings(view, by_name).facts,
             runbooks,
             Addressing(rules, link).addressed,
+            Trends(view, by_name).of,
         )
         self._reminder = Reminder(records, notifiers, self.dispatcher.page, self.dispatcher.notice, clock)
         self._view = view

@@ -11,7 +11,7 @@ from domain.documents import read_document
 
 Language = Literal["en", "zh-Hant"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
-"""IETF language tags (RFC 5646): English, and Traditional Chinese as Taiwan's plants write it."""
+"""IETF language tags (RFC 5646): English, and Chinese as Taiwan's plants write it."""
 FOLDER = Path(__file__).resolve().parent.parent / "config" / "languages"
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from alerts.languages import Language
 from alerts.oncall.settings import OnCallSettings, Person, Window, ZoneName
 from alerts.rules.settings import AnyRule, Duration, SharedCause, Strict
 from alerts.state_settings import MOST_MODES, Flapping, Mode, Shelving
@@ -86,6 +87,10 @@ class ChannelBase(Strict):
     takes_acknowledgement: ClassVar[bool] = False
     """Whether it is told that somebody has taken an alert, so that its own escalation ends."""
 
+    language: Language = Field("en", description="Of what it tells; a person's own goes before it")
+    timezone: ZoneName = Field(
+        "", description="Whose time a message tells beside the site's; a person's own goes before it"
+    )
     fallback: str = Field("", description="Channel that stands in while this one takes nothing")
     fallback_after: Duration = Field(
         120.0, description="How long it takes nothing until then; what it refuses for good goes there at once"

@@ -239,6 +239,16 @@ class View:
             self._take_over(point_type, new)
         return {i: forecast for i in object_ids if (forecast := kept[i]) is not None}
 
+    def newest_forecast(self, object_id: str) -> Forecast | None:
+        """Return the newest issued forecast of a node's power, as the records have it now. Blocks.
+
+        Raises
+        ------
+        StorageError
+            If they cannot be read now.
+        """
+        return self._records.latest_forecasts([object_id], "ActivePower").get(object_id)
+
     def read(self) -> None:
         """Take over from the records what was forecast since. Blocks: not where rules are evaluated.
 

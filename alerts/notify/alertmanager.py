@@ -17,7 +17,6 @@ import orjson
 from alerts.notify.message import (
     Notice,
     Notification,
-    details,
     figure,
     iso,
     line,
@@ -25,6 +24,7 @@ from alerts.notify.message import (
     runbook_url,
 )
 from alerts.notify.post import post, reach
+from alerts.notify.sheet import ENGLISH, Reader, sheet
 from alerts.settings import Alertmanager
 from domain.errors import NotificationError
 from domain.secret import read_secret
@@ -48,9 +48,11 @@ class AlertmanagerNotifier:
     """
 
     most = 500
+    trends = 0
 
-    def __init__(self, settings: Alertmanager) -> None:
+    def __init__(self, settings: Alertmanager, reader: Reader = ENGLISH) -> None:
         self._settings = settings
+        self._reader = reader
         self.remind_every = settings.resend
         password = read_secret(settings.password_env, settings.password_file, "alerts.yaml", "password")
         token = read_secret(settings.token_env, settings.token_file, "alerts.yaml", "token")
@@ -165,7 +167,7 @@ class AlertmanagerNotifier:
             ends = max(alert.cleared_at, alert.opened)
         told: dict[str, Any] = {
             "labels": dict(labels),
-            "annotations": _annotations(notification, notice),
+            "annotations": _annotations(notification, notice, self._reader.of_page(notification)),
             "startsAt": iso(alert.opened),
             "endsAt": iso(ends),
         }
@@ -174,15 +176,16 @@ class AlertmanagerNotifier:
         return told
 
 
-def _annotations(notification: Notification, notice: Notice) -> dict[str, str]:
+def _annotations(notification: Notification, notice: Notice, reader: Reader) -> dict[str, str]:
     alert, condition, facts = notice.alert, notice.alert.condition, notice.facts
-    rows = details(notice, notification.zone)
+    told, say = sheet(notification, notice, reader), reader.words
+    rows = [say("text", "row", label=label, text=text) for label, text in told.rows]
     found = {
-        "summary": condition.summary,
-        "description": "; ".join(f"{name}: {text}" for name, text in rows),
+        "summary": told.headline,
+        "description": say("text", "clauses").join(rows),
         "value": figure(condition.value, condition.unit),
         "limit": figure(condition.limit, condition.unit),
-        "first_action": notice.first_action(),
+        "first_action": told.first_action,
         "runbook_url": runbook_url(notification.console_url, condition.rule),
         "state": alert.state.value,
         "acknowledged_by": alert.acknowledged_by,
@@ -193,7 +196,8 @@ def _annotations(notification: Notification, notice: Notice) -> dict[str, str]:
         "racks": str(facts.place.racks or ""),
         "gpus": str(facts.place.gpus or ""),
     }
-    return {name: line(text, MOST_OF_ANNOTATION) for name, text in found.items() if text}
+    lines = {name: line(text, MOST_OF_ANNOTATION) for name, text in found.items()}
+    return {name: text for name, text in lines.items() if text}
 
 
 def _label(text: str) -> str:
@@ -201,7 +205,7 @@ def _label(text: str) -> str:
     told = line(text, MOST_OF_LABEL)
     if told == text:
         return told
-    return f"{told[: MOST_OF_LABEL - 20]} {hashlib.sha256(text.encode(errors='replace')).hexdigest()[:12]}"
+    return f"{told[: MOST_OF_LABEL - 20]} {hashlib.sha256(text.encode(errors='replace')).hexdigest()[:12]}".strip()
 
 
 def _basic(username: str, password: str) -> str:

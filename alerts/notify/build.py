@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from alerts.notify.message import Notifier
+from alerts.notify.sheet import Reader
 from alerts.settings import Alertmanager, Channel, Chat, PagerDuty, Smtp
 
 
@@ -16,29 +17,29 @@ def build_notifiers(channels: Mapping[str, Channel]) -> dict[str, Notifier]:
     ConfigurationError
         If a secret that a channel names is not there.
     """
-    found = {name: _notifier(settings) for name, settings in channels.items()}
+    ways = dict(channels)
     for name, settings in channels.items():
-        found |= {f"{name}/{who}": _notifier(one) for who, one in settings.each().items()}
-    return found
+        ways |= {f"{name}/{who}": one for who, one in settings.each().items()}
+    return {name: _notifier(one, Reader.of(one.language, one.timezone)) for name, one in ways.items()}
 
 
-def _notifier(settings: Channel) -> Notifier:
+def _notifier(settings: Channel, reader: Reader) -> Notifier:
     if isinstance(settings, Smtp):
         from alerts.notify.smtp import SmtpNotifier
 
-        return SmtpNotifier(settings)
+        return SmtpNotifier(settings, reader)
     if isinstance(settings, PagerDuty):
         from alerts.notify.pagerduty import PagerDutyNotifier
 
-        return PagerDutyNotifier(settings)
+        return PagerDutyNotifier(settings, reader)
     if isinstance(settings, Chat):
         from alerts.notify.chat import ChatNotifier
 
-        return ChatNotifier(settings)
+        return ChatNotifier(settings, reader)
     if isinstance(settings, Alertmanager):
         from alerts.notify.alertmanager import AlertmanagerNotifier
 
-        return AlertmanagerNotifier(settings)
+        return AlertmanagerNotifier(settings, reader)
     from alerts.notify.webhook import WebhookNotifier
 
-    return WebhookNotifier(settings)
+    return WebhookNotifier(settings, reader)

@@ -7,6 +7,7 @@ time and recipient, and are waited for so long. It is told that a text is plain,
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import threading
 from collections.abc import Callable
@@ -14,9 +15,12 @@ from collections.abc import Callable
 import apprise
 from apprise import NotifyFormat, NotifyType
 from apprise.common import OverflowMode, PersistentStoreMode
+from apprise.plugins.ntfy import NotifyNtfy
 
-from alerts.notify.message import MOST_IN_MESSAGE, MOST_LISTED, Notification, body, subject
+from alerts.notify.message import MOST_IN_MESSAGE, Notification
 from alerts.notify.post import TRY_AGAIN, reach
+from alerts.notify.sheet import ENGLISH, Reader, subject
+from alerts.notify.text import MOST_LISTED, body
 from alerts.settings import Chat
 from domain.alert import Severity
 from domain.errors import ConfigurationError, NotificationError, Problem, printable
@@ -27,6 +31,7 @@ from storage.alert_records import Event
 AT_ONCE = 8
 """Calls of one recipient that may be under way, those that were given up counted."""
 MOST_OF_TEXT = 15_000
+MOST_FOR_NTFY = 6000
 MOST_OF_REASON = 300
 _ROOM = 300  # for what escaping and the title, where it goes into the text, add
 _STATUS = re.compile(r"error=(\d{3})\b")
@@ -48,12 +53,13 @@ class ChatNotifier:
     """
 
     most = MOST_IN_MESSAGE
+    trends = 0
 
-    def __init__(self, settings: Chat) -> None:
+    def __init__(self, settings: Chat, reader: Reader = ENGLISH) -> None:
         self._settings = settings
         self._recipients = {
             name: _Recipient(
-                name, read_secret(who.url_env, who.url_file, "alerts.yaml", f"recipients.{name}.url")
+                name, reader, read_secret(who.url_env, who.url_file, "alerts.yaml", f"recipients.{name}.url")
             )
             for name, who in settings.recipients.items()
         }
@@ -77,14 +83,18 @@ class ChatNotifier:
 
 
 class _Recipient:
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, reader: Reader, url: str) -> None:
         self._name = name
+        self._reader = reader
         self._url = url
         self._under_way = 0
         self._lock = threading.Lock()
         self._plugin = self._fresh()[0]
         title, text = int(self._plugin.title_maxlen), int(self._plugin.body_maxlen)
         self._most = max(min(text - (0 if title else _ROOM), MOST_OF_TEXT), 1)
+        self._measure: Callable[[str], int] = len
+        if isinstance(self._plugin, NotifyNtfy):
+            self._most, self._measure = MOST_FOR_NTFY, _ntfy_length
 
     async def send(self, notification: Notification, timeout: float) -> None:
         reason = await self._in_thread(lambda: self._call(notification), timeout)
@@ -130,10 +140,11 @@ class _Recipient:
     def _call(self, notification: Notification) -> str | None:
         """Send, and return why it was not taken; None where it was."""
         cleared = all(n.event is Event.CLEARED for n in notification.notices)
+        reader = self._reader.of_page(notification)
         kind = NotifyType.SUCCESS if cleared else _TYPES[notification.severity]
         sent = self._fresh().notify(
-            title=_quiet(subject(notification)),
-            body=_quiet(fitting(notification, self._most)),
+            title=_quiet(subject(notification, reader)),
+            body=_quiet(fitting(notification, reader, self._most, self._measure)),
             notify_type=kind,
             body_format=NotifyFormat.TEXT,
         )
@@ -182,14 +193,23 @@ class _Recipient:
             raise NotificationError(told, retryable=True) from error
 
 
-def fitting(notification: Notification, most: int) -> str:
-    """Return the text of a message with as many alerts written out as `most` characters hold, one at least."""
+def fitting(
+    notification: Notification, reader: Reader, most: int, measure: Callable[[str], int] = len
+) -> str:
+    """Return the text of a message with as many alerts written out as fit into `most` by `measure`, one at least."""
     listed = MOST_LISTED
-    text = body(notification, listed)
-    while len(text) > most and listed > 1:
-        listed = max(min(listed - 1, listed * most // len(text)), 1)
-        text = body(notification, listed)
-    return text[:most]
+    text = body(notification, reader, listed)
+    while measure(text) > most and listed > 1:
+        listed = max(min(listed - 1, listed * most // measure(text)), 1)
+        text = body(notification, reader, listed)
+    while measure(text) > most:
+        text = text[: min(len(text) * most // measure(text), len(text) - 1)]
+    return text
+
+
+def _ntfy_length(text: str) -> int:
+    """Return how much a text is to ntfy: it takes 4,096 bytes, and the library 8,000 of ASCII JSON, or attaches a file."""
+    return max(len(text.encode(errors="replace")) * MOST_FOR_NTFY // 4000, len(json.dumps(text)))
 
 
 def _quiet(text: str) -> str:

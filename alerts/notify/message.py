@@ -1,4 +1,4 @@
-"""What is told: events of alerts, as text and as JSON, with times as the site's clocks show them."""
+"""What is told: events of alerts, and how their figures, times and links read whatever the channel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
@@ -19,11 +19,8 @@ from domain.units import shown
 from storage.alert_records import Event
 
 MOST_IN_MESSAGE = 500
-MOST_LISTED = 50
-"""A message lists this many alerts and counts the rest."""
 MOST_OF_LINE = 500
 """Characters of one line of a text, such as a name that a device gave itself."""
-MOST_OF_SUBJECT = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +82,8 @@ class Notification:
         One or more events.
     console_url
         Address of the console, empty where not configured.
+    language, reader_zone
+        Of the person whose it is; None where it is nobody's own, or they have none: the channel's hold.
     """
 
     id: str
@@ -93,8 +92,8 @@ class Notification:
     zone: ZoneInfo
     notices: tuple[Notice, ...]
     console_url: str = ""
-    language: Language = "en"
-    """Of its recipient."""
+    language: Language | None = None
+    reader_zone: ZoneInfo | None = None
 
     @property
     def severity(self) -> Severity:
@@ -103,9 +102,10 @@ class Notification:
 
 
 class Notifier(Protocol):
-    """A way to tell people; `most` is how many alerts one message tells of."""
+    """A way to tell people; `most` is how many alerts one message tells of, of `trends` of which it shows a picture."""
 
     most: int
+    trends: int
 
     async def send(self, notification: Notification) -> str:
         """Deliver a message and return a remark worth keeping, or an empty text.
@@ -142,45 +142,6 @@ class Reminded(Protocol):
         """
 
 
-def subject(notification: Notification) -> str:
-    """Return one line: how bad, what, where."""
-    first = notification.notices[0]
-    condition = first.alert.condition
-    tag = f"{notification.severity.value.upper()} {first.event.value}"
-    if len(notification.notices) == 1:
-        return f"[{tag}] {line(condition.summary, MOST_OF_SUBJECT)} ({notification.site_id})"
-    objects = [line(n.alert.condition.object_id, MOST_OF_SUBJECT // 5) for n in notification.notices]
-    named = ", ".join(objects[:4]) + (f" and {len(objects) - 4} more" if len(objects) > 4 else "")
-    return f"[{tag}] {condition.rule}: {named} ({notification.site_id})"
-
-
-def body(notification: Notification, listed: int = MOST_LISTED) -> str:
-    """Return the message as plain text: object, value, limit and time of each alert, `listed` of them at most."""
-    parts = [_paragraph(notice, notification.zone) for notice in notification.notices[:listed]]
-    left = len(notification.notices) - listed
-    if left > 0:
-        parts.append(f"... and {left} more.")
-    parts += sorted({f"What to do first: {a}" for n in notification.notices if (a := n.first_action())})
-    foot = f"{notification.site_name} ({notification.site_id})"
-    parts.append(f"{foot}\n{notification.console_url}" if notification.console_url else foot)
-    return "\n\n".join(parts) + "\n"
-
-
-def payload(notification: Notification) -> dict[str, Any]:
-    """Return the message as JSON-ready data, as `config/schemas/webhook.schema.json` describes it."""
-    return {
-        "version": 1,
-        "id": notification.id,
-        "site": {
-            "id": notification.site_id,
-            "name": notification.site_name,
-            "timezone": str(notification.zone),
-        },
-        "console_url": notification.console_url or None,
-        "alerts": [_record(notice, notification.zone) for notice in notification.notices],
-    }
-
-
 def local(time: int, zone: ZoneInfo) -> str:
     """Return a time (UTC ms) as the site's clocks show it, with the zone."""
     return datetime.fromtimestamp(time / 1000, zone).strftime("%Y-%m-%d %H:%M:%S %Z")
@@ -210,58 +171,6 @@ def line(text: str, most: int) -> str:
     """Return a text that somebody else wrote as one line of so many characters, whatever is in it."""
     told = printable(" ".join(text.split()))
     return told if len(told) <= most else told[: most - 3] + "..."
-
-
-def details(notice: Notice, zone: ZoneInfo) -> list[tuple[str, str]]:
-    """Return what there is to know of an alert, by name; what there is not is left out."""
-    alert, condition = notice.alert, notice.alert.condition
-    rows = [
-        ("Alert", f"{alert.id}, {condition.rule}, {condition.severity.value}, {notice.event.value}"),
-        ("Object", condition.object_id),
-        ("Value", figure(condition.value, condition.unit)),
-        ("Limit", figure(condition.limit, condition.unit)),
-        ("Since", local(alert.opened, zone)),
-        ("Observed", local(condition.observed, zone) if condition.observed else ""),
-        ("Cleared", local(alert.cleared_at, zone) if alert.cleared_at else ""),
-        ("Taken by", f"{alert.acknowledged_by}: {alert.note}".rstrip(": ") if alert.acknowledged_by else ""),
-        ("What to do first", notice.first_action()),
-        ("Take it", notice.link),
-    ]
-    return [(name, line(text, MOST_OF_LINE)) for name, text in rows if text]
-
-
-def _paragraph(notice: Notice, zone: ZoneInfo) -> str:
-    rows = [row for row in details(notice, zone) if row[0] != "What to do first"]
-    lines = [
-        line(notice.alert.condition.summary, MOST_OF_LINE),
-        *(f"  {name + ':':<10}{text}" for name, text in rows),
-    ]
-    return "\n".join(lines)
-
-
-def _record(notice: Notice, zone: ZoneInfo) -> dict[str, Any]:
-    alert, condition = notice.alert, notice.alert.condition
-    return {
-        "event": notice.event.value,
-        "alert_id": alert.id,
-        "key": condition.key,
-        "rule": condition.rule,
-        "object_id": condition.object_id,
-        "severity": condition.severity.value,
-        "state": alert.state.value,
-        "summary": condition.summary,
-        "advice": notice.first_action(),
-        "value": None if math.isnan(condition.value) else condition.value,
-        "limit": None if math.isnan(condition.limit) else condition.limit,
-        "unit": condition.unit,
-        "opened": iso(alert.opened),
-        "opened_local": local(alert.opened, zone),
-        "observed": iso(condition.observed),
-        "acknowledged": iso(alert.acknowledged_at),
-        "acknowledged_by": alert.acknowledged_by or None,
-        "note": alert.note or None,
-        "cleared": iso(alert.cleared_at),
-    }
 
 
 def iso(time: int) -> str | None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
-from alerts.notify.message import Notice, Notification, details, line
+from alerts.notify.message import Notice, Notification, line
 from alerts.notify.post import post, reach
+from alerts.notify.sheet import ENGLISH, Reader, sheet
 from alerts.settings import PagerDuty
 from domain.alert import Alert, Severity
 from domain.errors import ConfigurationError, Problem, printable
@@ -41,10 +42,12 @@ class PagerDutyNotifier:
     """
 
     most = 1
+    trends = 0
     """An event tells of one alert; each is a delivery, and is tried again, by itself."""
 
-    def __init__(self, settings: PagerDuty) -> None:
+    def __init__(self, settings: PagerDuty, reader: Reader = ENGLISH) -> None:
         self._settings = settings
+        self._reader = reader
         self._key = read_secret(
             settings.routing_key_env, settings.routing_key_file, "alerts.yaml", "routing_key"
         )
@@ -58,7 +61,9 @@ class PagerDutyNotifier:
         """Post an event per alert; see `alerts.notify.Notifier`."""
         for notice in notification.notices:
             for key in self._keys(notification, notice):
-                await self._post(event(notification, notice, self._key, key))
+                await self._post(
+                    event(notification, notice, self._key, key, self._reader.of_page(notification))
+                )
             self._remember(notification, notice)
         return ""
 
@@ -86,7 +91,9 @@ class PagerDutyNotifier:
                 del self._early[next(iter(self._early))]
 
 
-def event(notification: Notification, notice: Notice, routing_key: str, dedup_key: str) -> dict[str, Any]:
+def event(
+    notification: Notification, notice: Notice, routing_key: str, dedup_key: str, reader: Reader
+) -> dict[str, Any]:
     """Return what is posted about one alert."""
     condition = notice.alert.condition
     action = _ACTIONS.get(notice.event, "trigger")
@@ -96,16 +103,18 @@ def event(notification: Notification, notice: Notice, routing_key: str, dedup_ke
     message["client"] = "Hallwatch"
     if notification.console_url:
         message["client_url"] = notification.console_url
-        message["links"] = [{"href": notification.console_url, "text": "Console"}]
-    rows = details(notice, notification.zone)
+    told = sheet(notification, notice, reader)
+    if told.links:
+        message["links"] = [{"href": url, "text": text} for text, url in told.links]
+    rows = [*told.rows, (reader.words("label", "first_action"), told.first_action)]
     message["payload"] = {
-        "summary": line(f"{condition.summary} ({notification.site_id})", MOST_OF_SUMMARY),
+        "summary": line(f"{told.headline} ({notification.site_id})", MOST_OF_SUMMARY),
         "severity": _SEVERITIES.get(condition.severity, condition.severity.value),
         "source": line(condition.object_id, MOST_OF_FIELD) or notification.site_id,
         "component": line(condition.object_id, MOST_OF_FIELD),
         "group": line(notification.site_id, MOST_OF_FIELD),
         "class": line(condition.rule, MOST_OF_FIELD),
-        "custom_details": {name.lower(): text for name, text in rows},
+        "custom_details": {name.lower(): text for name, text in rows if text},
     }
     return message
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 
 import aiosmtplib
 
-from alerts.notify.message import MOST_IN_MESSAGE, Notification, body, subject
+from alerts.notify.mail_page import Picture, page, pictures
+from alerts.notify.message import MOST_IN_MESSAGE, Notification
+from alerts.notify.sheet import ENGLISH, Reader, subject
+from alerts.notify.text import body
 from alerts.settings import Smtp
 from domain.alert import Severity
 from domain.errors import NotificationError
 from domain.secret import read_secret
 from domain.trust import trusted
 from storage.alert_records import Event
+
+DRAWING_S = 2.0
+"""How long a mail waits for its pictures."""
+_DRAWING = ThreadPoolExecutor(1, thread_name_prefix="alerts-pictures")
 
 
 class SmtpNotifier:
@@ -29,9 +39,12 @@ class SmtpNotifier:
     """
 
     most = MOST_IN_MESSAGE
+    trends = 3
+    """Alerts of one mail that have a picture."""
 
-    def __init__(self, settings: Smtp) -> None:
+    def __init__(self, settings: Smtp, reader: Reader = ENGLISH) -> None:
         self._settings = settings
+        self._reader = reader
         self._password = read_secret(settings.password_env, settings.password_file, "alerts.yaml", "password")
         self._tls: ssl.SSLContext | None = None
         if settings.security != "none":
@@ -40,10 +53,11 @@ class SmtpNotifier:
     async def send(self, notification: Notification) -> str:
         """Send the mail; see `alerts.notify.Notifier`."""
         s = self._settings
+        message = await self._written(notification)
         try:
             async with asyncio.timeout(s.timeout):  # the library's own is for each step
                 refused, _answer = await aiosmtplib.send(
-                    self._message(notification),
+                    message,
                     sender=s.sender,
                     recipients=list(s.recipients),
                     hostname=s.host,
@@ -93,11 +107,24 @@ class SmtpNotifier:
             client.close()
         return f"the mail server answers{' and knows the user' if s.username else ''}"
 
-    def _message(self, notification: Notification) -> EmailMessage:
+    async def _written(self, notification: Notification) -> EmailMessage:
+        """Return the mail; pictures are drawn in a thread, and left out where that takes long."""
+        reader = self._reader.of_page(notification)
+        shown: dict[int, Picture] = {}
+        if any(n.facts.trend is not None for n in notification.notices):
+            drawing = asyncio.get_running_loop().run_in_executor(_DRAWING, pictures, notification, reader)
+            with contextlib.suppress(TimeoutError):
+                shown = await asyncio.wait_for(asyncio.shield(drawing), DRAWING_S)
+        return self._message(notification, reader, shown)
+
+    def _message(
+        self, notification: Notification, reader: Reader, shown: Mapping[int, Picture]
+    ) -> EmailMessage:
+        title = subject(notification, reader)
         message = EmailMessage()
         message["From"] = self._settings.sender
         message["To"] = ", ".join(self._settings.recipients)
-        message["Subject"] = subject(notification)
+        message["Subject"] = title
         message["Date"] = format_datetime(datetime.now(notification.zone))
         message["Message-ID"] = f"<{notification.id}@{notification.site_id}.hallwatch>"
         message["Auto-Submitted"] = "auto-generated"
@@ -108,7 +135,18 @@ class SmtpNotifier:
         opened = any(n.event is not Event.CLEARED for n in notification.notices)
         if opened and notification.severity.rank >= Severity.HIGH.rank:
             message["Importance"] = "high"
-        message.set_content(body(notification))
+        message.set_content(body(notification, reader))
+        message.add_alternative(page(notification, reader, title, shown), subtype="html")
+        inside = list(message.iter_parts())[1]
+        for picture in shown.values():
+            inside.add_related(
+                picture.png,
+                "image",
+                "png",
+                cid=f"<{picture.cid}>",
+                disposition="inline",
+                filename="trend.png",
+            )
         return message
 
 

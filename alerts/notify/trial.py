@@ -7,14 +7,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from alerts.languages import LANGUAGES, words
 from alerts.notify.message import Notice, Notification, Notifier
+from alerts.runbooks import Runbook
 from domain.alert import Alert, AlertState, Condition, Severity
 from domain.errors import NotificationError
 from domain.site import Site
 from storage.alert_records import Event
 
 LONGEST_S = 60.0
-SUMMARY = "Test page from Hallwatch: nothing is wrong"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,15 @@ async def send_test(
         Of the page.
     """
     cleared = event is Event.CLEARED
-    condition = Condition("test", site.id, severity, SUMMARY, math.nan, math.nan, "", now)
+    condition = Condition("test", site.id, severity, words("en")("text", "test"), math.nan, math.nan, "", now)
     state = AlertState.CLEARED if cleared else AlertState.OPEN
     alert = Alert(0, condition, state, now, now, cleared_at=now if cleared else 0)
-    notice = Notice(event, alert, "Nothing: this is a test.")
+    said = {language: words(language) for language in LANGUAGES}
+    guides = {
+        language: Runbook(say("text", "test"), "", say("text", "test_action"), (), "")
+        for language, say in said.items()
+    }
+    notice = Notice(event, alert, runbooks=guides)
     page = Notification(f"{site.id}-test-{now}", site.id, site.name, site.zone, (notice,), console_url)
 
     async def tell(target: str) -> Outcome:

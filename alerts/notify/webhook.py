@@ -14,8 +14,10 @@ import time
 
 import orjson
 
-from alerts.notify.message import MOST_IN_MESSAGE, Notification, payload
+from alerts.notify.message import MOST_IN_MESSAGE, Notification
+from alerts.notify.payload import payload
 from alerts.notify.post import post, reach
+from alerts.notify.sheet import ENGLISH, Reader
 from alerts.settings import Webhook
 from domain.errors import ConfigurationError, Problem
 from domain.secret import read_secret
@@ -32,15 +34,17 @@ class WebhookNotifier:
     """
 
     most = MOST_IN_MESSAGE
+    trends = 0
 
-    def __init__(self, settings: Webhook) -> None:
+    def __init__(self, settings: Webhook, reader: Reader = ENGLISH) -> None:
         self._settings = settings
+        self._reader = reader
         self._key = _key(read_secret(settings.secret_env, settings.secret_file, "alerts.yaml", "secret"))
         self._tls = trusted(settings.ca_file, "alerts.yaml")
 
     async def send(self, notification: Notification) -> str:
         """Post the message; see `alerts.notify.Notifier`."""
-        content = orjson.dumps(payload(notification))
+        content = orjson.dumps(payload(notification, self._reader.of_page(notification)))
         moment = str(int(time.time()))
         headers = {
             "content-type": "application/json",

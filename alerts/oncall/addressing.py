@@ -40,8 +40,8 @@ class Addressing:
             return page
         key, person = self._people[target]
         notices = tuple(replace(notice, link=self._link_of(notice, key)) for notice in page.notices)
-        zone = ZoneInfo(person.timezone) if person.timezone else page.zone
-        return replace(page, notices=notices, zone=zone, language=person.language)
+        zone = ZoneInfo(person.timezone) if person.timezone else None
+        return replace(page, notices=notices, reader_zone=zone, language=person.language)
 
     def _link_of(self, notice: Notice, key: str) -> str:
         """Return a link where there is something to answer, and the records know the alert."""

@@ -26,6 +26,7 @@ class Receiver:
     """A channel that keeps what it was told, as ``event rule/object``."""
 
     most = MOST_IN_MESSAGE
+    trends = 0
 
     def __init__(self) -> None:
         self._told: list[str] = []

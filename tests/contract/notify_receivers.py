@@ -103,7 +103,11 @@ class MailReceiver:
         }
 
     def texts(self):
-        return [f"{m['Subject']}\n{m.get_content()}" for m in self.got]
+        return [f"{m['Subject']}\n{m.get_body(('plain',)).get_content()}" for m in self.got]
+
+    def pages(self):
+        """What a mail client shows."""
+        return [m.get_body(("html",)).get_content() for m in self.got]
 
     def ids(self):
         return [m["Message-ID"] for m in self.got]

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from alerts.notify.chat import fitting
+from alerts.notify.sheet import ENGLISH
 from domain.errors import ConfigurationError, NotificationError
 from storage.alert_records import Event
 from tests.contract.notify_receivers import ChatReceiver, channel, notification
@@ -43,7 +44,7 @@ async def test_what_a_device_calls_itself_calls_nobody_and_commands_nothing(chat
 
 async def test_a_message_is_cut_to_what_the_service_takes_by_leaving_out_alerts(chat):
     told = notification(*(f"R{n:03d}" for n in range(1, 97)))
-    text = fitting(told, 2000)
+    text = fitting(told, ENGLISH, 2000)
     assert 1000 < len(text) <= 2000
     listed = text.count("  Object: ")
     assert f"... and {96 - listed} more." in text

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import email
+import email.policy
 import ssl
 import subprocess
 from zoneinfo import ZoneInfo
@@ -40,7 +42,10 @@ class Mailbox:
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):
-        self.got.append((envelope.rcpt_tos, envelope.content.decode(), session.ssl is not None))
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        plain = mail.get_body(("plain",)).get_content().replace("\r\n", "\n")
+        text = f"Subject: {mail['Subject']}\nImportance: {mail['Importance']}\n\n{plain}"
+        self.got.append((envelope.rcpt_tos, text, session.ssl is not None))
         return "250 OK"
 
 
@@ -75,15 +80,16 @@ async def test_subject_and_body_of_one_alert_read_like_this():
     ((_, mail, _),) = box.got
     assert "Subject: [CRITICAL opened] R001: Leak (lab)" in mail
     assert "Importance: high" in mail
-    assert mail.split("\r\n\r\n", 1)[1].splitlines()[:6] == [
+    assert mail.split("\n\n", 1)[1].splitlines()[:7] == [
         "R001: Leak",
-        "  Alert:    1, leak, critical, opened",
-        "  Object:   R001",
-        "  Value:    1",
-        "  Limit:    0",
-        "  Since:    2026-09-21 14:13:20 UTC",
+        "  Object: R001",
+        "  Value: 1",
+        "  Limit: 0",
+        "  Since: 2026-09-21 14:13:20 UTC",
+        "  Observed: 2026-09-21 14:13:20 UTC",
+        "  Alert: 1, leak, CRITICAL, opened",
     ]
-    assert "https://console.example" in mail
+    assert "https://console.example/alerts?alert=1&at=2026-09-21T14" in mail
 
 
 async def test_a_mail_about_many_alerts_lists_fifty_and_counts_the_rest():

@@ -13,7 +13,8 @@ import jsonschema
 import orjson
 import pytest
 
-from alerts.notify.message import payload
+from alerts.notify.payload import payload
+from alerts.notify.sheet import ENGLISH
 from alerts.notify.webhook import signature
 from domain.errors import ConfigurationError, NotificationError
 from storage.alert_records import Event
@@ -34,12 +35,12 @@ async def hook():
 def test_every_message_fits_the_published_schema(event):
     told = notification("R001", "R002", event=event)
     object.__setattr__(told.notices[0].alert.condition, "value", math.nan)
-    message = orjson.loads(orjson.dumps(payload(told)))
+    message = orjson.loads(orjson.dumps(payload(told, ENGLISH)))
     jsonschema.validate(message, SCHEMA, format_checker=jsonschema.FormatChecker())
 
 
 def test_the_schema_describes_every_field():
-    message = payload(notification())
+    message = payload(notification(), ENGLISH)
     assert set(message) == set(SCHEMA["properties"])
     assert set(message["alerts"][0]) == set(SCHEMA["$defs"]["alert"]["properties"])
 

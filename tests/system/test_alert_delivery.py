@@ -131,13 +131,13 @@ async def test_a_predicted_breach_and_a_leak_reach_the_mailbox_with_object_value
     texts = {text.split("]")[1].split(":")[0].strip(): text for text in mails}
     leak, breach = texts["R017"], texts["taipei-1"]
     assert leak.startswith("[CRITICAL opened] R017: Leak (Leak at a rack) (taipei-1)")
-    assert "Object:   R017" in leak
-    assert "Value:    1\n" in leak
-    assert "Limit:    0\n" in leak
+    assert "Object: rack R017" in leak
+    assert "Value: 1\n" in leak
+    assert "Limit: 0\n" in leak
     assert "85% likely to exceed 16.00 MW" in " ".join(breach.split())
-    assert "Object:   taipei-1" in breach
-    assert "Value:    16.25 MW" in breach
-    assert "Limit:    16.00 MW" in breach
+    assert "Object: site taipei-1" in breach
+    assert "Value: 16.25 MW" in breach
+    assert "Limit: 16.00 MW" in breach
     assert " CST" in breach
     told = {a["key"]: a for _, body in hook.got for a in orjson.loads(body)["alerts"]}
     assert set(told) == {"leak/R017", "envelope-breach-predicted/taipei-1"}

@@ -50,6 +50,7 @@ class Outbox:
     """A channel that keeps what it was given; `broken` makes it fail, retryable or not."""
 
     most = MOST_IN_MESSAGE
+    trends = 0
 
     def __init__(self):
         self.sent, self.tried = [], []

@@ -468,8 +468,8 @@ def test_a_message_has_its_recipients_clocks_language_and_a_link_that_is_theirs_
     assert [t[1] for t in site.hears()] == ["lin", "mei", "pager"]
     got = {target.partition("@")[0]: box.tried[-1] for target, box in made.outboxes.items() if box.tried}
     mei, lin, pager = got["mail/mei"], got["mail/lin"], got["pager"]
-    assert (str(mei.zone), mei.language) == ("America/New_York", "en")
-    assert (str(lin.zone), lin.language) == ("Asia/Taipei", "zh-Hant")
+    assert (str(mei.reader_zone), mei.language) == ("America/New_York", "en")
+    assert (lin.reader_zone, lin.language) == (None, "zh-Hant")
     answers = [links.read(page.notices[0].link.rpartition("/")[2]) for page in (mei, lin)]
     assert [(a.person, a.alert_id) for a in answers] == [("mei", 1), ("lin", 1)]
     assert pager.notices[0].link == ""
