@@ -47,6 +47,13 @@ PLACE = Place(
     72,
 )
 PATIENT = {"timeout": "30 s"}
+
+
+@pytest.fixture(autouse=True)
+def _a_busy_machine_may_draw(monkeypatch):
+    monkeypatch.setattr("alerts.notify.smtp.DRAWING_S", 60.0)
+
+
 CHINESE = Reader("zh-Hant")
 RUNBOOKS = Runbooks()
 
