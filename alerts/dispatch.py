@@ -109,6 +109,8 @@ class Dispatcher:
         What is known about the surroundings of an alert; answers from memory, at once.
     runbooks
         What to do first, where a rule does not say it itself.
+    quiet
+        Whether nothing of a severity may be delivered now, by the name of the delivery and UTC ms.
     addressed
         Makes a message that of its recipient, by the name of the delivery.
     trend
@@ -128,6 +130,7 @@ class Dispatcher:
         runbooks: Runbooks | None = None,
         addressed: Callable[[str, Notification], Notification] = lambda _channel, page: page,
         trend: Callable[[Alert, int], Trend | None] = lambda _alert, _now: None,
+        quiet: Callable[[str, Severity, int], bool] = lambda _channel, _severity, _now: False,
     ) -> None:
         self._records = records
         self._notifiers = notifiers
@@ -142,6 +145,7 @@ class Dispatcher:
         self._trend = trend
         self._looker = ThreadPoolExecutor(LOOKERS, thread_name_prefix="alerts-trend")
         self._looking: set[asyncio.Future[Trend | None]] = set()
+        self._quiet = quiet
         # a write may wait for a lock; looking for what is due must not wait with it
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="alerts-due")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="alerts-noted")
@@ -193,7 +197,7 @@ class Dispatcher:
         """Begin to send what is due now, the worst first; what has no room waits for the next look."""
         self._note()
         now = self._clock()
-        due = [*await self._known_due(now), *self._early.values()]
+        due = self._audible([*await self._known_due(now), *self._early.values()], now)
         self._fall_back(due)
         for (channel, _), group in _by_urgency(self._grouped(due, now)):
             critical = _critical(group)
@@ -347,6 +351,12 @@ class Dispatcher:
             for most in (self._notifiers[channel].most,)
             for first in range(0, len(group), most)
         }
+
+    def _audible(self, due: Sequence[Due], now: int) -> list[Due]:
+        """Return what may be told now: the rest, such as that something is over, waits for the end of quiet hours."""
+        kinds = {(delivery.channel, alert.condition.severity) for delivery, alert in due}
+        quiet = {kind for kind in kinds if self._quiet(*kind, now)}
+        return [(d, alert) for d, alert in due if (d.channel, alert.condition.severity) not in quiet]
 
     # --- falling back -----------------------------------------------------------------------------------------
 

@@ -139,6 +139,7 @@ class AlertEngine:
         by_name = {rule.name: rule for rule in rules.rules}
         runbooks = runbooks or Runbooks()
         runbooks.load(rule.name for rule in rules.rules)
+        self._routing = Routing(rules, view.site.zone, view.topology, view.process_areas, monotonic)
         self.dispatcher = Dispatcher(
             records,
             notifiers,
@@ -151,12 +152,12 @@ class AlertEngine:
             runbooks,
             Addressing(rules, link).addressed,
             Trends(view, by_name).of,
+            self._routing.on_call.quiet,
         )
         self._reminder = Reminder(records, notifiers, self.dispatcher.page, self.dispatcher.notice, clock)
         self._view = view
         self._records = records
         self._clock = clock
-        self._routing = Routing(rules, view.site.zone, view.topology, view.process_areas, monotonic)
         self._takes_over = {rule.name: rule.takes_over for rule in rules.rules if rule.takes_over}
         self.hand_overs = HandOvers(
             self._routing.on_call, records, self.dispatcher, self._routing.tells_what_is_no_alert, clock

@@ -25,6 +25,7 @@ from alerts.languages import Language
 from alerts.oncall.links import PLACE, Answer, Links
 from alerts.oncall.people import OnCall
 from alerts.runbooks import Runbooks
+from alerts.state_settings import Shelving
 from dashboard.answer_texts import TEXTS
 from dashboard.auth import security_headers
 from dashboard.threads import reading
@@ -42,19 +43,37 @@ FORGED_PACE = (1 / 10, 20)
 PACE = (1 / 5, 10)
 """The same for answers by one link."""
 LONGEST_NOTE, MOST_FIELDS = 500, 10
+HOURS = (1, 4, 8)
+"""How long an alert may be shelved from the page."""
+
+SHELVED = (AlertState.OPEN, AlertState.ACKNOWLEDGED)
+"""What may be shelved: what is not gone."""
 
 _PAGE = (Path(__file__).parent / "answer.html").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """What answers need: links and people, records, what to do first by rule and else by runbook, the site's name."""
+    """What answers need.
+
+    Attributes
+    ----------
+    links, on_call, records
+        What links allow, people, and where alerts lie.
+    advice, runbooks
+        What to do first, by rule.
+    shelving
+        How long an alert may be shelved.
+    site_name
+        Of the site.
+    """
 
     links: Links
     on_call: OnCall
     records: Records
     advice: Mapping[str, str]
     runbooks: Runbooks
+    shelving: Shelving
     site_name: str
 
 
@@ -127,10 +146,12 @@ def answer_router(
         if wait := pace.take(f"{allowed.alert_id} {allowed.person}"):
             return _refused("often", reader.language, answering.site_name, 429, wait)
         async with request.form(max_files=0, max_fields=MOST_FIELDS) as form:
-            what, note = (str(form.get(f, "")) for f in ("action", "note"))
+            what, note, hours = (str(form.get(f, "")) for f in ("action", "note", "hours"))
         address = request.client.host if request.client else ""
         try:
-            await reading(_act, answering, alert.id, reader.name, what, note[:LONGEST_NOTE].strip(), clock())
+            await reading(
+                _act, answering, alert.id, reader.name, what, note[:LONGEST_NOTE].strip(), hours, clock()
+            )
         except StorageError:
             return _refused("busy", reader.language, answering.site_name, 503, 5)
         except InputError as error:
@@ -143,7 +164,7 @@ def answer_router(
     return router
 
 
-def _act(answering: Answering, alert_id: int, who: str, what: str, note: str, now: int) -> None:
+def _act(answering: Answering, alert_id: int, who: str, what: str, note: str, hours: str, now: int) -> None:
     """Do what somebody answered, as they; blocks.
 
     Raises
@@ -156,6 +177,11 @@ def _act(answering: Answering, alert_id: int, who: str, what: str, note: str, no
     records = answering.records
     if what == "acknowledge":
         actions.acknowledge(records, alert_id, who, note, now)
+    elif what == "comment":
+        actions.comment(records, alert_id, who, note, now)
+    elif what == "shelve" and hours in map(str, HOURS):
+        until = now + int(hours) * 3_600_000
+        actions.shelve(records, alert_id, who, note, now, until=until, shelving=answering.shelving)
     else:
         raise InputError("this page knows no such answer")
 
@@ -183,7 +209,8 @@ def _body(answering: Answering, reader: _Reader, alert: Alert, done: str, error:
         f"<dl>{table}</dl>",
     ]
     if alert.state is not AlertState.CLEARED:
-        parts.append(_take(texts, alert))
+        parts += [_take(texts, alert), _comment(texts)]
+        parts += [_shelve(texts, answering.shelving)] if alert.state in SHELVED else []
         parts.append(f'<p class="muted">{_safe(texts["as"].format(name=reader.name))}</p>')
     parts.append(f'<p><a href="/alerts">{texts["console"]}</a></p>')
     return "\n".join(parts)
@@ -210,6 +237,27 @@ def _take(texts: dict[str, str], alert: Alert) -> str:
         '<form method="post"><input type="hidden" name="action" value="acknowledge">'
         f'<button class="main" id="take">{texts["take"]}</button>'
         f'<label for="note">{texts["note"]}</label><input id="note" name="note" maxlength="{LONGEST_NOTE}"></form>'
+    )
+
+
+def _comment(texts: dict[str, str]) -> str:
+    return (
+        f'<details id="comment"><summary>{texts["comment"]}</summary><form method="post">'
+        '<input type="hidden" name="action" value="comment">'
+        f'<label for="say">{texts["say"]}</label><input id="say" name="note" required maxlength="{LONGEST_NOTE}">'
+        f"<button>{texts['say']}</button></form></details>"
+    )
+
+
+def _shelve(texts: dict[str, str], shelving: Shelving) -> str:
+    possible = [h for h in HOURS if h * 3600 <= shelving.longest]
+    hours = "".join(f'<option value="{h}">{h} h</option>' for h in possible)
+    return (
+        f'<details id="shelve"><summary>{texts["shelve"]}</summary><form method="post">'
+        '<input type="hidden" name="action" value="shelve">'
+        f'<label for="hours">{texts["hours"]}</label><select id="hours" name="hours">{hours}</select>'
+        f'<label for="reason">{texts["reason"]}</label>'
+        f'<input id="reason" name="note" required maxlength="{LONGEST_NOTE}"><button>{texts["shelve"]}</button></form></details>'
     )
 
 

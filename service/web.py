@@ -64,7 +64,13 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
     if system.links is not None:
         advice = {rule.name: rule.advice for rule in system.configuration.alerts.rules}
         answering = Answering(
-            system.links, on_call, system.records, advice, system.runbooks, system.site.name
+            system.links,
+            on_call,
+            system.records,
+            advice,
+            system.runbooks,
+            system.configuration.alerts.shelving,
+            system.site.name,
         )
         app.include_router(answer_router(answering, system.answers))
     data = ConsoleData(

@@ -122,7 +122,7 @@ class OnCallRecords(Database):
         query = (
             select(e)
             .join(t.alerts, t.alerts.c.id == e.c.alert_id)
-            .where(t.alerts.c.state != AlertState.CLEARED.value)
+            .where(t.alerts.c.state.in_((AlertState.OPEN.value, AlertState.ACKNOWLEDGED.value)))
             .order_by(e.c.id)
         )
         found: dict[int, list[Progress]] = {}

@@ -40,6 +40,7 @@ class OnCall:
         self.settings = settings.on_call
         self.zone = zone
         self._alerting = settings
+        self._people = {target: key for target, (key, _) in settings.people().items()}
         self._changes: Sequence[Override] = ()
         self._rotas = self._built(())
 
@@ -89,6 +90,11 @@ class OnCall:
         targets = self._alerting.targets(self.settings.people[key].through(severity))
         return [Reached(target, self._awake(key, severity, at)) for target in targets]
 
+    def quiet(self, target: str, severity: Severity, at: int) -> bool:
+        """Return whether a delivery waits at a moment (UTC ms) for the end of its person's quiet hours."""
+        key = self._people.get(target)
+        return key is not None and self._awake(key, severity, at) > at
+
     def _reached(
         self, people: Sequence[str], channels: Sequence[str], severity: Severity, at: int
     ) -> list[Reached]:
@@ -100,6 +106,8 @@ class OnCall:
         """Return the moment from which a person may be told: now, or when their quiet hours are over."""
         windows = [w for w in self.settings.people[key].quiet if severity in w.severities]
         awake = at
+        if not windows:
+            return at
         for begin, end in sorted(spans(windows, at, at + NEXT_QUIET_MS, self.zone_of(key))):
             if begin <= awake < end:
                 awake = end

@@ -362,6 +362,20 @@ def test_what_becomes_critical_in_quiet_hours_is_told_then(plant):
     assert [t[1:3] for t in site.hears(1)] == [("mei", "worsened")]
 
 
+def test_that_something_is_over_waits_for_the_end_of_quiet_hours_too(plant):
+    site = plant(quiet_people(), at="2026-01-06T21:50")
+    site.fault("R001")
+    site.leak("R002")
+    assert {t[1] for t in site.hears(5)} == {"mei", "anna"}
+    site.clock("2026-01-06T23:00")
+    site.fault("R001", 0)
+    site.leak("R002", 0)
+    assert {t[1:] for t in site.hears(1)} == {
+        ("anna", "cleared", "leak/R002"), ("mei", "cleared", "leak/R002")
+    }  # fmt: skip
+    assert {t[:2] for t in site.hears(479, 479 * 60)} == {(480, "anna"), (480, "mei")}
+
+
 def test_quiet_hours_over_a_clock_change_end_at_their_hour(plant):
     site = plant(quiet_people(lin="Europe/Berlin"), zone=BERLIN, at="2026-03-28T23:00")
     site.fault()

@@ -122,6 +122,29 @@ async def test_its_button_takes_the_alert_as_the_person_and_everybody_sees_it(sy
     assert '<html lang="zh-Hant">' in other.text
 
 
+async def test_it_comments_and_shelves_with_a_reason_and_for_hours_that_it_offers(system, client, alert):
+    url = system.links.make(alert.id, "mei")
+    page = (await client.get(url)).text
+    assert re.findall(r'<option value="(\d+)"', page) == ["1", "4", "8"]
+    said = await client.post(url, data={"action": "comment", "note": "seen on camera 3"})
+    assert "Your comment is kept." in (await client.get(said.headers["location"])).text
+    for data in ({"note": "  "}, {"note": "hoses", "hours": "100"}, {"note": "hoses"}):
+        refused = await client.post(
+            url, data={"action": "shelve", "hours": "1"} | data | {"hours": data.get("hours", "")}
+        )
+        assert refused.status_code == 409
+    assert (await client.post(url, data={"action": "comment", "note": ""})).status_code == 409
+    before = now_ms()
+    shelved = await client.post(url, data={"action": "shelve", "note": "hoses", "hours": "4"})
+    assert shelved.status_code == 303
+    (shelf,) = [s for s in system.records.suppressions() if s.object_id == "R001"]
+    assert (shelf.who, shelf.reason) == ("Mei Chen", "hoses")
+    assert 0 <= shelf.end - before - 4 * 3_600_000 < 60_000
+    assert [e.who for e in system.records.audit_trail(limit=2)] == ["Mei Chen", "Mei Chen"]
+    assert system.records.alert(alert.id).state is AlertState.OPEN
+    system.records.end_suppression(shelf.id, now_ms(), "mei", "")
+
+
 async def test_what_is_over_can_be_looked_at_and_not_be_taken(system, client, alert):
     url = system.links.make(alert.id, "mei")
     system.records.clear_alerts([alert.id], now_ms())
