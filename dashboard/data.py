@@ -262,6 +262,8 @@ class ConsoleData:
             pod.cdus,
             self._readings.listed([rack, *self._own_devices(rack), *self._readings.members(rack)]),
             tuple(a for a in self.active_alerts() if self.rack_of(a.condition.object_id) == rack),
+            self._readings.sum(self._readings.of_rack("Tray", "TrayModulePower", rack)),
+            self._readings.gpu_findings(rack),
         )
 
     def _gpu_power_limit(self, row: int) -> float:

@@ -271,6 +271,9 @@ def _fan(forecast: Forecast, now: int, zone: ZoneInfo, scale: float) -> Payload:
     }
 
 
+_GRADES = {"GpuFault": "fault", "GpuDegraded": "degraded", "GpuNotice": "notice"}
+
+
 def rack(r: RackState | None, data: ConsoleData) -> Payload:
     """Return everything of one rack but its history."""
     if r is None:
@@ -295,6 +298,7 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
         "rack-pressure": cells.number(r.pressure, 1e-3, 0, r.now, " kPa"),
         "rack-valve": cells.number(r.valve, 100.0, 0, r.now, " %"),
         "rack-leak": [r.leak or cells.DASH, "alarm" if r.leaking else "" if r.leak else "missing"],
+        "rack-modules": cells.reading(r.module_power, "W", r.now, 3),
         "rack-anomaly": cells.number(r.anomaly, 1.0, 2, r.now, mark="warning" if r.anomaly.value > 1 else ""),
     }
     total = sum(t.power.value for t in r.taps)
@@ -334,6 +338,15 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
             for p in r.points
         ],
         "alerts": [alarm_frames.alert_row(a, data) for a in r.alerts],
+        "findings": [
+            [
+                p.point.object_id,
+                _GRADES[p.point.point_type],
+                p.point.state_label(1),
+                cells.duration(r.now - p.observed),
+            ]
+            for p in r.gpu_findings
+        ],
     }  # fmt: skip
 
 

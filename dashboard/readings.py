@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dashboard.cells import alarming
 from dashboard.views import LOST, MISSING, SILENT, SILENT_MS, STALE_MS, Now, PointNow, SourceAge
+from domain.gpu_health import Grade
 from domain.points import IntArray, Quality
 from storage.plant import PlantView, Reading
 
@@ -26,6 +27,7 @@ class ObjectReadings:
         self._found: dict[tuple[str, str, frozenset[str]], tuple[IntArray, list[int]]] = {}
         self._silence: tuple[int, frozenset[str]] = (0, frozenset())
         self._beside: dict[str, tuple[IntArray, IntArray]] = {}
+        self._in_racks: dict[str, tuple[IntArray, dict[str, IntArray]]] = {}
 
     def source_ages(self) -> list[SourceAge]:
         """Return all sources of points, the longest silent first."""
@@ -147,6 +149,31 @@ class ObjectReadings:
             now.observed,
             np.where(lost, LOST, now.quality).astype(np.uint8),
         )
+
+    def of_rack(self, object_type: str, point_type: str, rack: str) -> IntArray:
+        """Return the points of a type on what stands in a rack."""
+        points = self._registry.select(object_type, point_type)
+        known = self._in_racks.get(point_type)
+        if known is None or known[0] is not points:
+            racks: dict[str, list[int]] = {}
+            for i in points.tolist():
+                racks.setdefault(self._registry[i].associate, []).append(i)
+            known = points, {name: np.array(found, np.int32) for name, found in racks.items()}
+            self._in_racks[point_type] = known
+        return known[1].get(rack, np.zeros(0, np.int32))
+
+    def gpu_findings(self, rack: str) -> tuple[PointNow, ...]:
+        """Return what holds now of what was ever found on a rack's GPUs, the gravest first."""
+        found = []
+        for grade in Grade:
+            points = [self.of_rack(kind, grade.point_type, rack) for kind in ("GPU", "Tray")]
+            for i in np.concatenate(points).tolist():
+                reading = self.reading(i)
+                if reading.value == 1 and reading.observed > self._clock() - STALE_MS:
+                    found.append(
+                        PointNow(self._registry[i], reading.value, reading.observed, reading.quality, "")
+                    )
+        return tuple(found)
 
     def now(self, points: IntArray) -> Now:
         """Return the newest readings of many points; an index below zero stands for a point that is not there."""

@@ -175,6 +175,8 @@ class RackState:
     cdus: tuple[str, ...]
     points: tuple[PointNow, ...]
     alerts: tuple[Alert, ...]
+    module_power: Reading
+    gpu_findings: tuple[PointNow, ...]
 
 
 @dataclass(frozen=True, slots=True)

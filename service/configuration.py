@@ -11,6 +11,7 @@ import domain
 from collectors.prometheus.settings import ExporterMapping
 from domain.configuration import validated
 from domain.documents import read_document
+from domain.gpu_health import GpuHealth
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -30,6 +31,17 @@ def load(path: Path, model: type[Model]) -> Model:
     """
     document = read_document(path)
     return validated(model, document.data, str(path), document.line)
+
+
+def load_gpu_health(path: Path | None = None) -> GpuHealth:
+    """Return the catalogue of GPU health in a file; the one that comes with Hallwatch if None.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read, or is faulty.
+    """
+    return load(path or SHIPPED / "gpu-health.yaml", GpuHealth)
 
 
 def mapping_named(name: str) -> ExporterMapping:

@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from alerts.settings import AlertSettings
 from collectors.snmp.profiles import Profile
+from domain.gpu_health import GpuHealth
 from domain.site import Site
 from service.settings import Settings
 
@@ -25,6 +26,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "schemas/hallwatch.schema.json": Settings,
     "schemas/site.schema.json": Site,
     "schemas/alerts.schema.json": AlertSettings,
+    "schemas/gpu-health.schema.json": GpuHealth,
     "devices/profile.schema.json": Profile,
 }
 """By place in config/."""

@@ -20,9 +20,10 @@ from collectors.schedule.settings import ScheduleSettings
 from collectors.snmp.settings import SnmpSettings
 from domain.configuration import SettingsModel
 from domain.errors import ConfigurationError, InputError, Problem
+from domain.gpu_health import GpuHealth
 from domain.site import Site
 from partners.settings import PartnerSettings
-from service.configuration import load
+from service.configuration import load, load_gpu_health
 from service.running import data_folder
 from storage.settings import StorageSettings
 
@@ -86,6 +87,9 @@ class Settings(SettingsModel):
     devices: Path | None = Field(
         None, description="Folder of device profiles beside those that come with Hallwatch"
     )
+    gpu_health: Path | None = Field(
+        None, description="Catalogue of GPU health instead of the one that comes with Hallwatch"
+    )
     records: str = Field("", description="SQLAlchemy URL of the records; SQLite in the data folder if empty")
     storage: StorageSettings = StorageSettings()
     mqtt: tuple[MqttSettings, ...] = ()
@@ -138,6 +142,18 @@ class Configuration:
         return f"{kind}:///{self.folder / file}" if relative else url
 
     @property
+    def gpu_health(self) -> GpuHealth:
+        """The catalogue of GPU health.
+
+        Raises
+        ------
+        ConfigurationError
+            If it cannot be read, or is faulty.
+        """
+        named = self.settings.gpu_health
+        return load_gpu_health(None if named is None else self.folder / named)
+
+    @property
     def storage(self) -> StorageSettings:
         """Storage settings with the data folder filled in."""
         if "path" in self.settings.storage.model_fields_set:
@@ -171,6 +187,10 @@ def read_configuration(folder: Path, data: Path | None = None) -> Configuration:
         problems += error.problems
     try:
         alerts = load(folder / settings.alerts, AlertSettings)
+    except ConfigurationError as error:
+        problems += error.problems
+    try:
+        load_gpu_health(None if settings.gpu_health is None else folder / settings.gpu_health)
     except ConfigurationError as error:
         problems += error.problems
     if site is None or alerts is None or problems:

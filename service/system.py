@@ -179,6 +179,7 @@ class System:
                 # power and temperature are foretold from the same load
                 foretold=self.issuer.newest,
                 planned=self.issuer.planned_change,
+                gpu_health=configuration.gpu_health,
             )
             self.scorer = ForecastScorer(
                 self.plant,

@@ -22,6 +22,7 @@ from analytics.anomaly.watch import FactoryWatch
 from analytics.anomaly.wear import WornPart
 from analytics.live.found import FoundPoints, as_text
 from analytics.live.gather import PlantReader
+from analytics.live.gpus import GpuWatch
 from analytics.live.substitutes import Substitutes
 from analytics.live.upkeep import Upkeep
 from analytics.outlook.quarters import FRESH_MS, QuarterWatch
@@ -31,6 +32,7 @@ from analytics.settings import AnalyticsSettings
 from domain.batch import Batch, Sink, now_ms
 from domain.errors import InputError, StorageError
 from domain.forecast import Forecast
+from domain.gpu_health import GpuHealth
 from domain.units import shown
 from storage.plant import NO_POINT, PlantView
 from storage.tellers import Disagreement
@@ -66,6 +68,8 @@ class LiveAnalytics:
         Gives the newest power forecast of every node.
     planned
         By how much the site's mean power from one time to another (UTC ms) is planned to differ from now, W.
+    gpu_health
+        What readings and XIDs of GPUs mean; without it nobody looks.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class LiveAnalytics:
         substitutes: Substitutes | None = None,
         foretold: Callable[[], Mapping[str, Forecast]] | None = None,
         planned: Callable[[int, int], float] | None = None,
+        gpu_health: GpuHealth | None = None,
     ) -> None:
         self._settings = settings
         self._plant = plant
@@ -108,6 +113,7 @@ class LiveAnalytics:
             "rounds_failed": 0,
         }
         self.reasons: dict[str, str] = {}
+        self.gpus = None if gpu_health is None else GpuWatch(plant, gpu_health)
 
     async def run(self) -> None:
         """Watch until cancelled; then keep what was learnt."""
@@ -146,6 +152,7 @@ class LiveAnalytics:
             ("anomalies", self._anomalies),
             ("quarter hours", self.quarters.look),
             ("efficiency", self._efficiency),
+            ("GPU health", self._gpu_health),
         ):
             try:
                 found.append(part(now))
@@ -296,6 +303,13 @@ class LiveAnalytics:
             "verdict": f"two tags differ: {told}",
             "estimated": False,
         }
+
+    def _gpu_health(self, now: int) -> Batch:
+        if self.gpus is None:
+            return Batch.of([], now, [], received=now)
+        found = self.gpus.look(now)
+        self.counters |= self.gpus.counters
+        return found
 
     def _efficiency(self, now: int) -> Batch:
         plant = self._plant

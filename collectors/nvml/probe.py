@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import asdict
 from typing import Any
 
-from collectors.examination import Aside, Examination
+import numpy as np
+
+from collectors.examination import Aside, Examination, Level
 from collectors.nvml.sweeper import Slot, Sweeper
 from domain.batch import now_ms
 from domain.catalogue import POINT_TYPES
 from domain.errors import SourceError
+from domain.gpu_health import GpuHealth, Grade, judge
 from domain.possible import why_not
 from domain.tray import GPU_FIELDS, gpu_point
 
 _WIDTH = len(GPU_FIELDS)
 
 
-def examine(nvml: Any = None, gpus: int = 0, seconds: float = 0.5) -> Examination:
+def examine(
+    nvml: Any = None, gpus: int = 0, seconds: float = 0.5, health: GpuHealth | None = None
+) -> Examination:
     """Look at the GPUs of this node as the tray agent would; whatever is wrong is a finding, never an error. Blocks.
 
     Parameters
@@ -28,6 +34,8 @@ def examine(nvml: Any = None, gpus: int = 0, seconds: float = 0.5) -> Examinatio
         How many there should be; 0: as many as there are.
     seconds
         Time between the two sweeps that power from the energy counter needs.
+    health
+        What the readings mean; nothing is judged without it.
     """
     look = Examination(f"nvml: {socket.gethostname()}")
     try:
@@ -54,11 +62,14 @@ def examine(nvml: Any = None, gpus: int = 0, seconds: float = 0.5) -> Examinatio
             look.find(
                 "note", "readings", f"GPU {gpu}: {len(doubts)} readings would be bad, such as {doubts[0]}"
             )
+    for finding in _judged(sweeper, values, health):
+        level: Level = "problem" if finding["grade"] == Grade.FAULT else "note"
+        look.find(level, "health", f"{finding['object']}: {finding['text']}")
     look.find("fine", "readings", f"{len(look.readings)} readings of {len(sweeper.slots)} GPUs")
     return look
 
 
-def probe(nvml: Any = None, seconds: float = 0.5) -> dict[str, Any]:
+def probe(nvml: Any = None, seconds: float = 0.5, health: GpuHealth | None = None) -> dict[str, Any]:
     """Return the GPUs here, ready for JSON. Parameters as of `examine`.
 
     Returns
@@ -66,7 +77,9 @@ def probe(nvml: Any = None, seconds: float = 0.5) -> dict[str, Any]:
     dict
         ``host``, ``driver``, ``gpus``: each with slot, uuid, name, and ``readings`` (pointType, value, unit, and ``doubt``,
         empty or why the value would be bad; a field that the GPU does not have is absent), ``missing``, the point types
-        without a reading, and ``faults``, the calls that failed with their reason.
+        without a reading, ``faults``, the calls that failed with their reason, and ``place`` (chassis, slot, tray, host,
+        module, serial; null where it is not told); ``module_power``, W, each module once; ``findings``: each with object,
+        finding, grade and text, by the catalogue of GPU health.
 
     Raises
     ------
@@ -78,6 +91,35 @@ def probe(nvml: Any = None, seconds: float = 0.5) -> dict[str, Any]:
         "host": socket.gethostname(),
         "driver": sweeper.driver,
         "gpus": [_gpu(gpu, slot, values) for gpu, slot in enumerate(sweeper.slots)],
+        "module_power": sweeper.module_power,
+        "findings": _judged(sweeper, values, health),
+    }
+
+
+def _judged(sweeper: Sweeper, values: list[float | None], health: GpuHealth | None) -> list[dict[str, str]]:
+    """Return what the catalogue says about the GPUs here."""
+    if health is None:
+        return []
+    names = [slot.name for slot in sweeper.slots if slot.name]
+    product = health.products.get(max(set(names), key=names.count)) if names else None
+    table = np.array(values, float).reshape(-1, _WIDTH)
+    found = [
+        _finding(f"G{gpu}", kind, health)
+        for kind, holding in judge(dict(zip(GPU_FIELDS, table.T, strict=True)), product).items()
+        for gpu in np.flatnonzero(holding)
+    ]
+    if product is not None and len(sweeper.slots) < product.gpus:
+        found.append(_finding("node", "missing", health, f"{product.gpus} are expected"))
+    return found
+
+
+def _finding(name: str, kind: str, health: GpuHealth, detail: str = "") -> dict[str, str]:
+    entry = health.condition(kind)
+    return {
+        "object": name,
+        "finding": kind,
+        "grade": entry.grade.value,
+        "text": health.text(entry, "", detail),
     }
 
 
@@ -120,5 +162,6 @@ def _gpu(gpu: int, slot: Slot, values: list[float | None]) -> dict[str, Any]:
             if value is not None
         ],
         "missing": [name for name, value in told if value is None],
+        "place": asdict(slot.place),
         "faults": dict(slot.faults),
     }

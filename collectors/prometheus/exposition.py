@@ -29,6 +29,9 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _STILL_S = 120.0
 """A counter that has not grown for so long is broken, or its GPU is off: its next step is no rate."""
 
+MOST_EVENTS = 100
+"""XIDs of one number and GPU in one scrape that are told; more of them say nothing more."""
+
 Place = tuple[str, str, int]
 """Rack, tray, index of the GPU in it."""
 
@@ -52,6 +55,8 @@ class Memory:
     scrapes: int = 0
     counters: dict[tuple[Place, str], tuple[float, float]] = field(default_factory=dict)
     xids: dict[Place, float] = field(default_factory=dict)
+    places: set[Place] = field(default_factory=set)
+    gone: set[Place] = field(default_factory=set)
     events: dict[tuple[Place, str, str], float] = field(default_factory=dict)
     counts_events: bool = False
     fingerprint: int = 0
@@ -146,6 +151,7 @@ class Exposition:
                 if metric.rate:
                     self._grown(place, metric, value, values, memory, at, page)
         self._counted_events(events, memory, page)
+        self._present(gpus, damaged, memory, page)
         self._watch(told, memory, at, page)
         memory.scrapes += 1
         self._forget(memory, gpus)
@@ -290,14 +296,39 @@ class Exposition:
     def _counted_events(
         self, events: dict[tuple[Place, str, str], float], memory: Memory, page: Page
     ) -> None:
-        grown: dict[tuple[Place, str, str], None] = {}
+        """Give one event for each XID that was counted since the scrape before.
+
+        A count over a window falls when an XID leaves it, a counter when the exporter starts anew: of a counter all that it
+        then shows is new, of a window nothing is. Where an exporter has both, the one that grew more tells.
+        """
+        grown: dict[tuple[Place, str, str], int] = {}
         for key, count in events.items():
+            place, name, which = key
             before = memory.events.get(key, 0.0 if memory.scrapes else None)
-            if before is not None and count > before:
-                place, name, which = key
-                grown[place, self._mapping.metrics[name].point, which] = None
+            if before is None:
+                continue
+            if count < before and name.endswith("_TOTAL"):
+                before = 0.0
+            event = place, self._mapping.metrics[name].point, which
+            if count > before:
+                grown[event] = max(grown.get(event, 0), min(round(count - before), MOST_EVENTS))
         memory.events = events
-        page.readings += [Reading(*place, point, float(which)) for place, point, which in grown]
+        page.readings += [
+            Reading(*place, point, float(which))
+            for (place, point, which), n in grown.items()
+            for _ in range(n)
+        ]
+
+    def _present(self, gpus: Collection[Place], damaged: frozenset[str], memory: Memory, page: Page) -> None:
+        """Tell which GPUs were there and are gone, and which are back; a page without any, or cut off, says nothing."""
+        if not gpus or damaged:
+            return
+        gone = memory.places - set(gpus)
+        back = memory.gone & set(gpus)
+        page.readings += [Reading(*place, "GpuAvailable", 0.0) for place in sorted(gone)]
+        page.readings += [Reading(*place, "GpuAvailable", 1.0) for place in sorted(back)]
+        memory.gone = gone
+        memory.places |= {place for place in gpus if len(memory.places) < self._settings.max_samples}
 
     def _grown(
         self,

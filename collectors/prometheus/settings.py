@@ -44,7 +44,7 @@ class MetricMapping(SettingsModel):
         except UnitError as error:
             raise ValueError(str(error)) from error
         wanted = POINT_TYPES[self.point].unit
-        if measured != wanted:
+        if measured != (wanted or "count"):  # a state is a number without a unit
             raise ValueError(f"{self.unit} measures {measured}, but {self.point} is in {wanted or 'states'}")
         return self
 

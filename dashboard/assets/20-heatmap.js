@@ -108,6 +108,12 @@
     hw.rows('rack-points', rack.points.map((p) => ({
       id: '', mark: '', cells: [[p[0], 'name'], [p[1], '', p[6]], [p[2], p[5]], [p[3], p[5]], [p[4], '']],
     })));
+    const marks = { fault: 'alarm', degraded: 'warning', notice: '' };
+    const findings = rack.findings.map((f) => ({
+      id: '', mark: '', cells: [[f[0], 'name'], [f[1], marks[f[1]]], [f[2], ''], [f[3], '']],
+    }));
+    if (!findings.length) findings.push({ id: '', mark: '', cells: [['', ''], ['', ''], ['No findings', 'muted'], ['', '']] });
+    hw.rows('gpu-health', findings);
     const paths = document.getElementById('rack-paths');
     const rows = rack.paths.map((path) => {
       const row = hw.el('div', 'path');

@@ -43,6 +43,7 @@ def layout(site: Site, rack: str) -> html.Div:
             figure("Valve", "rack-valve"),
             figure("Leak", "rack-leak"),
             figure("Anomaly", "rack-anomaly"),
+            figure("GPU modules", "rack-modules"),
         ],
         className="figures rack-figures",
     )
@@ -66,6 +67,11 @@ def layout(site: Site, rack: str) -> html.Div:
                 html.Div(id="rack-chart-flow", className="chart"),
                 area="area-history",
                 extra=choice("rack-span", {s: s for s in SPANS}, "1h", "Time span"),
+            ),
+            panel(
+                "GPU health",
+                live_table("gpu-health", ["Object", "Grade", "What it is, what to do", "Age"], "GPU health"),
+                area="area-health",
             ),
             panel("Supply path", html.Div(id="rack-paths", className="paths"), area="area-paths"),
             panel(

@@ -94,10 +94,11 @@ def snmp(
 
 
 def nvml(json: Json = False) -> None:
-    """Show the GPUs of this machine."""
+    """Show the GPUs of this machine: what each tells, where it sits, and what is wrong with it."""
     from collectors.nvml.probe import probe
+    from service.configuration import load_gpu_health
 
-    result = probe()
+    result = probe(health=load_gpu_health())
     if json:
         as_json(result)
         return
@@ -110,6 +111,14 @@ def nvml(json: Json = False) -> None:
         say(f"missing: {', '.join(gpu['missing']) or 'nothing'}")
         for call, reason in gpu["faults"].items():
             say(f"{call}: {reason}")
+        place = {name: value for name, value in gpu["place"].items() if value not in (None, "")}
+        say(f"place: {', '.join(f'{name} {value}' for name, value in place.items()) or 'not told'}")
+    if result["module_power"] is not None:
+        say(f"all modules, each once: {result['module_power']:.0f} W")
+    for finding in result["findings"]:
+        say(f"{finding['grade']}: {finding['object']}: {finding['text']}")
+    if not result["findings"]:
+        say("health: nothing found")
 
 
 def prometheus(

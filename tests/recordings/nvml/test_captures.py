@@ -15,6 +15,7 @@ from collectors.nvml.probe import probe
 from collectors.nvml.sweeper import Sweeper
 from domain.points import PointRegistry
 from domain.tray import GPU_FIELDS
+from service.configuration import load_gpu_health
 from tests.nvml_standin.capture import gpus_of, number, table_of
 
 PARTS = ["gb300", "gb200", "b200", "h100"]
@@ -234,6 +235,35 @@ def test_all_of_it_reaches_the_collector(sweeper, told, capture):
     assert product.state_label(1) == gpus_of(capture)[0].findtext("product_name")
 
 
-def test_the_probe_finds_nothing_implausible(loaded_standin, sweeper):
-    found = probe(loaded_standin.nvml, seconds=0.1)
+def test_the_probe_finds_nothing_implausible_and_nothing_wrong(loaded_standin, sweeper):
+    found = probe(loaded_standin.nvml, seconds=0.1, health=load_gpu_health())
     assert [r for gpu in found["gpus"] for r in gpu["readings"] if r["doubt"]] == []
+    assert found["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        ({"name": "PCIe width", "value": 8}, "pcie_narrow"),
+        ({"name": "channel repair", "value": 1}, "repair_pending"),
+        ({"name": "SRAM threshold", "value": 1}, "replace"),
+        ({"name": "fabric health", "value": 2}, "fabric_unhealthy"),
+        ({"name": "memory total", "value": 60e9}, "memory_short"),
+        ({"name": "reasons", "value": 0x40}, "slowdown_by_heat"),
+        ({"field": 144, "value": 1}, "rows_pending"),
+        ({"field": 145, "value": 1}, "rows_failed"),
+        ({"field": 230, "value": 2}, "reboot_asked"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_what_goes_wrong_with_such_a_part_is_found(loaded_standin, sweeper, change, finding):
+    loaded_standin.answer(0, **change)
+    found = probe(loaded_standin.nvml, seconds=0.0, health=load_gpu_health())["findings"]
+    assert [f["finding"] for f in found] == [finding]
+
+
+def test_a_gpu_that_is_gone_is_missing_or_lost_by_its_place(loaded_standin, sweeper):
+    loaded_standin.lose(0, 1)
+    found = probe(loaded_standin.nvml, seconds=0.0, health=load_gpu_health())["findings"]
+    assert len(found) == 1
+    assert found[0]["finding"] in ("lost", "missing")  # the last place leaves no gap

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analytics.live.gpus import finding_point
 from dashboard import cells, frames
 from dashboard.data import _merge
 from dashboard.frames import rack_charts
@@ -15,6 +16,8 @@ from domain.batch import Batch
 from domain.envelope import LimitChange, quarter_start
 from domain.errors import InputError
 from domain.points import Point, Quality, Retired
+from domain.tray import tray_points
+from service.configuration import load_gpu_health
 from storage.telemetry import Grid
 from tests.system.console_plant import condition, forecast_of
 
@@ -277,6 +280,37 @@ def test_a_lost_gpu_shows_no_temperature_at_once_and_comes_back_with_its_next(ha
     hall.now += 1000
     hall.tick()
     assert hall.data.rack("R001").gpu_temperature.value[18] == 91.0
+
+
+def test_what_is_wrong_with_gpus_stands_on_the_page_of_their_rack_the_gravest_first(hall):
+    catalogue = load_gpu_health()
+    found = [
+        finding_point("R001-T05-G2", "rows_pending", catalogue.condition("rows_pending"), catalogue, "R001"),
+        finding_point("R001-T05-G1", "XID 79", catalogue.xid(79), catalogue, "R001"),
+        finding_point("R001-T05-G0", "XID 48", catalogue.xid(48), catalogue, "R001"),
+        finding_point("R002-T01-G0", "XID 79", catalogue.xid(79), catalogue, "R002"),
+    ]
+    points = [hall.registry.register(point) for point in found]
+    hall.tick()
+    hall.accept(Batch.of(points, hall.now, [1.0, 1.0, 0.0, 1.0]))
+    told = frames.rack(hall.data.rack("R001"), hall.data)["findings"]
+    assert [row[:2] for row in told] == [["R001-T05-G1", "fault"], ["R001-T05-G2", "degraded"]]
+    assert told[0][2].startswith("XID 79: the GPU has fallen off the bus. Drain and restart the node.")
+    hall.now += 10 * 60_000  # nobody tells them any more
+    assert frames.rack(hall.data.rack("R001"), hall.data)["findings"] == []
+
+
+def test_the_modules_of_a_rack_are_added_up_once_each(hall):
+    points = [
+        hall.registry.register(p)
+        for tray in ("T01", "T02")
+        for p in tray_points("R001", tray, 4)
+        if p.point_type == "TrayModulePower"
+    ]
+    hall.tick()
+    hall.accept(Batch.of(points, hall.now, [3800.0, 3900.0]))
+    assert hall.data.rack("R001").module_power.value == 7700.0
+    assert frames.rack(hall.data.rack("R001"), hall.data)["cells"]["rack-modules"][0] == "7.70 kW"
 
 
 def test_the_limit_of_the_running_quarter_hour_is_the_lowest_in_it(hall):

@@ -8,6 +8,7 @@ from collectors.nvml.probe import examine, probe
 from collectors.nvml.sweeper import Sweeper
 from domain.errors import SourceError
 from domain.tray import GPU_FIELDS
+from service.configuration import load_gpu_health
 
 WIDTH = len(GPU_FIELDS)
 NOW = 1_800_000_000_000
@@ -297,6 +298,15 @@ def test_a_look_at_healthy_gpus_finds_nothing(standin):
     found = examine(standin.nvml, seconds=0.1)
     assert found.ok
     assert len(found.readings) > 80
+
+
+def test_a_look_tells_what_is_wrong_with_a_gpu_and_what_to_do(standin):
+    standin.links(1, 18, 2)
+    found = examine(standin.nvml, seconds=0.1, health=load_gpu_health())
+    (told,) = [f for f in found.findings if f.about == "health"]
+    assert told.level == "problem"
+    assert told.text.startswith("G1: NVLinks are down. Drain the node")
+    assert not found.ok
 
 
 def test_a_look_without_a_driver_says_so(standin):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
-from collectors.prometheus.exposition import Exposition, Memory
+from collectors.prometheus.exposition import MOST_EVENTS, Exposition, Memory
 from collectors.prometheus.settings import ExporterMapping, MetricMapping, PrometheusSettings, Target
 from collectors.text_format import LONGEST_LINE, BadLine, Sample, lines, samples
 from domain.points import Quality
@@ -145,11 +145,53 @@ def test_what_stands_there_at_the_first_scrape_is_no_event():
     assert xids(pages(counted, counted)) == [[], []]
 
 
-@pytest.mark.parametrize("metric", ["DCGM_EXP_XID_ERRORS_COUNT", "DCGM_EXP_XID_ERRORS_TOTAL"])
-def test_the_same_xid_again_is_an_event_where_the_exporter_counts_them(metric):
+@pytest.mark.parametrize(
+    ("metric", "when_it_falls"),
+    [("DCGM_EXP_XID_ERRORS_COUNT", []), ("DCGM_EXP_XID_ERRORS_TOTAL", [79])],
+    ids=["one left the window", "the exporter started anew"],
+)
+def test_the_same_xid_again_is_an_event_where_the_exporter_counts_them(metric, when_it_falls):
     row = 'DCGM_FI_DEV_XID_ERRORS{gpu="0"} 79\n' + metric + '{gpu="0",xid="79"} %d\n'
     first = 'DCGM_FI_DEV_XID_ERRORS{gpu="0"} 0\n'
-    assert xids(pages(first, row % 1, row % 2, row % 2, row % 1, row % 2)) == [[], [79], [79], [], [], [79]]
+    assert xids(pages(first, row % 1, row % 2, row % 2, row % 1, row % 2)) == [
+        [],
+        [79],
+        [79],
+        [],
+        when_it_falls,
+        [79],
+    ]
+
+
+def test_the_same_xid_twice_between_two_scrapes_is_two_events():
+    row = 'DCGM_EXP_XID_ERRORS_COUNT{gpu="0",xid="94"} %d\n'
+    assert xids(pages(row % 1, row % 3)) == [[], [94, 94]]
+
+
+def test_an_xid_that_two_metrics_count_is_told_once():
+    row = 'DCGM_EXP_XID_ERRORS_COUNT{gpu="0",xid="94"} 1\nDCGM_EXP_XID_ERRORS_TOTAL{gpu="0",xid="94"} 1\n'
+    assert xids(pages("", row)) == [[], [94]]
+
+
+def test_a_counter_that_leaps_tells_a_hundred_events_at_most():
+    row = 'DCGM_EXP_XID_ERRORS_TOTAL{gpu="0",xid="94"} %d\n'
+    assert [len(page) for page in xids(pages(row % 0, row % 1_000_000))] == [0, MOST_EVENTS]
+
+
+def available(page):
+    return {r.gpu: r.value for r in page.readings if r.point_type == "GpuAvailable"}
+
+
+def test_a_gpu_that_is_gone_from_the_page_is_lost_until_it_is_back():
+    both = 'DCGM_FI_DEV_GPU_TEMP{gpu="0"} 40\nDCGM_FI_DEV_GPU_TEMP{gpu="1"} 41\n'
+    one = 'DCGM_FI_DEV_GPU_TEMP{gpu="0"} 40\n'
+    found = [available(page) for page in pages(both, one, one, both, both)]
+    assert found == [{}, {1: 0.0}, {1: 0.0}, {1: 1.0}, {}]
+
+
+def test_a_page_without_gpus_or_cut_off_loses_none():
+    both = 'DCGM_FI_DEV_GPU_TEMP{gpu="0"} 40\nDCGM_FI_DEV_GPU_TEMP{gpu="1"} 41\n'
+    assert [available(page) for page in pages(both, "", both[:-15])] == [{}, {}, {}]
 
 
 def test_two_kinds_of_xid_in_one_scrape_are_two_events():
