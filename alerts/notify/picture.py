@@ -14,10 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 from alerts.notify.facts import Trend
 from alerts.notify.message import figure
 
-WIDTH, HEIGHT = 560, 190
+WIDTH, HEIGHT = 480, 180
 """Pixels as shown; drawn at twice the size, for sharp screens."""
 _SCALE = 2
-_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 12, 14, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 82, 12, 12, 30
 _GROUND, _GRID, _SOFT = "#ffffff", "#e3e7ec", "#5d6b79"
 _LINE, _BAND, _LIMIT = "#1f6fb5", "#bcd8f0", "#c8371b"
 _QUARTER_MS = 900_000
@@ -79,20 +79,20 @@ class _Frame:
 
 
 def _axes(pen: ImageDraw.ImageDraw, frame: _Frame, trend: Trend, zone: ZoneInfo) -> None:
-    font = ImageFont.load_default(12 * _SCALE)
+    font = ImageFont.load_default(14 * _SCALE)
     right = (WIDTH - _RIGHT) * _SCALE
     limit = trend.limit
     for value in _round_values(frame.low, frame.high):
         y = frame.y(value)
         pen.line([(_LEFT * _SCALE, y), (right, y)], fill=_GRID, width=_SCALE)
-        near = not math.isnan(limit) and abs(y - frame.y(limit)) < 14 * _SCALE
+        near = not math.isnan(limit) and abs(y - frame.y(limit)) < 16 * _SCALE
         if not near:
             pen.text(((_LEFT - 6) * _SCALE, y), _figure(value, trend.unit), _SOFT, font, anchor="rm")
     if not math.isnan(limit):
         pen.text(
             ((_LEFT - 6) * _SCALE, frame.y(limit)), _figure(limit, trend.unit), _LIMIT, font, anchor="rm"
         )
-    step = _QUARTER_MS * max(1, math.ceil((frame.last - frame.first) / _QUARTER_MS / 6))
+    step = _QUARTER_MS * max(1, math.ceil((frame.last - frame.first) / _QUARTER_MS / 5))
     moment = frame.first - frame.first % step + step
     while moment <= frame.last:
         x = frame.x(moment)

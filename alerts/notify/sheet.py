@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 MOST_OF_SUBJECT = 250
 MOST_NAMED = 4
+SAME_MS = 60_000
+"""A reading taken as near to the opening is not told apart from it."""
 TYPES = frozenset(
     {"Rack", "CDU", "UPS", "Feed", "PowerMeter", "GPU", "Site", "Pod", "CRAH", "Sensor", "Tray"}
 )
@@ -176,7 +178,8 @@ def _rows(notification: Notification, notice: Notice, reader: Reader) -> Iterabl
         yield "cleared", local(alert.cleared_at, zone)
         yield "lasted", duration((alert.cleared_at - alert.opened) / 1000, say)
     else:
-        yield "observed", local(condition.observed, zone) if condition.observed else ""
+        apart = condition.observed and abs(condition.observed - alert.opened) > SAME_MS
+        yield "observed", local(condition.observed, zone) if apart else ""
     yield "hangs_on_it", _hanging(facts.place, say)
     yield "supply", _parts(facts.place, say, supply=True)
     if not notice.over:
@@ -209,7 +212,7 @@ def _headline(notice: Notice, reader: Reader, most: int) -> str:
     if condition.unit and not math.isnan(condition.value):
         value, limit = figure(condition.value, condition.unit), figure(condition.limit, condition.unit)
         parts.append(say("text", "figures", value=value, limit=limit) if limit else value)
-    return line(say("text", "list").join(parts), most)
+    return line(say("text", "comma").join(parts), most)
 
 
 def _several(notification: Notification, reader: Reader) -> str:

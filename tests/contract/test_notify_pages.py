@@ -114,13 +114,13 @@ def test_the_same_in_chinese():
     text = body(page(), CHINESE)
     assert (
         subject(page(), CHINESE)
-        == "【緊急 發生】機櫃 R017：冷卻液供液溫度過高、41.20 °C（限值 40.00 °C）（taipei-1）"
+        == "【緊急 發生】機櫃 R017：冷卻液供液溫度過高，41.20 °C（限值 40.00 °C）（taipei-1）"
     )
     for row in (
         "  位置：機櫃群 P03、第 2 排、第 1 位",
         "  供應來源：冷卻液迴路 P03-CDU1, P03-CDU2、市電饋線 FEED-A, FEED-B",
         "  影響範圍：1 台機櫃、72 顆 GPU",
-        "  預測：若冷卻液停止，95 秒 後超過限值；一小時內最高 43.10 °C",
+        "  預測：若冷卻液停止，95 秒後超過限值；一小時內最高 43.10 °C",
         "首要處置：檢查該機櫃群的冷卻液分配裝置與廠務冷卻水；若溫度仍上升，降低該機櫃群的負載。",
         "https://console.example/runbooks/coolant-supply-too-warm?lang=zh-Hant",
     ):
@@ -206,7 +206,7 @@ async def test_a_mail_is_text_and_html_and_its_picture_is_inside_it():
     (picture,) = [part for part in mail.walk() if part.get_content_type() == "image/png"]
     (source,) = [value for name, value in shown.attributes if name == "src"]
     assert source == f"cid:{picture['Content-ID'].strip('<>')}"
-    assert Image.open(BytesIO(picture.get_content())).size == (1120, 380)
+    assert Image.open(BytesIO(picture.get_content())).size == (960, 360)
     assert len(picture.get_content()) < 30_000
     assert shown.alts == [
         "Picture of Coolant supply temperature of R017, last hour and forecast: from 34.00 °C to 41.00 °C, limit 40.00 °C"
@@ -289,6 +289,7 @@ async def test_each_person_is_told_in_their_language_and_with_their_time():
     assert "What to do first" in jo
     assert "Your time: 2026-09-21 16:13:20 CEST" in jo
     assert 'class="button" href="https://console.example/answer/jo17"' in shown[1]
+    assert shown[1].count('class="button"') == 1
     assert "首要處置" in nobody
     assert "您的時間：2026-09-21 23:13:20 JST" in nobody
     assert "/answer/" not in nobody + shown[2]

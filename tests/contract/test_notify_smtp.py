@@ -80,13 +80,12 @@ async def test_subject_and_body_of_one_alert_read_like_this():
     ((_, mail, _),) = box.got
     assert "Subject: [CRITICAL opened] R001: Leak (lab)" in mail
     assert "Importance: high" in mail
-    assert mail.split("\n\n", 1)[1].splitlines()[:7] == [
+    assert mail.split("\n\n", 1)[1].splitlines()[:6] == [
         "R001: Leak",
         "  Object: R001",
         "  Value: 1",
         "  Limit: 0",
         "  Since: 2026-09-21 14:13:20 UTC",
-        "  Observed: 2026-09-21 14:13:20 UTC",
         "  Alert: 1, leak, CRITICAL, opened",
     ]
     assert "https://console.example/alerts?alert=1&at=2026-09-21T14" in mail

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from alerts.actions import acknowledge
+from alerts.actions import acknowledge, shelve
 from domain.batch import now_ms
 from tests.contract.notify_receivers import HookReceiver, MailReceiver
 from tests.system.test_alert_delivery import Running, until
@@ -41,9 +41,11 @@ async def test_a_leak_holds_there_until_it_clears_though_both_sides_are_started_
             (alert,) = running.records.active_alerts()
             await asyncio.to_thread(acknowledge, running.records, alert.id, "mei", "on my way", now_ms())
             await until(lambda: alertmanager.alerts()[0]["annotations"].get("acknowledged_by") == "mei", 60)
-            await asyncio.to_thread(running.records.add_silence, "leak", "R017", 0, now_ms() + 600_000, "ops")
+            until_then = now_ms() + 600_000
+            await asyncio.to_thread(
+                shelve, running.records, alert.id, "ops", "hose work", now_ms(), until_then
+            )
             await until(lambda: alertmanager.alerts()[0]["annotations"].get("silenced_by") == "ops", 60)
-            running.records.end_silence(1, now_ms())
             await asyncio.to_thread(running.records.clear_alerts, [alert.id], now_ms(), "mei")
             running.leak("R017", 0)
             await until(lambda: objects(alertmanager) == [], 60)
