@@ -27,18 +27,16 @@ from analytics.forecast import PowerForecaster
 from analytics.issuing.exchange import Task
 from analytics.issuing.fitting import make_forecast
 from analytics.issuing.nodes import node_forecasts
-from analytics.outlook.excursions import exceedance, quarter_outlook
-from analytics.outlook.power import PlannedSteps
+from analytics.outlook.excursions import exceedance
 from analytics.outlook.temperatures import foretold_load
 from analytics.outlook.thermal import RackHistory, approach_outlook, temperature_outlook
-from analytics.planned.booked_load import learn_habits, planned_steps
-from analytics.planned.scheduled import RackPast, ScheduledForecaster, Split, booked_nodes
-from benchmarks._factory_weeks import DAY, DAY_MS, Values, Weeks, site_power
+from analytics.planned.scheduled import RackPast, ScheduledForecaster, booked_nodes
+from benchmarks._factory_weeks import DAY, DAY_MS, Values, Weeks
+from benchmarks._quarter_hour import figures as quarter_hour_figures
 from domain.envelope import QUARTER_MS
 from domain.forecast import QUANTILES
 from domain.site import Site
 from service.configuration import SHIPPED, load
-from simulator.factory import Factory
 from simulator.offline import record
 from simulator.traces import Traces
 
@@ -54,8 +52,6 @@ ALARMS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 BINS = (0.0, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 SEEDS = (7101, 7102, 7103)
 THERMAL_SEEDS = (7201, 7202)
-SAMPLE_MS = 10_000
-"""The live outlook looks at the site's power this often."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,65 +205,6 @@ def _reliability(forecasts: Sequence[Foretold]) -> Result:
                 "count": int(inside.sum()),
             }
     return table
-
-
-def quarter_figures(site: Site, seeds: Sequence[int], days: int, traces: Traces | None = None) -> Result:
-    """Score the running quarter hour at minutes 3, 7 and 12 beside plain persistence."""
-    errors: dict[int, list[tuple[float, float, float, float]]] = {3: [], 7: [], 12: []}
-    brier: dict[int, list[tuple[float, float, bool]]] = {3: [], 7: [], 12: []}
-    for seed in seeds:
-        factory = Factory(site, seed, START_MS, traces=traces)
-        power = site_power(factory, START_MS, START_MS + days * DAY_MS, SAMPLE_MS)
-        time_ms = START_MS + SAMPLE_MS * np.arange(len(power), dtype=np.int64)
-        quarters = power.reshape(-1, QUARTER_MS // SAMPLE_MS)
-        limit = float(np.quantile(quarters.mean(1), LIMIT_QUANTILE))
-        hour = 3_600_000 // SAMPLE_MS
-        weeks = Weeks.of(site, seed, START_MS - TRAINING_DAYS * DAY_MS, TRAINING_DAYS + days, traces)
-        past = weeks.past(TRAINING_DAYS * DAY)
-        habits = learn_habits(past.bookings, past.time, past.power)
-        follows = Split.learn(weeks.site[: TRAINING_DAYS * DAY], past, past.aside).follows
-        for q in range(5, len(quarters)):
-            actual = float(quarters[q].mean())
-            begin = START_MS + q * QUARTER_MS
-            # as announced when the forecast was issued, a moment after the quarter hour began
-            times, jumps = planned_steps(weeks.bookings.as_known(begin), habits, begin, begin + QUARTER_MS)
-            steps = PlannedSteps(times, (1 + follows) * jumps)
-            for minute in errors:
-                here = (q * QUARTER_MS + minute * 60_000) // SAMPLE_MS
-                before = slice(here - hour, here)
-                now = int(time_ms[here])
-                change = steps.mean_change(now, begin + QUARTER_MS)
-                told = quarter_outlook(time_ms[before], power[before], now, limit, change)
-                plain = quarter_outlook(time_ms[before], power[before], now, limit)
-                errors[minute].append(
-                    (
-                        abs(told.expected - actual),
-                        abs(power[here - 1] - actual),
-                        told.deviation,
-                        abs(plain.expected - actual),
-                    )
-                )
-                brier[minute].append(
-                    (told.breach_probability, float(power[here - 1] > limit), actual > limit)
-                )
-    figures: Result = {}
-    for minute, rows in errors.items():
-        ours, simple, deviation, plain_error = np.array(rows).T
-        told_p, simple_p, happened = np.array(brier[minute], float).T
-        figures[f"quarter_mae_minute_{minute}"] = figure(float(ours.mean()), "W", float(simple.mean()))
-        figures[f"quarter_mae_minute_{minute}_without_schedule"] = figure(
-            float(plain_error.mean()), "W", float(simple.mean())
-        )
-        figures[f"quarter_rmse_minute_{minute}"] = figure(
-            float(np.sqrt((ours**2).mean())), "W", float(np.sqrt((simple**2).mean()))
-        )
-        figures[f"quarter_within_1.64_deviations_minute_{minute}"] = figure(
-            float((ours <= 1.645 * deviation).mean()), "1"
-        )
-        figures[f"quarter_brier_minute_{minute}"] = figure(
-            _brier(told_p, happened), "1", _brier(simple_p, happened)
-        )
-    return figures
 
 
 def thermal_figures(
@@ -440,7 +377,7 @@ def measure(
         found, tables = breach_figures(site, seeds, days, traces)
         figures |= found
     if "quarters" in parts:
-        figures |= quarter_figures(site, seeds, days, traces)
+        figures |= quarter_hour_figures(site, seeds, START_MS, days, TRAINING_DAYS, LIMIT_QUANTILE, traces)
     if "temperatures" in parts:
         figures |= thermal_figures(site, THERMAL_SEEDS, traces=traces)
     figures["cpu_s"] = figure(time.process_time() - began, "s")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.points import ValueArray
-from simulator.traces import IDLE, STEP_S, Course
+from simulator.traces import IDLE, READING_S, Course
 
 PRETRAINING, FINE_TUNING, VISION = KINDS = ("pretraining", "fine-tuning", "vision")
 """What a job does: one long run; or short runs one after another, of fine-tuning or of small vision models."""
@@ -39,11 +39,11 @@ def course(kind: str, rng: np.random.Generator, seconds: float) -> Course:
     KeyError
         If there is no such kind.
     """
-    n = max(2, int(np.ceil(seconds / STEP_S)) + 1)
+    n = max(2, int(np.ceil(seconds / READING_S)) + 1)
     share = _MAKERS[kind](rng, n)[:n]
     last = np.linspace(0.6, 0.4, 3)[-n:]  # the last readings of resnet's and ssd's runs
     share[n - len(last) :] = np.minimum(share[n - len(last) :], last)
-    return Course(np.clip(share, IDLE, 1.02).astype(np.float32))
+    return Course.of_readings(np.clip(share, IDLE, 1.02))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ def _pretraining(rng: np.random.Generator, n: int) -> ValueArray:
     parts = [_loading(rng, rng.uniform(30.0, 90.0))]
     length = len(parts[0])
     while length < n:
-        steps = round(every * iteration.period / STEP_S + float(rng.uniform(-0.6, 0.6)))
-        since = STEP_S * np.arange(steps) + rng.uniform(-1.0, 1.0)
+        steps = round(every * iteration.period / READING_S + float(rng.uniform(-0.6, 0.6)))
+        since = READING_S * np.arange(steps) + rng.uniform(-1.0, 1.0)
         working = iteration.at(since - iteration.period + rng.normal(0.0, 0.5)) + _noise(
             rng, steps, 0.003, 0.3
         )
@@ -108,7 +108,7 @@ def _fine_tuning(rng: np.random.Generator, n: int) -> ValueArray:
         if large:
             iteration = Iteration(rng.normal(6.7, 0.15), rng.normal(0.835, 0.01))
             steps = int(rng.uniform(17, 20))
-            shape = iteration.at(STEP_S * np.arange(steps) + rng.uniform(0.0, 6.0)) - 0.01
+            shape = iteration.at(READING_S * np.arange(steps) + rng.uniform(0.0, 6.0)) - 0.01
             run += [shape + _noise(rng, steps, 0.02, 0.0)]
         else:
             run += [np.full(3, 0.85) + 0.01 * rng.standard_normal(3), np.array([0.90])]
@@ -167,7 +167,7 @@ def _loading(rng: np.random.Generator, seconds: float) -> ValueArray:
 
 def _climb(rng: np.random.Generator, idle: float, seconds: float, fall: bool) -> ValueArray:
     """Return a standstill at an idle level between (with `fall`) or before work: down within three readings, up within three."""
-    still = idle + 0.005 * rng.standard_normal(max(1, int(seconds / STEP_S) - 3))
+    still = idle + 0.005 * rng.standard_normal(max(1, int(seconds / READING_S) - 3))
     # where within a reading the change lies decides how it is divided among two
     early, late = rng.uniform(-0.5, 0.5, 2)
     down = np.interp(np.arange(3) + early, [-1, 0, 1, 2, 3], [0.99, 0.94, 0.53, idle + 0.03, idle])

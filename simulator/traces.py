@@ -6,6 +6,7 @@ import csv
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,14 @@ from domain.plant.gpu import GpuModel
 from domain.plant.rack import RackModel
 from domain.points import ValueArray
 
-STEP_S = 2.0
-"""From one value of a course to the next."""
+READING_S = 2.0
+"""From one reading of a measured trace to the next."""
+STEP_S = 1.0
+"""From one value of a course to the next: the pace at which a factory runs, so that it meets each value."""
 WORKING_QUANTILE = 0.95
 """What a measured trace passes in a twentieth of its readings is the power that counts as full."""
 MOST_FILES, MOST_READINGS = 200, 2_000_000
-"""Of a folder of traces; a reading each two seconds, so much is 46 days."""
+"""Of a folder of traces; at a reading each two seconds so much is 46 days."""
 
 
 def idle_share(gpus: int = 72) -> float:
@@ -50,6 +53,11 @@ class Course:
         between = (self.share[1:].astype(float) + self.share[:-1]) / 2
         object.__setattr__(self, "_sums", np.concatenate([[0.0], np.cumsum(between)]) * STEP_S)
 
+    @classmethod
+    def of_readings(cls, share: NDArray[np.floating[Any]]) -> Course:
+        """Return the course that tells these readings, `READING_S` apart, whenever one begins to read."""
+        return cls(np.repeat(share, round(READING_S / STEP_S)).astype(np.float32))
+
     @property
     def seconds(self) -> float:
         """How long it takes."""
@@ -75,10 +83,10 @@ class Course:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """Measured power of a job of real GPUs: its name, and its course with 1 for its working level."""
+    """Measured power of a job of real GPUs: its name, and a reading every `READING_S`, 1 for its working level."""
 
     name: str
-    course: Course
+    share: NDArray[np.float32]
 
     @classmethod
     def read(cls, file: Path) -> Trace | None:
@@ -102,11 +110,11 @@ class Trace:
             raise InputError(f"{file}: a trace has ten readings or more, and its column `seconds` ascends")
         if not np.isfinite(power).all() or (power <= 0).any():
             raise InputError(f"{file}: a reading of `power_w` is no power; leave gaps out, they are bridged")
-        if (length := seconds[-1] - seconds[0]) > STEP_S * MOST_READINGS:
-            raise InputError(f"{file}: longer than {STEP_S * MOST_READINGS / 86400:.0f} days")
-        grid = seconds[0] + STEP_S * np.arange(int(length // STEP_S) + 1)
+        if (length := seconds[-1] - seconds[0]) > READING_S * MOST_READINGS:
+            raise InputError(f"{file}: longer than {READING_S * MOST_READINGS / 86400:.0f} days")
+        grid = seconds[0] + READING_S * np.arange(int(length // READING_S) + 1)
         share = np.interp(grid, seconds, power / np.quantile(power, WORKING_QUANTILE))
-        return cls(file.stem, Course(share.astype(np.float32)))
+        return cls(file.stem, share.astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,16 +138,15 @@ class Traces:
         found = [trace for file in files if (trace := Trace.read(file)) is not None]
         if not found:
             raise InputError(f"{folder}: no CSV file with the columns `seconds` and `power_w`")
-        if sum(len(t.course.share) for t in found) > MOST_READINGS:
+        if sum(len(t.share) for t in found) > MOST_READINGS:
             raise InputError(f"{folder}: more than {MOST_READINGS:,} readings of two seconds")
         return cls(tuple(found))
 
     def draw(self, rng: np.random.Generator) -> Trace:
         """Return one of them, a long one more likely than a short one."""
-        length = np.array([len(t.course.share) for t in self.traces], float)
+        length = np.array([len(t.share) for t in self.traces], float)
         return self.traces[int(rng.choice(len(self.traces), p=length / length.sum()))]
 
     def course(self, rng: np.random.Generator, seconds: float) -> Course:
         """Return the course of a job of some length that runs one trace again and again."""
-        share = self.draw(rng).course.share
-        return Course(np.resize(share, int(np.ceil(seconds / STEP_S)) + 1))
+        return Course.of_readings(np.resize(self.draw(rng).share, int(np.ceil(seconds / READING_S)) + 1))

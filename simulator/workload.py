@@ -27,7 +27,7 @@ TRAINING_SHARE = 0.58
 TOKENS_PER_RACK = 72_000.0
 """Tokens that a fully busy inference rack generates in a second."""
 COURSES = 32
-"""Courses that are kept at a time: three partitions, and what came before; the longest takes half a megabyte."""
+"""Courses that are kept at a time: three partitions, and what came before; the longest takes a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +118,23 @@ class Workload:
 
     def activity(self, times: TimeArray) -> ValueArray:
         """Return GPU activity, 0 to 1, shape (times, racks)."""
-        result = self._inference(times)
+        return np.clip(self.serving(times) + self.in_training(times), 0.0, 1.0)
+
+    def in_training(self, times: TimeArray) -> ValueArray:
+        """Return the activity of the racks that train, zero for those that serve, shape (times, racks)."""
+        result = np.zeros((len(times), self.racks))
         for job in self.jobs(int(times.min()), int(times.max()) + 1):
             inside = (times >= job.start) & (times < job.end)
             share = self.course(job).at((times[inside] - job.start) / 1000.0)
             result[inside, job.first : job.last] = (job.intensity * (share - IDLE) / (1.0 - IDLE))[:, None]
-        return np.clip(result, 0.0, 1.0)
+        return result
 
     def mean_activity(self, times: TimeArray, span_ms: int) -> ValueArray:
         """Return the mean GPU activity over [time, time + span) of each time, shape (times, racks).
 
         Jobs are averaged exactly; inference, which changes over minutes, is taken from the middle.
         """
-        result = self._inference(times + span_ms // 2)
+        result = self.serving(times + span_ms // 2)
         for job in self.jobs(int(times.min()), int(times.max()) + span_ms):
             first, last = np.maximum(times, job.start), np.minimum(times + span_ms, job.end)
             inside = first < last
@@ -141,7 +145,7 @@ class Workload:
             result[inside, job.first : job.last] += mean[:, None]
         return np.clip(result, 0.0, 1.0)
 
-    def _inference(self, times: TimeArray) -> ValueArray:
+    def serving(self, times: TimeArray) -> ValueArray:
         """Return the activity of the racks that serve, zero for those that train, shape (times, racks)."""
         result = np.zeros((len(times), self.racks))
         seconds = times / 1000.0
@@ -202,7 +206,8 @@ class Workload:
             0.0  # since when the starts that follow can be known: a job that fails moves all of them up
         )
         while True:
-            start = now + (180.0 + rng.exponential(600.0)) * 1000.0
+            # at a whole second, as a factory goes from second to second
+            start = (now + (180.0 + rng.exponential(600.0)) * 1000.0) // 1000.0 * 1000.0
             planned = start + float(np.clip(rng.lognormal(np.log(typical), 0.7), 0.4, 60.0)) * HOUR
             fails = rng.random() < 0.15
             end = start + (planned - start) * (rng.uniform(0.1, 0.9) if fails else 1.0)

@@ -12,8 +12,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from domain.envelope import QUARTER_MS, quarter_start
 from domain.points import TimeArray, ValueArray
 
-DIP_MS = 150_000
-"""A drop shorter than half of this is not yet a new level."""
+LOOK_MS = 480_000
+"""The present level is the mean of so long, or of the newer part of it where power has changed for good."""
+RISE_MS, DROP_MS = 60_000, 90_000
+"""A rise that has lasted so long is a new level, a drop later: jobs that stand still to load or evaluate soon go on."""
+BEFORE_MS = 40_000
+"""Of the older part at least so much is needed."""
+CHANGED = 0.3
+"""Two levels are seen where they leave less than this of the variance that one level leaves."""
 LEAST_ERROR = 0.005
 """What the rest of a quarter hour may be off at least, as a share of the power (root mean square)."""
 
@@ -102,8 +108,8 @@ def quarter_outlook(
 ) -> QuarterOutlook:
     """Foretell the running quarter hour from the power of the last hour or so.
 
-    The rest of the quarter is taken to stay at the present level: the mean of the last minute, or, where that lies lower,
-    the median of the last two and a half, since most drops are checkpoints and soon over. How far that goes wrong is
+    The rest of the quarter is taken to stay at the present level: the mean of the last eight minutes, swings and pauses of
+    the jobs included, or of what lies behind the last change for good. How far that goes wrong is
     measured on the same history: the means over windows as long as the rest against the level before them.
 
     Parameters
@@ -149,11 +155,22 @@ def _heavy_tailed(deviations: float) -> float:
 
 def _levels(power: ValueArray, step: int) -> ValueArray:
     """Return the level at the end of each step (ms), W, shape (n,)."""
-    short, long = max(1, 60_000 // step), max(3, DIP_MS // step)
-    before = np.concatenate([np.full(max(short, long) - 1, power[0]), power])
-    mean = sliding_window_view(before, short)[-len(power) :].mean(axis=1)
-    median = np.median(sliding_window_view(before, long)[-len(power) :], axis=1)
-    levels: ValueArray = np.maximum(mean, median)
+    size = max(3, LOOK_MS // step)
+    window = sliding_window_view(np.concatenate([np.full(size - 1, power[0]), power]), size, axis=0)
+    centred = window - window[:, -1:]  # watts squared of megawatts lose digits
+    sums, squares = np.cumsum(centred, axis=1), np.cumsum(centred**2, axis=1)
+    older = np.arange(max(1, BEFORE_MS // step), size - max(1, RISE_MS // step) + 1)
+    newer = size - older
+    left, right = sums[:, older - 1], sums[:, -1:] - sums[:, older - 1]
+    # what two levels leave of the squares, for each place of the change
+    apart = squares[:, -1:] - left**2 / older - right**2 / newer
+    mean = sums[:, -1] / size
+    drop = (right / newer < left / older) & (newer * step < DROP_MS)
+    apart[drop] = np.inf
+    place = np.argmin(apart, axis=1)
+    rows = np.arange(len(power))
+    changed = apart[rows, place] < CHANGED * (squares[:, -1] - size * mean**2)
+    levels: ValueArray = power + np.where(changed, right[rows, place] / newer[place], mean)
     return levels
 
 

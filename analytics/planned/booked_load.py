@@ -212,7 +212,8 @@ def planned_steps(bookings: Bookings, habits: Habits, now: int, until: int) -> t
         ]
     )
     step = racks * (level - habits.idle)
-    time = np.concatenate([standing.start, standing.end])
+    # a work draws its power once it has loaded
+    time = np.concatenate([standing.start + np.int64(habits.delay), standing.end])
     power = np.concatenate([step, -step])
     inside = (time >= now) & (time < until)
     order = np.argsort(time[inside], kind="stable")

@@ -20,8 +20,15 @@ def written(folder, name="one.csv", power=(300.0, 900.0, 900.0, 500.0), header="
 
 def test_the_energy_of_a_course_is_the_integral_of_its_power():
     course = Course(np.array([0.0, 1.0, 0.5], np.float32))
-    assert course.energy(np.array([0.0, 1.0, 2.0, 4.0, 6.0])) == pytest.approx([0, 0.25, 1.0, 2.5, 3.5])
-    assert course.at(np.array([1.0, 3.0, 9.0])) == pytest.approx([0.5, 0.75, 0.5])
+    assert course.energy(np.array([0.0, 0.5, 1.0, 2.0, 3.0])) == pytest.approx([0, 0.125, 0.5, 1.25, 1.75])
+    assert course.at(np.array([0.5, 1.5, 9.0])) == pytest.approx([0.5, 0.75, 0.5])
+
+
+def test_who_reads_every_two_seconds_meets_each_reading_of_a_trace_whenever_one_begins():
+    readings = np.array([0.4, 0.9, 1.0, 0.5], np.float32)
+    course = Course.of_readings(readings)
+    assert course.at(np.array([0.0, 2.0, 4.0, 6.0])) == pytest.approx(readings)
+    assert course.at(np.array([1.0, 3.0, 5.0, 7.0])) == pytest.approx(readings)
 
 
 def test_a_factory_replays_the_traces_of_a_folder(tmp_path):
@@ -79,7 +86,7 @@ def steps(power):
 @pytest.mark.parametrize("kind", KINDS)
 def test_jobs_move_within_two_seconds_as_measured_ones_do(testdata, kind):
     measured = [
-        t.course.share
+        t.share
         for t in Traces.read(testdata / "datasets" / "gpu_training_2s").traces
         if t.name.startswith(OF[kind])
     ]
@@ -87,7 +94,7 @@ def test_jobs_move_within_two_seconds_as_measured_ones_do(testdata, kind):
     made = []
     for _ in range(10):
         for share in measured:
-            whole = course(kind, rng, 4 * 3600.0).share[100:-10]
+            whole = course(kind, rng, 4 * 3600.0).share[200:-20:2]
             first = rng.integers(0, len(whole) - len(share))
             made.append(whole[first : first + len(share)])
     ours, theirs = (np.concatenate([steps(share) for share in some]) for some in (made, measured))
