@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import is_
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class GpuWatch:
         self._plant = plant
         self._registry = plant.registry
         self.catalogue = catalogue
-        self._version = -1
+        self._selected: list[IntArray] = []
         self._ids: list[str] = []
         self._row: dict[str, int] = {}
         self._racks: list[str] = []
@@ -79,12 +80,17 @@ class GpuWatch:
 
     def _learn(self) -> None:
         """Lay the GPUs' points side by side, anew whenever there are others."""
-        if self._version == self._registry.version:
-            return
-        self._version = self._registry.version
         registry = self._registry
-        wanted = {*READINGS, *(name for p in self.catalogue.products.values() for name in p.limits)}
-        found = {name: registry.select("GPU", name).tolist() for name in wanted}
+        self._products = {
+            registry[i].object_id: registry[i].state_label(1)
+            for i in registry.select("Tray", "GpuProduct").tolist()
+        }
+        wanted = sorted({*READINGS, *(name for p in self.catalogue.products.values() for name in p.limits)})
+        selected = [registry.select("GPU", name) for name in (*wanted, "GpuXid")]
+        if len(selected) == len(self._selected) and all(map(is_, selected, self._selected)):
+            return
+        self._selected = selected
+        found = {name: points.tolist() for name, points in zip(wanted, selected, strict=False)}
         ids = sorted({registry[i].object_id for points in found.values() for i in points})
         self._row = row = {name: n for n, name in enumerate(ids)}
         racks = [""] * len(ids)
@@ -101,10 +107,7 @@ class GpuWatch:
         for n, gpu in enumerate(ids):
             trays[gpu.rpartition("-G")[0]].append(n)
         self._trays = dict(trays)
-        self._products = {}
-        for i in registry.select("Tray", "GpuProduct").tolist():
-            self._products[registry[i].object_id] = registry[i].state_label(1)
-        self._xid_points = registry.select("GPU", "GpuXid")
+        self._xid_points = selected[-1]
         for i in known_findings(registry):  # told before a restart
             point = registry[i]
             if point.source == SOURCE and point.process_area:
