@@ -57,6 +57,7 @@ def measure(folder: Path, sweeps: int, *, real: bool) -> dict[str, Any]:
         for handle, wanted in zip(handles, fields, strict=True):
             pynvml.nvmlDeviceGetFieldValues(handle, wanted)
             pynvml.nvmlDeviceGetTemperature(handle, 0)
+            pynvml.nvmlDeviceGetMarginTemperature(handle)
             pynvml.nvmlDeviceGetUtilizationRates(handle)
             pynvml.nvmlDeviceGetClockInfo(handle, 1)
             pynvml.nvmlDeviceGetClockInfo(handle, 2)
