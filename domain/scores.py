@@ -53,7 +53,8 @@ class ScoreSlot:
     interval
         Starts of the intervals that have been scored, UTC ms, shape (m,).
     actual
-        The values that they were scored against, NaN where there was none, shape (m, c).
+        The values that they were scored against, NaN where there was none, infinite where nothing was foretold;
+        shape (m, c).
     """
 
     point_type: str

@@ -13,6 +13,8 @@ from domain.scores import CHANCE_EDGES, COLUMN, STATISTICS, Leads, Objects, Scor
 FEWEST_ERRORS = 8
 """Past errors without which a simple rule has no quantiles."""
 DAY_STEPS = 96
+NOTHING = np.inf
+"""Among the values that were scored against: of this cell nothing had been foretold for that interval."""
 _FIRST_BIN = {kind: COLUMN[f"{kind}_0"] for kind in ("chances", "foretold", "happened")}
 
 
@@ -117,7 +119,7 @@ def empty_slot(point_type: str, unit: str, start: int) -> ScoreSlot:
 def added(slot: ScoreSlot, interval: int, due: Due, actual: ValueArray) -> ScoreSlot:
     """Return a slot with one more interval scored, or scored again: then its cells count as revised."""
     slot, place = _with_cells(slot, due)
-    row = np.full(len(slot.lead), np.nan)
+    row = np.full(len(slot.lead), NOTHING)
     row[place] = actual
     fresh, sums = score(due, actual), slot.sums.copy()
     again = np.flatnonzero(slot.interval == interval)
@@ -139,7 +141,7 @@ def differs(before: ValueArray, now: ValueArray) -> np.ndarray[tuple[int], np.dt
     """Return where a measured value has become another, or has come at all; one that has gone changes nothing."""
     with np.errstate(invalid="ignore"):
         moved = np.abs(now - before) > 1e-3 * np.maximum(np.abs(now), np.abs(before))
-    return ~np.isnan(now) & (np.isnan(before) | moved)
+    return ~np.isnan(now) & (before != NOTHING) & (np.isnan(before) | moved)
 
 
 def _with_cells(slot: ScoreSlot, due: Due) -> tuple[ScoreSlot, np.ndarray[tuple[int], np.dtype[np.int64]]]:
@@ -154,7 +156,7 @@ def _with_cells(slot: ScoreSlot, due: Due) -> tuple[ScoreSlot, np.ndarray[tuple[
             objects=np.array([*slot.objects.tolist(), *(o for o, _ in fresh)]),
             lead=np.append(slot.lead, np.array([lead for _, lead in fresh], np.int32)),
             sums=np.vstack([slot.sums, np.zeros((len(fresh), len(STATISTICS)))]),
-            actual=np.hstack([slot.actual, np.full((len(slot.interval), len(fresh)), np.nan)]),
+            actual=np.hstack([slot.actual, np.full((len(slot.interval), len(fresh)), NOTHING)]),
         )
     return slot, np.array([row_of[key] for key in keys], np.int64)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analytics.scoring.score import Due, added, empty_slot, held, last_day, last_value, score
+from analytics.scoring.score import Due, added, differs, empty_slot, held, last_day, last_value, score
 from analytics.scoring.verdicts import Calibration, verdict
 from domain.forecast import QUANTILES
 from domain.scores import COLUMN, SLOT_MS, STATISTICS, accuracy, by_lead
@@ -72,7 +72,9 @@ def test_an_object_that_joins_later_has_a_row_of_its_own():
     slot = added(slot, SLOT + QUARTER, due([spread(1.0)], objects=["R9"], lead=60), np.array([1.0]))
     assert slot.objects.tolist() == ["R0", "R9"]
     assert slot.lead.tolist() == [15, 60]
-    assert np.isnan(slot.actual).tolist() == [[False, True], [True, False]]
+    assert np.isinf(slot.actual).tolist() == [[False, True], [True, False]]
+    # of what was not foretold no value has come late
+    assert not differs(slot.actual[0], np.array([1.0, 1.0])).any()
 
 
 def test_simple_rules_speak_from_their_own_past_errors():

@@ -213,6 +213,8 @@ async def test_what_is_not_measured_is_counted_and_scored_once_it_comes(plant):
     lab.now += 3_600_000
     await asyncio.to_thread(scorer.step)
     assert by_lead(lab.slots(), ["R1"])[15].revised == 8
+    # the site's and the rack's, at three lead times: nothing else was looked at as new
+    assert scorer.counters["revised"] == 2 * 3 * 8
 
 
 async def test_a_store_that_does_not_answer_is_waited_for(plant, monkeypatch):
