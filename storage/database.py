@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +121,26 @@ def inserted(db: Connection, table: Any, fields: dict[str, Any]) -> int:
     return int(key[0])
 
 
+def _make(file: Path) -> None:
+    """See to it that there is a file that can be written.
+
+    One that is there is not opened: to close it would end the locks of every connection that this process has to it (POSIX
+    locks are the process's), and whoever else looks in then takes itself for the last and removes the log in use.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made, or written.
+    """
+    try:
+        os.close(private_opener(str(file), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder") from None
+        if not os.access(file, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+
+
 def _engine(url: str) -> Engine:
     try:
         address = make_url(url)
@@ -136,8 +158,7 @@ def _engine(url: str) -> Engine:
         ) from error
     file = Path(str(address.database))
     try:
-        with open(file, "ab", opener=private_opener):
-            pass
+        _make(file)
     except OSError as error:
         raise InputError(f"the records at {file} cannot be written ({error.strerror})") from error
     for there in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):

@@ -141,7 +141,10 @@ def differs(before: ValueArray, now: ValueArray) -> np.ndarray[tuple[int], np.dt
     """Return where a measured value has become another, or has come at all; one that has gone changes nothing."""
     with np.errstate(invalid="ignore"):
         moved = np.abs(now - before) > 1e-3 * np.maximum(np.abs(now), np.abs(before))
-    return ~np.isnan(now) & (before != NOTHING) & (np.isnan(before) | moved)
+    found: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.asarray(
+        ~np.isnan(now) & (before != NOTHING) & (np.isnan(before) | moved)
+    )
+    return found
 
 
 def _with_cells(slot: ScoreSlot, due: Due) -> tuple[ScoreSlot, np.ndarray[tuple[int], np.dtype[np.int64]]]:

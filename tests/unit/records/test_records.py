@@ -2,6 +2,8 @@
 
 import contextlib
 import math
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -312,3 +314,25 @@ def test_an_index_that_is_new_is_made_in_records_that_are_there_already(records,
         assert "forecasts_issued" in {i["name"] for i in inspect(again.engine).get_indexes("forecasts")}
     finally:
         again.close()
+
+
+def test_who_looks_in_from_outside_leaves_the_log_of_the_running_service_alone(tmp_path):
+    file = tmp_path / "records.sqlite"
+    look = f"import sqlite3; print(sqlite3.connect({str(file)!r}).execute('select count(*) from audit').fetchone()[0])"
+
+    def seen():
+        return int(subprocess.run([sys.executable, "-c", look], capture_output=True, check=True).stdout)
+
+    service = Records(f"sqlite:///{file}")
+    service.audit("mei", "began")
+    of_alerts = Records(f"sqlite:///{file}")  # a second one, as the service has for alerting
+    assert seen() == 1
+    assert file.with_name("records.sqlite-wal").exists()
+    service.audit("mei", "went on")
+    of_alerts.audit("mei", "and on")
+    assert seen() == 3
+    service.close()
+    of_alerts.close()
+    again = Records(f"sqlite:///{file}")
+    assert len(again.audit_trail()) == 3
+    again.close()
