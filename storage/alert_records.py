@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, case, func, insert, select, update
 from sqlalchemy.engine import Row
@@ -15,10 +16,10 @@ from domain.alert import Alert, AlertState, Condition, Severity
 from domain.errors import InputError
 from storage import record_tables as t
 from storage.alert_notes import AlertNotes, add_note
-from storage.database import inserted
 from storage.oncall_records import Progress, keep_progress
-from storage.suppression_records import SuppressionRecords, is_suppressed
+from storage.suppression_records import SuppressionRecords, suppressed_of
 
+T = TypeVar("T")
 IDS_OF_A_STATEMENT = 1000
 ACTIVE = (AlertState.OPEN.value, AlertState.ACKNOWLEDGED.value)
 
@@ -101,20 +102,23 @@ class AlertRecords(SuppressionRecords, AlertNotes):
         InputError
             If an alert of the same rule and object is active already.
         """
-        opened = []
+        opened: list[Alert] = []
         with self.writing() as db:
             close_returned_of(db, {condition.key for condition in conditions}, now)
-            for condition in conditions:
-                fields = condition_fields(condition) | {
-                    "rule": condition.rule,
-                    "object_id": condition.object_id,
-                    "state": AlertState.OPEN.value,
-                    "opened": now,
-                    "updated": now,
-                }
-                number = inserted(db, t.alerts, fields)
-                opened.append(Alert(number, condition, AlertState.OPEN, now, now))
-                _log(db, number, now, AlertState.OPEN, condition.severity)
+            for part in _parts(conditions):
+                rows = [
+                    condition_fields(condition)
+                    | {"rule": condition.rule, "object_id": condition.object_id}
+                    | {"state": AlertState.OPEN.value, "opened": now, "updated": now}
+                    for condition in part
+                ]
+                made = insert(t.alerts).returning(t.alerts.c.id, sort_by_parameter_order=True)
+                numbers = db.scalars(made, rows).all()
+                opened += [
+                    Alert(n, condition, AlertState.OPEN, now, now)
+                    for n, condition in zip(numbers, part, strict=True)
+                ]
+            _log_all(db, now, [(alert.id, AlertState.OPEN, alert.condition.severity) for alert in opened])
         return opened
 
     def update_alerts(self, updates: Sequence[tuple[int, Condition]], now: int) -> None:
@@ -169,22 +173,10 @@ class AlertRecords(SuppressionRecords, AlertNotes):
         return self._over(alert_ids, now, who, note, keep=False)
 
     def _over(self, alert_ids: Sequence[int], now: int, who: str, note: str, keep: bool) -> list[Alert]:
-        over = []
+        over: list[Alert] = []
         with self.writing() as db:
-            for alert_id in alert_ids:
-                row = _alert_row(db, alert_id)
-                active = row.state in ACTIVE
-                if row.state == AlertState.CLEARED.value or (keep and not active):
-                    continue
-                asked = row.state == AlertState.OPEN.value and row.severity != Severity.INFO.value
-                wait = keep and asked and not is_suppressed(db, alert_id)
-                state = AlertState.RETURNED if wait else AlertState.CLEARED
-                fields = {"state": state.value, "updated": now} | ({"cleared_at": now} if active else {})
-                db.execute(update(t.alerts).where(t.alerts.c.id == alert_id).values(**fields))
-                _log(db, alert_id, now, state, Severity(row.severity), who, note)
-                if active:
-                    _queue_cleared(db, alert_id, row.severity, now)
-                over.append(_alert(_alert_row(db, alert_id)))
+            for part in _parts(list(dict.fromkeys(alert_ids))):
+                over += _end(db, part, now, who, note, keep)
         return over
 
     def close_returned(self, before: int, now: int, note: str) -> int:
@@ -322,25 +314,36 @@ class AlertRecords(SuppressionRecords, AlertNotes):
         added = 0
         d = t.deliveries
         with self.writing() as db:
-            for alert_id, what, channel, not_before in wanted:
-                same = (d.c.alert_id == alert_id) & (d.c.event == what.value) & (d.c.channel == channel)
-                known = db.execute(select(d.c.id, d.c.status).where(same)).first()
+            asked = list(wanted)
+            ids = list({alert_id for alert_id, *_ in asked})
+            severities = _severities(db, ids)
+            known = _known_deliveries(db, ids)
+            new: list[dict[str, Any]] = []
+            for alert_id, what, channel, not_before in asked:
+                if alert_id not in severities:
+                    raise InputError(f"there is no alert {alert_id}")
+                before = known.get((alert_id, what.value, channel))
                 fields = {
-                    "severity": _alert_row(db, alert_id).severity,
+                    "severity": severities[alert_id],
                     "status": DeliveryStatus.PENDING.value,
                     "created": now,
                     "not_before": not_before,
                 }
-                if known is None or what in REPEATED:
+                told = any((alert_id, event.value, channel) in known for event in Event)
+                if told and (before is None or what in REPEATED):
                     _supersede(db, alert_id, channel, now)
-                if known is None:
-                    db.execute(
-                        insert(d).values(alert_id=alert_id, event=what.value, channel=channel, **fields)
-                    )
-                    added += 1
-                elif what in REPEATED:
-                    db.execute(update(d).where(d.c.id == known.id).values(**fields))
-                    added += known.status != DeliveryStatus.PENDING.value
+                    for row in (r for r in new if (r["alert_id"], r["channel"]) == (alert_id, channel)):
+                        row |= {"status": DeliveryStatus.SUPERSEDED.value, "finished": now}
+                if before is None:
+                    place = {"alert_id": alert_id, "event": what.value, "channel": channel}
+                    new.append(place | fields | {"finished": 0})
+                    known[alert_id, what.value, channel] = (0, DeliveryStatus.PENDING.value)
+                elif what in REPEATED and before[0]:
+                    db.execute(update(d).where(d.c.id == before[0]).values(**fields))
+                    added += before[1] != DeliveryStatus.PENDING.value
+            if new:
+                db.execute(insert(d), new)
+                added += len(new)
             keep_progress(db, progress)
         return added
 
@@ -428,6 +431,45 @@ def _log(
     )
 
 
+def _log_all(
+    db: Connection,
+    at: int,
+    steps: Sequence[tuple[int, AlertState, Severity]],
+    who: str = "",
+    note: str = "",
+) -> None:
+    rows = [
+        {"alert_id": n, "at": at, "state": state.value, "severity": severity.value, "who": who, "note": note}
+        for n, state, severity in steps
+    ]
+    if rows:
+        db.execute(insert(t.transitions), rows)
+
+
+def _severities(db: Connection, ids: Sequence[int]) -> dict[int, str]:
+    a = t.alerts
+    return {
+        row.id: row.severity
+        for part in _parts(ids)
+        for row in db.execute(select(a.c.id, a.c.severity).where(a.c.id.in_(part)))
+    }
+
+
+def _known_deliveries(db: Connection, ids: Sequence[int]) -> dict[tuple[int, str, str], tuple[int, str]]:
+    """Return id and status of the deliveries of alerts, by alert, event and channel."""
+    d = t.deliveries
+    return {
+        (row.alert_id, row.event, row.channel): (row.id, row.status)
+        for part in _parts(ids)
+        for row in db.execute(select(d).where(d.c.alert_id.in_(part)))
+    }
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield as many items at a time as one statement takes."""
+    yield from (items[i : i + IDS_OF_A_STATEMENT] for i in range(0, len(items), IDS_OF_A_STATEMENT))
+
+
 def close_returned_of(db: Connection, keys: set[str], now: int) -> None:
     """Close what of these keys was returned: it is there again."""
     a = t.alerts.c
@@ -438,33 +480,60 @@ def close_returned_of(db: Connection, keys: set[str], now: int) -> None:
             _log(db, row.id, now, AlertState.CLEARED, Severity(row.severity), "", "it came again")
 
 
-def _queue_cleared(db: Connection, alert_id: int, severity: str, now: int) -> None:
-    """Queue the news for every channel that was told of the alert, or to which telling it is due."""
+def _end(db: Connection, alert_ids: Sequence[int], now: int, who: str, note: str, keep: bool) -> list[Alert]:
+    """End alerts, as many as one statement takes, and return those that were not over; see `_over`."""
+    a = t.alerts
+    rows = {row.id: row for row in db.execute(select(a).where(a.c.id.in_(alert_ids)))}
+    for alert_id in alert_ids:
+        if alert_id not in rows:
+            raise InputError(f"there is no alert {alert_id}")
+    quiet = suppressed_of(db, alert_ids)
+    ends: dict[tuple[AlertState, bool], list[int]] = defaultdict(list)
+    for row in (rows[alert_id] for alert_id in alert_ids):
+        active = row.state in ACTIVE
+        if row.state == AlertState.CLEARED.value or (keep and not active):
+            continue
+        asked = row.state == AlertState.OPEN.value and row.severity != Severity.INFO.value
+        wait = keep and asked and row.id not in quiet
+        ends[AlertState.RETURNED if wait else AlertState.CLEARED, active].append(row.id)
+    for (state, active), ids in ends.items():
+        fields = {"state": state.value, "updated": now} | ({"cleared_at": now} if active else {})
+        db.execute(update(a).where(a.c.id.in_(ids)).values(**fields))
+        _log_all(db, now, [(n, state, Severity(rows[n].severity)) for n in ids], who, note)
+    _queue_cleared(db, [rows[n] for (_, active), ids in ends.items() if active for n in ids], now)
+    ended = {n for ids in ends.values() for n in ids}
+    after = {row.id: _alert(row) for row in db.execute(select(a).where(a.c.id.in_(ended)))}
+    return [after[n] for n in alert_ids if n in after]
+
+
+def _queue_cleared(db: Connection, rows: Sequence[Row[Any]], now: int) -> None:
+    """Queue the news of alerts for every channel that was told of each, or to which telling it is due."""
     d = t.deliveries
+    severity = {row.id: row.severity for row in rows}
     waits = (d.c.status == DeliveryStatus.PENDING.value) & (d.c.attempts == 0) & (d.c.not_before > now)
-    told = select(d.c.channel).where(d.c.alert_id == alert_id, d.c.status.not_in(NOT_TOLD), ~waits)
-    channels = db.scalars(told.distinct()).all()
-    _supersede(db, alert_id, None, now)
-    for channel in channels:
+    told = select(d.c.alert_id, d.c.channel).where(
+        d.c.alert_id.in_(list(severity)), d.c.status.not_in(NOT_TOLD), ~waits
+    )
+    places = db.execute(told.distinct().order_by(d.c.alert_id, d.c.channel)).all()
+    pending = d.c.alert_id.in_(list(severity)) & (d.c.status == DeliveryStatus.PENDING.value)
+    db.execute(update(d).where(pending).values(status=DeliveryStatus.SUPERSEDED.value, finished=now))
+    news: dict[str, Any] = {"event": Event.CLEARED.value, "status": DeliveryStatus.PENDING.value}
+    news |= {"created": now, "not_before": now}
+    if places:
         db.execute(
-            insert(d).values(
-                alert_id=alert_id,
-                event=Event.CLEARED.value,
-                severity=severity,
-                channel=channel,
-                status=DeliveryStatus.PENDING.value,
-                created=now,
-                not_before=now,
-            )
+            insert(d),
+            [
+                {"alert_id": p.alert_id, "channel": p.channel, "severity": severity[p.alert_id]} | news
+                for p in places
+            ],
         )
 
 
-def _supersede(db: Connection, alert_id: int, channel: str | None, now: int) -> None:
-    """Give up what of an alert still waits, on one channel or on all: something newer is to be told."""
+def _supersede(db: Connection, alert_id: int, channel: str, now: int) -> None:
+    """Give up what of an alert still waits on a channel: something newer is to be told."""
     d = t.deliveries
     waiting = (d.c.alert_id == alert_id) & (d.c.status == DeliveryStatus.PENDING.value)
-    if channel is not None:
-        waiting &= d.c.channel == channel
+    waiting &= d.c.channel == channel
     db.execute(update(d).where(waiting).values(status=DeliveryStatus.SUPERSEDED.value, finished=now))
 
 

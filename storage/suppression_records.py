@@ -142,10 +142,10 @@ class SuppressionRecords(Database):
         return found
 
 
-def is_suppressed(db: Connection, alert_id: int) -> bool:
-    """Return whether something keeps an alert quiet now."""
+def suppressed_of(db: Connection, alert_ids: Sequence[int]) -> set[int]:
+    """Return which of these alerts something keeps quiet now."""
     c = t.suppressed.c
-    return db.execute(select(c.id).where(c.alert_id == alert_id, c.until == 0).limit(1)).first() is not None
+    return set(db.scalars(select(c.alert_id).where(c.alert_id.in_(alert_ids), c.until == 0)))
 
 
 def _lasts(suppression: Suppression) -> float:
