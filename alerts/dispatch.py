@@ -329,7 +329,14 @@ class Dispatcher:
         return found
 
     def _known(self, now: int) -> list[Due]:
-        return [due for channel in self._notifiers for due in self._records.due_deliveries(now, channel)]
+        # asked for once: every person of a site may have channels of their own
+        channels = self._records.channels_due(now)
+        return [
+            due
+            for channel in self._notifiers
+            if channel in channels
+            for due in self._records.due_deliveries(now, channel)
+        ]
 
     def _grouped(self, due: Sequence[Due], now: int) -> dict[tuple[str, str], list[Due]]:
         """Return messages: what was tried together stays together, so that its id and content stay the same."""

@@ -347,6 +347,13 @@ class AlertRecords(SuppressionRecords, AlertNotes):
             keep_progress(db, progress)
         return added
 
+    def channels_due(self, now: int) -> set[str]:
+        """Return the channels on which something is pending and due."""
+        d = t.deliveries
+        due = d.c.status == DeliveryStatus.PENDING.value, d.c.not_before <= now
+        with self.reading() as db:
+            return set(db.scalars(select(d.c.channel).where(*due).distinct()))
+
     def due_deliveries(self, now: int, channel: str, most: int = 2000) -> list[tuple[Delivery, Alert]]:
         """Return what is pending and due on a channel, the worst and then the oldest first, `most` at a time.
 
