@@ -397,7 +397,11 @@ class Dispatcher:
                 page = self._addressed(channel, self._notification(group))
                 remark = await notifier.send(await self._with_trends(page, notifier.trends))
         except NotificationError as error:
-            self._not_delivered(channel, group, error)
+            if error.content and len(group) > 1:  # one odd alert costs itself alone
+                error = NotificationError(str(error), retryable=True)
+                self._not_delivered(channel, group, error, alone=True)
+            else:
+                self._not_delivered(channel, group, error)
         except TimeoutError:
             stalled = NotificationError(f"not delivered within {LONGEST_S:g} s", retryable=True)
             self._not_delivered(channel, group, stalled)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 import orjson
 import structlog
@@ -141,6 +142,18 @@ def rack_in(path: str, data: ConsoleData) -> str:
     return name if name in data.site.racks else ""
 
 
+def moment_in(search: str | None) -> int:
+    """Return the moment (UTC ms) that an address asks for, such as the link of a message: 0 where it asks for none."""
+    try:
+        text = parse_qs((search or "").removeprefix("?"), max_num_fields=20)["at"][0]
+        moment = datetime.fromisoformat(text)
+    except (KeyError, ValueError):
+        return 0
+    if moment.tzinfo is None:
+        return 0
+    return max(int((moment - datetime.fromtimestamp(0, UTC)).total_seconds() * 1000), 0)
+
+
 async def _alive() -> dict[str, bool]:
     """Answer a browser that lost its connection and asks whether the console is back."""
     return {"alive": True}
@@ -260,13 +273,14 @@ def _register_pages(app: Dash, data: ConsoleData) -> None:
         Output("rack-history", "data"),
         Input("rack-span", "value"),
         Input("rack-shown", "data"),
+        Input("url", "search"),
         Input("minute", "data"),
     )
-    async def history(span: str, rack_id: str, _minute: int) -> Any:
+    async def history(span: str, rack_id: str, search: str | None, _minute: int) -> Any:
         """Return a rack's history, anew each minute (the minute is pushed, not polled)."""
         if span not in SPANS or rack_id not in data.site.racks:
             return no_update
-        return await reading(frames.rack_charts, data, rack_id, span)
+        return await reading(frames.rack_charts, data, rack_id, span, moment_in(search))
 
     @app.callback(Output("oncall-body", "children"), Input("minute", "data"))
     async def on_call(_minute: int) -> Any:

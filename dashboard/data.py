@@ -273,10 +273,10 @@ class ConsoleData:
             return self.site.rack_limit / max(1, self.site.rack_gpus)
         return float(np.nanmax(limits))
 
-    def rack_history(self, rack: str, span: str) -> dict[str, Series]:
-        """Return a rack's power, temperatures and flow over one of `SPANS`, by point type."""
+    def rack_history(self, rack: str, span: str, end: int = 0) -> dict[str, Series]:
+        """Return a rack's power, temperatures and flow over one of `SPANS` up to `end` (UTC ms, 0 for now), by point type."""
         length, step = SPANS[span]
-        now = self.clock()
+        now = end or self.clock()
         types = (
             "RackPower",
             "RackLiquidSupplyTemperature",

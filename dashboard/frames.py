@@ -350,15 +350,21 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
     }  # fmt: skip
 
 
-def rack_charts(data: ConsoleData, rack_id: str, span: str) -> Payload:
-    """Return the charts of one rack: its past over one of `SPANS`, and what is forecast of its power."""
+def rack_charts(data: ConsoleData, rack_id: str, span: str, at: int = 0) -> Payload:
+    """Return the charts of one rack: its past over one of `SPANS`, and what is forecast of its power.
+
+    With `at` (UTC ms) they are of that moment, a quarter of the span after it included, and of no forecast.
+    """
+    now = data.clock()
+    end = min(at + SPANS[span][0] // 4, now) if 0 < at < now else now
     try:
-        found, trouble = data.rack_history(rack_id, span), ""
-        forecast = data.forecast(rack_id)
+        found, trouble = data.rack_history(rack_id, span, end), ""
+        forecast = data.forecast(rack_id) if end == now else None
     except StorageError as error:
         found, forecast, trouble = {}, None, str(error)
-    charts = rack_history(found, forecast, rack_id, span, data.clock(), data.site.zone)
-    return charts | {"trouble": trouble}
+    charts = rack_history(found, forecast, rack_id, span, end, data.site.zone)
+    moment = cells.wall(np.array([at]), data.site.zone).tolist()[0] if end < now else ""
+    return charts | {"trouble": trouble, "moment": moment}
 
 
 def rack_history(

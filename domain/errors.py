@@ -169,10 +169,14 @@ class ForecastError(HallwatchError):
 class NotificationError(HallwatchError):
     """A page was not delivered.
 
-    `retryable` tells whether trying again makes sense, `retry_after` how many seconds the receiver asked for, if it did.
+    `retryable` tells whether trying again makes sense, `retry_after` how many seconds the receiver asked for, if it did;
+    `content` that what was sent was refused, not who sent it: of several alerts some may be taken by themselves.
     """
 
-    def __init__(self, message: str, *, retryable: bool, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retryable: bool, retry_after: float | None = None, content: bool = False
+    ) -> None:
         super().__init__(message)
         self.retryable = retryable
         self.retry_after = retry_after
+        self.content = content

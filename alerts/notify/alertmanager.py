@@ -172,7 +172,7 @@ class AlertmanagerNotifier:
             "endsAt": iso(ends),
         }
         if notification.console_url:
-            told["generatorURL"] = moment_url(notification.console_url, alert)
+            told["generatorURL"] = moment_url(notification.console_url, notice)
         return told
 
 

@@ -152,12 +152,15 @@ def runbook_url(console_url: str, rule: str) -> str:
     return f"{console_url.rstrip('/')}/runbooks/{quote(rule, safe='')}" if console_url else ""
 
 
-def moment_url(console_url: str, alert: Alert) -> str:
-    """Return where the console shows an alert as it was when it opened; empty where its address is not known."""
+def moment_url(console_url: str, notice: Notice) -> str:
+    """Return where the console shows an alert: its rack as it was when it opened, or itself in the list of all."""
     if not console_url:
         return ""
+    alert, place = notice.alert, notice.facts.place
+    rack = alert.condition.object_id if place.object_type == "Rack" else place.named("rack")
+    page = f"rack/{quote(line(rack, 100), safe='')}" if rack else "alerts"
     about = {"alert": alert.id} if alert.id > 0 else {}
-    return f"{console_url.rstrip('/')}/alerts?{urlencode({**about, 'at': iso(alert.opened)})}"
+    return f"{console_url.rstrip('/')}/{page}?{urlencode({**about, 'at': iso(alert.opened)})}"
 
 
 def figure(value: float, unit: str) -> str:

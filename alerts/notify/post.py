@@ -15,6 +15,8 @@ from domain.errors import NotificationError, printable
 
 TRY_AGAIN = frozenset({408, 425, 429})
 """Client errors that pass by themselves; every other 4xx needs somebody to change something."""
+OF_CONTENT = frozenset({400, 413, 422})
+"""What is wrong is what was sent."""
 MOST_OF_REASON = 300
 """Bytes that are read of a refusal's body. That of an answer which is none is nobody's business: it may be of any length."""
 
@@ -59,6 +61,7 @@ async def post(
         f"{who}: the receiver answered {response.status_code}" + (f" ({told})" if told else ""),
         retryable=response.is_server_error or response.status_code in TRY_AGAIN,
         retry_after=_seconds(response.headers.get("retry-after", "")),
+        content=response.status_code in OF_CONTENT,
     )
 
 

@@ -148,7 +148,7 @@ def _sheet(notification: Notification, notice: Notice, reader: Reader) -> Sheet:
     ]
     links = [
         (say("text", "acknowledge"), notice.link if not notice.over else ""),
-        (say("text", "console"), moment_url(notification.console_url, alert)),
+        (say("text", "console"), moment_url(notification.console_url, notice)),
         (say("text", "runbook"), _runbook(notification, notice, reader)),
     ]
     return Sheet(

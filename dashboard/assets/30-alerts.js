@@ -8,6 +8,8 @@
   const asks = (alert) => alert.state === 'open' || alert.state === 'returned';
   const urgency = (alert) => (alert.quiet ? 15 : STATES[alert.state]) + ORDER[alert.severity];
   let opened = null; // the alert whose note is being written
+  let shown = null; // the alert that the address asks for and that was scrolled to
+  const asked = () => new URLSearchParams(location.search).get('alert');
 
   function build(alert) {
     const row = hw.el('article', 'alert');
@@ -25,7 +27,7 @@
 
   function fill(row, alert) {
     row.className = 'alert ' + alert.severity + ' ' + alert.state + (alert.quiet ? ' quieted' : '') +
-      (alert.lead ? ' member' : '');
+      (alert.lead ? ' member' : '') + (asked() === String(alert.id) ? ' asked' : '');
     row.querySelector('.sign').textContent = SIGNS[alert.severity];
     set(row.querySelector('.priority'), alert.severity);
     const since = row.querySelector('.since');
@@ -134,6 +136,11 @@
     // moving a node takes the focus away, so only what changed is touched
     const same = place.children.length === rows.length && rows.every((row, i) => place.children[i] === row);
     if (!same) place.replaceChildren(...rows);
+    const wanted = place.querySelector(':scope > .alert.asked');
+    if (wanted && shown !== wanted.id) {
+      shown = wanted.id;
+      wanted.scrollIntoView({ block: 'center' });
+    }
   }
 
   function counted(rows) {

@@ -144,7 +144,7 @@
         yaxis: axis({ nticks: 4 }),
         margin: { l: 46, r: 12, t: 24, b: 24 },
         annotations: [{ x: 0, y: 1, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'bottom', showarrow: false,
-          text: lines.map((l) => '<span style="color:' + l[2] + '">' + l[1] + '</span>').join(', ') + ' (' + unit + ')' + (empty ? ': ' + (history.trouble || 'nothing stored for this span').replace(/</g, '&lt;') : ''),
+          text: lines.map((l) => '<span style="color:' + l[2] + '">' + l[1] + '</span>').join(', ') + ' (' + unit + ')' + (history.moment ? ', as it was at ' + history.moment.slice(0, 16).replace('T', ' ') : '') + (empty ? ': ' + (history.trouble || 'nothing stored for this span').replace(/</g, '&lt;') : ''),
           font: { size: 12, color: '#c3ccd5' } }],
       });
     }

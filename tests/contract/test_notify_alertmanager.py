@@ -17,6 +17,7 @@ from domain.alert import AlertState, Severity
 from domain.errors import NotificationError
 from storage.alert_records import Event
 from tests.contract.notify_receivers import AlertmanagerReceiver, channel, notification
+from tests.contract.test_notify_pages import FORBIDDEN, HOSTILE
 from tests.servers import AlertmanagerServer
 
 pytestmark = pytest.mark.server("prometheus-alertmanager")
@@ -57,7 +58,7 @@ async def test_an_alert_has_the_labels_and_annotations_that_prometheus_people_lo
     assert notes["runbook_url"] == "https://console.example/runbooks/envelope-breach-predicted"
     assert (notes["value"], notes["limit"], notes["state"]) == ("16.25 MW", "16.00 MW", "open")
     assert (notes["racks"], notes["gpus"], notes["first_action"]) == ("1", "72", "Plan less load.")
-    assert alert["generatorURL"].startswith("https://console.example/alerts?alert=1&at=")
+    assert alert["generatorURL"].startswith("https://console.example/rack/R017?alert=1&at=")
     assert alert["status"]["state"] in ("active", "unprocessed")
 
 
@@ -174,6 +175,22 @@ def test_the_routing_in_the_manual_is_one_that_alertmanager_takes(tmp_path):
         ["amtool", "check-config", tmp_path / "alertmanager.yml"], capture_output=True, text=True
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+async def test_no_text_of_a_device_is_refused(alertmanager):
+    pages = []
+    for hostile in HOSTILE.values():
+        (notice,) = told(hostile or "nothing").notices
+        condition = replace(notice.alert.condition, summary=hostile)
+        alert = replace(notice.alert, condition=condition, note=hostile, acknowledged_by=hostile)
+        facts = Facts(replace(PLACE, parts=(("pod", hostile),)), silenced_by=hostile, silenced_until=NOW)
+        pages.append(replace(notice, alert=alert, facts=facts))
+    async with channel(to(alertmanager, timeout="30 s")) as notifier:
+        assert await notifier.send(replace(told(), notices=tuple(pages))) == ""
+    kept = alertmanager.alerts()
+    assert len(kept) == len({page.alert.condition.object_id for page in pages})
+    texts = "".join(text for a in kept for part in ("labels", "annotations") for text in a[part].values())
+    assert not FORBIDDEN & set(texts)
 
 
 async def test_a_password_and_a_token_are_handed_over(monkeypatch):

@@ -105,7 +105,7 @@ def test_a_page_says_where_since_when_how_much_what_is_expected_what_hangs_on_it
         "  Likely cause: P03-CDU1: PumpWear",
         "What to do first: Check the pod's CDUs and their facility water; lower the pod's load if the temperature still rises.",
         "https://console.example/runbooks/coolant-supply-too-warm",
-        "https://console.example/alerts?alert=17&at=2026-09-21T14%3A13%3A20.000Z",
+        "https://console.example/rack/R017?alert=17&at=2026-09-21T14%3A13%3A20.000Z",
     ):
         assert row in text.splitlines(), f"{row}\n\n{text}"
 

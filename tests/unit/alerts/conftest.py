@@ -54,12 +54,14 @@ class Outbox:
 
     def __init__(self):
         self.sent, self.tried = [], []
-        self.broken = self.breaks_on = None
+        self.broken = self.breaks_on = self.refuses = None
 
     async def send(self, notification):
         self.tried.append(notification)
         if self.breaks_on in [n.alert.condition.key for n in notification.notices]:
             raise KeyError("cannot be rendered")
+        if self.refuses in [n.alert.condition.key for n in notification.notices]:
+            raise NotificationError("400", retryable=False, content=True)
         if self.broken is not None:
             raise NotificationError("out of order", retryable=self.broken)
         self.sent += [(n.event.value, n.alert.condition.key) for n in notification.notices]

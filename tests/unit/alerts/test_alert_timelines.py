@@ -527,6 +527,17 @@ def test_the_worst_is_told_first_and_a_fault_of_one_alert_costs_itself_alone(lab
     assert plant.at(5).step() == [("opened", "leak/R001")]
 
 
+def test_an_alert_whose_content_a_receiver_refuses_costs_itself_alone(lab):
+    plant = lab(LEAK)
+    sensors = [plant.point("Rack", "RackLeakDetect", f"R00{n}", states=STATES) for n in (1, 2, 3)]
+    plant.read(sensors, 1)
+    plant.mail.refuses = "leak/R002"
+    assert plant.step() == []
+    assert sorted(plant.at(5).step()) == [("opened", "leak/R001"), ("opened", "leak/R003")]
+    (delivery,) = plant.records.deliveries(plant.active["leak/R002"].id)
+    assert delivery.status is DeliveryStatus.FAILED
+
+
 def test_what_cannot_be_written_down_is_told_once_and_told_that_it_cleared(lab, monkeypatch):
     plant, sensors = leak_lab(lab)
     plant.step()

@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 
 from analytics.live.gpus import finding_point
 from dashboard import cells, frames
+from dashboard.app import moment_in
 from dashboard.data import _merge
 from dashboard.frames import rack_charts
 from dashboard.views import SILENT, SILENT_MS
@@ -329,6 +332,36 @@ def test_a_rack_shows_what_is_forecast_of_it(hall):
     charts = rack_charts(hall.data, "R001", "6h")
     assert len(charts["fan"]["quantiles"]) == 5
     assert charts["ahead"] > charts["end"]
+
+
+def test_the_link_of_a_message_shows_a_rack_as_it_was_then(hall):
+    hall.tick()
+    hall.records.save_forecast(replace(forecast_of(hall.site, hall.now), object_id="R001"))
+    then = hall.now - 24 * 60 * MINUTE
+    told = datetime.fromtimestamp(then / 1000, UTC).isoformat(timespec="milliseconds")
+    assert moment_in(f"?alert=17&{urlencode({'at': told})}") == then
+    charts = rack_charts(hall.data, "R001", "1h", then)
+    assert charts["start"] < charts["moment"] < charts["end"] < rack_charts(hall.data, "R001", "1h")["start"]
+    assert charts["fan"] is None
+    now = rack_charts(hall.data, "R001", "1h", hall.now + MINUTE)
+    assert (now["moment"], now["end"]) == ("", rack_charts(hall.data, "R001", "1h")["end"])
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        None,
+        "",
+        "?at=",
+        "?at=soon",
+        "?at=2026-09-21",
+        "?at=1e400",
+        "?at=0001-01-01T00:00:00Z",
+        "?" + "a=1&" * 50,
+    ],
+)
+def test_an_address_that_asks_for_no_moment_shows_the_present(search):
+    assert moment_in(search) == 0
 
 
 def say(hall, point, value, source="snmp:x", quality=Quality.GOOD):
