@@ -14,6 +14,7 @@ from service import logs
 from service.commands import (
     accept,
     alerts,
+    contract,
     data,
     doctor,
     forecasts,
@@ -53,6 +54,10 @@ known_points = typer.Typer(
 )
 alert = typer.Typer(
     help="What is active; take it, note something, shelve it, take it out of service, retire it.",
+    no_args_is_help=True,
+)
+contracts = typer.Typer(
+    help="The energy contract: the month against it, what a demand-response event delivered.",
     no_args_is_help=True,
 )
 rule = typer.Typer(help="Rules of alerts: list them, test them, try them on history.", no_args_is_help=True)
@@ -119,6 +124,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "resume": suppressions.resume,
         "send-test": alerts.send_test,
     },
+    contracts: {"month": contract.month, "event": contract.event},
     rule: {"list": rules.list_, "test": rules.run_timelines, "replay": rules.replay},
     on_call: {
         "show": oncall.show,
@@ -139,6 +145,7 @@ app.add_typer(stores, name="store")
 app.add_typer(known_points, name="points")
 app.add_typer(users, name="user")
 app.add_typer(alert, name="alerts")
+app.add_typer(contracts, name="contract")
 app.add_typer(rule, name="rules")
 app.add_typer(on_call, name="oncall")
 app.add_typer(issued, name="forecasts")

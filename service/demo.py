@@ -39,6 +39,9 @@ CREDENTIALS_FILE = "demo-credentials.json"
 BEGAN_FILE = "demo-began"
 """When the simulated factory was first started on a data folder, UTC ms."""
 SCHEDULE = "jobs"
+TARIFF = SHIPPED / "examples" / "tariffs" / "taiwan-illustrative.yaml"
+CONTRACTED = 0.95
+"""Share of the demo's limit that its energy contract covers."""
 
 
 class Demo:
@@ -138,6 +141,12 @@ class Demo:
             log.warning("the data folder holds a factory of another size; it is kept", racks=len(site.racks))
         if not (folder / "alerts.yaml").exists():
             shutil.copy(SHIPPED / "alerts.yaml", folder / "alerts.yaml")
+        if not (folder / "tariff.yaml").exists():
+            tariff = yaml.safe_load(TARIFF.read_text(encoding="utf-8"))
+            tariff["demand"][0]["contracted"] = CONTRACTED * site.limit
+            (folder / "tariff.yaml").write_text(
+                yaml.safe_dump(tariff, sort_keys=False, allow_unicode=True), encoding="utf-8"
+            )
         return site
 
     def _write_configuration(self, folder: Path, site: Site, ports: dict[str, Any]) -> None:
@@ -158,6 +167,7 @@ class Demo:
         settings = {
             "site": "site.yaml",
             "alerts": "alerts.yaml",
+            "tariff": "tariff.yaml",
             "data": "..",
             "mqtt": [{"name": "bms", "broker": broker}],
             "snmp": {"polling": {"interval": 10}, "targets": targets},

@@ -8,6 +8,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from alerts.oncall import changes
 from alerts.oncall.people import OnCall
 from alerts.oncall.roster import DAYS, roster_json, rosters
+from analytics.contract.baseline import BaselineRule
 from analytics.outlook.whatif import AddedJob, Scenario
 from collectors.mqtt.replay import Into, replay
 from domain.batch import now_ms
@@ -77,6 +79,17 @@ class Accepted(BaseModel):
     object: str = Field(max_length=MOST_NAME)
     who: str = Field(max_length=MOST_NAME)
     note: str = Field("", max_length=MOST_TEXT)
+
+
+class EventAsked(BaseModel):
+    """A demand-response event (UTC ms), days with others, and how its baseline is made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: int = Field(ge=0, le=LATEST)
+    end: int = Field(ge=0, le=LATEST)
+    events: tuple[date, ...] = Field((), max_length=MOST_PARTS)
+    rule: BaselineRule = BaselineRule()
 
 
 class PointTypes(BaseModel):
@@ -224,6 +237,20 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
             for t, p in zip(issuer.steps.time, issuer.steps.power, strict=True)
         ]
         return Response(orjson.dumps(told), media_type="application/json")
+
+    @routes.get("/contract")
+    def month() -> Response:
+        return _answer(lambda: system.contract.month(now_ms()))
+
+    @routes.post("/contract/event")
+    async def event(request: Request) -> Response:
+        body = await request.body()
+
+        def delivered() -> dict[str, Any]:
+            asked = read(body, EventAsked)
+            return system.contract.baseline(asked.start, asked.end, asked.events, asked.rule)
+
+        return await run_in_threadpool(_answer, delivered)
 
     @routes.post("/history/points")
     async def history_points(request: Request) -> Response:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from alerts.settings import AlertSettings
+from analytics.contract.tariff import Tariff
 from collectors.snmp.profiles import Profile
 from domain.gpu_health import GpuHealth
 from domain.site import Site
@@ -27,6 +28,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "schemas/site.schema.json": Site,
     "schemas/alerts.schema.json": AlertSettings,
     "schemas/gpu-health.schema.json": GpuHealth,
+    "schemas/tariff.schema.json": Tariff,
     "devices/profile.schema.json": Profile,
 }
 """By place in config/."""
@@ -47,7 +49,7 @@ This page is made from the settings models by `python -m service.reference`. Ale
 def markdown() -> str:
     """Return the text of docs/configuration.md."""
     parts = [HEAD]
-    for title, model in (("hallwatch.yaml", Settings), ("site.yaml", Site)):
+    for title, model in (("hallwatch.yaml", Settings), ("site.yaml", Site), ("tariff.yaml", Tariff)):
         parts.append(f"\n## {title}\n\n{_first_line(model)}\n\n{_table(model)}")
         for name, inner in _inner(model):
             parts.append(f"\n### {title}: {name}\n\n{_first_line(inner)}\n\n{_table(inner)}")

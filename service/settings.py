@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from alerts.settings import AlertSettings
+from analytics.contract.tariff import Tariff
 from analytics.settings import AnalyticsSettings
 from collectors.mqtt.settings import BrokerSettings, MqttSettings, PublisherSettings
 from collectors.nvml.settings import AgentSettings
@@ -83,6 +84,9 @@ class Settings(SettingsModel):
 
     site: Path = Field(Path("site.yaml"), description="The site file")
     alerts: Path = Field(Path("alerts.yaml"), description="The alerting file")
+    tariff: Path | None = Field(
+        None, description="The energy contract: seasons, periods, prices, contracted demand"
+    )
     data: Path = Field(Path("../data"), description="Data folder: store, spool, records, models")
     devices: Path | None = Field(
         None, description="Folder of device profiles beside those that come with Hallwatch"
@@ -132,6 +136,7 @@ class Configuration:
     site: Site
     alerts: AlertSettings
     data: Path
+    tariff: Tariff | None = None
 
     @property
     def records_url(self) -> str:
@@ -193,11 +198,17 @@ def read_configuration(folder: Path, data: Path | None = None) -> Configuration:
         load_gpu_health(None if settings.gpu_health is None else folder / settings.gpu_health)
     except ConfigurationError as error:
         problems += error.problems
+    tariff: Tariff | None = None
+    if settings.tariff is not None:
+        try:
+            tariff = load(folder / settings.tariff, Tariff)
+        except ConfigurationError as error:
+            problems += error.problems
     if site is None or alerts is None or problems:
         raise ConfigurationError(*problems)
     settings, alerts = anchored(settings, folder), anchored(alerts, folder)
     data = data or folder / settings.data
-    return Configuration(folder, settings, site, alerts, data.resolve())
+    return Configuration(folder, settings, site, alerts, data.resolve(), tariff)
 
 
 def anchored(value: Any, folder: Path) -> Any:

@@ -42,6 +42,7 @@ from domain.redaction import redacted_all
 from partners.problems import Calls
 from service import logs, threads
 from service.configuration import mapping_named
+from service.contract import Contract
 from service.garbage import ShortCollections
 from service.loop_watch import LoopWatch
 from service.self_watch import SelfWatch
@@ -134,6 +135,7 @@ class System:
         self.records = Records(configuration.records_url)
         self.accounts = Accounts(self.records)
         self.plant = PlantView(self.site, self.registry, self.latest, self.store)
+        self.contract = Contract(self.plant, self.records, configuration.tariff)
         self.partner_calls = Calls()
         self.loop_watch = LoopWatch()
         self.collections = ShortCollections()

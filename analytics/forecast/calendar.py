@@ -18,8 +18,14 @@ PLAIN_COLUMNS = 4
 
 
 @lru_cache(maxsize=256)
-def _holidays(country: str, year: int) -> frozenset[int]:
-    """Holidays of a year as proleptic ordinals; ``country`` may name a subdivision (``AU-VIC``)."""
+def public_holidays(country: str, year: int) -> frozenset[int]:
+    """Return the holidays of a year as proleptic ordinals; ``country`` may name a subdivision (``AU-VIC``).
+
+    Raises
+    ------
+    InputError
+        If the country is unknown.
+    """
     name, _, subdivision = country.partition("-")
     try:
         days = holidays.country_holidays(name, subdiv=subdivision or None, years=year)
@@ -54,7 +60,7 @@ def calendar_features(times: pd.DatetimeIndex, country: str | None = None) -> Fl
     weekday = np.asarray(times.day_of_week)
     holiday = np.zeros(len(times))
     if country is not None:
-        free = frozenset().union(*(_holidays(country, int(year)) for year in np.unique(times.year)))
+        free = frozenset().union(*(public_holidays(country, int(year)) for year in np.unique(times.year)))
         ordinal = times.tz_localize(None).to_numpy().astype("datetime64[D]").astype(np.int64) + 719_163
         holiday = np.isin(ordinal, list(free)).astype(float)
     day_off = np.maximum(weekday >= 5, holiday)
