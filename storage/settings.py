@@ -60,7 +60,7 @@ class RecordRetention(_Settings):
     node_forecasts_days: float = Field(32, gt=0)
     """Days that issued forecasts of other objects are kept: there are a hundred times as many, 14 MB a day of a full hall."""
     scores_days: float = Field(400, gt=0)
-    """Days that it is kept what forecasts were worth (0.2 MB a day of a full hall)."""
+    """Days that it is kept what forecasts were worth (0.5 MB a day of a full hall)."""
     alerts_days: float = Field(1100, gt=0)
     """Days that cleared alerts are kept, with what became of them and who was told; ended suppressions too."""
     planned_days: float = Field(1100, gt=0)

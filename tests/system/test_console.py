@@ -234,3 +234,4 @@ def test_the_health_page_tells_sources_ingest_store_and_forecast(open_page):
     expect(page.locator("#store-answers")).to_contain_text("yes")
     expect(page.locator("#clocks-none")).to_contain_text("None is off")
     expect(page.locator("#forecast-quality")).to_contain_text("good")
+    expect(page.locator("#worth-none")).to_contain_text("None has come due yet")
