@@ -23,6 +23,25 @@ def layout() -> html.Div:
                         extra=html.Span(id="ages-summary", className="muted"),
                     ),
                     panel(
+                        "What forecasts were worth, last week",
+                        live_table(
+                            "health-worth",
+                            [
+                                "Forecast",
+                                "Ahead",
+                                "In 90 %",
+                                "Error",
+                                "Of persist.",
+                                "Of naive",
+                                "Brier",
+                                "Scored",
+                                "",
+                            ],
+                            "What forecasts were worth",
+                        ),
+                        area="area-worth",
+                    ),
+                    panel(
                         "Parts that wear",
                         live_table(
                             "health-upkeep",
@@ -55,25 +74,6 @@ def layout() -> html.Div:
                     panel("Store", live_table("health-store", ["", ""], "Store"), area="area-store"),
                     panel(
                         "Forecast", live_table("health-forecast", ["", ""], "Forecast"), area="area-forecast"
-                    ),
-                    panel(
-                        "What forecasts were worth, last week",
-                        live_table(
-                            "health-worth",
-                            [
-                                "Forecast",
-                                "Ahead",
-                                "In 90 %",
-                                "Error",
-                                "Of persist.",
-                                "Of naive",
-                                "Brier",
-                                "Scored",
-                                "",
-                            ],
-                            "What forecasts were worth",
-                        ),
-                        area="area-worth",
                     ),
                 ]
             ),
