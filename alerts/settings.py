@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from alerts.languages import Language
 from alerts.oncall.settings import OnCallSettings, Person, Window, ZoneName
 from alerts.rules.settings import AnyRule, Duration, SharedCause, Strict
-from alerts.state_settings import MOST_MODES, Flapping, Mode, Shelving
+from alerts.state_settings import MOST_MODES, Flapping, Mode, Performance, Shelving
 from domain.alert import Severity
 from domain.errors import InputError
 
@@ -292,6 +292,7 @@ class AlertSettings(Strict):
     shelving: Shelving = Shelving()
     modes: tuple[Mode, ...] = Field((), max_length=MOST_MODES)
     flapping: Flapping = Flapping()
+    performance: Performance = Performance()
 
     def targets(self, ways: Sequence[str]) -> list[str]:
         """Return what deliveries to channels, or channel/recipient, are called: the latter where there are several.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from alerts.performance import rows
 from dashboard import cells
 from dashboard.data import ConsoleData
 from domain.alert import Alert, AlertState
@@ -60,6 +61,34 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "noted": f"{cells.clock(note.at, data.site.zone, _SHORT)} {note.who}: {note.note}"
         if earlier and note is not None
         else "",
+    }
+
+
+def alarms(data: ConsoleData) -> Payload:
+    """Return what the alerts page shows beside the list: what is kept quiet, and how the alarms of a day performed."""
+    return quiet(data) | performance(data)
+
+
+def performance(data: ConsoleData) -> Payload:
+    """Return the measures of the last day with their targets, and the alarms that came most often."""
+    found = data.alarms.performance()
+    return {
+        "measures": [
+            {
+                "id": f"measure-{n}",
+                "mark": "",
+                "cells": [[m.name, "name"], [m.value, "warning" if m.off else ""], [m.target, "muted"]],
+            }
+            for n, m in enumerate(rows(found))
+        ],
+        "top": [
+            {
+                "id": f"frequent-{n}",
+                "mark": "",
+                "cells": [[f"{f.object_id}, {f.rule}", "name"], [str(f.times), ""]],
+            }
+            for n, f in enumerate(found.top)
+        ],
     }
 
 

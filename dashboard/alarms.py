@@ -6,17 +6,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from alerts import actions
-from alerts.state_settings import Shelving
+from alerts.performance import measured
+from alerts.settings import AlertSettings
 from dashboard.lately import Lately
 from domain.alert import Alert, AlertState, Severity
 from domain.errors import InputError
 from domain.suppression import Suppression, SuppressionKind
 from storage.alert_notes import AlertNote
+from storage.alert_performance import AlarmPerformance
 from storage.records import Records
 
 HISTORY = 500
 """Alerts of every state that the alerts page has, besides all that are active or not taken."""
 LONGEST_NAME = 200
+DAY_MS = 24 * 3_600_000
+PERFORMANCE_MS = 120_000
+"""How alarms perform is worked out anew after so long."""
 LONGEST_H = 24 * 366
 """Hours that a window may last from the console."""
 _URGENCY = {severity: order for order, severity in enumerate(Severity)}  # the worst first
@@ -30,18 +35,19 @@ class Alarms:
     ----------
     records, clock
         Where they live, and the present, UTC ms.
-    shelving
-        How long a shelf lasts at most.
+    settings
+        How long a shelf lasts at most, and what performance is counted against.
     """
 
-    def __init__(self, records: Records, clock: Callable[[], int], shelving: Shelving) -> None:
+    def __init__(self, records: Records, clock: Callable[[], int], settings: AlertSettings) -> None:
         self._records = records
         self._clock = clock
-        self._shelving = shelving
+        self._settings = settings
         self._listed = Lately(self._ask_listed, 500, clock)  # one snapshot asks several times
         self._quiet = Lately(records.suppressed_alerts, 1000, clock)
         self._suppressions = Lately(records.suppressions, 1000, clock)
         self._notes = Lately(self._ask_notes, 2000, clock)
+        self._performance = Lately(self._ask_performance, PERFORMANCE_MS, clock)
 
     def listed(self) -> list[Alert]:
         """Return what is active, and what is over and nobody took: what asks for somebody first."""
@@ -68,6 +74,10 @@ class Alarms:
     def notes(self) -> Mapping[tuple[str, str], AlertNote]:
         """Return by rule and object the newest note on what is listed."""
         return self._notes()
+
+    def performance(self) -> AlarmPerformance:
+        """Return how the alarms of the last day performed, as of some minutes ago."""
+        return self._performance()
 
     def acknowledge(self, alert: int, who: str, note: str) -> Alert:
         """Record that `who` has taken an alert.
@@ -111,7 +121,7 @@ class Alarms:
             case "shelve":
                 until = now + span if span else 0
                 made = actions.shelve(
-                    records, int(request["id"]), who, reason, now, until, not until, self._shelving
+                    records, int(request["id"]), who, reason, now, until, not until, self._settings.shelving
                 )
                 text = f"{made.rule} on {made.object_id} is shelved"
             case "comment":
@@ -144,6 +154,10 @@ class Alarms:
     def _ask_listed(self) -> list[Alert]:
         found = [*self._records.active_alerts(), *self._records.returned_alerts()]
         return sorted(found, key=lambda a: (_ORDER[a.state], _URGENCY[a.condition.severity], -a.opened))
+
+    def _ask_performance(self) -> AlarmPerformance:
+        now = self._clock()
+        return measured(self._records, self._settings, now - DAY_MS, now)
 
     def _ask_notes(self) -> Mapping[tuple[str, str], AlertNote]:
         return self._records.newest_notes([alert.condition.object_id for alert in self._listed()])

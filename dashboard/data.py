@@ -14,7 +14,7 @@ import numpy as np
 
 from alerts.oncall.people import OnCall
 from alerts.oncall.roster import Roster, rosters
-from alerts.state_settings import Shelving
+from alerts.settings import AlertSettings
 from dashboard.alarms import Alarms
 from dashboard.lately import Lately
 from dashboard.readings import ObjectReadings
@@ -78,8 +78,8 @@ class ConsoleData:
         A line for the header, such as the demo's cadence.
     clock
         Returns the present, UTC ms.
-    shelving
-        How long an alarm may be shelved.
+    alert_settings
+        How alarms may be shelved, and what their performance is counted against.
     """
 
     def __init__(
@@ -98,8 +98,8 @@ class ConsoleData:
         instruments: Callable[[], Rows] = tuple,
         clocks: Callable[[], Mapping[str, Any]] = dict,
         worth: Callable[[], Rows] = tuple,
-        shelving: Shelving | None = None,
         on_call: OnCall | None = None,
+        alert_settings: AlertSettings | None = None,
     ) -> None:
         self.site = site
         self.registry = registry
@@ -120,7 +120,7 @@ class ConsoleData:
         self._health = Lately(store.health, 10_000, clock)
         self._foretold = Lately(self._ask_foretold, 10_000, clock)
         self._leads = Lately(records.leads, 500, clock)
-        self.alarms = Alarms(records, clock, shelving or Shelving())
+        self.alarms = Alarms(records, clock, alert_settings or AlertSettings())
 
     def rosters(self) -> tuple[OnCall | None, list[Roster], int]:
         """Return the schedules, who is on call by them from now on, and now."""

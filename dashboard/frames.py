@@ -62,7 +62,7 @@ def section(data: ConsoleData, name: str) -> Payload:
         "alerts": lambda: alarm_frames.alerts(data),
         "power": lambda: _power(data),
         "rack": lambda: rack(data.rack(which), data),
-        "alarms": lambda: alarm_frames.quiet(data),
+        "alarms": lambda: alarm_frames.alarms(data),
         "health": lambda: health(data.health(), data.site.zone),
     }
     return build[kind]()

@@ -10,7 +10,8 @@ import orjson
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from alerts.state_settings import Shelving
+from alerts.performance import as_dict, measured
+from alerts.settings import AlertSettings
 from dashboard.alarms import LONGEST_H, LONGEST_NAME, Alarms
 from domain.batch import now_ms
 from domain.errors import InputError
@@ -33,9 +34,11 @@ class Act(BaseModel):
     below: bool = False
 
 
-def add(routes: APIRouter, records: Records, shelving: Shelving, clock: Callable[[], int] = now_ms) -> None:
+def add(
+    routes: APIRouter, records: Records, settings: AlertSettings, clock: Callable[[], int] = now_ms
+) -> None:
     """Add the routes of alerts to the internal ones."""
-    alarms = Alarms(records, clock, shelving)
+    alarms = Alarms(records, clock, settings)
 
     @routes.get("/alerts")
     def alerts() -> Response:
@@ -50,6 +53,13 @@ def add(routes: APIRouter, records: Records, shelving: Shelving, clock: Callable
     @routes.get("/alerts/suppressed")
     def suppressed() -> Response:
         return _json([asdict(one) for one in alarms.suppressions()])
+
+    @routes.get("/alerts/report")
+    def report(since: int, until: int = 0) -> Response:
+        end = until or clock()
+        if end <= since:
+            raise HTTPException(400, "the time must end after it begins")
+        return _json(as_dict(measured(records, settings, since, end)))
 
     @routes.post("/alerts/{act}")
     def do(act: str, body: Act) -> dict[str, str]:

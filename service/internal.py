@@ -272,7 +272,7 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
 
         return await run_in_threadpool(_answer, values)
 
-    alert_routes.add(routes, system.records, system.configuration.alerts.shelving)
+    alert_routes.add(routes, system.records, system.configuration.alerts)
 
     @routes.get("/incidents")
     async def incidents(since: int | None = None) -> Response:

@@ -21,6 +21,7 @@ import structlog
 from alerts.engine import AlertEngine
 from alerts.notify.build import build_notifiers
 from alerts.oncall.links import LinkKeys, Links
+from alerts.performance import MonthlyReports
 from alerts.runbooks import Runbooks
 from alerts.view import View
 from analytics.issuing.issue import ForecastIssuer
@@ -196,6 +197,10 @@ class System:
             parts["records upkeep"] = self.record_upkeep.run
             parts |= {"alerts": self.engine.run, "forecast": self.issuer.run, "analytics": self.live.run}
             parts["forecast scores"] = self.scorer.run
+            self.alarm_reports = MonthlyReports(
+                self.records, configuration.alerts, self.site.zone, configuration.data
+            )
+            parts["alarm reports"] = self.alarm_reports.run
         self.self_watch = SelfWatch(
             OWN_NAMES[role],
             self.registry,

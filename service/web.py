@@ -90,8 +90,8 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         instruments=lambda: system.live.instruments,
         clocks=system.ingest.clocks.stats,
         worth=lambda: system.scorer.worth,
-        shelving=system.configuration.alerts.shelving,
         on_call=on_call,
+        alert_settings=system.configuration.alerts,
         note=note,
     )
     secret = session_secret(system.configuration.data)

@@ -18,6 +18,7 @@ OWN = (
     "mqtt",
     "models",
     "links.secret*",
+    "alarm-performance",
 )
 """What Hallwatch keeps in a data folder; whatever else a person put there is left as it is."""
 

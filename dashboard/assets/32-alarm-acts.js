@@ -114,6 +114,11 @@
     if (!same) place.replaceChildren(...rows);
   });
 
+  hw.on('live-alarms', (alarms) => {
+    hw.rows('alarm-measures', alarms.measures);
+    hw.rows('alarm-top', alarms.top);
+  });
+
   document.addEventListener('submit', (event) => {
     if (event.target.id !== 'window-form') return;
     event.preventDefault();

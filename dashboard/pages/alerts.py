@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dash import dcc, html
 
-from dashboard.components.panel import choice, panel
+from dashboard.components.panel import choice, live_table, panel
 from domain.alert import Severity
 
 
@@ -52,6 +52,13 @@ def layout() -> html.Div:
                 html.Div(id="window-place"),
                 area="area-quiet",
                 extra=html.Span(id="quiet-summary", className="muted"),
+            ),
+            panel(
+                "Alarm performance",
+                live_table("alarm-measures", ["last 24 h", "", "target"], "How the alarms performed"),
+                live_table("alarm-top", ["most frequent", "times"], "Alarms that came most often"),
+                area="area-measures",
+                extra=html.Span("ISA-18.2, EEMUA 191", className="muted"),
             ),
         ],
         className="alerts-page",

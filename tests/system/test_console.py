@@ -133,6 +133,41 @@ def test_an_alert_appears_and_acknowledging_it_sticks_with_who_and_why(open_page
     expect(page.locator(f"#alert-row-{alert.id}")).to_contain_text("leak", timeout=5000)
 
 
+def test_an_alarm_is_shelved_noted_and_put_back_from_the_alerts_page(open_page, console):
+    records = console.records
+    alert = records.open_alerts([condition("warm", "R005", Severity.HIGH)], now_ms())[0]
+    page = open_page()
+    page.click("#nav-alerts")
+    row = page.locator(f"#alert-table #alert-row-{alert.id}")
+    expect(row).to_contain_text("high", timeout=10_000)
+    page.click(f"#more-{alert.id}")
+    row.locator("select").select_option("comment")
+    row.locator("input[name=reason]").fill("valve 3 sticks")
+    page.click(f"#act-confirm-{alert.id}")
+    expect(row).to_contain_text(f"{USER}: valve 3 sticks", timeout=10_000)
+
+    page.click(f"#more-{alert.id}")
+    row.locator("select").select_option("shelve 4")
+    row.locator("input[name=reason]").fill("part is ordered")
+    page.click(f"#act-confirm-{alert.id}")
+    kept = page.locator("#quiet-list .quiet-row")
+    expect(kept).to_contain_text(f"{USER}: part is ordered", timeout=10_000)
+    (shelf,) = records.suppressions()
+    assert (shelf.rule, shelf.object_id, shelf.who) == ("warm", "R005", USER)
+    records.cover([(alert.id, shelf.id)], now_ms())  # as the engine does at its next look
+    expect(row).to_contain_text("shelved until", timeout=10_000)
+
+    page.fill("#window-form input[name=object]", "P01-CDU1")
+    page.fill("#window-form input[name=reason]", "filters")
+    page.click("#window-form button")
+    expect(kept).to_have_count(2, timeout=10_000)
+    page.click(f"#quiet-{shelf.id} .resume")
+    expect(kept).to_have_count(1, timeout=10_000)
+    expect(kept).to_contain_text("P01-CDU1")
+    expect(page.locator("#alarm-measures")).to_contain_text("per operator and hour")
+    records.clear_alerts([alert.id], now_ms())
+
+
 def test_a_lost_connection_is_shown_and_resumes_by_itself(open_page, console):
     page = open_page()
     page.evaluate("document.body.dataset.loaded = 'once'")
