@@ -205,6 +205,10 @@ def test_alerts_are_taken_noted_and_retired_by_command(tmp_path):
     assert [a.id for a in records.active_alerts()] == [leak]
     notes = json.loads(hallwatch("alerts", "show", leak, "--json", *data).stdout)["notes"]
     assert [n["note"] for n in notes] == ["going", "valve 3 sticks"]
+    told = json.loads(hallwatch("alerts", "report", "--since", "1970-01-01", "--json", *data).stdout)
+    assert (told["annunciated"], told["acknowledged"]) == (3, pytest.approx(2 / 3))
+    lines = hallwatch("alerts", "report", "--since", "1970-01-01", "--csv", *data).stdout.splitlines()
+    assert "annunciated alarms,3," in lines
     nothing = hallwatch("alerts", "retire", "--object", "R999", "--reason", "gone", *data, check=False)
     assert nothing.returncode == 2
 
