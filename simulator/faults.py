@@ -232,6 +232,7 @@ class FaultBook:
         self._held: dict[tuple[int, str], ValueArray] = {}
         self._turned = False
         self._last = 0
+        self._reported: set[tuple[int, int]] = set()
 
     def plan(self, name: str, target: str, onset: int, severity: float, duration_s: float | None) -> Fault:
         """Enter a fault; see `Factory.raise_fault`."""
@@ -332,13 +333,15 @@ class FaultBook:
     def _report(self, fault: Fault, xid: int, per_hour: float, now: int) -> None:
         from simulator.factory import Xid
 
-        first = self._last < fault.onset <= now
+        # a fault that is raised between two steps begins at the last one
+        first = self._last <= fault.onset <= now and (fault.id, xid) not in self._reported
         again = (
             per_hour > 0
             and self.factory.rng.random()
             < per_hour * fault.severity * (now - max(self._last, fault.onset)) / 3.6e6
         )
         if first or again:
+            self._reported.add((fault.id, xid))
             for gpu in members(self.factory.layout, self.objects, fault.target, "gpu")[:TRAY_GPUS].tolist():
                 self.factory.xids.append(Xid(gpu, xid, now))
 

@@ -226,6 +226,14 @@ def test_a_lost_gpu_is_lost_to_nvml_and_its_xid_is_told():
     assert driver.events[2] or [e.xid for e in sweeper.events] == [79]
 
 
+def test_a_fault_that_is_raised_now_tells_its_xid_once():
+    factory = small_factory()
+    factory.advance_to(factory.time_ms + 2000)
+    factory.raise_fault("gpu-lost", "R001-T01-G2", factory.time_ms)
+    factory.advance_to(factory.time_ms + 5000)
+    assert [(event.gpu, event.xid) for event in factory.xids] == [(2, 79)]
+
+
 def test_nvml_refuses_what_a_liquid_cooled_gpu_has_not():
     nvml = TrayNvml(Driver(small_factory()), 0)
     nvml.nvmlInit()
