@@ -358,7 +358,11 @@ class Guard:
             return
         response: Response
         if scope["method"] == "GET" and "text/html" in connection.headers.get("accept", ""):
-            response = RedirectResponse(f"/login?next={quote(scope['path'])}", status_code=303)
+            asked = scope.get("query_string", b"").decode("latin-1")
+            where = scope["path"] + (
+                f"?{asked}" if asked else ""
+            )  # such as the moment that a message's link names
+            response = RedirectResponse(f"/login?next={quote(where)}", status_code=303)
         else:
             response = JSONResponse({"error": "log in first"}, status_code=401)
         await response(scope, receive, send)

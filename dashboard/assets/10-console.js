@@ -177,7 +177,7 @@
     asked = performance.now();
     fetch('/alive', { headers: { accept: 'application/json' }, cache: 'no-store' }).then(
       (answer) => {
-        if (answer.status === 401) location.assign('/login?next=' + encodeURIComponent(location.pathname));
+        if (answer.status === 401) location.assign('/login?next=' + encodeURIComponent(location.pathname + location.search));
         else if (answer.ok && !back) back = performance.now();
         else if (answer.ok && performance.now() - back > 8000) location.reload();
       },

@@ -1,6 +1,8 @@
 """Login, session cookie and guard, over real HTTP messages to the real application."""
 
 import asyncio
+import html
+import re
 import time
 
 import httpx
@@ -99,6 +101,15 @@ async def test_the_right_password_lets_in_and_the_cookie_is_not_for_scripts(clie
     assert "httponly" in cookie
     assert "samesite=lax" in cookie
     assert (await client.get("/")).json() == "anna"
+
+
+async def test_the_link_of_a_message_leads_to_its_moment_after_the_login(client):
+    link = "/rack/R001?alert=17&at=2026-09-21T14%3A13%3A20.000Z"
+    refused = await client.get(link, headers={"accept": "text/html"})
+    login = await client.get(refused.headers["location"])
+    (following,) = re.findall(r'name="next" value="(.*?)"', login.text)
+    answer = await client.post("/login", data={**FORM, "next": html.unescape(following)})
+    assert answer.headers["location"] == link
 
 
 async def test_the_login_goes_nowhere_else(client):
