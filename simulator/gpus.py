@@ -73,7 +73,7 @@ class GpuFleet:
         # power at the same activity, and thermal resistance
         silicon, plate = rng.standard_normal((2, n))
         if spread > 1.0:  # no part is delivered that throttles from the first day
-            silicon, plate = np.clip(silicon, -2.5, 2.5), np.clip(plate, -2.5, 2.5)
+            silicon, plate = np.clip(silicon, -2.5, 2.0), np.clip(plate, -2.5, 1.25)
         self.silicon = (1.0 + 0.015 * spread * silicon) * generation
         self.plate = (1.0 + 0.04 * spread * plate) * resistance
         # coolant that reaches a tray has been warmed by those before it

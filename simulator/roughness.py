@@ -21,8 +21,10 @@ DAY_MS = 24 * HOUR_MS
 
 AIR_GPU, AIR_RESISTANCE, AIR_BASE = 350.0 / 1200.0, 4.2, 1.0 / 3.0
 """An air-cooled rack of 40 kW: power of a GPU (an L40S draws 350 W) and its resistance to the air, over an NVL72's; its other power."""
-NEW_GPU, NEW_RESISTANCE = 1400.0 / 1200.0, 0.9
+NEW_GPU, NEW_RESISTANCE = 1400.0 / 1200.0, 0.83
 """The same of the newer generation of GPUs."""
+LEAST_FLOW = 0.8
+"""The least that a rack's flow is set to, over the model's."""
 WORKS_DAYS = 70
 """For how long works are planned, from the beginning; a plant that runs for longer is left alone then."""
 WORKS_EVERY_MS = 36 * HOUR_MS
@@ -97,6 +99,8 @@ class Roughness:
             return np.asarray(np.exp(spread * level * drawn))
 
         built.rack_valve, built.rack_flow = about(racks, 0.08), about(racks, 0.08)
+        # nobody sets a flow so low that GPUs throttle
+        built.rack_flow = np.maximum(built.rack_flow, LEAST_FLOW)
         built.rack_overhead, built.rack_base = about(racks, 0.15), about(racks, 0.08)
         built.rack_liquid = np.clip(built.rack_liquid - 0.02 * level * rng.random(racks) + 0.01, 0.0, 0.99)
         units = len(layout.cdus)

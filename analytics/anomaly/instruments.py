@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from analytics.anomaly.peers import group_median
-from analytics.anomaly.residuals import Standstill, Steps
+from analytics.anomaly.residuals import Steps
 from analytics.anomaly.sensors import COARSE, SensorHabits, Verdict, classify, spikes, swapped
 from domain.points import IntArray, ValueArray
 
@@ -26,10 +26,10 @@ SPIKES = 3
 """Wild readings within the window that make an instrument a spiking one; a single one is soon forgotten."""
 STILL_ROWS = 120
 """Equal readings in a row that make an instrument a stuck one although nothing says that the quantity moved."""
-LIVELY = 0.5
-"""An instrument that changes at less than this share of its readings may stand still for long; it must have been seen for"""
-LIVELY_ROWS = 20
-"""so many rows before anything is said of that."""
+LIVELY, LIVELY_ROWS = 0.5, 20
+"""An instrument that changes at less than this share of its readings, or of which fewer have been seen, may stand still for long:"""
+AWAY_ROWS = 10
+"""it must be away from what it should read, by the middle one of so many readings."""
 STILL_TIMES = 3
 """So many times longer than it ever stood still before."""
 SILENT_ROWS = 18
@@ -79,8 +79,6 @@ class InstrumentWatch:
         self._heard = np.zeros(len(self.names), np.int32)
         self._moves = np.zeros(len(self.names), np.int32)
         self._steps = Steps(len(self.names))
-        self._since = Standstill(len(self.names), 1e-12)
-        self._range = np.full(len(self.names), np.nan)
 
     def take(self, values: ValueArray, expected: ValueArray) -> None:
         """Remember one moment: readings and what they should be by the others, shape (instruments,) each, NaN where missing."""
@@ -91,7 +89,6 @@ class InstrumentWatch:
         self._heard += heard
         self._moves += heard & ~same
         self._steps.update(values)
-        self._range = self._since.update(values, expected)
         self._values[:-1] = self._values[1:]
         self._expected[:-1] = self._expected[1:]
         self._values[-1], self._expected[-1] = values, expected
@@ -120,8 +117,10 @@ class InstrumentWatch:
         habits = replace(self._habits, resolution=np.maximum(self._habits.resolution, coarse))
         found = classify(values, expected, habits)
         wild = _spiking_or_noisy(found)
-        company = np.bincount(self.group, weights=wild)[self.group] > 1  # then the plant is wild
-        found = np.where(wild & (company | ~self._alone(values, expected)), Verdict.GOOD, found)
+        alone = wild & self._alone(values, expected)
+        # where several are wild beyond what the load explains, the plant is
+        company = np.bincount(self.group, weights=alone)[self.group] > 1
+        found = np.where(wild & (company | ~alone), Verdict.GOOD, found)
         telling = self._telling()
         found = np.where((found == Verdict.STUCK) & ~telling, Verdict.GOOD, found)
         found = np.where(self._still() & telling, Verdict.STUCK, found)
@@ -146,7 +145,9 @@ class InstrumentWatch:
         lively = (before >= LIVELY_ROWS) & (self._moves > LIVELY * before)
         # of one that never moved nobody knows how coarse it is
         step = np.where(np.isfinite(self._steps.step), self._steps.step, self.tolerance)
-        return np.asarray(lively | (np.nan_to_num(self._range) > np.maximum(COARSE * step, self.tolerance)))
+        # a load that dips for a moment moves what is expected before a slow instrument has noticed
+        away = np.sort(np.abs(self._values[-AWAY_ROWS:] - self._expected[-AWAY_ROWS:]), axis=0)
+        return np.asarray(lively | (away[AWAY_ROWS // 2] > np.maximum(COARSE * step, self.tolerance)))
 
     def _alone(self, values: ValueArray, expected: ValueArray) -> np.ndarray:
         """Whether what is wild in a reading is wild in its difference from the expected one too: else the plant moved."""

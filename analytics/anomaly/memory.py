@@ -54,7 +54,6 @@ _LEARNT: dict[type, tuple[str, ...]] = {
         "_heard",
         "_moves",
         "_steps",
-        "_since",
         "_values",
         "_expected",
         "_rows",
