@@ -188,7 +188,7 @@ class PagerDutyReceiver(HookReceiver):
     """Plays PagerDuty's Events API v2: refuses what it would refuse, and keeps the state of its incidents."""
 
     kind = "pagerduty"
-    id_of_the_message = "taipei-1/envelope-breach-predicted/taipei-1/1"
+    id_of_the_message = "taipei-1/1"
     temporary = 429
     permanent = 400
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from alerts.actions import clear
+from alerts.actions import retire
 from alerts.settings import AlertSettings
 from domain.batch import now_ms
 from tests.contract.notify_receivers import ChatReceiver, HookReceiver, MailReceiver
@@ -97,7 +97,7 @@ async def test_a_fallback_is_told_what_its_channel_has_not_taken_for_so_long(tmp
         # who was told of an alert is told of its end
         alert = next(a for a in plant.records.active_alerts() if a.condition.object_id == "R001")
         plant.leak("R001", 0)
-        await asyncio.to_thread(clear, plant.records, alert.id, "mei", "dry", now_ms())
+        await asyncio.to_thread(retire, plant.records, [alert.id], "mei", "dry", now_ms())
         await until(lambda: "cleared" in hook.texts()[-1] and "cleared" in mail.texts()[-1])
         assert engine.stats()["notifications_fallbacks"] == 2
 
