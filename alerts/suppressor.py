@@ -97,8 +97,9 @@ class Suppressor:
         pairs = {(a.id, s.id): s for a in alerts for s in self._of(a) if s.id not in over and s.holds(now)}
         before = set(self._records.covered())
         begun = [pair for pair in pairs if pair not in before]
-        for alert_id, number in begun:
-            self._records.remark([alert_id], pairs[alert_id, number].who, told(pairs[alert_id, number]), now)
+        for one in {pairs[pair].id: pairs[pair] for pair in begun}.values():
+            covered = [alert_id for alert_id, number in begun if number == one.id]
+            self._records.remark(covered, one.who, told(one), now)
         if begun:
             self._records.cover(begun, now)
         quiet = frozenset(alert_id for alert_id, _ in pairs)

@@ -47,7 +47,7 @@ def test_all_rules_look_at_180_000_points_in_well_under_50_ms(tmp_path, shipped)
         return time.perf_counter() - begun, found
 
     first, _ = look(NOW)  # builds the index arrays
-    taken, found = zip(*(look(NOW + second * 1000) for second in range(2, 32, 2)), strict=True)
+    taken, found = zip(*(look(NOW + second * 1000) for second in range(1, 16)), strict=True)
     records.close()
     assert found[-1] == []
     assert min(taken) < 0.05  # the best of fifteen: what the work takes, not what else the machine does
