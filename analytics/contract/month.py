@@ -28,6 +28,8 @@ FEWEST_DAYS = 7
 """Days that must have been measured before anything is said of days beyond the forecast."""
 RECENT_DAYS = 14
 """Of which the usual height of a day is the mean."""
+SMOOTHING, LEVEL = 0.3, 0.4
+"""Spread of a day, and of the level of all, around what is drawn from the past, of the spread of the past days."""
 Values = NDArray[np.float64]
 
 
@@ -247,6 +249,9 @@ def _of_past(
     starts = random.integers(0, len(apart), (PATHS, -(-len(kinds) // RUN_DAYS)))
     runs = (starts[:, :, None] + np.arange(RUN_DAYS)) % len(apart)
     drawn = kinds + apart[runs.reshape(PATHS, -1)[:, : len(kinds)]]
+    # six weeks have not seen everything: days lie between and beyond those that were, and the level may have moved
+    spread = float(apart.std())
+    drawn += random.normal(0, SMOOTHING * spread, drawn.shape) + random.normal(0, LEVEL * spread, (PATHS, 1))
     # a day of which a part is left reaches its peak in that part with that probability
     share = np.minimum(1.0, days.to_numpy() / max(1, int(days.max())))
     reached = random.random(drawn.shape) < share
