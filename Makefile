@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.hallwatch-setup
 
+# without compiled modules every command of the suite, and every start, takes three times as long
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fuzz check lint types contracts format lock wheel clean
 

@@ -30,6 +30,8 @@ fi
 testdata="${HALLWATCH_TESTDATA:-../shared}"
 [ -d "$testdata/snmp-walks" ] || echo "No third-party recordings in $testdata, so the tests that need them will skip."
 
+# the suite starts hundreds of commands: what they import is compiled once
+unset PYTHONDONTWRITEBYTECODE
 # one thread per library: the suite itself runs in parallel
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 exec python -m pytest -n "${HALLWATCH_TEST_WORKERS:-2}" --dist loadgroup --cov --cov-report=term:skip-covered "$@"
