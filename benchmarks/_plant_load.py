@@ -18,7 +18,7 @@ from typing import Any
 
 from domain import dsx
 from domain.points import Point
-from domain.tray import GPU_FIELDS, TRAY_FIELDS, sweep_topic
+from domain.tray import FORMAT, GPU_FIELDS, TRAY_FIELDS, sweep_topic
 
 FIELDS_TOLD = 25  # of each GPU; the others have no reading
 GPUS = 4
@@ -202,8 +202,11 @@ class Load:
     def send_sweep(self, tray: int, now: int) -> None:
         sequence = self.sequence[tray]
         self.sequence[tray] += 1
-        head = b'{"format":1,"run":%d,"seq":%d,"t":%d,"gpus":4,"values":' % (self.run, sequence, now)
-        tail = b"," + b"null," * (len(TRAY_FIELDS) - 3) + b"%d,0,0]}" % sequence
+        told = FORMAT, self.run, sequence, now
+        head = b'{"format":%d,"run":%d,"seq":%d,"t":%d,"gpus":4,"values":' % told
+        before = TRAY_FIELDS.index("SweepsTaken")
+        after = len(TRAY_FIELDS) - before - 3
+        tail = b"," + b"null," * before + b"%d,0,0" % sequence + b",null" * after + b"]}"
         payload = head + self.variants[(tray + sequence) % VARIANTS] + tail
         self.links[tray % _LINKS].publish(self.sweeps[tray], payload, qos=1)
         self.sent_sweeps += 1

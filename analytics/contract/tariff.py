@@ -54,7 +54,7 @@ Share = Annotated[float, BeforeValidator(_share), _any("10 %"), Field(gt=0)]
 class Season(SettingsModel):
     """A part of the year, both days included; it may pass the turn of the year."""
 
-    name: str
+    name: str = Field(description="As periods and prices name it")
     first: str = Field(pattern=r"^\d\d-\d\d$", description="Month and day, such as 05-16")
     last: str = Field(pattern=r"^\d\d-\d\d$", description="Month and day, such as 10-15")
 
@@ -77,9 +77,11 @@ class Season(SettingsModel):
 class Period(SettingsModel):
     """Hours of some days; an hour list such as ``["9-16", "22-24"]`` ends before its second hour."""
 
-    name: str
+    name: str = Field(description="As prices and demand charges name it")
     seasons: tuple[str, ...] = Field((), description="Every season if empty")
-    days: tuple[Day, ...] = EVERY_DAY
+    days: tuple[Day, ...] = Field(
+        EVERY_DAY, description="Kinds of days; a holiday is one whatever its weekday"
+    )
     hours: tuple[str, ...] = Field(("0-24",), description="Local hours, such as 9-16 or 22-24")
 
     @model_validator(mode="after")
@@ -104,29 +106,29 @@ class Period(SettingsModel):
 class Price(SettingsModel):
     """A price that may depend on the season; one that names none holds in all of them."""
 
-    season: str = ""
-    price: float = Field(ge=0)
+    season: str = Field("", description="Every season if empty")
+    price: float = Field(ge=0, description="In the currency of the contract")
 
 
 class EnergyPrice(Price):
     """Of energy in a period, for a kWh."""
 
-    period: str
+    period: str = Field(description="Of which period")
 
 
 class Excess(SettingsModel):
     """What the part of the demand costs that exceeds the contract: so many times the basic price, up to a share of it."""
 
     up_to: Share | None = Field(None, description="Share of the contract; without end if not written")
-    factor: float = Field(ge=0)
+    factor: float = Field(ge=0, description="Times the basic price")
 
 
 class DemandCharge(SettingsModel):
     """What the highest quarter hour of a month costs, of those in some periods."""
 
-    name: str
+    name: str = Field(description="For people")
     periods: tuple[str, ...] = Field((), description="Of which periods; all if empty")
-    contracted: Power
+    contracted: Power = Field(description="What the contract covers, such as 15 MW")
     prices: tuple[Price, ...] = Field(min_length=1, description="For a kW and month")
     excess: tuple[Excess, ...] = Field((), description="Steps, one after the other")
 
@@ -154,8 +156,8 @@ class DemandCharge(SettingsModel):
 class Tariff(SettingsModel):
     """The contract (`tariff.yaml`)."""
 
-    name: str
-    currency: str = Field(min_length=1, max_length=8)
+    name: str = Field(description="For people")
+    currency: str = Field(min_length=1, max_length=8, description="Such as TWD")
     country: str = Field("", description="ISO 3166 code whose public holidays count; the site's if empty")
     seasons: tuple[Season, ...] = (Season(name="all year", first="01-01", last="12-31"),)
     periods: tuple[Period, ...] = Field(

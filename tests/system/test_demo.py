@@ -31,7 +31,7 @@ class Mailbox:
     def about(self, *words):
         """Return the first mail whose subject and body hold all words, or None."""
         for mail in self.mails:
-            text = f"{mail['subject']}\n{mail.get_body().get_content()}"
+            text = f"{mail['subject']}\n{mail.get_body(('plain',)).get_content()}"
             if all(word in text for word in words):
                 return text
         return None
