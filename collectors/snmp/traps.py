@@ -82,7 +82,7 @@ class TrapReceiver:
         ConfigurationError
             If the port cannot be had.
         """
-        engine = new_engine()
+        engine = await asyncio.to_thread(new_engine)  # it reads and runs MIB modules for a tenth of a second
         transport = _PacedUdp(self)
         try:
             transport.open_server_mode((self._settings.host, self._settings.port))

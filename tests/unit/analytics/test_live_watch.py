@@ -131,9 +131,14 @@ def test_a_lying_instrument_is_replaced_by_what_the_others_tell_until_it_is_well
     (flow,) = watched.registry.select("Rack", "RackLiquidFlow", "R020")
     (own,) = watched.registry.select("Rack", "AsMeasured", "R020")
     assert watched.latest.quality[flow] == Quality.ESTIMATED
-    truth = watched.factory.state.flow[19]
-    assert watched.latest.value[flow] == pytest.approx(truth, rel=0.05)
     assert watched.latest.observed[own] == watched.factory.time_ms
+    ratios = []
+    while watched.latest.quality[flow] == Quality.ESTIMATED and len(ratios) < 15:
+        ratios.append(watched.latest.value[flow] / watched.factory.state.flow[19])
+        watched.run(1)
+    # a valve moves with a job within seconds, and the estimate is of the look before
+    assert np.median(ratios) == pytest.approx(1, rel=0.05), np.round(ratios, 3)
+    assert max(ratios) < 1.2, np.round(ratios, 3)
     watched.factory.faults.clear(fault.id)
     watched.run(150)
     assert watched.latest.quality[flow] == Quality.GOOD
