@@ -277,8 +277,8 @@ async def test_when_the_file_handles_run_out_the_server_waits_and_goes_on_and_sa
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert await served.fine()
         assert [
-            r for r in caplog.records if "accept" in r.getMessage()
-        ] == []  # asyncio's own thousands of lines
+            r for r in caplog.records if r.name == "asyncio" and "accept" in r.getMessage()
+        ] == []  # asyncio alone would write thousands of lines
         for client in waiting:
             client.close()
 
