@@ -29,10 +29,10 @@ import yaml
 from fastapi import FastAPI
 from websockets.sync.client import connect
 
-from dashboard import frames
-from dashboard.app import mount, sections_of
+from dashboard.app import mount
 from dashboard.auth import COOKIE
 from dashboard.data import ConsoleData
+from dashboard.registry import section, sections_of
 from domain.batch import Batch, now_ms
 from domain.points import Point, PointRegistry
 from domain.site import Site
@@ -204,7 +204,7 @@ def _simple(hall: Hall) -> dict[str, float]:
     cpu, sent, rounds = time.thread_time(), 0, 10
     for _ in range(rounds):
         for name in names:
-            sent += len(orjson.dumps(frames.section(hall.data, name)))
+            sent += len(orjson.dumps(section(hall.data, name)))
     return {"cpu": (time.thread_time() - cpu) / rounds, "bytes": sent / rounds}
 
 

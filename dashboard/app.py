@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote
 
 import orjson
 import structlog
@@ -17,39 +15,56 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerts.runbooks import Runbooks
-from dashboard import alarm_frames, frames
 from dashboard.auth import (
     FRESH_S,
     Guard,
     Passwords,
     Sessions,
-    current_session,
     login_router,
     security_headers,
+    session_now,
 )
 from dashboard.broadcast import Broadcaster
-from dashboard.components.frame import frame
+from dashboard.components.frame import frame, nothing
 from dashboard.data import ConsoleData
-from dashboard.pages import alerts, health, oncall, overview, rack
+from dashboard.page import Payload
+from dashboard.pages import PAGES
+from dashboard.preferences import preferences_router, preferred
+from dashboard.registry import LIVE, asked, page_at, sections_of, slow, spoken, spoken_section, unspoken
 from dashboard.runbooks import runbook_router
 from dashboard.threads import reading
-from dashboard.views import SPANS
 from dashboard.windows import Windows
+from dashboard.words import chosen, script, words_router
 from domain.errors import HallwatchError, StorageError
 from domain.role import Role
 from storage.accounts import Accounts
-from storage.sessions import LoginSessions, Session
+from storage.sessions import LoginSessions
 
 log = structlog.get_logger(__name__)
 
-PAGES = ("/", "/alerts", "/oncall", "/health")
 ANSWER_S = 30.0
 """A browser that does not answer for so long is asked again; frames are not piled up for it."""
 MOST_UNANSWERED = 20
 """A window that answered nothing so many times is gone; one that only slept notices, and loads itself anew."""
-SLOW = {"power": 10.0}
-"""The chart of the last hours reads the store; its tip moves with every header."""
 LONGEST_NOTE = 500
+_INDEX = """<!doctype html>
+<html lang="{language}" data-theme="{theme}">
+<head>
+{metas}
+<title>{title}</title>
+{favicon}
+{css}
+</head>
+<body>
+{app_entry}
+<footer>
+{words}
+{config}
+{scripts}
+{renderer}
+</footer>
+</body>
+</html>"""
 
 
 @dataclass(slots=True)
@@ -112,46 +127,20 @@ def mount(
     sessions = Sessions(secret, LoginSessions(data.records), session_hours, secure_cookie)
     passwords = Passwords(accounts, sessions)
     windows = Windows()
-    broadcaster = Broadcaster(lambda name: frames.section(data, name), slow=SLOW)
+    broadcaster = Broadcaster(lambda name: spoken_section(data, name), slow=slow)
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     inner.add_api_route("/alive", _alive, include_in_schema=False)
     inner.include_router(runbook_router(runbooks or Runbooks()))
+    inner.include_router(preferences_router(secure=secure_cookie))
+    inner.include_router(words_router())
+    for page in PAGES:
+        if page.routes is not None:
+            inner.include_router(page.routes(data))
     dash = _build(inner, data, broadcaster, sessions, windows)
     headers = security_headers(dash.csp_hashes())
     app.include_router(login_router(passwords, sessions, data.site.name))
     app.mount("/", Guard(_OnePage(inner), sessions, headers, windows), name="console")
     return Console(broadcaster, sessions, passwords, windows)
-
-
-def sections_of(path: str, data: ConsoleData) -> frozenset[str]:
-    """Return the sections that the page at `path` shows."""
-    always = {"header", "alerts"}
-    if path == "/":
-        return frozenset(always | set(overview.SECTIONS))
-    if path == "/alerts":
-        return frozenset(always | {"alarms"})
-    if path == "/health":
-        return frozenset(always | {"health"})
-    name = rack_in(path, data)
-    return frozenset(always | {f"rack:{name}"} if name else always)
-
-
-def rack_in(path: str, data: ConsoleData) -> str:
-    """Return the rack that a path names, or an empty string where the site has no such rack."""
-    name = unquote(path.removeprefix("/rack/")) if path.startswith("/rack/") else ""
-    return name if name in data.site.racks else ""
-
-
-def moment_in(search: str | None) -> int:
-    """Return the moment (UTC ms) that an address asks for, such as the link of a message: 0 where it asks for none."""
-    try:
-        text = parse_qs((search or "").removeprefix("?"), max_num_fields=20)["at"][0]
-        moment = datetime.fromisoformat(text)
-    except (KeyError, ValueError):
-        return 0
-    if moment.tzinfo is None:
-        return 0
-    return max(int((moment - datetime.fromtimestamp(0, UTC)).total_seconds() * 1000), 0)
 
 
 async def _alive() -> dict[str, bool]:
@@ -166,17 +155,26 @@ class _OnePage:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
-        is_page = path in PAGES or (path.startswith("/rack/") and "/" not in path[6:])
-        if scope["type"] == "http" and scope["method"] == "GET" and is_page:
+        if scope["type"] == "http" and scope["method"] == "GET" and page_at(scope.get("path", "")):
             scope = {**scope, "path": "/", "raw_path": b"/"}
         await self._app(scope, receive, send)
+
+
+class _SpokenDash(Dash):
+    """Dash whose one page is in the language and theme of whoever asks, with the words that the scripts need."""
+
+    def interpolate_index(self, **parts: Any) -> str:  # type: ignore[override]  # all are handed on
+        """Return the page that carries all of the console."""
+        wanted = preferred()
+        mark = script(wanted.language)[1]
+        words = f'<script src="/words/{wanted.language}.js?{mark}"></script>'
+        return _INDEX.format(**parts, words=words, language=wanted.language, theme=wanted.theme)
 
 
 def _build(
     server: FastAPI, data: ConsoleData, broadcaster: Broadcaster, sessions: Sessions, windows: Windows
 ) -> Dash:
-    app = Dash(
+    app = _SpokenDash(
         "hallwatch",
         server=server,  # type: ignore[arg-type]  # Dash's own types know only Flask
         backend="fastapi",
@@ -192,22 +190,19 @@ def _build(
     )
 
     def layout() -> html.Div:
-        return frame(data.site.name, data.note, _session().user, _session().role)
+        session = session_now()
+        return frame(data.site.name, data.note, session.user, session.role, [*LIVE, "session"])
 
     app.layout = layout
     _register_live(app, data, broadcaster, sessions, windows)
     _register_pages(app, data)
+    for page in PAGES:
+        if page.connect is not None:
+            page.connect(app, data, broadcaster)
     _register_acknowledge(app, data, broadcaster)
     _register_alarm_acts(app, data, broadcaster)
     _register_painting(app)
     return app
-
-
-def _session() -> Session:
-    session = current_session.get()
-    if session is None:
-        raise RuntimeError("a console callback ran without a session: the guard is not in place")
-    return session
 
 
 def _register_live(
@@ -220,8 +215,8 @@ def _register_live(
         The browser is asked where it is before each frame: its answer says that it has taken the frame before, and
         which page it shows. So one frame at most is under way, and a slow browser gets fewer of them.
         """
-        socket, session = ctx.websocket, _session()
-        minute, unanswered = -1, 0
+        socket, session = ctx.websocket, session_now()
+        minute, unanswered, language = -1, 0, None
         with broadcaster.viewer() as viewer, windows.opened(session.user) as window:
             # a browser's windows share one socket: of a closed one only the silence tells
             while not socket.is_shutdown and not window.ended and unanswered < MOST_UNANSWERED:
@@ -229,73 +224,36 @@ def _register_live(
                     push("session", {"ended": True})
                     return
                 try:
+                    if language is None:  # the socket may have been opened by a window of another language
+                        language = chosen(await socket.get_prop("language", "data", timeout=ANSWER_S))
                     path = await socket.get_prop("url", "pathname", timeout=ANSWER_S)
                 except TimeoutError:
                     viewer.look_at(frozenset())
                     unanswered += 1
                     continue
                 unanswered = 0
-                changed = await viewer.changes(sections_of(path or "/", data))
-                for name, payload in changed.items():
-                    push(name.partition(":")[0], payload)
+                wanted = {spoken(name, language) for name in sections_of(path or "/", data)}
+                for name, payload in (await viewer.changes(wanted)).items():
+                    push(unspoken(name)[0].partition(":")[0], payload)
                 if data.clock() // 60_000 != minute:
                     minute = data.clock() // 60_000
                     set_props("minute", {"data": minute})
 
 
-def push(section: str, payload: frames.Payload) -> None:
+def push(section: str, payload: Payload) -> None:
     """Send a section to the window whose live callback runs."""
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     set_props(f"live-{section}", {"children": orjson.dumps(payload, option=options).decode()})
 
 
 def _register_pages(app: Dash, data: ConsoleData) -> None:
-    @app.callback(Output("page", "children"), Input("url", "pathname"))
-    async def page(path: str | None) -> Any:
+    @app.callback(Output("page", "children"), Input("url", "pathname"), State("url", "search"))
+    async def page(path: str | None, search: str | None) -> Any:
         """Return the page at an address."""
-        path = path or "/"
-        if path == "/":
-            return overview.layout(data.site)
-        if path == "/alerts":
-            return alerts.layout()
-        if path == "/oncall":
-            return oncall.layout()
-        if path == "/health":
-            return health.layout()
-        name = rack_in(path, data)
-        if name:
-            return rack.layout(data.site, name)
-        if path.startswith("/rack/"):
-            return rack.unknown(unquote(path.removeprefix("/rack/")))
-        return _nothing(path)
-
-    @app.callback(
-        Output("rack-history", "data"),
-        Input("rack-span", "value"),
-        Input("rack-shown", "data"),
-        Input("url", "search"),
-        Input("minute", "data"),
-    )
-    async def history(span: str, rack_id: str, search: str | None, _minute: int) -> Any:
-        """Return a rack's history, anew each minute (the minute is pushed, not polled)."""
-        if span not in SPANS or rack_id not in data.site.racks:
-            return no_update
-        return await reading(frames.rack_charts, data, rack_id, span, moment_in(search))
-
-    @app.callback(Output("oncall-body", "children"), Input("minute", "data"))
-    async def on_call(_minute: int) -> Any:
-        """Return who is on call, anew each minute."""
-        people, known, now = await reading(data.rosters)
-        return oncall.body(people, known, now, _session().user)
-
-    @app.callback(Output("alert-history", "data"), Input("alert-change", "data"))
-    async def alert_history(_change: str) -> Any:
-        """Return the newest alerts of every state, whenever an alert opened, was taken or cleared."""
-        return await reading(alarm_frames.alert_history, data)
-
-
-def _nothing(path: str) -> html.Div:
-    return html.Div([html.H1("Nothing here"), html.P(f"The console has no page {path}.")], className="plain")
+        found, session = page_at(path or "/"), session_now()
+        if found is None or not session.role.includes(found[0].role):
+            return nothing(path or "/")
+        return found[0].layout(asked(data, found[1], search, session.user, session.role))
 
 
 def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster) -> None:
@@ -308,9 +266,9 @@ def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster
         """Record who took an alert: the name comes from the session, never from the browser."""
         if not request:
             return no_update
-        who = _session().user
+        who = session_now().user
         try:
-            if _session().role is Role.VIEWER:
+            if session_now().role is Role.VIEWER:
                 return {"error": f"{who} may look, but not acknowledge: that takes the role operator"}
             number, note = int(request["id"]), str(request.get("note", ""))[:LONGEST_NOTE].strip()
             await reading(data.alarms.acknowledge, number, who, note)
@@ -330,9 +288,9 @@ def _register_alarm_acts(app: Dash, data: ConsoleData, broadcaster: Broadcaster)
         """Shelve, comment, retire, announce work, ...: in the name of the session, never of the browser."""
         if not request:
             return no_update
-        who = _session().user
+        who = session_now().user
         try:
-            if _session().role is Role.VIEWER:
+            if session_now().role is Role.VIEWER:
                 return {"error": f"{who} may look, but change nothing: that takes the role operator"}
             text = await reading(data.alarms.act, request, who)
         except (HallwatchError, KeyError, TypeError, ValueError) as error:
@@ -343,18 +301,12 @@ def _register_alarm_acts(app: Dash, data: ConsoleData, broadcaster: Broadcaster)
 
 def _register_painting(app: Dash) -> None:
     """Connect the stores to the functions of ``assets/`` that paint them."""
-    for name in ("rack-history", "alert-history", "acknowledge-answer", "alarm-act-answer"):
+    stores = [name for page in PAGES for name in page.stores]
+    for name in (*stores, "acknowledge-answer", "alarm-act-answer"):
         app.clientside_callback(  # type: ignore[no-untyped-call]
             ClientsideFunction("console", "take"), Input(name, "data"), State(name, "id")
         )
-    for name in (
-        "floor-metric",
-        "forecast-span",
-        "gpu-metric",
-        "alert-state",
-        "alert-severity",
-        "alert-text",
-    ):
+    for name in [name for page in PAGES for name in page.choices]:
         app.clientside_callback(  # type: ignore[no-untyped-call]
             ClientsideFunction("console", "choose"), Input(name, "value"), State(name, "id")
         )

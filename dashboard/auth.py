@@ -28,6 +28,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dashboard.preferences import as_preferred, preferences_of
 from dashboard.threads import reading
 from dashboard.throttle import Attempt, LoginThrottle, same_name
 from dashboard.windows import Windows
@@ -55,6 +56,14 @@ _LOGIN_PAGE = (Path(__file__).parent / "login.html").read_text(encoding="utf-8")
 
 current_session: ContextVar[Session | None] = ContextVar("current_session", default=None)
 """The session that the present request, or the present websocket, belongs to."""
+
+
+def session_now() -> Session:
+    """Return the session of the request or websocket that runs."""
+    session = current_session.get()
+    if session is None:
+        raise RuntimeError("a console callback ran without a session: the guard is not in place")
+    return session
 
 
 class Sessions:
@@ -334,10 +343,12 @@ class Guard:
             return
         token = current_session.set(session)
         try:
-            if scope["type"] == "websocket":
-                await self._windows.talk(self._app, scope, receive, send, session.user if session else "")
-            else:
-                await self._app(scope, receive, self._adding_headers(send))
+            with as_preferred(preferences_of(connection)):
+                if scope["type"] == "websocket":
+                    user = session.user if session else ""
+                    await self._windows.talk(self._app, scope, receive, send, user)
+                else:
+                    await self._app(scope, receive, self._adding_headers(send))
         finally:
             current_session.reset(token)
 

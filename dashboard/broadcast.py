@@ -86,15 +86,18 @@ class Broadcaster:
     period
         Seconds between two snapshots.
     slow
-        Sections that need not be built for every snapshot, with the seconds after which they are built again.
+        Returns for how many seconds a section holds before it is built again; 0 has it built for every snapshot.
     """
 
     def __init__(
-        self, build: Callable[[str], Payload], period: float = 1.0, slow: Mapping[str, float] | None = None
+        self,
+        build: Callable[[str], Payload],
+        period: float = 1.0,
+        slow: Callable[[str], float] = lambda _name: 0.0,
     ) -> None:
         self._build = build
         self._period = period
-        self._slow = slow or {}
+        self._slow = slow
         self._interest: Counter[str] = Counter()
         self._snapshot = Snapshot()
         self._published = asyncio.Condition()
@@ -166,7 +169,7 @@ class Broadcaster:
 
     def _section(self, name: str, before: Section | None, number: int) -> Section:
         now = time.monotonic()
-        if before is not None and now - before.built < self._slow.get(name, 0.0):
+        if before is not None and now - before.built < self._slow(name):
             return before
         try:
             payload = self._build(name)

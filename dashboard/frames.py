@@ -7,7 +7,7 @@ A cell is ``[text, marks, tooltip, observed ms]``; marks are CSS classes. A miss
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -48,24 +48,6 @@ OFF_WARNING_S = 30.0
 SOON_DAYS = 30.0
 """Parts that reach their limit within so many days are marked."""
 """Share of the limit that should be left; below it the header turns amber."""
-
-
-def section(data: ConsoleData, name: str) -> Payload:
-    """Return the payload of one section: ``header``, ``floor``, ..., or ``rack:R001``."""
-    kind, _, which = name.partition(":")
-    build: Mapping[str, Callable[[], Payload]] = {
-        "header": lambda: header(data.header(), data.site.zone),
-        "floor": lambda: floor(data.floor(), data.site),
-        "cooling": lambda: cooling(data.cooling(), data.clock(), data.site.thermal.coolant_supply),
-        "supply": lambda: supply(data.supply(), data.clock()),
-        "work": lambda: work(data.work(), data.clock()),
-        "alerts": lambda: alarm_frames.alerts(data),
-        "power": lambda: _power(data),
-        "rack": lambda: rack(data.rack(which), data),
-        "alarms": lambda: alarm_frames.alarms(data),
-        "health": lambda: health(data.health(), data.site.zone),
-    }
-    return build[kind]()
 
 
 def header(h: Header, zone: ZoneInfo) -> Payload:
@@ -459,7 +441,8 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
     }
 
 
-def _power(data: ConsoleData) -> Payload:
+def power(data: ConsoleData) -> Payload:
+    """Return the chart of the site's power: the last hours, and what is forecast."""
     now = data.clock()
     series, forecast = data.power_series(), data.forecast()
     end = now + 48 * 3_600_000 if forecast is None else int(forecast.start[-1]) + 900_000

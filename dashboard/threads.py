@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -18,5 +19,6 @@ _readers = ThreadPoolExecutor(READERS, "console")
 
 
 async def reading(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run in a thread of the console."""
-    return await asyncio.get_running_loop().run_in_executor(_readers, partial(work, *args, **kwargs))
+    """Run in a thread of the console, in the language of whoever asks."""
+    inside = partial(copy_context().run, partial(work, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_readers, inside)

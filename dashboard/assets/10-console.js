@@ -30,6 +30,15 @@
   };
   window.hallwatch = console_;
 
+  // A text in the viewer's language, its {fields} filled in: the same words that the server has.
+  console_.say = function (key, fields) {
+    const text = (window.hallwatchWords || {})[key] || key;
+    return fields ? text.replace(/\{(\w+)\}/g, (_, name) => fields[name]) : text;
+  };
+  console_.count = function (key, n, fields) {
+    return console_.say(key + (n === 1 ? '.one' : '.more'), { n: n, ...fields });
+  };
+
   // --- small tools -------------------------------------------------------------------------------------------------
 
   console_.el = function (tag, className, text) {
@@ -149,6 +158,23 @@
     if (session.ended) location.assign('/login');
   });
 
+  // --- how the viewer wants it: language and theme, kept by the server in cookies ------------------------------------
+
+  function preferences() {
+    const language = document.getElementById('language-choice');
+    const theme = document.getElementById('theme-choice');
+    if (!language || !theme) return;
+    language.value = document.documentElement.lang;
+    theme.value = document.documentElement.dataset.theme;
+  }
+  document.addEventListener('change', (event) => {
+    const what = { 'language-choice': 'language', 'theme-choice': 'theme' }[event.target.id];
+    if (!what) return;
+    fetch('/preferences', { method: 'POST', body: new URLSearchParams({ [what]: event.target.value }) }).then((answer) => {
+      if (answer.ok) location.reload();
+    });
+  });
+
   // --- connection: old figures must never look like live ones -----------------------------------------------------
 
   const QUIET_MS = 4000;
@@ -167,8 +193,8 @@
       back = 0;
       return;
     }
-    console_.write(document.getElementById('data-age'), ['> ' + console_.duration(age), 'alarm', 'no connection']);
-    banner.textContent = 'DISCONNECTED: these figures are ' + console_.duration(age) + ' old. Reconnecting \u2026';
+    console_.write(document.getElementById('data-age'), ['> ' + console_.duration(age), 'alarm', console_.say('frame.no_connection')]);
+    banner.textContent = console_.say('frame.disconnected', { age: console_.duration(age) });
     if (age > 12000 && performance.now() - asked > ASK_MS) ask();
   }
 
@@ -188,12 +214,12 @@
 
   // --- a page that was just put in is painted at once --------------------------------------------------------------
 
+  // The page that is shown; for a page of an object without a link of its own, none.
   function navigation() {
-    const marks = { '/': 'nav-overview', '/alerts': 'nav-alerts', '/oncall': 'nav-oncall', '/health': 'nav-health' };
-    for (const path in marks) {
-      const link = document.getElementById(marks[path]);
-      if (link) link.toggleAttribute('aria-current', location.pathname === path);
-    }
+    document.querySelectorAll('#navigation a').forEach((link) => {
+      if (location.pathname === link.getAttribute('href')) link.setAttribute('aria-current', 'page');
+      else link.removeAttribute('aria-current');
+    });
   }
   function watchPage() {
     const page = document.getElementById('page');
@@ -202,6 +228,7 @@
       navigation();
       console_.paintAll();
     }).observe(page, { childList: true });
+    preferences();
     navigation();
     console_.paintAll();
   }

@@ -188,7 +188,7 @@
     const shown = document.getElementById('alert-shown');
     if (shown) shown.textContent = rows.length + ' of ' + history.rows.length;
   });
-  hw.say = function (answer) {
+  hw.tell = function (answer) {
     const message = document.getElementById('message');
     message.textContent = answer.error || answer.text;
     message.classList.toggle('alarm', !!answer.error);
@@ -199,7 +199,7 @@
 
   hw.on('acknowledge-answer', (answer) => {
     opened = null;
-    hw.say(answer);
+    hw.tell(answer);
     delete hw.latest['acknowledge-answer'];
     document.querySelectorAll('.alert-act').forEach((place) => { delete place.dataset.shows; });
     hw.paintAll();

@@ -155,7 +155,7 @@
   });
 
   hw.on('alarm-act-answer', (answer) => {
-    hw.say(answer);
+    hw.tell(answer);
     delete hw.latest['alarm-act-answer'];
     if (answer.error) return;
     hw.acting = null;

@@ -1,1 +1,13 @@
-"""The pages of the console."""
+"""The pages of the console: each is a file with a `PAGE`, and a line here."""
+
+from dashboard.page import Page
+from dashboard.pages import alerts, health, oncall, overview, rack
+
+PAGES: tuple[Page, ...] = (
+    overview.PAGE,
+    alerts.PAGE,
+    oncall.PAGE,
+    rack.PAGE,
+    health.PAGE,
+)
+"""In the order of the navigation."""

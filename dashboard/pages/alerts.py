@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dash import dcc, html
+from typing import Any
 
+from dash import Dash, Input, Output, dcc, html
+
+from dashboard import alarm_frames
+from dashboard.broadcast import Broadcaster
 from dashboard.components.panel import choice, live_table, panel
+from dashboard.data import ConsoleData
+from dashboard.page import Asked, Level, Live, Page
+from dashboard.threads import reading
 from domain.alert import Severity
 
 
-def layout() -> html.Div:
+def layout(_asked: Asked) -> html.Div:
     """Return the page."""
     filters = html.Div(
         [
@@ -63,3 +70,22 @@ def layout() -> html.Div:
         ],
         className="alerts-page",
     )
+
+
+def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
+    @app.callback(Output("alert-history", "data"), Input("alert-change", "data"))
+    async def alert_history(_change: str) -> Any:
+        """Return the newest alerts of every state, whenever an alert opened, was taken or cleared."""
+        return await reading(alarm_frames.alert_history, data)
+
+
+PAGE = Page(
+    name="alerts",
+    path="/alerts",
+    level=Level.SYSTEM,
+    layout=layout,
+    live={"alarms": Live(lambda data, _: alarm_frames.alarms(data))},
+    choices=("alert-state", "alert-severity", "alert-text"),
+    stores=("alert-history",),
+    connect=_connect,
+)

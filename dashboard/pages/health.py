@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dash import html
 
+from dashboard import frames
 from dashboard.components.panel import live_table, panel
+from dashboard.page import Asked, Level, Live, Page
 
 
-def layout() -> html.Div:
+def layout(_asked: Asked) -> html.Div:
     """Return the page."""
     collectors = live_table("health-sources", ["Collector", "Counters"], "Collectors")
     ages = live_table("health-ages", ["Source", "Points", "Newest reading"], "Age by source")
@@ -80,3 +82,12 @@ def layout() -> html.Div:
         ],
         className="health",
     )
+
+
+PAGE = Page(
+    name="health",
+    path="/health",
+    level=Level.DIAGNOSIS,
+    layout=layout,
+    live={"health": Live(lambda data, _: frames.health(data.health(), data.site.zone))},
+)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from dash import html
+from dash import Dash, Input, Output, html
 
 from alerts.oncall.calendar import days_between, moment
 from alerts.oncall.people import OnCall
 from alerts.oncall.roster import DAY_MS, DAYS, Roster
 from alerts.oncall.schedule import Shift
+from dashboard.auth import session_now
+from dashboard.broadcast import Broadcaster
 from dashboard.components.panel import aria, panel
+from dashboard.data import ConsoleData
+from dashboard.page import Asked, Level, Page
+from dashboard.threads import reading
 
 COLOURS = 8
 """People have one of so many colours each, by their order in the file."""
@@ -20,7 +26,7 @@ MOST_SHIFTS = 60
 """Shifts of a schedule that are listed; the timeline shows them all."""
 
 
-def layout() -> html.Div:
+def layout(_asked: Asked) -> html.Div:
     """Return the page, which is filled once a minute."""
     return html.Div(id="oncall-body", className="oncall")
 
@@ -152,3 +158,14 @@ def _share(length: int) -> str:
 
 def _shown(at: int, zone: ZoneInfo) -> str:
     return datetime.fromtimestamp(at / 1000, zone).strftime("%a %d %b %H:%M %Z")
+
+
+def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
+    @app.callback(Output("oncall-body", "children"), Input("minute", "data"))
+    async def on_call(_minute: int) -> Any:
+        """Return who is on call, anew each minute."""
+        people, known, now = await reading(data.rosters)
+        return body(people, known, now, session_now().user)
+
+
+PAGE = Page(name="oncall", path="/oncall", level=Level.SYSTEM, layout=layout, connect=_connect)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dash import html
 
+from dashboard import frames
 from dashboard.components.floor import METRICS, floor_legend, floor_map
 from dashboard.components.panel import aria, choice, figure, live_table, panel
-from domain.site import Site
-
-SECTIONS = ("power", "floor", "cooling", "supply", "work")
+from dashboard.page import Asked, Level, Live, Page
 
 
-def layout(site: Site) -> html.Div:
+def layout(asked: Asked) -> html.Div:
     """Return the page."""
+    site = asked.data.site
     return html.Div(
         [
             panel(
@@ -81,3 +81,21 @@ def layout(site: Site) -> html.Div:
         ],
         className="overview",
     )
+
+
+PAGE = Page(
+    name="overview",
+    path="/",
+    level=Level.SITE,
+    layout=layout,
+    live={
+        "power": Live(lambda data, _: frames.power(data), 10.0),  # its tip moves with every header
+        "floor": Live(lambda data, _: frames.floor(data.floor(), data.site)),
+        "cooling": Live(
+            lambda data, _: frames.cooling(data.cooling(), data.clock(), data.site.thermal.coolant_supply)
+        ),
+        "supply": Live(lambda data, _: frames.supply(data.supply(), data.clock())),
+        "work": Live(lambda data, _: frames.work(data.work(), data.clock())),
+    },
+    choices=("floor-metric", "forecast-span"),
+)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from dash import dcc, html
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs
 
+from dash import Dash, Input, Output, dcc, html, no_update
+
+from dashboard import frames
+from dashboard.broadcast import Broadcaster
 from dashboard.components.floor import gpu_grid
 from dashboard.components.panel import choice, figure, live_table, panel
+from dashboard.data import ConsoleData
+from dashboard.page import Asked, Level, Live, Page
+from dashboard.threads import reading
 from dashboard.views import SPANS
-from domain.site import Site
 
 
-def layout(site: Site, rack: str) -> html.Div:
-    """Return the page of a rack that the site has."""
+def layout(asked: Asked) -> html.Div:
+    """Return the page of a rack."""
+    site, rack = asked.data.site, asked.object
     racks = site.racks
+    if rack not in racks:
+        return unknown(rack)
     place = racks.index(rack)
     pod = site.pod_of(rack)
     row, column = site.position(rack) or (0, 0)
@@ -99,3 +110,44 @@ def unknown(rack: str) -> html.Div:
         ],
         className="plain",
     )
+
+
+def moment_in(search: str | None) -> int:
+    """Return the moment (UTC ms) that an address asks for, such as the link of a message: 0 where it asks for none."""
+    try:
+        text = parse_qs((search or "").removeprefix("?"), max_num_fields=20)["at"][0]
+        moment = datetime.fromisoformat(text)
+    except (KeyError, ValueError):
+        return 0
+    if moment.tzinfo is None:
+        return 0
+    return max(int((moment - datetime.fromtimestamp(0, UTC)).total_seconds() * 1000), 0)
+
+
+def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
+    @app.callback(
+        Output("rack-history", "data"),
+        Input("rack-span", "value"),
+        Input("rack-shown", "data"),
+        Input("url", "search"),
+        Input("minute", "data"),
+    )
+    async def history(span: str, rack_id: str, search: str | None, _minute: int) -> Any:
+        """Return a rack's history, anew each minute (the minute is pushed, not polled)."""
+        if span not in SPANS or rack_id not in data.site.racks:
+            return no_update
+        return await reading(frames.rack_charts, data, rack_id, span, moment_in(search))
+
+
+PAGE = Page(
+    name="rack",
+    path="/rack/{object}",
+    level=Level.UNIT,
+    layout=layout,
+    live={"rack": Live(lambda data, rack: frames.rack(data.rack(rack), data))},
+    known=lambda data, rack: rack in data.site.racks,
+    choices=("gpu-metric",),
+    stores=("rack-history",),
+    connect=_connect,
+    in_navigation=False,
+)

@@ -103,7 +103,7 @@ async def test_another_page_is_built_without_waiting_for_the_next_second(broadca
 
 
 async def test_a_slow_section_is_kept_until_it_is_due(screen):
-    made = Broadcaster(screen.build, period=60, slow={"floor": 3600})
+    made = Broadcaster(screen.build, period=60, slow=lambda name: 3600 if name == "floor" else 0)
     task = asyncio.create_task(made.run())
     with made.viewer() as viewer:
         await viewer.changes({"header", "floor"})

@@ -10,9 +10,9 @@ import pytest
 
 from analytics.live.gpus import finding_point
 from dashboard import cells, frames
-from dashboard.app import moment_in
 from dashboard.data import _merge
 from dashboard.frames import rack_charts
+from dashboard.pages.rack import moment_in
 from dashboard.views import SILENT, SILENT_MS
 from domain.alert import Severity
 from domain.batch import Batch

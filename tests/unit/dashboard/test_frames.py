@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from alerts.actions import shelve
-from dashboard import cells, frames
-from dashboard.app import rack_in, sections_of
+from dashboard import cells
+from dashboard.registry import section, sections_of
 from dashboard.views import PointNow
 from domain.alert import Severity
 from domain.points import Point, Quality
@@ -84,7 +84,7 @@ def test_the_data_age_turns_amber_and_then_red(hall):
     marks = []
     for age in (2_000, 15_000, 40_000):
         hall.now += age
-        marks.append(frames.section(hall.data, "header")["cells"]["data-age"][1])
+        marks.append(section(hall.data, "header")["cells"]["data-age"][1])
         hall.now -= age
     assert marks == ["", "warning", "alarm"]
 
@@ -96,7 +96,7 @@ def test_a_breached_limit_is_an_alarm_and_a_thin_margin_a_warning(hall):
         )
         hall.now += 1000
         hall.tick()
-        assert frames.section(hall.data, "header")["cells"]["site-power"][1] == mark
+        assert section(hall.data, "header")["cells"]["site-power"][1] == mark
 
 
 def test_every_section_of_every_page_is_plain_json_with_and_without_data(hall):
@@ -104,7 +104,7 @@ def test_every_section_of_every_page_is_plain_json_with_and_without_data(hall):
     assert names >= {"header", "alerts", "power", "floor", "cooling", "supply", "work", "health", "rack:R001"}
     for rack in ("R001", "R002"):
         for name in names:
-            json.loads(orjson.dumps(frames.section(hall.data, name)))
+            json.loads(orjson.dumps(section(hall.data, name)))
         hall.records.save_forecast(forecast_of(hall.site, hall.now))
         hall.records.open_alerts([condition(object_id=rack)], hall.now)
         hall.tick()
@@ -117,12 +117,12 @@ def test_what_another_alert_explains_stands_under_it(hall):
     )
     hall.records.keep_incidents([lead.id], {one.id: lead.id}, hall.now)
     hall.now += 1000
-    rows = [(r["id"], r["lead"], r["explains"]) for r in frames.section(hall.data, "alerts")["rows"]]
+    rows = [(r["id"], r["lead"], r["explains"]) for r in section(hall.data, "alerts")["rows"]]
     assert set(rows) == {(lead.id, 0, 1), (one.id, lead.id, 0), (other.id, 0, 0)}
     assert rows.index((one.id, lead.id, 0)) == rows.index((lead.id, 0, 1)) + 1
     hall.records.clear_alerts([lead.id], hall.now)
     hall.now += 1000
-    left = [r["id"] for r in frames.section(hall.data, "alerts")["rows"]]
+    left = [r["id"] for r in section(hall.data, "alerts")["rows"]]
     assert set(left) == {one.id, other.id}
 
 
@@ -130,33 +130,31 @@ def test_a_second_without_news_changes_only_the_header(hall):
     hall.tick()
     hall.records.open_alerts([condition("leak", "R003", Severity.CRITICAL)], hall.now)
     names = sorted(sections_of("/", hall.data) - {"power"})
-    before = {n: frames.section(hall.data, n) for n in names}
+    before = {n: section(hall.data, n) for n in names}
     hall.now += 1000
-    assert [n for n in names if frames.section(hall.data, n) != before[n]] == ["header"]
+    assert [n for n in names if section(hall.data, n) != before[n]] == ["header"]
 
 
 def test_the_overview_of_a_second_is_small(hall):
     hall.tick()
-    sent = sum(
-        len(orjson.dumps(frames.section(hall.data, n))) for n in sections_of("/", hall.data) - {"power"}
-    )
+    sent = sum(len(orjson.dumps(section(hall.data, n))) for n in sections_of("/", hall.data) - {"power"})
     assert sent < 16_000
 
 
 def test_the_fan_is_the_forecasts_quantiles_from_now_on(hall):
     forecast = forecast_of(hall.site, hall.now)
     hall.records.save_forecast(forecast)
-    fan = frames.section(hall.data, "power")["fan"]
+    fan = section(hall.data, "power")["fan"]
     assert len(fan["time"]) == len(forecast.start)
     assert fan["quantiles"][2][0] == pytest.approx(forecast.quantile(0.5)[0] / 1e6, abs=1e-3)
     assert all(a <= b for a, b in zip(fan["quantiles"][0], fan["quantiles"][4], strict=True))
     hall.now += 3_600_000
-    assert len(frames.section(hall.data, "power")["fan"]["time"]) == len(forecast.start) - 4
+    assert len(section(hall.data, "power")["fan"]["time"]) == len(forecast.start) - 4
 
 
 def test_an_address_names_only_racks_that_the_site_has(hall):
-    assert rack_in("/rack/R001", hall.data) == "R001"
-    assert rack_in("/rack/R999", hall.data) == ""
+    assert sections_of("/rack/R001", hall.data) == {"header", "alerts", "rack:R001"}
+    assert sections_of("/rack/R999", hall.data) == {"header", "alerts"}
     assert sections_of("/rack/<script>", hall.data) == {"header", "alerts"}
 
 
@@ -164,7 +162,7 @@ def test_a_collectors_nested_counters_get_rows_of_their_own(hall):
     hall.sources = {
         "mqtt:bms": {"connected": True, "messages": 12345, "violations": {"no metadata": 3}, "down": {}}
     }
-    rows = frames.section(hall.data, "health")["sources"]
+    rows = section(hall.data, "health")["sources"]
     assert [r["cells"][0][0] for r in rows] == ["mqtt:bms", "mqtt:bms violations"]
     assert rows[0]["cells"][1][0] == "connected yes \u00b7 messages 12\u2009345"
     assert rows[1]["cells"][1][0] == "no metadata 3"
@@ -177,11 +175,11 @@ def test_a_shelved_alert_says_until_when_and_by_whom(hall):
     leak = next(a for a in hall.records.active_alerts() if a.condition.rule == "leak")
     shelf = shelve(hall.records, leak.id, "ann", "hose work", hall.now, hall.now + 3_600_000)
     hall.records.cover([(leak.id, shelf.id)], hall.now)
-    told = {row["object"]: row["quiet"] for row in frames.section(hall.data, "alerts")["rows"]}
+    told = {row["object"]: row["quiet"] for row in section(hall.data, "alerts")["rows"]}
     assert told["R003"].startswith("shelved until")
     assert told["R003"].endswith("ann: hose work")
     assert told["R004"] == ""
-    (row,) = frames.section(hall.data, "alarms")["rows"]
+    (row,) = section(hall.data, "alarms")["rows"]
     assert (row["what"], row["rule"], row["alarms"]) == ("R003", "leak", 1)
 
 
@@ -191,7 +189,7 @@ def test_the_health_page_lists_parts_that_wear_and_marks_those_due_within_a_mont
         "earliest": 15.0, "latest": None, "advice": "Inspect it.",
     }  # fmt: skip
     hall.upkeep = [line, line | {"object": "P01-CDU2", "days_left": 90.0}]
-    soon, later = frames.section(hall.data, "health")["upkeep"]
+    soon, later = section(hall.data, "health")["upkeep"]
     assert [text for text, _ in soon["cells"]] == [
         "P01-CDU1", "pump head lost", "0.21", "0.25", "20 d", "15 d to \u2014", "Inspect it.",
     ]  # fmt: skip
@@ -199,17 +197,17 @@ def test_the_health_page_lists_parts_that_wear_and_marks_those_due_within_a_mont
 
 
 def test_the_health_page_tells_whether_an_estimate_stands_in_for_an_instrument(hall):
-    assert len(frames.section(hall.data, "health")["instruments"]) == 1
+    assert len(section(hall.data, "health")["instruments"]) == 1
     hall.instruments = [
         {"object": "R001", "quantity": "RackLiquidFlow", "verdict": "stuck", "estimated": True},
         {"object": "P01-CDU1", "quantity": "LiquidFlow", "verdict": "silent", "estimated": False},
     ]
-    rows = frames.section(hall.data, "health")["instruments"]
+    rows = section(hall.data, "health")["instruments"]
     assert [row["cells"][3][0] for row in rows] == ["estimate", "nothing"]
 
 
 def test_the_health_page_tells_what_forecasts_were_worth_and_marks_what_is_off(hall):
-    (none,) = frames.section(hall.data, "health")["worth"]
+    (none,) = section(hall.data, "health")["worth"]
     assert none["cells"] == [["None has come due yet", "muted"]]
     row = {
         "forecast": "rack power", "lead": 360, "ahead": "6 h", "unit": "W", "scored": 63000, "missing": 12,
@@ -217,7 +215,7 @@ def test_the_health_page_tells_what_forecasts_were_worth_and_marks_what_is_off(h
         "brier": math.nan, "breaches": 0, "state": "Too narrow",
     }  # fmt: skip
     hall.worth = [row, row | {"lead": 15, "ahead": "15 min", "to_persistence": 0.7, "state": None}]
-    off, unknown = frames.section(hall.data, "health")["worth"]
+    off, unknown = section(hall.data, "health")["worth"]
     assert off["id"] == "worth-rack-power-360"
     assert off["mark"] == "warning"
     assert [cell[0] for cell in off["cells"][:6]] == ["rack power", "6 h", "71 %", "4.20 kW", "1.08", "0.80"]
@@ -229,7 +227,7 @@ def test_the_health_page_tells_what_forecasts_were_worth_and_marks_what_is_off(h
 
 def test_the_health_page_tells_which_clocks_are_off_and_when_it_is_our_own(hall):
     def rows():
-        return [[text for text, _ in row["cells"]] for row in frames.section(hall.data, "health")["clocks"]]
+        return [[text for text, _ in row["cells"]] for row in section(hall.data, "health")["clocks"]]
 
     assert rows() == [["None is off"]]
     off = {"offset_s": 420.0, "drift_s_per_minute": 0.98, "steps": 0}
