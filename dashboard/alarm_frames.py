@@ -57,7 +57,7 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "note": a.note,
         "quiet": _quiet(a, data),
         "lead": data.leads().get(a.id, 0),
-        "explains": sum(lead == a.id for lead in data.leads().values()),
+        "explains": data.explains().get(a.id, 0),
         "noted": f"{cells.clock(note.at, data.site.zone, _SHORT)} {note.who}: {note.note}"
         if earlier and note is not None
         else "",

@@ -32,7 +32,7 @@ from dashboard.pages import PAGES
 from dashboard.preferences import preferences_router, preferred
 from dashboard.registry import LIVE, asked, page_at, sections_of, slow, spoken, spoken_section, unspoken
 from dashboard.runbooks import runbook_router
-from dashboard.threads import reading
+from dashboard.threads import background_done, reading
 from dashboard.windows import Windows
 from dashboard.words import chosen, script, words_router
 from domain.errors import HallwatchError, StorageError
@@ -78,9 +78,12 @@ class Console:
 
     async def run(self) -> None:
         """Look at the plant for all viewers, and at who is still logged in, until cancelled."""
-        async with asyncio.TaskGroup() as parts:
-            parts.create_task(self.broadcaster.run())
-            parts.create_task(self._watch_sessions())
+        try:
+            async with asyncio.TaskGroup() as parts:
+                parts.create_task(self.broadcaster.run())
+                parts.create_task(self._watch_sessions())
+        finally:
+            await reading(background_done)  # its store is closed next
 
     async def _watch_sessions(self) -> None:
         while True:

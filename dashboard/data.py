@@ -7,6 +7,7 @@ Missing is NaN, never zero.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from alerts.oncall.roster import Roster, rosters
 from alerts.settings import AlertSettings
 from dashboard.alarms import Alarms
 from dashboard.lately import Lately
+from dashboard.power import PowerWatch
 from dashboard.readings import ObjectReadings
 from dashboard.views import (
     LOST,
@@ -120,7 +122,17 @@ class ConsoleData:
         self._health = Lately(store.health, 10_000, clock)
         self._foretold = Lately(self._ask_foretold, 10_000, clock)
         self._leads = Lately(records.leads, 500, clock)
-        self.alarms = Alarms(records, clock, alert_settings or AlertSettings())
+        self._counted: tuple[Mapping[int, int], Mapping[int, int]] = ({}, {})
+        settings = alert_settings or AlertSettings()
+        self.alarms = Alarms(records, clock, settings)
+        self.power = PowerWatch(
+            plant,
+            records,
+            self._readings,
+            clock,
+            lambda: (self._severity(), self._rack_severity()),
+            int(settings.max_age * 1000),
+        )
 
     def rosters(self) -> tuple[OnCall | None, list[Roster], int]:
         """Return the schedules, who is on call by them from now on, and now."""
@@ -314,6 +326,13 @@ class ConsoleData:
     def leads(self) -> dict[int, int]:
         """Return by active alert that another one explains the id of that other; nobody is told of it."""
         return self._leads()
+
+    def explains(self) -> Mapping[int, int]:
+        """Return how many active alerts each alert explains."""
+        leads = self._leads()
+        if self._counted[0] is not leads:
+            self._counted = (leads, Counter(leads.values()))
+        return self._counted[1]
 
     def store_health(self) -> StoreHealth:
         """Return how the store is, asked at most every ten seconds."""

@@ -80,6 +80,14 @@ class ObjectReadings:
         known = [r for r in found if not math.isnan(r.value)]
         return max(known, key=lambda r: r.value, default=MISSING)
 
+    def phases(self, object_id: str, point_type: str = "PhaseCurrent") -> list[Reading]:
+        """Return the newest readings of an object's phases, in their order; the plainest point of each."""
+        found: dict[str, int] = {}
+        for i in self._candidates(object_id, point_type, frozenset()):
+            if phase := self._registry[i].phase:
+                found.setdefault(phase, i)
+        return [self.reading(found[phase]) for phase in sorted(found)]
+
     def sum(self, points: IntArray) -> Reading:
         """Return the sum of what is known of `points`; how many are missing is told."""
         now = self.now(points)

@@ -16,9 +16,20 @@ READERS = 4
 """Readings of store and records for the console at a time; whoever waits for one holds a connection, which are bounded."""
 
 _readers = ThreadPoolExecutor(READERS, "console")
+_worker = ThreadPoolExecutor(1, "console-behind")
 
 
 async def reading(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run in a thread of the console, in the language of whoever asks."""
     inside = partial(copy_context().run, partial(work, *args, **kwargs))
     return await asyncio.get_running_loop().run_in_executor(_readers, inside)
+
+
+def in_background(work: Callable[[], None]) -> None:
+    """Run what nobody waits for, one after the other in a thread of its own."""
+    _worker.submit(work)
+
+
+def background_done() -> None:
+    """Wait until all that was put in the background is done: before a store that it reads is closed."""
+    _worker.submit(lambda: None).result()

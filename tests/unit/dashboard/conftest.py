@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dashboard.data import ConsoleData
+from dashboard.threads import background_done
 from domain.points import PointRegistry
 from storage.ingest import Ingest
 from storage.open import open_store
@@ -63,6 +64,7 @@ class Hall:
             self._loop.run_until_complete(self.ingest.accept(batch))
 
     def close(self) -> None:
+        background_done()
         self._loop.run_until_complete(self.ingest.close())
         self._loop.close()
         self.store.close()

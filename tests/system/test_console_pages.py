@@ -1,0 +1,102 @@
+"""The pages of the operations console, each along the way of somebody who has a question, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from domain.batch import now_ms
+from tests.system.console_plant import demo_site, forecast_of
+from tests.system.console_service import PASSWORD, USER, LiveConsole
+from tests.system.test_console import ARGUMENTS
+
+pytestmark = [pytest.mark.server("chromium"), pytest.mark.xdist_group("console")]
+
+WAIT = 60_000
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveConsole]:
+    live = LiveConsole(tmp_path_factory.mktemp("pages"), demo_site(pods=2), gpus=False, tick_s=1.0)
+    live.records.save_forecast(forecast_of(live.site, now_ms(), peak=1.2))
+    with live:
+        live.accept(live.plant.history(now_ms() - 60_000, 1.0, 60_000))
+        yield live
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def session(browser: Browser, console: LiveConsole) -> dict:
+    """The cookies of one login, for all windows."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(console.url)
+    page.fill("#name", USER)
+    page.fill("#password", PASSWORD)
+    page.click("#log-in")
+    expect(page.locator("#site-power")).to_contain_text("MW", timeout=WAIT)
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def open_page(browser: Browser, console: LiveConsole, session: dict) -> Iterator[Callable[[str], Page]]:
+    """Opens a window at an address; at its end nothing may have gone wrong in it."""
+    contexts, troubles = [], []
+
+    def at(path: str) -> Page:
+        contexts.append(browser.new_context(storage_state=session, viewport={"width": 1440, "height": 900}))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda line: troubles.append(line.text) if line.type == "error" else None)
+        page.goto(console.url + path)
+        expect(page.locator("#site-power")).to_contain_text("MW", timeout=WAIT)
+        return page
+
+    yield at
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def test_what_happens_if_a_ups_fails_now_and_at_tonights_peak(open_page, console):
+    page = open_page("/")
+    page.click("#nav-power")
+    unit = page.locator("#unit-UPS-A1")
+    expect(unit).to_contain_text("MW", timeout=WAIT)
+    expect(page.locator("#reserve-answer")).to_contain_text("N+1", timeout=WAIT)
+    unit.click()
+    expect(page.locator("#unit-fails-now")).to_contain_text("UPS-B1", timeout=WAIT)
+    expect(page.locator("#unit-fails-then")).to_contain_text(re.compile(r"at the peak, \d\d:\d\d"))
+    expect(page.locator("#unit-name")).to_have_text("UPS-A1")
+    expect(page).to_have_url(re.compile("unit=UPS-A1"))  # what is looked at is a link
+    expect(page.locator("#room-rows tr")).to_have_count(2)
+
+    page.locator("#loss-FEED-B").click()  # so does a row of the table
+    expect(page.locator("#unit-rows")).to_contain_text("2.75")
+    page.locator("#unit-P01-BUS-A").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#unit-name")).to_have_text("P01-BUS-A")
+
+
+def test_a_ups_that_goes_on_battery_is_seen_on_the_diagram(open_page, console):
+    page = open_page("/power?unit=UPS-B1")
+    expect(page.locator("#unit-UPS-B1")).to_be_visible(timeout=WAIT)
+    console.plant.change = lambda values: values.update({"UPS/Status/UPS-B1": 0})
+    try:
+        expect(page.locator("#unit-UPS-B1")).to_have_class(re.compile(r"\bbattery\b"), timeout=WAIT)
+        expect(page.locator("#unit-UPS-B1")).to_contain_text("\u25b2 battery")
+        expect(page.locator("#unit-rows")).to_contain_text("On battery")
+    finally:
+        console.plant.change = None
