@@ -78,7 +78,8 @@ class View:
         """What rules have found in this look, by rule, as far as they were evaluated."""
         self.failing: dict[str, str] = {}
         """Rules that could not be evaluated in this look, with the error of each."""
-        self.nodes: tuple[EnvelopeNode, ...] = tuple(plant.envelope)
+        self._envelope = plant.envelope
+        self.nodes: tuple[EnvelopeNode, ...] = tuple(self._envelope)
         self.demand = DemandMeter(len(self.nodes))
         self._changes: dict[int, list[Change]] = {}
         self._records = records
@@ -94,6 +95,10 @@ class View:
         self.now = now
         self.found, self.failing = {}, {}
         self._changes = self.plant.latest.changes.take()
+        if self.plant.envelope is not self._envelope:  # the same nodes in the same order, with other limits
+            self._envelope = self.plant.envelope
+            self.nodes = tuple(self._envelope)
+            self._scheduled = [i for i, node in enumerate(self.nodes) if node.schedule]
         self.started = min(self.started or now, now)  # our clock may have been set back
         version = self.plant.version
         if version != self._version:

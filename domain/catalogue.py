@@ -378,6 +378,12 @@ _OURS = (
         "s",
         "Time until a rack of the pod passes a temperature limit if this CDU trips now; 3600: an hour or more",
     ),
+    # what the grid asks
+    _ours("GridRequestsWaiting", "count", "Requests of the grid that wait for an operator's consent"),
+    _ours("GridLimitPhase", STATE, "Whether a limit that the grid asked for comes, or is in force"),
+    _ours("GridLimitKept", STATE, "Whether the power keeps the limit that the grid asked for"),
+    _ours("GridLimitFeasible", STATE, "Whether the forecast lets limits of the grid be kept"),
+    _ours("GridLink", STATE, "Whether the grid's broker or server is reached"),
     # Hallwatch itself
     _ours(
         "ServiceClockOffset",

@@ -5,8 +5,8 @@ The billing figure is the 15-minute average demand: what counts is where the run
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 QUARTER_MS = 15 * 60 * 1000
 """Length of a demand interval, ms."""
@@ -19,12 +19,16 @@ def quarter_start(time_ms: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
-    """A limit that holds from `start` to before `end` (UTC ms), such as a demand-response event."""
+    """A limit that holds from `start` to before `end` (UTC ms), such as a demand-response event.
+
+    One that `lowers_only` leaves a limit that is lower already as it is; any other takes its place.
+    """
 
     start: int
     end: int
     limit: float
     reason: str = ""
+    lowers_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,9 @@ class EnvelopeNode:
 
     def limit_at(self, time_ms: int) -> float:
         """Return the limit that holds at a time, W; of overlapping changes the lowest."""
-        changed = [c.limit for c in self.schedule if c.start <= time_ms < c.end]
-        return min(changed, default=self.limit)
+        holding = [c for c in self.schedule if c.start <= time_ms < c.end]
+        replaced = min((c.limit for c in holding if not c.lowers_only), default=self.limit)
+        return min([replaced, *(c.limit for c in holding if c.lowers_only)])
 
     def binding_limit(self, start: int, end: int) -> float:
         """Return the lowest limit that holds at any time in [start, end), W: what an average over it has to keep.
@@ -81,6 +86,14 @@ class Envelope:
 
     def __getitem__(self, node_id: str) -> EnvelopeNode:
         return self.nodes[node_id]
+
+    def lowered(self, changes: Mapping[str, tuple[LimitChange, ...]]) -> Envelope:
+        """Return the tree with further changes of limits, by node; nodes that it does not have are left out."""
+        nodes = {
+            name: replace(node, schedule=(*node.schedule, *changes[name])) if name in changes else node
+            for name, node in self.nodes.items()
+        }
+        return Envelope(self.root, nodes)
 
     @property
     def site(self) -> EnvelopeNode:

@@ -18,6 +18,7 @@ from service.commands import (
     data,
     doctor,
     forecasts,
+    grid,
     incidents,
     offline,
     oncall,
@@ -59,6 +60,10 @@ alert = typer.Typer(
 )
 contracts = typer.Typer(
     help="The energy contract: the month against it, what a demand-response event delivered.",
+    no_args_is_help=True,
+)
+grids = typer.Typer(
+    help="What energy partners ask of the site: list it, agree or refuse, see whether it is kept.",
     no_args_is_help=True,
 )
 rule = typer.Typer(help="Rules of alerts: list them, test them, try them on history.", no_args_is_help=True)
@@ -127,6 +132,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "send-test": alerts.send_test,
     },
     contracts: {"month": contract.month, "event": contract.event},
+    grids: {"events": grid.events, "consent": grid.consent, "refuse": grid.refuse, "status": grid.status},
     rule: {"list": rules.list_, "test": rules.run_timelines, "replay": rules.replay},
     on_call: {
         "show": oncall.show,
@@ -148,6 +154,7 @@ app.add_typer(known_points, name="points")
 app.add_typer(users, name="user")
 app.add_typer(alert, name="alerts")
 app.add_typer(contracts, name="contract")
+app.add_typer(grids, name="grid")
 app.add_typer(rule, name="rules")
 app.add_typer(on_call, name="oncall")
 app.add_typer(issued, name="forecasts")

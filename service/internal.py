@@ -27,7 +27,7 @@ from analytics.outlook.whatif import AddedJob, Scenario
 from collectors.mqtt.replay import Into, replay
 from domain.batch import now_ms
 from domain.errors import HallwatchError, InputError
-from service import alert_routes, store_jobs
+from service import alert_routes, grid_routes, store_jobs
 from service.history import StoredHistory, pack, pack_points
 from service.query import run_query
 from service.system import System
@@ -272,6 +272,7 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
 
         return await run_in_threadpool(_answer, values)
 
+    grid_routes.add(routes, system.grid)
     alert_routes.add(routes, system.records, system.configuration.alerts)
 
     @routes.get("/incidents")

@@ -23,6 +23,7 @@ from domain.configuration import SettingsModel
 from domain.errors import ConfigurationError, InputError, Problem
 from domain.gpu_health import GpuHealth
 from domain.site import Site
+from partners.grid.settings import GridSettings
 from partners.settings import PartnerSettings
 from service.configuration import load, load_gpu_health
 from service.running import data_folder
@@ -104,6 +105,9 @@ class Settings(SettingsModel):
     analytics: AnalyticsSettings = AnalyticsSettings()
     web: WebSettings = WebSettings()
     partners: PartnerSettings = PartnerSettings()
+    grid: GridSettings | None = Field(
+        None, description="What energy partners may ask of the site: docs/grid.md"
+    )
     log: LogSettings = LogSettings()
 
     @field_validator("storage", mode="before")

@@ -40,6 +40,7 @@ from domain.batch import Batch, Sink, now_ms
 from domain.errors import ConfigurationError, Problem, StorageError
 from domain.points import PointRegistry
 from domain.redaction import redacted_all
+from partners.grid.part import Grid
 from partners.problems import Calls
 from service import logs, threads
 from service.configuration import mapping_named
@@ -193,6 +194,17 @@ class System:
                 self.issuer.ramps,
                 self.issuer.newest,
             )
+            self.grid: Grid | None = None
+            if settings.grid is not None:
+                self.grid = Grid(
+                    settings.grid,
+                    self.plant,
+                    self.records,
+                    self.registry,
+                    self.ingest.accept,
+                    int(configuration.alerts.max_age * 1000),
+                )
+                parts |= self.grid.parts()
             self.record_upkeep = RecordUpkeep(self.records, configuration.storage.records, self.site.id)
             parts["records upkeep"] = self.record_upkeep.run
             parts |= {"alerts": self.engine.run, "forecast": self.issuer.run, "analytics": self.live.run}
@@ -372,6 +384,7 @@ class System:
             report["alerts"] = {**self.engine.stats(), **self.answers}
             report["records_removed"] = dict(self.record_upkeep.removed)
             report["partners"] = self.partner_calls.stats()
+            report["grid"] = {} if self.grid is None else redacted_all(self.grid.stats())
         return report
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from domain.batch import now_ms
-from domain.envelope import Envelope, EnvelopeNode
+from domain.envelope import Envelope, EnvelopeNode, LimitChange
 from domain.points import IntArray, Point, PointRegistry, Quality, ValueArray
 from domain.site import Site
 from domain.topology import Topology
@@ -67,7 +67,9 @@ class PlantView:
         self.registry = registry
         self.latest = latest
         self.store = store
-        self.envelope: Envelope = site.envelope()
+        self._own_envelope = site.envelope()
+        self.envelope: Envelope = self._own_envelope
+        """The tree of limits; another one takes its place when the grid asks for a change."""
         self.tellers = Tellers(registry, latest, clock)
         """Which point is used where several tell one quantity."""
         self.former = Former(registry, store)
@@ -85,6 +87,10 @@ class PlantView:
         """Changes when the points do, or when another is used of several that tell one quantity."""
         self.tellers.look()
         return self.registry.version, self.tellers.version
+
+    def lower_limits(self, changes: Mapping[str, tuple[LimitChange, ...]]) -> None:
+        """Let limits that are agreed with the grid hold, by node, instead of those agreed before."""
+        self.envelope = self._own_envelope.lowered(changes)
 
     def topology(self) -> Topology:
         """Return what serves what, from all points known and the site file."""

@@ -276,6 +276,32 @@ planned_work = Table(
 Index("planned_work_time", planned_work.c.end, planned_work.c.start)
 Index("planned_work_standing", planned_work.c.source, planned_work.c.until)
 
+grid_requests = Table(
+    "grid_requests",
+    metadata,
+    _id(),
+    _text("source"),
+    _text("party"),
+    _text("series", 300),
+    _text("reference", 300),
+    Column("version", Integer, nullable=False, default=0),
+    _text("kind", 20),
+    Column("parts", Text, nullable=False),  # JSON: node, start, end, value
+    _text("unit", 40, default=""),
+    Column("text", Text, nullable=False, default=""),
+    Column("best_effort", Boolean, nullable=False, default=False),
+    Column("digest", String(64), nullable=False, unique=True),  # of what was signed: nothing is taken twice
+    _time("received"),
+    _time("start"),
+    _time("end"),
+    _text("standing", 20),
+    _time("decided", 0),
+    _text("decided_by", default=""),
+    Column("note", Text, nullable=False, default=""),
+)
+Index("grid_requests_end", grid_requests.c.end)
+Index("grid_requests_reference", grid_requests.c.source, grid_requests.c.reference)
+
 users = Table(
     "users",
     metadata,

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, delete, or_, se
 from domain.alert import AlertState
 from domain.batch import now_ms
 from domain.errors import StorageError
+from domain.grid import Standing
 from storage import record_tables as t
 from storage.database import Database
 from storage.planned_records import STANDING
@@ -28,7 +29,7 @@ SNAPSHOT_DAYS = 2
 
 
 class RecordUpkeep:
-    """Removes issued forecasts and their scores, cleared alerts with their deliveries, ended suppressions and plans, and audit entries.
+    """Removes issued forecasts and their scores, cleared alerts with their deliveries, ended suppressions and plans, requests of the grid, and audit entries.
 
     Parameters
     ----------
@@ -82,6 +83,11 @@ class RecordUpkeep:
         remove("hand-overs", t.hand_overs, t.hand_overs.c.at < before(keep.alerts_days))
         over = before(keep.planned_days)
         remove("planned", t.planned_work, or_(p.until == STANDING, p.until < over), p.end < over)
+        g = t.grid_requests
+        # what was asked until further notice has no end: it is old when it came long ago and something took its place
+        lasting = g.c.standing.in_((Standing.WAITING.value, Standing.AGREED.value))
+        closed = or_(g.c.end < before(keep.alerts_days), ~lasting)
+        remove("grid requests", g, g.c.received < before(keep.alerts_days), closed)
         remove("audit", t.audit, t.audit.c.at < before(keep.audit_days))
         a = t.alerts.c
         cleared = select(a.id).where(

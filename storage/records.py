@@ -1,4 +1,4 @@
-"""Records that change: alerts and what became of them, issued forecasts, planned work, audit; accounts lie there too."""
+"""Records that change: alerts and what became of them, issued forecasts, planned work, requests of the grid, audit; accounts lie there too."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from domain.batch import now_ms
 from domain.forecast import Forecast
 from storage import record_tables as t
 from storage.forecast_arrays import ForecastArrays, pack, unpack
+from storage.grid_records import GridRecords
 from storage.incident_records import IncidentRecords
 from storage.oncall_records import OnCallRecords
 from storage.planned_records import PlannedRecords
@@ -30,7 +31,7 @@ class AuditEntry:
     detail: str
 
 
-class Records(IncidentRecords, OnCallRecords, PlannedRecords, ScoreRecords):
+class Records(GridRecords, IncidentRecords, OnCallRecords, PlannedRecords, ScoreRecords):
     """The records of one site. Calls block: on the event loop use ``asyncio.to_thread``.
 
     Parameters

@@ -62,7 +62,7 @@ class RecordRetention(_Settings):
     scores_days: float = Field(400, gt=0)
     """Days that it is kept what forecasts were worth (0.5 MB a day of a full hall)."""
     alerts_days: float = Field(1100, gt=0)
-    """Days that cleared alerts are kept, with what became of them and who was told; ended suppressions too."""
+    """Days that cleared alerts are kept, with what became of them and who was told; ended suppressions and requests of the grid too."""
     planned_days: float = Field(1100, gt=0)
     """Days that planned work is kept after it ended or was called off."""
     audit_days: float = Field(1100, gt=0)

@@ -1,0 +1,1 @@
+"""What the grid asks of the site, and what the site tells it: DSX Flex and OpenADR. Advice to people; nothing is switched."""

@@ -1,0 +1,141 @@
+"""Everything of the grid that runs in the service: desk, watch and connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from analytics.flexibility.racks import FlexibleRack, flexible_racks
+from domain.batch import Sink, now_ms
+from domain.errors import ConfigurationError, Problem, StorageError
+from domain.points import PointRegistry
+from partners.grid.desk import GridDesk, as_json
+from partners.grid.flex.agent import FlexAgent
+from partners.grid.flex.settings import FlexSettings
+from partners.grid.settings import GridSettings
+from partners.grid.watch import GridWatch
+from storage.plant import PlantView
+from storage.records import Records
+
+log = structlog.get_logger(__name__)
+
+LOOK_S = 5.0
+LATE_MS = 30 * 86_400_000
+"""Work that runs on beyond its planned end is known for so long."""
+MOST_LISTED = 1000
+"""Requests in one answer."""
+
+
+class Grid:
+    """The grid's requests and what becomes of them.
+
+    Parameters
+    ----------
+    settings
+        Connections and policy.
+    plant
+        Whose limits change.
+    records
+        Where requests are kept.
+    registry, sink
+        Where its points are registered, and go to.
+    fresh_ms
+        A reading older than this is missing.
+
+    Raises
+    ------
+    ConfigurationError
+        If a key cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: GridSettings,
+        plant: PlantView,
+        records: Records,
+        registry: PointRegistry,
+        sink: Sink,
+        fresh_ms: int,
+    ) -> None:
+        self.settings = settings
+        self._plant = plant
+        self._records = records
+        self._sink = sink
+        self._fresh_ms = fresh_ms
+        self.desk = GridDesk(settings, plant, records)
+        self.watch = GridWatch(settings, self.desk, plant, records, registry)
+        self.flex: FlexAgent | None = None
+        if settings.flex is not None:
+            unknown = sorted(set(settings.flex.feeds.values()) - plant.envelope.nodes.keys())
+            if unknown:
+                what = f"the site has no {', '.join(unknown)}"
+                raise ConfigurationError(
+                    Problem(
+                        "hallwatch.yaml", "grid.flex.feeds", what, "Name the site, a feed or another node."
+                    )
+                )
+            self.flex = FlexAgent(
+                _with_session(settings.flex, plant.site.id), self.desk, plant, self.racks, settings
+            )
+
+    def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Return what has to run, by name."""
+        found: dict[str, Callable[[], Awaitable[None]]] = {"grid": self.run}
+        if self.flex is not None:
+            found["grid flex"] = self.flex.run
+        return found
+
+    async def run(self) -> None:
+        """Look at requests and limits again and again until cancelled."""
+        while True:
+            try:
+                for batch in await asyncio.to_thread(self._look):
+                    await self._sink(batch)
+            except StorageError as error:
+                log.warning("requests of the grid cannot be read now", error=str(error))
+            await asyncio.sleep(LOOK_S)
+
+    def racks(self, now: int) -> list[FlexibleRack]:
+        """Return the racks in the order in which they would give power, at a time (UTC ms). Blocks."""
+        works = self._records.planned_work(now - LATE_MS, now + 1, known_at=now)
+        return flexible_racks(self._plant, works, self.settings.flexibility, now, self._fresh_ms)
+
+    def links(self) -> dict[str, bool]:
+        """Return which connections are up, by name."""
+        return {} if self.flex is None else {"flex": self.flex.up}
+
+    def requests(self, since: int | None = None) -> list[dict[str, Any]]:
+        """Return requests, the newest first, as plain values. Blocks."""
+        return [as_json(r) for r in self.desk.requests(now_ms(), since)[::-1][:MOST_LISTED]]
+
+    def status(self) -> dict[str, Any]:
+        """Return limits, how nodes stand against them, what waits, and the connections, as plain values."""
+        return {
+            "limits": [
+                {"node": h.node, "start": h.start, "end": h.end, "limit": h.limit, "request": h.request.id}
+                for h in self.desk.held
+            ],
+            "nodes": self.watch.as_json(),
+            "waiting": [as_json(r) for r in self.desk.waiting],
+            "links": self.stats(),
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters for the health page, by connection."""
+        return {} if self.flex is None else {"flex": self.flex.stats()}
+
+    def _look(self) -> list[Any]:
+        now = now_ms()
+        self.desk.refresh(now)
+        return self.watch.look(now, self.links())
+
+
+def _with_session(settings: FlexSettings, site: str) -> FlexSettings:
+    """Return the settings with a lasting session: the broker keeps what comes while this process is away."""
+    if settings.broker.client_id:
+        return settings
+    broker = settings.broker.model_copy(update={"client_id": f"hallwatch-{site}-flex"})
+    return settings.model_copy(update={"broker": broker})
