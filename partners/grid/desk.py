@@ -103,18 +103,6 @@ class GridDesk:
         self.refresh(now)
         return done
 
-    def end(self, request: GridRequest, standing: Standing, note: str, now: int) -> None:
-        """Let a request end because its party called it off, or something took its place."""
-        try:
-            self._records.decide_grid_request(request.id, standing, request.party, note, now)
-        except InputError as error:  # an operator was faster, or it is over
-            log.info("a request had ended already", request=request.id, reason=str(error))
-        self.refresh(now)
-
-    def lasting(self, source: str, now: int) -> list[GridRequest]:
-        """Return requests of a source that wait or are agreed to and are not over."""
-        return self._records.lasting_grid_requests(now, source)
-
     def requests(self, now: int, since: int | None = None) -> list[GridRequest]:
         """Return requests that are not over for longer than a week, or that ended since a time, UTC ms."""
         return self._records.grid_requests(now - SHOWN_MS if since is None else since)
