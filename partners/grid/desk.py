@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 
 from domain.batch import now_ms
-from domain.errors import InputError
 from domain.grid import GridRequest, HeldLimit, Kind, Part, Standing, changes_of, held_limits
 from partners.grid.settings import GridSettings
 from storage.plant import PlantView
