@@ -8,12 +8,12 @@ from typing import Any
 from alerts.performance import rows
 from dashboard import cells
 from dashboard.data import ConsoleData
+from dashboard.words import language, say, term
 from domain.alert import Alert, AlertState
 from domain.suppression import Suppression, SuppressionKind
 from domain.units import shown
 
 Payload = dict[str, Any]
-_SHORT = "%d %b %H:%M"
 
 
 def alerts(data: ConsoleData) -> Payload:
@@ -43,6 +43,7 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "severity": c.severity.value,
         "state": a.state.value,
         "rule": c.rule,
+        "title": data.alarms.title(c.rule, language()),
         "object": c.object_id,
         "rack": data.rack_of(c.object_id),
         "summary": c.summary,
@@ -50,7 +51,7 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "value": cells.DASH if math.isnan(c.value) or not c.unit else shown(c.value, c.unit),
         "limit": cells.DASH if math.isnan(c.limit) or not c.unit else shown(c.limit, c.unit),
         "opened": a.opened,
-        "openedText": cells.clock(a.opened, data.site.zone, "%d %b %H:%M:%S"),
+        "openedText": cells.date(a.opened, data.site.zone, "long"),
         "cleared": a.cleared_at,
         "who": a.acknowledged_by,
         "acknowledged": a.acknowledged_at,
@@ -58,7 +59,7 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "quiet": _quiet(a, data),
         "lead": data.leads().get(a.id, 0),
         "explains": data.explains().get(a.id, 0),
-        "noted": f"{cells.clock(note.at, data.site.zone, _SHORT)} {note.who}: {note.note}"
+        "noted": f"{cells.date(note.at, data.site.zone)} {note.who}: {note.note}"
         if earlier and note is not None
         else "",
     }
@@ -77,7 +78,11 @@ def performance(data: ConsoleData) -> Payload:
             {
                 "id": f"measure-{n}",
                 "mark": "",
-                "cells": [[m.name, "name"], [m.value, "warning" if m.off else ""], [m.target, "muted"]],
+                "cells": [
+                    [term("measure", m.name), "name"],
+                    [m.value, "warning" if m.off else ""],
+                    [term("measure", m.target), "muted"],
+                ],
             }
             for n, m in enumerate(rows(found))
         ],
@@ -105,13 +110,14 @@ def quiet(data: ConsoleData) -> Payload:
             {
                 "id": s.id,
                 "kind": s.kind.value,
-                "what": f"{s.object_id}{' and below' if s.below else ''}",
+                "kindText": term("suppression", s.kind),
+                "what": say("quiet.and_below", object=s.object_id) if s.below else s.object_id,
                 "rule": "" if s.rule == "*" else s.rule,
                 "why": f"{s.who}: {s.reason}",
                 "until": _until(s, data),
                 "since": s.start,
                 "holds": s.holds(now),
-                "begins": cells.clock(s.start, data.site.zone, _SHORT),
+                "begins": cells.date(s.start, data.site.zone),
                 "alarms": covered.get(s.id, 0),
                 "byHand": s.kind is not SuppressionKind.MODE,
             }
@@ -124,12 +130,18 @@ def _quiet(a: Alert, data: ConsoleData) -> str:
     one = data.alarms.quiet().get(a.id)
     if one is None or a.state in (AlertState.CLEARED, AlertState.RETURNED):
         return ""
-    return f"{one.kind} {_until(one, data)}, {one.who}: {one.reason}"
+    return say(
+        "quiet.kept",
+        kind=term("suppression", one.kind),
+        until=_until(one, data),
+        who=one.who,
+        reason=one.reason,
+    )
 
 
 def _until(one: Suppression, data: ConsoleData) -> str:
     if one.once:
-        return "until it clears"
+        return say("quiet.until_clear")
     if not one.end:
-        return "while it lasts" if one.kind is SuppressionKind.MODE else "until put back"
-    return f"until {cells.clock(one.end, data.site.zone, _SHORT)}"
+        return say("quiet.while" if one.kind is SuppressionKind.MODE else "quiet.until_back")
+    return say("quiet.until", time=cells.date(one.end, data.site.zone))

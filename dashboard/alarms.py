@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from alerts import actions
+from alerts.languages import Language
 from alerts.performance import measured
+from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from dashboard.lately import Lately
+from dashboard.words import count, say, term
 from domain.alert import Alert, AlertState, Severity
 from domain.errors import InputError
 from domain.suppression import Suppression, SuppressionKind
@@ -37,9 +40,18 @@ class Alarms:
         Where they live, and the present, UTC ms.
     settings
         How long a shelf lasts at most, and what performance is counted against.
+    runbooks
+        Name the rules in each language; those that ship, if none are given.
     """
 
-    def __init__(self, records: Records, clock: Callable[[], int], settings: AlertSettings) -> None:
+    def __init__(
+        self,
+        records: Records,
+        clock: Callable[[], int],
+        settings: AlertSettings,
+        runbooks: Runbooks | None = None,
+    ) -> None:
+        self._runbooks = runbooks or Runbooks()
         self._records = records
         self._clock = clock
         self._settings = settings
@@ -79,6 +91,11 @@ class Alarms:
         """Return how the alarms of the last day performed, as of some minutes ago."""
         return self._performance()
 
+    def title(self, rule: str, language: Language) -> str:
+        """Return what people call a rule: in English its own name, else the title of its runbook."""
+        runbook = None if language == "en" else self._runbooks.find(rule, language)
+        return runbook.title if runbook is not None and runbook.title else rule
+
     def acknowledge(self, alert: int, who: str, note: str) -> Alert:
         """Record that `who` has taken an alert.
 
@@ -117,31 +134,33 @@ class Alarms:
         match act:
             case "acknowledge":
                 alert = actions.acknowledge(records, int(request["id"]), who, reason, now)
-                text = f"{alert.condition.key} is taken"
+                text = say("done.acknowledge", alarm=alert.condition.key)
             case "shelve":
                 until = now + span if span else 0
                 made = actions.shelve(
                     records, int(request["id"]), who, reason, now, until, not until, self._settings.shelving
                 )
-                text = f"{made.rule} on {made.object_id} is shelved"
+                text = say("done.shelve", rule=made.rule, object=made.object_id)
             case "comment":
                 alert = actions.comment(records, int(request["id"]), who, reason, now)
-                text = f"noted on {alert.condition.key}"
+                text = say("done.comment", alarm=alert.condition.key)
             case "retire":
                 (alert,) = actions.retire(records, [int(request["id"])], who, reason, now)
-                text = f"{alert.condition.key} is retired"
+                text = say("done.retire", alarm=alert.condition.key)
             case "take returned":
-                text = f"{len(actions.acknowledge_returned(records, who, reason, now))} alerts that were over are taken"
+                text = count(
+                    "done.take_returned", len(actions.acknowledge_returned(records, who, reason, now))
+                )
             case "resume":
                 ended = actions.resume(records, int(request["id"]), who, reason, now)
-                text = f"{ended.rule} on {ended.object_id} pages again"
+                text = say("done.resume", rule=ended.rule, object=ended.object_id)
             case "maintenance" | "out of service":
                 kind = SuppressionKind(act)
                 end = now + span if kind is SuppressionKind.MAINTENANCE and span else 0
                 name, rule = _name(request["object"]), _name(request.get("rule") or "*")
                 below = bool(request.get("below"))
                 actions.suppress(records, kind, name, who, reason, now, rule=rule, end=end, below=below)
-                text = f"{rule} on {name}: {kind}"
+                text = say("done.suppress", rule=rule, object=name, kind=term("suppression", kind))
             case _:
                 raise InputError(f"nothing is called {act[:50]!r}")
         self._forget()

@@ -14,7 +14,6 @@ from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_u
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from alerts.runbooks import Runbooks
 from dashboard.auth import (
     FRESH_S,
     Guard,
@@ -34,7 +33,7 @@ from dashboard.registry import LIVE, asked, page_at, sections_of, slow, spoken, 
 from dashboard.runbooks import runbook_router
 from dashboard.threads import background_done, reading
 from dashboard.windows import Windows
-from dashboard.words import chosen, script, words_router
+from dashboard.words import chosen, say, script, words_router
 from domain.errors import HallwatchError, StorageError
 from domain.role import Role
 from storage.accounts import Accounts
@@ -104,7 +103,6 @@ def mount(
     *,
     session_hours: float = 24.0,
     secure_cookie: bool = False,
-    runbooks: Runbooks | None = None,
 ) -> Console:
     """Put the console at ``/`` and its login at ``/login``.
 
@@ -124,8 +122,6 @@ def mount(
         How long a login lasts.
     secure_cookie
         Whether the cookie is for HTTPS only; set it wherever the console is reached over HTTPS.
-    runbooks
-        Of the site; those that ship, if none are given.
     """
     sessions = Sessions(secret, LoginSessions(data.records), session_hours, secure_cookie)
     passwords = Passwords(accounts, sessions)
@@ -133,7 +129,7 @@ def mount(
     broadcaster = Broadcaster(lambda name: spoken_section(data, name), slow=slow)
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     inner.add_api_route("/alive", _alive, include_in_schema=False)
-    inner.include_router(runbook_router(runbooks or Runbooks()))
+    inner.include_router(runbook_router(data.runbooks))
     inner.include_router(preferences_router(secure=secure_cookie))
     inner.include_router(words_router())
     for page in PAGES:
@@ -272,13 +268,13 @@ def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster
         who = session_now().user
         try:
             if session_now().role is Role.VIEWER:
-                return {"error": f"{who} may look, but not acknowledge: that takes the role operator"}
+                return {"error": say("done.no_acknowledge", who=who)}
             number, note = int(request["id"]), str(request.get("note", ""))[:LONGEST_NOTE].strip()
             await reading(data.alarms.acknowledge, number, who, note)
         except (HallwatchError, KeyError, TypeError, ValueError) as error:
             return {"error": str(error)}
         broadcaster.refresh()
-        return {"id": number, "text": f"Alert {number} acknowledged by {who}"}
+        return {"id": number, "text": say("done.taken", number=number, who=who)}
 
 
 def _register_alarm_acts(app: Dash, data: ConsoleData, broadcaster: Broadcaster) -> None:
@@ -294,7 +290,7 @@ def _register_alarm_acts(app: Dash, data: ConsoleData, broadcaster: Broadcaster)
         who = session_now().user
         try:
             if session_now().role is Role.VIEWER:
-                return {"error": f"{who} may look, but change nothing: that takes the role operator"}
+                return {"error": say("done.no_change", who=who)}
             text = await reading(data.alarms.act, request, who)
         except (HallwatchError, KeyError, TypeError, ValueError) as error:
             return {"error": str(error)}

@@ -28,14 +28,14 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard.preferences import as_preferred, preferences_of
+from dashboard.preferences import as_preferred, preferences_of, preferred
 from dashboard.threads import reading
 from dashboard.throttle import Attempt, LoginThrottle, same_name
 from dashboard.windows import Windows
+from dashboard.words import language, say
 from domain.batch import now_ms
 from domain.errors import StorageError
-from storage.accounts import Accounts, User, plain
-from storage.api_keys import LONGEST_NAME
+from storage.accounts import LONGEST_NAME, Accounts, User, plain
 from storage.sessions import LoginSessions, Session, digest
 
 log = structlog.get_logger(__name__)
@@ -229,23 +229,39 @@ def login_router(passwords: Passwords, sessions: Sessions, site_name: str) -> AP
 
     def page(message: str = "", following: str = "/", status: int = 200, wait: float = 0.0) -> HTMLResponse:
         text = _LOGIN_PAGE
-        for key, value in (("SITE", site_name), ("MESSAGE", message), ("NEXT", following)):
+        fields = {
+            "LANGUAGE": language(),
+            "THEME": preferred().theme,
+            "LOG_IN": say("login.log_in"),
+            "CONSOLE": say("login.console"),
+            "NAME": say("login.name"),
+            "PASSWORD": say("login.password"),
+            "MESSAGE": message,
+            "NEXT": following,
+            "SITE": site_name,
+        }
+        for key, value in fields.items():
             text = text.replace(f"{{{key}}}", html.escape(value, quote=True))
         headers = security_headers() | ({"Retry-After": str(math.ceil(wait))} if wait else {})
         return HTMLResponse(text, status_code=status, headers=headers)
 
     def too_many(wait: float, following: str = "/") -> HTMLResponse:
         passwords.counters["logins_throttled"] += 1
-        return page(f"Too many failed logins. Try again in {math.ceil(wait)} seconds.", following, 429, wait)
+        return page(say("login.too_many", seconds=math.ceil(wait)), following, 429, wait)
 
     @router.get("/login")
-    async def show(next: str = "/") -> HTMLResponse:
-        return page(following=_inside(next))
+    async def show(request: Request, next: str = "/") -> HTMLResponse:
+        with as_preferred(preferences_of(request)):
+            return page(following=_inside(next))
 
     @router.post("/login")
     async def log_in(request: Request) -> Response:
+        with as_preferred(preferences_of(request)):
+            return await answer(request)
+
+    async def answer(request: Request) -> Response:
         if not same_origin(request.headers):
-            return page("This login came from another site and was refused.", status=403)
+            return page(say("login.elsewhere"), status=403)
         address = request.client.host if request.client else ""
         wait = 0.0 if DEVICE_COOKIE in request.cookies else throttle.wait(address)
         if wait:  # nobody takes the form apart, nor a password, for one who may not try
@@ -254,17 +270,17 @@ def login_router(passwords: Passwords, sessions: Sessions, site_name: str) -> AP
             name, password, following = (str(form.get(f, "")) for f in ("name", "password", "next"))
             following = _inside(following or "/")
         if not name.strip() or not password or len(name) > LONGEST_NAME or len(password) > LONGEST_PASSWORD:
-            return page("Name and password are needed.", following, 401)
+            return page(say("login.needed"), following, 401)
         attempt = throttle.begin(name, address, sessions.device(request, name))
         if not isinstance(attempt, Attempt):
             return too_many(attempt, following)
         try:
             found = await passwords.log_in(name, password, address)
         except Busy:
-            return page("Too many people log in just now. Try again in a moment.", following, 503, 2)
+            return page(say("login.busy"), following, 503, 2)
         if found is None:
             log.warning("login failed", user=plain(name), address=address)
-            return page("Name or password is wrong.", following, 401)
+            return page(say("login.wrong"), following, 401)
         throttle.succeeded(attempt)
         response = RedirectResponse(following, status_code=303)
         sessions.give(response, *found)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dashboard.views import LOST, SILENT, STALE_MS, Now, PointNow
+from dashboard.words import count, say, term
 from domain.points import Quality, TimeArray, ValueArray
 from domain.possible import why_not
 from domain.units import shown
@@ -158,8 +159,12 @@ def quality_word(quality: int, value: float) -> str:
     if math.isnan(value):
         return DASH
     if quality == SILENT:
-        return "silent"
-    return Quality(quality).name.lower() if quality in (Quality.GOOD, Quality.ESTIMATED) else "bad"
+        return say("quality.silent")
+    return say(
+        f"quality.{Quality(quality).name.lower()}"
+        if quality in (Quality.GOOD, Quality.ESTIMATED)
+        else "quality.bad"
+    )
 
 
 def alarming(state: str) -> int:
@@ -180,23 +185,23 @@ def alarming(state: str) -> int:
 def quality_told(p: PointNow, racks: Collection[str]) -> str:
     """Return a point's quality in a word, and why where it is bad as its value cannot be."""
     word = quality_word(p.quality, p.value)
-    reason = why_not(p.point, p.value, racks) if word == "bad" else ""
+    reason = why_not(p.point, p.value, racks) if word == say("quality.bad") else ""
     return f"{word}: {reason}" if reason else word
 
 
 def missing_members(r: Reading) -> str:
     """Return how many of a figure's members tell nothing, in words."""
-    return f"{r.missing} of its meters tell nothing" if r.missing else ""
+    return count("cell.silent_meters", r.missing) if r.missing else ""
 
 
 def counter(value: Any) -> str:
     """Return a counter, or a table or list of counters, as text."""
     if isinstance(value, Mapping):
-        return " \u00b7 ".join(f"{words(str(k))} {counter(v)}" for k, v in value.items()) or "none"
+        return " \u00b7 ".join(f"{words(str(k))} {counter(v)}" for k, v in value.items()) or say("cell.none")
     if isinstance(value, list | tuple):
-        return " \u00b7 ".join(counter(v) for v in value) or "none"
+        return " \u00b7 ".join(counter(v) for v in value) or say("cell.none")
     if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: DASH}[value]
+        return DASH if value is None else say("cell.yes" if value else "cell.no")
     if isinstance(value, float):
         return DASH if math.isnan(value) else f"{value:,.2f}".replace(",", THIN_SPACE)
     return thousands(value) if isinstance(value, int) else str(value) or DASH
@@ -209,7 +214,7 @@ def thousands(value: int) -> str:
 
 def words(name: str) -> str:
     """Return the name of a counter as words."""
-    return name.replace("_", " ")
+    return term("counter", name.replace("_", " "))
 
 
 def clock(ms: int, zone: tzinfo, form: str = "%H:%M:%S") -> str:
@@ -217,19 +222,24 @@ def clock(ms: int, zone: tzinfo, form: str = "%H:%M:%S") -> str:
     return datetime.fromtimestamp(ms / 1000, zone).strftime(form)
 
 
+def date(ms: int, zone: tzinfo, kind: str = "short") -> str:
+    """Return a UTC time (ms) on the clock of a zone with its day, as one of the texts ``date.KIND`` has it."""
+    when = datetime.fromtimestamp(ms / 1000, zone)
+    weekday = say("date.weekdays").split()[when.weekday()]
+    return when.strftime(say(f"date.{kind}").replace("%a", weekday))
+
+
 def duration(ms: float) -> str:
     """Return a span of time in its largest sensible unit: ``3.2 s``, ``14 min``, ``5 h 20 min``, ``3 d``."""
     seconds = max(0.0, ms / 1000)
-    if seconds < 10:
-        return f"{seconds:.1f} s"
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return say("span.seconds", s=f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}")
     minutes = int(seconds // 60)
     if minutes < 120:
-        return f"{minutes} min"
+        return say("span.minutes", m=minutes)
     if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes // 1440} d"
+        return say("span.hours", h=minutes // 60, m=f"{minutes % 60:02d}")
+    return say("span.days", d=minutes // 1440)
 
 
 def wall(times: TimeArray, zone: tzinfo) -> TimeArray:
@@ -245,11 +255,10 @@ def wall(times: TimeArray, zone: tzinfo) -> TimeArray:
 def _cell(r: Reading, written: str, now: int, mark: str, hint: str = "") -> Cell:
     trusted = trust(r, now)
     reason = {
-        "missing": missing_members(r) or "no reading",
-        "bad": "bad quality, not trustworthy",
-        "old": f"{duration(now - r.observed)} old"
-        + ("; its source is silent" if r.quality == SILENT else ""),
-        "estimated": "estimated",
+        "missing": missing_members(r) or say("cell.no_reading"),
+        "bad": say("cell.bad"),
+        "old": say("cell.old_silent" if r.quality == SILENT else "cell.old", age=duration(now - r.observed)),
+        "estimated": say("cell.estimated"),
     }.get(trusted, "")
     return [written, f"{trusted} {mark}".strip(), hint or reason, r.observed]
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from alerts.oncall.people import OnCall
 from alerts.oncall.roster import Roster, rosters
+from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from dashboard.alarms import Alarms
 from dashboard.lately import Lately
@@ -82,6 +83,8 @@ class ConsoleData:
         Returns the present, UTC ms.
     alert_settings
         How alarms may be shelved, and what their performance is counted against.
+    runbooks
+        Of the site; those that ship, if none are given.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class ConsoleData:
         worth: Callable[[], Rows] = tuple,
         on_call: OnCall | None = None,
         alert_settings: AlertSettings | None = None,
+        runbooks: Runbooks | None = None,
     ) -> None:
         self.site = site
         self.registry = registry
@@ -124,7 +128,8 @@ class ConsoleData:
         self._leads = Lately(records.leads, 500, clock)
         self._counted: tuple[Mapping[int, int], Mapping[int, int]] = ({}, {})
         settings = alert_settings or AlertSettings()
-        self.alarms = Alarms(records, clock, settings)
+        self.runbooks = runbooks or Runbooks()
+        self.alarms = Alarms(records, clock, settings, self.runbooks)
         self.power = PowerWatch(
             plant,
             records,

@@ -28,6 +28,7 @@ from dashboard.views import (
     SupplyState,
     Work,
 )
+from dashboard.words import count, say, term
 from domain.errors import StorageError
 from domain.forecast import Forecast
 from domain.site import Site
@@ -58,7 +59,9 @@ def header(h: Header, zone: ZoneInfo) -> Payload:
     end = h.quarter_end.value
     risk = h.quarter_risk.value
     quarter_mark = "alarm" if end > h.quarter_limit else "warning" if risk > 0.05 else ""
-    limit_note = f"changed by schedule: {h.limit_reason}" if h.limit_reason else "15-minute average"
+    limit_note = (
+        say("header.limit_changed", reason=h.limit_reason) if h.limit_reason else say("header.average")
+    )
     open_alerts = sum(h.alerts.values())
     worst = next((s.value for s, n in h.alerts.items() if n), "")
     return {
@@ -70,31 +73,33 @@ def header(h: Header, zone: ZoneInfo) -> Payload:
             "site-margin": [
                 cells.quantity(margin, "W", 3),
                 tight or cells.absent(margin),
-                "limit less power now",
+                say("header.margin_hint"),
             ],
             "quarter-end": cells.reading(h.quarter_end, "W", h.now, 4, quarter_mark),
             "quarter-margin": [
-                cells.signed(h.quarter_limit - end, "W") + " to limit" if not math.isnan(end) else cells.DASH,
+                say("header.to_limit", margin=cells.signed(h.quarter_limit - end, "W"))
+                if not math.isnan(end)
+                else cells.DASH,
                 quarter_mark or cells.absent(end),
-                f"where this quarter hour will end, against the lowest limit in it, {cells.quantity(h.quarter_limit, 'W', 4)}",
+                say("header.quarter_hint", limit=cells.quantity(h.quarter_limit, "W", 4)),
             ],
             "quarter-risk": [
-                "" if math.isnan(risk) else f"risk {cells.percent(risk)}",
+                "" if math.isnan(risk) else say("header.risk", risk=cells.percent(risk)),
                 quarter_mark,
-                "probability that this quarter hour ends above the limit",
+                say("header.risk_hint"),
             ],
-            "clock-site": [cells.clock(h.now, zone), "", "site time"],
+            "clock-site": [cells.clock(h.now, zone), "", say("frame.site_time")],
             "clock-utc": [f"{cells.clock(h.now, UTC)} UTC", "", ""],
             "data-age": [
                 cells.DASH if age is None else cells.duration(age),
                 "alarm" if age is None or age > AGE_ALARM_MS else "warning" if age > AGE_WARNING_MS else "",
-                "age of the oldest reading in the site's power",
+                say("header.age_hint"),
                 h.power.observed,
             ],
-            "alert-count": [str(open_alerts), worst, "alerts that nobody has taken yet"],
+            "alert-count": [str(open_alerts), worst, say("header.alerts_hint")],
             "alert-counts": [_alert_counts(h), "", ""],
             "store-state": [
-                f"store {h.store.kind}" if h.store.available else f"store {h.store.kind} does not answer",
+                say("header.store" if h.store.available else "header.store_down", kind=h.store.kind),
                 "" if h.store.available else "alarm",
                 f"{h.store.version} {h.store.detail}".strip(),
             ],
@@ -144,13 +149,19 @@ def cooling(cdus: list[CduState], now: int, limit: float) -> Payload:
                     cells.number(c.pressure, 1e-3, 0, now),
                     cells.number(c.pump, 100.0, 0, now),
                     [c.status or cells.DASH, down or ("" if c.status else "missing")],
-                    [c.redundancy or cells.DASH, thin or ("" if c.redundancy else "missing")],
+                    [_redundancy(c), thin or ("" if c.redundancy else "missing")],
                 ],
             }
         )
     known = [c.running for c in cdus if c.running is not None]
-    summary = f"{sum(known)} of {len(cdus)} running" if known else "no state known"
+    summary = say("cooling.running", n=sum(known), all=len(cdus)) if known else say("cooling.unknown")
     return {"rows": rows, "cells": {"cooling-summary": [summary, "alarm" if not all(known) else ""]}}
+
+
+def _redundancy(c: CduState) -> str:
+    """Return how a CDU's group stands: ``N+1``, ``N``, or how many of it are down."""
+    n, _, down = c.redundancy.partition(" ")
+    return say("cooling.down", n=n) if down else c.redundancy or cells.DASH
 
 
 def supply(nodes: list[SupplyState], now: int) -> Payload:
@@ -171,7 +182,15 @@ def supply(nodes: list[SupplyState], now: int) -> Payload:
                     [
                         cells.percent(share),
                         mark or cells.absent(share),
-                        f"of {cells.quantity(s.limit, 'W', 3)}{_ahead(s.ahead, now)}{_risk(s.risk.value)}",
+                        "; ".join(
+                            t
+                            for t in (
+                                say("supply.of", limit=cells.quantity(s.limit, "W", 3)),
+                                _ahead(s.ahead, now),
+                                _risk(s.risk.value),
+                            )
+                            if t
+                        ),
                     ],
                     battery,
                     ["", ""] if s.kind == "Feed" else cells.number(s.runtime, 1 / 60, 0, now),
@@ -191,11 +210,11 @@ def _ahead(forecast: Forecast | None, now: int) -> str:
         return ""
     middle, high = (cells.quantity(float(forecast.quantile(q)[coming].max()), "W", 3) for q in (0.5, 0.95))
     hours = (int(forecast.start[-1]) + forecast.interval_minutes * 60_000 - now) / 3_600_000
-    return f"; foretold {middle} at most within {hours:.0f} h, 95 % stay under {high}"
+    return say("supply.foretold", middle=middle, hours=f"{hours:.0f}", high=high)
 
 
 def _risk(risk: float) -> str:
-    return "" if math.isnan(risk) else f"; risk to pass it in the coming hours {cells.percent(risk)}"
+    return "" if math.isnan(risk) else say("supply.risk", risk=cells.percent(risk))
 
 
 def work(w: Work, now: int) -> Payload:
@@ -210,12 +229,12 @@ def work(w: Work, now: int) -> Payload:
             "token-efficiency": [
                 joule,
                 cells.trust(w.efficiency, now),
-                "tokens generated for a joule at the feeds",
+                say("work.efficiency_hint"),
             ],
             "gpu-count": [
                 f"{cells.thousands(w.gpus_seen)} / {cells.thousands(w.gpus_installed)}",
                 "warning" if unseen > 0 else "",
-                f"{unseen} GPUs told nothing in the last three minutes",
+                count("work.unseen", unseen),
             ],
         }
     }
@@ -247,9 +266,9 @@ def _fan(forecast: Forecast, now: int, zone: ZoneInfo, scale: float) -> Payload:
         "time": cells.wall(forecast.start[keep] + step // 2, zone).tolist(),
         "quantiles": [cells.numbers(forecast.quantile(q)[keep] / scale, 3) for q in FAN],
         "risk": cells.numbers(forecast.breach_probability[keep], 4),
-        "issued": cells.clock(forecast.issued, zone, "%d %b %H:%M"),
+        "issued": cells.date(forecast.issued, zone),
         "model": forecast.model,
-        "quality": forecast.quality,
+        "quality": "" if forecast.quality == "good" else term("forecast_quality", forecast.quality),
     }
 
 
@@ -271,7 +290,7 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
         "rack-load": [
             cells.percent(share),
             load or cells.absent(share),
-            f"of {cells.quantity(r.limit, 'W', 3)}",
+            say("supply.of", limit=cells.quantity(r.limit, "W", 3)),
         ],
         "rack-supply": cells.reading(r.supply, "Cel", r.now, 3, cold),
         "rack-return": cells.reading(r.back, "Cel", r.now, 3, warm),
@@ -310,12 +329,12 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
             [
                 p.point.object_id,
                 p.point.point_type + (f" {'/'.join(p.point.process_area)}" if p.point.process_area else "")
-                + (f" {p.point.phase}" if p.point.phase else "") + (" (not used)" if p.instead else ""),
+                + (f" {p.point.phase}" if p.point.phase else "") + (say("rack.not_used") if p.instead else ""),
                 cells.point_value(p),
                 cells.quality_told(p, data.site.racks),
                 cells.duration(r.now - p.observed) if p.observed else cells.DASH,
                 cells.trust(Reading(p.value, p.observed, p.quality, 0), r.now),
-                p.point.key + (f"; the quantity is told by {p.instead}" if p.instead else ""),
+                p.point.key + (say("rack.told_by", point=p.instead) if p.instead else ""),
             ]
             for p in r.points
         ],
@@ -323,9 +342,10 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
         "findings": [
             [
                 p.point.object_id,
-                _GRADES[p.point.point_type],
+                say(f"grade.{_GRADES[p.point.point_type]}"),
                 p.point.state_label(1),
                 cells.duration(r.now - p.observed),
+                _GRADES[p.point.point_type],
             ]
             for p in r.gpu_findings
         ],
@@ -345,8 +365,12 @@ def rack_charts(data: ConsoleData, rack_id: str, span: str, at: int = 0) -> Payl
     except StorageError as error:
         found, forecast, trouble = {}, None, str(error)
     charts = rack_history(found, forecast, rack_id, span, end, data.site.zone)
-    moment = cells.wall(np.array([at]), data.site.zone).tolist()[0] if end < now else ""
-    return charts | {"trouble": trouble, "moment": moment}
+    past = end < now
+    return charts | {
+        "trouble": trouble,
+        "moment": cells.wall(np.array([at]), data.site.zone).tolist()[0] if past else "",
+        "momentText": cells.date(at, data.site.zone) if past else "",
+    }
 
 
 def rack_history(
@@ -391,7 +415,7 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
                 [a.source or cells.DASH, "name"],
                 [cells.thousands(a.points), ""],
                 [
-                    cells.duration(h.now - a.newest) if a.newest else "never",
+                    cells.duration(h.now - a.newest) if a.newest else say("health.never"),
                     "old" if a.newest and h.now - a.newest > STALE_MS else "" if a.newest else "warning",
                 ],
             ],
@@ -410,19 +434,19 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
     store = {
         "kind": s.kind,
         "version": s.version,
-        "answers": "yes" if s.available else "no",
+        "answers": say("cell.yes" if s.available else "cell.no"),
         "detail": s.detail or cells.DASH,
         "rows": cells.DASH if s.rows is None else cells.thousands(s.rows),
         "size": cells.DASH if s.size_bytes is None else shown(s.size_bytes, "By"),
-        "points known": cells.thousands(h.points),
+        "points-known": cells.thousands(h.points),
     }
     f = h.forecast
     forecast = {"issued": cells.DASH} if f is None else {
-        "issued": cells.clock(f.issued, zone, "%d %b %H:%M:%S"),
+        "issued": cells.date(f.issued, zone, "long"),
         "age": cells.duration(h.now - f.issued),
-        "data until": cells.clock(f.data_cutoff, zone, "%d %b %H:%M"),
+        "data-until": cells.date(f.data_cutoff, zone),
         "model": f.model,
-        "quality": f.quality,
+        "quality": term("forecast_quality", f.quality),
         "horizon": f"{len(f.start) * f.interval_minutes / 60:.0f} h",
     }  # fmt: skip
     return {
@@ -432,12 +456,11 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
         "counters": counters,
         "store": [_pair("store", k, v) for k, v in store.items()],
         "forecast": [_pair("forecast", k, v) for k, v in forecast.items()],
-        "worth": [_worth_row(row) for row in h.worth] or [_nothing("worth", "None has come due yet")],
-        "upkeep": [_worn_row(row) for row in h.upkeep]
-        or [_nothing("upkeep", "No part that wears has a date within a year")],
+        "worth": [_worth_row(row) for row in h.worth] or [_nothing("worth", say("health.none_due"))],
+        "upkeep": [_worn_row(row) for row in h.upkeep] or [_nothing("upkeep", say("health.none_worn"))],
         "instruments": [_instrument_row(row) for row in h.instruments]
-        or [_nothing("instruments", "None misbehaves")],
-        "clocks": _clock_rows(h.clocks) or [_nothing("clocks", "None is off")],
+        or [_nothing("instruments", say("health.none_lies"))],
+        "clocks": _clock_rows(h.clocks) or [_nothing("clocks", say("health.none_off"))],
     }
 
 
@@ -457,8 +480,8 @@ def _ups_mark(status: str) -> str:
 
 
 def _alert_counts(h: Header) -> str:
-    told = [f"{n} {s.value}" for s, n in h.alerts.items() if n]
-    return ", ".join(told)
+    told = [f"{n} {say(f'severity.{s}')}" for s, n in h.alerts.items() if n]
+    return say("text.comma").join(told)
 
 
 def _source_rows(name: str, stats: Mapping[str, Any]) -> list[Payload]:
@@ -488,7 +511,13 @@ def _worn_row(row: Mapping[str, Any]) -> Payload:
 
     def days(name: str) -> str:
         value = row[name]
-        return cells.DASH if value is None else "now" if value == 0 else f"{value:.0f} d"
+        return (
+            cells.DASH
+            if value is None
+            else say("health.now")
+            if value == 0
+            else say("span.days", d=f"{value:.0f}")
+        )
 
     left = row["days_left"]
     mark = "warning" if left is not None and left <= SOON_DAYS else ""
@@ -497,12 +526,12 @@ def _worn_row(row: Mapping[str, Any]) -> Payload:
         "mark": mark,
         "cells": [
             [row["object"], "name"],
-            [row["what"], ""],
+            [term("wear", row["what"]), ""],
             [f"{row['now']:.2f}", ""],
             [f"{row['limit']:.2f}", ""],
             [days("days_left"), mark],
-            [f"{days('earliest')} to {days('latest')}", ""],
-            [row["advice"], ""],
+            [say("health.from_to", first=days("earliest"), last=days("latest")), ""],
+            [term("wear", row["advice"]), ""],
         ],
     }
 
@@ -516,20 +545,23 @@ def _worth_row(row: Mapping[str, Any]) -> Payload:
 
     mark = "warning" if row["state"] not in (None, "Good") else ""
     worse = "warning" if row["to_persistence"] > 1 else ""
-    unscored = [f"{row[name]} {name}" for name in ("missing", "revised") if row[name]]
+    unscored = [say(f"health.{name}", n=row[name]) for name in ("missing", "revised") if row[name]]
     return {
         "id": f"worth-{row['forecast']}-{row['lead']}".replace(" ", "-"),
         "mark": mark,
         "cells": [
-            [row["forecast"], "name"],
-            [row["ahead"], ""],
-            [cells.percent(row["coverage"]), mark, "should be 90 %"],
-            [cells.quantity(row["error"], row["unit"], 3), "", "mean error of the median"],
-            [number("to_persistence", 2), worse, "pinball loss over that of 'as now'; below 1 is better"],
-            [number("to_naive", 2), "", "pinball loss over that of 'as a day before'"],
-            [number("brier", 3), "", f"of the breach probability; {row['breaches']} breaches"],
-            [cells.thousands(row["scored"]), "", ", ".join(unscored)],
-            [row["state"] or "not known yet", mark or ("" if row["state"] else "muted")],
+            [term("worth", row["forecast"]), "name"],
+            [term("worth", row["ahead"]), ""],
+            [cells.percent(row["coverage"]), mark, say("health.inside_hint")],
+            [cells.quantity(row["error"], row["unit"], 3), "", say("health.error_hint")],
+            [number("to_persistence", 2), worse, say("health.persistence_hint")],
+            [number("to_naive", 2), "", say("health.naive_hint")],
+            [number("brier", 3), "", count("health.brier_hint", row["breaches"])],
+            [cells.thousands(row["scored"]), "", say("text.comma").join(unscored)],
+            [
+                term("worth", row["state"]) if row["state"] else say("health.not_known"),
+                mark or ("" if row["state"] else "muted"),
+            ],
         ],
     }
 
@@ -540,9 +572,12 @@ def _instrument_row(row: Mapping[str, Any]) -> Payload:
         "mark": "warning",
         "cells": [
             [row["object"], "name"],
-            [cells.words(row["quantity"]), ""],
-            [cells.words(row["verdict"]), ""],
-            ["estimate" if row["estimated"] else "nothing", "estimated" if row["estimated"] else "missing"],
+            [term("quantity", cells.words(row["quantity"])), ""],
+            [term("verdict", cells.words(row["verdict"])), ""],
+            [
+                say("health.estimate" if row["estimated"] else "health.nothing"),
+                "estimated" if row["estimated"] else "missing",
+            ],
         ],
     }
 
@@ -550,7 +585,7 @@ def _instrument_row(row: Mapping[str, Any]) -> Payload:
 def _clock_rows(clocks: Mapping[str, Any]) -> list[Payload]:
     """Return a line for each source whose clock is off or was stepped, after one for our own where many say so."""
     ours = clocks.get("our_own_off_s", 0.0)
-    told = [("ours", "this machine's own", _off(ours), "alarm", "", "")] if ours else []
+    told = [("ours", say("health.own_clock"), _off(ours), "alarm", "", "")] if ours else []
     for name, clock in clocks.get("off", {}).items():
         mark = "warning" if abs(clock["offset_s"]) >= OFF_WARNING_S else ""
         drift = clock["drift_s_per_minute"]
@@ -567,7 +602,7 @@ def _clock_rows(clocks: Mapping[str, Any]) -> list[Payload]:
 
 
 def _off(seconds: float) -> str:
-    return f"{abs(seconds):.1f} s {'ahead' if seconds > 0 else 'behind'}"
+    return say("health.clock_ahead" if seconds > 0 else "health.clock_behind", s=f"{abs(seconds):.1f}")
 
 
 def _nothing(table: str, text: str) -> Payload:
@@ -576,8 +611,12 @@ def _nothing(table: str, text: str) -> Payload:
 
 def _ages_summary(h: Health) -> str:
     late = sum(h.now - a.newest > STALE_MS for a in h.ages)
-    return f"{late} of {cells.thousands(len(h.ages))} told nothing in the last three minutes"
+    return say("health.late", late=late, all=cells.thousands(len(h.ages)))
 
 
 def _pair(table: str, key: str, value: str) -> Payload:
-    return {"id": f"{table}-{key.replace(' ', '-')}", "mark": "", "cells": [[key, "name"], [value, ""]]}
+    return {
+        "id": f"{table}-{key.replace(' ', '-')}",
+        "mark": "",
+        "cells": [[say(f"{table}.{key}"), "name"], [value, ""]],
+    }

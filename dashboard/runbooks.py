@@ -12,8 +12,9 @@ from markdown_it import MarkdownIt
 from alerts.languages import LANGUAGES, Language
 from alerts.runbooks import Runbooks
 from dashboard.threads import reading
+from dashboard.words import NAMES, say
+from dashboard.words import language as spoken
 
-_NAMES: dict[Language, str] = {"en": "English", "zh-Hant": "繁體中文"}
 _PAGE = """<!doctype html>
 <html lang="{language}">
 <head>
@@ -49,23 +50,27 @@ def runbook_router(runbooks: Runbooks) -> APIRouter:
         names = await reading(runbooks.names)
         rows = [f'<li><a href="/runbooks/{quote(name)}">{html.escape(name)}</a></li>' for name in names]
         return _answer(
-            "en", "Runbooks", '<a href="/">Console</a>', f"<h1>Runbooks</h1><ul>{''.join(rows)}</ul>"
+            spoken(),
+            say("runbooks.title"),
+            f'<a href="/">{say("runbooks.console")}</a>',
+            f"<h1>{say('runbooks.title')}</h1><ul>{''.join(rows)}</ul>",
         )
 
     @router.get("/runbooks/{rule}")
-    async def one(rule: str, lang: str = "en") -> HTMLResponse:
-        language: Language = next((known for known in LANGUAGES if known == lang), "en")
+    async def one(rule: str, lang: str = "") -> HTMLResponse:
+        language: Language = next((known for known in LANGUAGES if known == lang), spoken())
         found = await reading(runbooks.find, rule, language)
         if found is None:
-            body = f"<h1>No runbook</h1><p>Nobody has written one for {html.escape(rule[:100])}. "
-            body += "It would lie in <code>runbooks/</code> of the configuration.</p>"
-            return _answer("en", "No runbook", '<a href="/runbooks">Runbooks</a>', body, 404)
+            body = f"<h1>{say('runbooks.none')}</h1><p>{html.escape(say('runbooks.none_for', rule=rule[:100]))}</p>"
+            back = f'<a href="/runbooks">{say("runbooks.title")}</a>'
+            return _answer(spoken(), say("runbooks.none"), back, body, 404)
         others = [
             f'<a href="?lang={other}" lang="{other}" hreflang="{other}">{name}</a>'
-            for other, name in _NAMES.items()
+            for other, name in NAMES.items()
             if other != language
         ]
-        links = "".join(['<a href="/">Console</a>', '<a href="/runbooks">Runbooks</a>', *others])
+        back = f'<a href="/">{say("runbooks.console")}</a><a href="/runbooks">{say("runbooks.title")}</a>'
+        links = "".join([back, *others])
         body = (
             markdown.render(found.text)
             .replace("<h2>", '<h2 class="first">', 2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache
@@ -54,6 +55,29 @@ def say(key: str, **fields: object) -> str:
     """Return a text in the language of whoever asks, its fields filled in; a key without a text stands for itself."""
     text = texts(_language.get()).get(key, key)
     return text.format(**fields) if fields else text
+
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_APART = re.compile(r"[^a-z0-9%]+")
+
+
+def term(group: str, text: str) -> str:
+    """Return the word for one of a fixed set that other parts of Hallwatch name in English, such as a state; else itself.
+
+    Its key is the group and the English text in lower case with hyphens, each number in it an ``n``, which the translation has
+    as the fields ``n1``, ``n2``, ...
+    """
+    numbers = _NUMBER.findall(text)
+    key = f"{group}.{_APART.sub('-', _NUMBER.sub('n', text).lower()).strip('-')}"
+    found = texts(_language.get()).get(key)
+    if found is None:
+        return text
+    return found.format(**{f"n{i}": number for i, number in enumerate(numbers, 1)})
+
+
+def several(group: str, *keys: str) -> list[str]:
+    """Return several texts of one group, such as the heads of a table's columns."""
+    return [say(f"{group}.{key}") for key in keys]
 
 
 def count(key: str, n: int, **fields: object) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.nvml_standin.fixtures", "tests.servers.fixtures"]
+pytest_plugins = ["tests.nvml_standin.fixtures", "tests.servers.fixtures", "tests.system.console_fixtures"]
 
 ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}

@@ -65,11 +65,11 @@
 
   console_.duration = function (ms) {
     const s = Math.max(0, ms / 1000);
-    if (s < 120) return Math.round(s) + ' s';
+    if (s < 120) return console_.say('span.seconds', { s: Math.round(s) });
     const m = Math.floor(s / 60);
-    if (m < 120) return m + ' min';
-    if (m < 2880) return Math.floor(m / 60) + ' h ' + String(m % 60).padStart(2, '0') + ' min';
-    return Math.floor(m / 1440) + ' d';
+    if (m < 120) return console_.say('span.minutes', { m: m });
+    if (m < 2880) return console_.say('span.hours', { h: Math.floor(m / 60), m: String(m % 60).padStart(2, '0') });
+    return console_.say('span.days', { d: Math.floor(m / 1440) });
   };
 
   // Fills a table body in place: rows keep their nodes, so that a selection or the keyboard focus survives.

@@ -61,16 +61,16 @@
       shade(cell, value, how.low, limit, marks[order]);
       const severity = floor.severity[rack] || '';
       for (const s of ['critical', 'high', 'warning', 'info']) cell.classList.toggle(s, s === severity);
-      const note = marks[order] ? ', ' + marks[order] : '';
-      const title = rack + ': ' + (value === null ? 'no reading' : text + ' ' + how.unit + note) +
-        (severity ? '; ' + severity + ' alert' : '');
+      const note = marks[order] ? hw.say('text.comma') + hw.say('mark.' + marks[order]) : '';
+      const title = rack + ': ' + (value === null ? hw.say('cell.no_reading') : text + ' ' + how.unit + note) +
+        (severity ? hw.say('text.comma') + hw.say('floor.alert_of', { severity: hw.say('severity.' + severity) }) : '');
       if (cell.title !== title) {
         cell.title = title;
         cell.setAttribute('aria-label', title);
       }
     }
     document.getElementById('floor-low').textContent = how.low + ' ' + how.unit;
-    document.getElementById('floor-high').textContent = 'limit ' + limit + ' ' + how.unit;
+    document.getElementById('floor-high').textContent = hw.say('floor.limit', { limit: limit + ' ' + how.unit });
     const stops = [0, 0.2, 0.4, 0.6, 0.8, 1].map((s) => colour(s).back + ' ' + s * 90 + '%');
     document.getElementById('floor-scale').style.background =
       'linear-gradient(90deg,' + stops.join(',') + ',' + AMBER + ' 92%,' + AMBER + ' 96%,' + VERMILION + ' 97%)';
@@ -90,8 +90,9 @@
       const text = missing ? '\u2014' : value.toFixed(0);
       if (cell.textContent !== text) cell.textContent = text;
       shade(cell, value, low, top, rack.gpus.marks[i]);
-      cell.title = 'tray ' + (Math.floor(i / 4) + 1) + ', GPU ' + (i % 4) + ': ' +
-        (missing ? rack.gpus.marks[i] || 'no reading' : value + ' ' + unit + (rack.gpus.marks[i] ? ', ' + rack.gpus.marks[i] : ''));
+      const mark = rack.gpus.marks[i] ? hw.say('mark.' + rack.gpus.marks[i]) : '';
+      cell.title = hw.say('rack.gpu_at', { tray: Math.floor(i / 4) + 1, gpu: i % 4 }) +
+        (missing ? mark || hw.say('cell.no_reading') : value + ' ' + unit + (mark ? hw.say('text.comma') + mark : ''));
     });
   });
 
@@ -110,9 +111,9 @@
     })));
     const marks = { fault: 'alarm', degraded: 'warning', notice: '' };
     const findings = rack.findings.map((f) => ({
-      id: '', mark: '', cells: [[f[0], 'name'], [f[1], marks[f[1]]], [f[2], ''], [f[3], '']],
+      id: '', mark: '', cells: [[f[0], 'name'], [f[1], marks[f[4]]], [f[2], ''], [f[3], '']],
     }));
-    if (!findings.length) findings.push({ id: '', mark: '', cells: [['', ''], ['', ''], ['No findings', 'muted'], ['', '']] });
+    if (!findings.length) findings.push({ id: '', mark: '', cells: [['', ''], ['', ''], [hw.say('rack.no_findings'), 'muted'], ['', '']] });
     hw.rows('gpu-health', findings);
     const paths = document.getElementById('rack-paths');
     const rows = rack.paths.map((path) => {
@@ -126,9 +127,9 @@
       return row;
     });
     const cdus = hw.el('div', 'path');
-    cdus.append(hw.el('span', 'muted', 'Coolant'));
+    cdus.append(hw.el('span', 'muted', hw.say('rack.coolant')));
     rack.cdus.forEach((cdu) => cdus.append(hw.el('span', 'step', cdu)));
-    if (!rows.length) rows.push(hw.el('div', 'muted', 'No power path known'));
+    if (!rows.length) rows.push(hw.el('div', 'muted', hw.say('rack.no_path')));
     paths.replaceChildren(...rows, cdus);
   });
 })();

@@ -11,6 +11,14 @@
   let shown = null; // the alert that the address asks for and that was scrolled to
   const asked = () => new URLSearchParams(location.search).get('alert');
 
+  // the rule leads to its runbook
+  function rule(alert) {
+    const link = hw.el('a', 'rule', alert.title);
+    link.href = '/runbooks/' + encodeURIComponent(alert.rule);
+    link.title = hw.say('alert.runbook', { rule: alert.title });
+    return link;
+  }
+
   function build(alert) {
     const row = hw.el('article', 'alert');
     row.id = 'alert-row-' + alert.id;
@@ -18,10 +26,12 @@
     head.append(hw.el('span', 'sign'), hw.el('span', 'priority'));
     const object = hw.el(alert.rack ? 'a' : 'span', 'object', alert.object);
     if (alert.rack) object.href = '/rack/' + encodeURIComponent(alert.rack);
-    head.append(object, hw.el('span', 'rule', alert.rule), hw.el('span', 'against'), hw.el('span', 'since'));
+    head.append(object, rule(alert), hw.el('span', 'against'), hw.el('span', 'since'));
     const state = hw.el('div', 'alert-state');
-    state.append(hw.el('span', 'told'), hw.el('span', 'held'));
-    row.append(head, hw.el('div', 'summary'), state, hw.el('div', 'alert-act'));
+    state.append(hw.el('span', 'explains'), hw.el('span', 'told'), hw.el('span', 'held'));
+    const summary = hw.el('div', 'summary');
+    summary.lang = 'en'; // as the rules tell it
+    row.append(head, summary, state, hw.el('div', 'alert-act'));
     return row;
   }
 
@@ -29,30 +39,31 @@
     row.className = 'alert ' + alert.severity + ' ' + alert.state + (alert.quiet ? ' quieted' : '') +
       (alert.lead ? ' member' : '') + (asked() === String(alert.id) ? ' asked' : '');
     row.querySelector('.sign').textContent = SIGNS[alert.severity];
-    set(row.querySelector('.priority'), alert.severity);
+    set(row.querySelector('.priority'), hw.say('severity.' + alert.severity));
     const since = row.querySelector('.since');
-    since.title = 'since ' + alert.openedText;
+    since.title = hw.say('alert.since', { time: alert.openedText });
     if (alert.state === 'cleared' || alert.state === 'returned') {
       delete since.dataset.since;
-      since.textContent = alert.openedText + ', for ' + hw.duration(alert.cleared - alert.opened);
+      since.textContent = hw.say('alert.lasted', { time: alert.openedText, span: hw.duration(alert.cleared - alert.opened) });
     } else {
       since.dataset.since = alert.opened;
       since.textContent = hw.duration(hw.now - alert.opened);
     }
-    const more = alert.explains ? ' (explains ' + alert.explains + (alert.explains > 1 ? ' alerts' : ' alert') + ')' : '';
-    set(row.querySelector('.summary'), alert.summary + more);
+    const more = alert.explains ? hw.count('alert.explains', alert.explains) : '';
+    set(row.querySelector('.summary'), alert.summary);
+    set(row.querySelector('.explains'), more);
     set(row.querySelector('.told'), told(alert));
     const held = row.querySelector('.held');
     if (alert.state === 'acknowledged') {
       held.dataset.since = alert.acknowledged;
-      held.title = 'so long it has been taken';
+      held.title = hw.say('alert.held');
     } else {
       delete held.dataset.since;
       set(held, '');
     }
     const against = row.querySelector('.against');
     set(against, alert.value + ' / ' + alert.limit);
-    against.title = 'value / limit';
+    against.title = hw.say('alert.against');
     against.hidden = alert.value === '\u2014';
     act(row, alert);
   }
@@ -61,11 +72,11 @@
   function told(alert) {
     const parts = [];
     if (alert.quiet) parts.push(alert.quiet);
-    if (alert.state === 'returned') parts.push('over, not acknowledged');
+    if (alert.state === 'returned') parts.push(hw.say('alert.returned'));
     if (alert.who) {
-      parts.push('taken by ' + alert.who + (alert.note ? ': ' + alert.note : ''));
+      parts.push(hw.say('alert.taken', { who: alert.who }) + (alert.note ? hw.say('text.colon') + alert.note : ''));
     }
-    if (alert.noted) parts.splice(alert.who ? -1 : parts.length, 0, 'noted ' + alert.noted);
+    if (alert.noted) parts.splice(alert.who ? -1 : parts.length, 0, hw.say('alert.noted', { note: alert.noted }));
     return parts.join(' \u00b7 ');
   }
 
@@ -82,10 +93,10 @@
     place.dataset.shows = want;
     place.replaceChildren();
     if (want.startsWith('button')) {
-      const button = hw.el('button', 'acknowledge', 'Acknowledge');
+      const button = hw.el('button', 'acknowledge', hw.say('alert.acknowledge'));
       button.id = 'ack-' + alert.id;
       button.type = 'button';
-      button.setAttribute('aria-label', 'Acknowledge ' + alert.rule + ' on ' + alert.object);
+      button.setAttribute('aria-label', hw.say('alert.acknowledge_one', { rule: alert.title, object: alert.object }));
       button.onclick = () => { opened = alert.id; act(row, alert); };
       place.append(button);
     }
@@ -96,12 +107,12 @@
       const form = hw.el('form', 'note');
       const note = hw.el('input');
       note.id = 'ack-note-' + alert.id;
-      note.placeholder = 'note (optional)';
+      note.placeholder = hw.say('alert.note_optional');
       note.maxLength = 500;
-      note.setAttribute('aria-label', 'Note');
-      const yes = hw.el('button', 'acknowledge', 'Acknowledge');
+      note.setAttribute('aria-label', hw.say('alert.note'));
+      const yes = hw.el('button', 'acknowledge', hw.say('alert.acknowledge'));
       yes.id = 'ack-confirm-' + alert.id;
-      const no = hw.el('button', 'cancel', 'Cancel');
+      const no = hw.el('button', 'cancel', hw.say('alert.cancel'));
       no.type = 'button';
       const close = () => { opened = null; act(row, alert); };
       no.onclick = close;
@@ -146,8 +157,8 @@
   function counted(rows) {
     const of = (state) => rows.filter((a) => a.state === state).length;
     const quiet = rows.filter((a) => a.quiet).length;
-    return of('open') + ' open, ' + of('acknowledged') + ' acknowledged, ' + of('returned') + ' over and not taken' +
-      (quiet ? ', ' + quiet + ' quiet' : '');
+    const text = hw.say('alert.counted', { open: of('open'), taken: of('acknowledged'), over: of('returned') });
+    return text + (quiet ? hw.say('text.comma') + hw.say('alert.counted_quiet', { n: quiet }) : '');
   }
 
   let change = null; // which alerts were active, and how, when the history was last asked for
@@ -162,13 +173,13 @@
   });
   hw.on('live-alerts', (alerts) => {
     const told = alerts.rows.filter((a) => !a.lead); // the page of alerts lists what these explain
-    list('alert-list', told, 'No active alerts');
+    list('alert-list', told, hw.say('alert.none'));
     const summary = document.getElementById('alert-summary');
     const under = alerts.rows.length - told.length;
-    if (summary) summary.textContent = counted(told) + (under ? ', ' + under + ' explained by these' : '');
+    if (summary) summary.textContent = counted(told) + (under ? hw.say('text.comma') + hw.say('alert.under', { n: under }) : '');
   });
   hw.on('live-rack', (rack) => {
-    if (hw.shown(rack)) list('rack-alerts', rack.alerts, 'No active alerts on this rack');
+    if (hw.shown(rack)) list('rack-alerts', rack.alerts, hw.say('alert.none_here'));
   });
   hw.on('alert-history', (history) => {
     const state = hw.chosen['alert-state'] || 'active';
@@ -177,16 +188,16 @@
     const rows = history.rows.filter((a) =>
       (state === 'all' || (state === 'cleared' ? a.state === 'cleared' : state === 'quiet' ? a.quiet !== '' : a.state !== 'cleared')) &&
       (severity === 'all' || a.severity === severity) &&
-      (a.object + ' ' + a.rule + ' ' + a.summary + ' ' + a.who + ' ' + a.note + ' ' + a.quiet + ' ' + a.noted).toLowerCase().includes(words));
+      (a.object + ' ' + a.rule + ' ' + a.title + ' ' + a.summary + ' ' + a.who + ' ' + a.note + ' ' + a.quiet + ' ' + a.noted).toLowerCase().includes(words));
     if (state === 'active' || state === 'quiet') {
       const by = new Map(rows.map((a) => [a.id, a]));
       const root = (a) => by.get(a.lead) || a; // what another alert explains stands under it
       rows.sort((a, b) => urgency(root(a)) - urgency(root(b)) || root(b).opened - root(a).opened ||
         root(b).id - root(a).id || (a.lead ? 1 : 0) - (b.lead ? 1 : 0) || urgency(a) - urgency(b) || b.opened - a.opened);
     }
-    list('alert-table', rows, 'No such alerts');
+    list('alert-table', rows, hw.say('alert.none_such'));
     const shown = document.getElementById('alert-shown');
-    if (shown) shown.textContent = rows.length + ' of ' + history.rows.length;
+    if (shown) shown.textContent = hw.say('alert.shown', { n: rows.length, all: history.rows.length });
   });
   hw.tell = function (answer) {
     const message = document.getElementById('message');

@@ -4,7 +4,7 @@
   const hw = window.hallwatch;
   hw.acting = null; // the alert whose form is open
 
-  const SPANS = { '1': 'for 1 h', '4': 'for 4 h', '8': 'for 8 h', '0': 'until it clears' };
+  const SPANS = [1, 4, 8, 0]; // hours; 0 is until it clears
 
   function option(value, text) {
     const node = hw.el('option', '', text);
@@ -34,10 +34,10 @@
   }
 
   hw.more = function (alert, open) {
-    const button = hw.el('button', 'more', 'More');
+    const button = hw.el('button', 'more', hw.say('acts.open'));
     button.type = 'button';
     button.id = 'more-' + alert.id;
-    button.setAttribute('aria-label', 'Shelve, comment or retire ' + alert.rule + ' on ' + alert.object);
+    button.setAttribute('aria-label', hw.say('acts.open_one', { rule: alert.title, object: alert.object }));
     button.onclick = open;
     return button;
   };
@@ -45,14 +45,14 @@
   hw.acts = function (alert, close) {
     const form = hw.el('form', 'note acts');
     const active = alert.state !== 'returned';
-    const spans = active ? Object.entries(SPANS).map(([h, text]) => ['shelve ' + h, 'Shelve ' + text]) : [];
-    const what = select('what', 'What to do', [...spans, ['comment', 'Comment'],
-      ...(active ? [['out of service', 'Take out of service']] : []), ['retire', 'Retire (taken away)']]);
-    const reason = field('reason', 'why', 'Why');
+    const spans = active ? SPANS.map((h) => ['shelve ' + h, h ? hw.say('acts.shelve', { h: h }) : hw.say('acts.shelve_once')]) : [];
+    const what = select('what', hw.say('acts.what'), [...spans, ['comment', hw.say('acts.comment')],
+      ...(active ? [['out of service', hw.say('acts.out_of_service')]] : []), ['retire', hw.say('acts.retire')]]);
+    const reason = field('reason', hw.say('acts.why_short'), hw.say('acts.why'));
     reason.required = true;
-    const yes = hw.el('button', 'acknowledge', 'Do it');
+    const yes = hw.el('button', 'acknowledge', hw.say('acts.do'));
     yes.id = 'act-confirm-' + alert.id;
-    const no = hw.el('button', 'cancel', 'Cancel');
+    const no = hw.el('button', 'cancel', hw.say('alert.cancel'));
     no.type = 'button';
     no.onclick = close;
     form.onkeydown = (event) => { if (event.key === 'Escape') close(); };
@@ -76,9 +76,9 @@
     row.id = 'quiet-' + one.id;
     row.append(hw.el('span', 'kind'), hw.el('span', 'object'), hw.el('span', 'until'), hw.el('div', 'why'));
     if (one.byHand) {
-      const button = hw.el('button', 'resume', one.kind === 'out of service' ? 'Put back' : 'End');
+      const button = hw.el('button', 'resume', one.kind === 'out of service' ? hw.say('quiet.put_back') : hw.say('quiet.end'));
       button.type = 'button';
-      button.setAttribute('aria-label', button.textContent + ' ' + one.kind + ' of ' + one.what);
+      button.setAttribute('aria-label', hw.say('quiet.end_one', { kind: one.kindText, object: one.what }));
       button.onclick = () => ask({ act: 'resume', id: one.id });
       row.append(button);
     }
@@ -96,18 +96,19 @@
     const rows = alarms.rows.map((one) => {
       const row = known.get('quiet-' + one.id) || entry(one);
       row.className = 'quiet-row ' + one.kind.replaceAll(' ', '-') + (one.holds ? '' : ' to-come');
-      write(row.querySelector('.kind'), one.kind);
-      write(row.querySelector('.object'), one.what + (one.rule ? ', ' + one.rule : ''));
-      write(row.querySelector('.until'), one.holds ? one.until : 'from ' + one.begins + ' ' + one.until);
+      write(row.querySelector('.kind'), one.kindText);
+      write(row.querySelector('.object'), one.what + (one.rule ? hw.say('text.comma') + one.rule : ''));
+      write(row.querySelector('.until'), one.holds ? one.until : hw.say('quiet.from', { time: one.begins, until: one.until }));
       write(row.querySelector('.why'), one.why + ' \u00b7 ' +
-        (one.holds ? 'since ' + hw.duration(hw.now - one.since) + ' \u00b7 ' : '') +
-        one.alarms + (one.alarms === 1 ? ' alarm' : ' alarms'));
+        (one.holds ? hw.say('quiet.since', { span: hw.duration(hw.now - one.since) }) + ' \u00b7 ' : '') +
+        hw.count('quiet.alarms', one.alarms));
       return row;
     });
     const summary = document.getElementById('quiet-summary');
-    if (summary) write(summary, alarms.rows.length ? alarms.rows.length + ' in all' : '');
+    if (summary) write(summary, alarms.rows.length ? hw.say('quiet.in_all', { n: alarms.rows.length }) : '');
     if (!rows.length) {
-      if (place.textContent !== 'Nothing is kept quiet') place.replaceChildren(hw.el('div', 'empty', 'Nothing is kept quiet'));
+      const none = hw.say('quiet.none');
+      if (place.textContent !== none) place.replaceChildren(hw.el('div', 'empty', none));
       return;
     }
     const same = place.children.length === rows.length && rows.every((row, i) => place.children[i] === row);
@@ -136,17 +137,17 @@
     if (place.firstChild) return;
     const form = hw.el('form', 'window-form');
     form.id = 'window-form';
-    const object = field('object', 'object, such as P01-CDU1', 'Object');
-    const reason = field('reason', 'why', 'Why');
+    const object = field('object', hw.say('window.object_such_as'), hw.say('window.object'));
+    const reason = field('reason', hw.say('acts.why_short'), hw.say('acts.why'));
     object.required = reason.required = true;
     const below = hw.el('input');
     below.type = 'checkbox';
     below.name = 'below';
     const label = hw.el('label', '', '');
-    label.append(below, document.createTextNode(' and what hangs under it'));
-    form.append(object, field('rule', 'any rule', 'Rule'),
-      select('hours', 'How long', [['2', 'maintenance, 2 h'], ['4', 'maintenance, 4 h'], ['8', 'maintenance, 8 h'],
-        ['24', 'maintenance, 24 h'], ['0', 'out of service']]), reason, label, hw.el('button', 'acknowledge', 'Announce'));
+    label.append(below, document.createTextNode(' ' + hw.say('window.below')));
+    form.append(object, field('rule', hw.say('window.any_rule'), hw.say('window.rule')),
+      select('hours', hw.say('window.how_long'), [
+        ...[2, 4, 8, 24].map((h) => [String(h), hw.say('window.maintenance', { h: h })]), ['0', hw.say('window.out_of_service')]]), reason, label, hw.el('button', 'acknowledge', hw.say('window.announce')));
     place.append(form);
   };
   hw.on('live-alarms', () => {

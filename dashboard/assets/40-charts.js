@@ -24,6 +24,10 @@
   function axis(extra) {
     return Object.assign({ gridcolor: GRID, zeroline: false, linecolor: GRID, tickcolor: GRID, fixedrange: true }, extra);
   }
+  // a time axis in the viewer's language
+  function times(extra) {
+    return axis(Object.assign({ type: 'date', tickformat: hw.say('chart.ticks'), hoverformat: hw.say('chart.hover') }, extra));
+  }
   function draw(id, traces, shape) {
     const place = document.getElementById(id);
     if (!place || !window.Plotly) return;
@@ -67,7 +71,7 @@
     return [
       ...band(low, high, 'rgba(217,197,139,0.14)', '95 %'),
       ...band(quarter, upper, 'rgba(217,197,139,0.26)', '75 %'),
-      { x: f.time, y: middle, mode: 'lines', line: { color: FORECAST, width: 1.5 }, name: 'expected', hovertemplate: shape },
+      { x: f.time, y: middle, mode: 'lines', line: { color: FORECAST, width: 1.5 }, name: hw.say('chart.expected'), hovertemplate: shape },
     ];
   }
 
@@ -84,20 +88,20 @@
     const note = document.getElementById('forecast-note');
     if (p.fan) {
       traces.push(...fan(p.fan, 'MW', 2));
-      traces.push({ x: p.fan.time, y: p.fan.risk, type: 'bar', yaxis: 'y2', name: 'breach risk',
+      traces.push({ x: p.fan.time, y: p.fan.risk, type: 'bar', yaxis: 'y2', name: hw.say('chart.risk'),
         marker: { color: p.fan.risk.map((r) => (r > 0.5 ? LIMIT : r > 0.05 ? '#e0a430' : '#46566a')), line: { width: 0 } },
         hovertemplate: '%{y:.1%}' });
-      note.textContent = 'issued ' + p.fan.issued + (p.fan.quality === 'good' ? '' : ', ' + p.fan.quality);
+      note.textContent = hw.say('chart.issued', { time: p.fan.issued }) + (p.fan.quality ? hw.say('text.comma') + p.fan.quality : '');
       note.title = p.fan.model;
     } else {
-      note.textContent = 'no forecast issued';
+      note.textContent = hw.say('chart.no_forecast');
     }
     traces.push({ x: p.limitTime, y: p.limit, mode: 'lines', line: { color: LIMIT, width: 2, shape: 'hv', dash: 'dash' },
-      name: 'limit', hovertemplate: '%{y:.2f} MW' });
-    traces.push({ x: p.time, y: p.power, mode: 'lines', line: { color: MEASURED, width: 2 }, name: 'measured',
+      name: hw.say('chart.limit'), hovertemplate: '%{y:.2f} MW' });
+    traces.push({ x: p.time, y: p.power, mode: 'lines', line: { color: MEASURED, width: 2 }, name: hw.say('chart.measured'),
       connectgaps: false, hovertemplate: '%{y:.2f} MW' });
     traces.push({ x: tip.time.slice(), y: tip.power.slice(), mode: 'lines', line: { color: '#ffffff', width: 2 },
-      name: 'now', hovertemplate: '%{y:.2f} MW' });
+      name: hw.say('chart.now'), hovertemplate: '%{y:.2f} MW' });
     const inView = (values, times) => values.filter((v, i) => v !== null && times[i] >= start && times[i] <= end);
     const shown = inView(p.power, p.time).concat(inView(p.limit, p.limitTime), tip.power,
       p.fan ? inView(p.fan.quantiles[0], p.fan.time).concat(inView(p.fan.quantiles[4], p.fan.time)) : []);
@@ -105,7 +109,7 @@
     const top = shown.length ? Math.max(...shown) : 1;
     const pad = Math.max(0.02 * top, (top - bottom) * 0.08);
     draw('power-chart', traces, {
-      xaxis: axis({ type: 'date', range: [start, end], tickformat: '%H:%M\n%d %b', nticks: 9, anchor: 'free', position: 0 }),
+      xaxis: times({ range: [start, end], nticks: 9, anchor: 'free', position: 0 }),
       yaxis: axis({ domain: [0.2, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' MW', nticks: 6, automargin: true }),
       yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
       margin: { l: 66, r: 10, t: 6, b: 42 },
@@ -113,9 +117,9 @@
       shapes: [{ type: 'line', x0: p.now, x1: p.now, yref: 'paper', y0: 0, y1: 1, line: { color: '#55636f', width: 1, dash: 'dot' } }],
       annotations: [
         { x: 1, y: p.limit.length ? p.limit[p.limit.length - 1] : 0, xref: 'paper', xanchor: 'right', yanchor: 'bottom',
-          showarrow: false, text: 'limit', font: { size: 12, color: '#ff7f63' } },
+          showarrow: false, text: hw.say('chart.limit'), font: { size: 12, color: '#ff7f63' } },
         { x: 0, y: 0.175, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'middle', showarrow: false,
-          text: p.fan ? 'risk of exceeding the limit' : '', font: { size: 11, color: '#7d8a97' } },
+          text: p.fan ? hw.say('chart.risk_of') : '', font: { size: 11, color: '#7d8a97' } },
       ],
     });
   });
@@ -123,16 +127,16 @@
   // --- history of a rack --------------------------------------------------------------------------------------------
 
   const CHARTS = [
-    ['rack-chart-power', 'kW', [['RackPower', 'power', MEASURED]]],
+    ['rack-chart-power', 'kW', [['RackPower', 'chart.power', MEASURED]]],
     ['rack-chart-temperature', '\u00b0C', [
-      ['RackLiquidReturnTemperature', 'return', FORECAST], ['RackLiquidSupplyTemperature', 'supply', MEASURED]]],
-    ['rack-chart-flow', 'L/min', [['RackLiquidFlow', 'flow', MEASURED]]],
+      ['RackLiquidReturnTemperature', 'chart.return', FORECAST], ['RackLiquidSupplyTemperature', 'chart.supply', MEASURED]]],
+    ['rack-chart-flow', 'L/min', [['RackLiquidFlow', 'chart.flow', MEASURED]]],
   ];
   hw.on('rack-history', (history) => {
     if (!hw.shown(history)) return;
     for (const [id, unit, lines] of CHARTS) {
       const traces = lines.filter(([type]) => history.lines[type]).map(([type, name, colour], i) => ({
-        x: history.lines[type].time, y: history.lines[type].value, name: name, mode: 'lines',
+        x: history.lines[type].time, y: history.lines[type].value, name: hw.say(name), mode: 'lines',
         line: { color: colour, width: 1.6, dash: i ? 'dot' : 'solid' }, connectgaps: false,
         hovertemplate: '%{y:.1f} ' + unit,
       }));
@@ -140,11 +144,13 @@
       if (ahead) traces.unshift(...fan(history.fan, unit, 1));
       const empty = !traces.some((t) => t.y.length);
       draw(id, traces, {
-        xaxis: axis({ type: 'date', nticks: 6, range: [history.start, ahead ? history.ahead : history.end] }),
+        xaxis: times({ nticks: 6, range: [history.start, ahead ? history.ahead : history.end] }),
         yaxis: axis({ nticks: 4 }),
         margin: { l: 46, r: 12, t: 24, b: 24 },
         annotations: [{ x: 0, y: 1, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'bottom', showarrow: false,
-          text: lines.map((l) => '<span style="color:' + l[2] + '">' + l[1] + '</span>').join(', ') + ' (' + unit + ')' + (history.moment ? ', as it was at ' + history.moment.slice(0, 16).replace('T', ' ') : '') + (empty ? ': ' + (history.trouble || 'nothing stored for this span').replace(/</g, '&lt;') : ''),
+          text: lines.map((l) => '<span style="color:' + l[2] + '">' + hw.say(l[1]) + '</span>').join(hw.say('text.comma')) + ' (' + unit + ')' +
+            (history.momentText ? hw.say('text.comma') + hw.say('chart.as_at', { time: history.momentText }) : '') +
+            (empty ? hw.say('text.colon') + (history.trouble || hw.say('chart.nothing')).replace(/</g, '&lt;') : ''),
           font: { size: 12, color: '#c3ccd5' } }],
       });
     }

@@ -191,7 +191,7 @@
       rack.fill.setAttribute('height', high);
       rack.fill.setAttribute('y', rack.top + rack.high - high);
       dress(rack.cell, 'rack-cell ' + (kw === null ? 'missing ' : '') + (told.severity[rack.id] || ''));
-      set(rack.title, rack.id + ': ' + (kw === null ? '\u2014' : kw + ' kW') + (told.marks[i] ? ', ' + told.marks[i] : ''));
+      set(rack.title, rack.id + ': ' + (kw === null ? '\u2014' : kw + ' kW') + (told.marks[i] ? hw.say('text.comma') + hw.say('mark.' + told.marks[i]) : ''));
     });
     detail(told);
   });

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dash import dcc, html
 
 from dashboard.components.panel import aria
+from dashboard.words import say
 from domain.site import Site
 
-METRICS = {"power": "Power", "return": "Return \u00b0C", "gpu": "Hottest GPU", "anomaly": "Anomaly"}
-"""What the floor map can show."""
+METRICS = ("power", "return", "gpu", "anomaly")
+"""What the floor map can show: the text ``floor.NAME``."""
 
 
 def floor_map(site: Site) -> html.Div:
@@ -25,7 +26,7 @@ def floor_map(site: Site) -> html.Div:
                 style={"gridRow": row, "gridColumn": column},
             )
         )
-    return html.Div(cells, id="floor", className="floor", role="group", **aria("Racks on the floor"))
+    return html.Div(cells, id="floor", className="floor", role="group", **aria(say("floor.racks")))
 
 
 def floor_legend() -> html.Div:
@@ -35,8 +36,8 @@ def floor_legend() -> html.Div:
             html.Span(id="floor-low"),
             html.Span(id="floor-scale", className="scale"),
             html.Span(id="floor-high"),
-            html.Span("no data", className="hatched key"),
-            html.Span("alert", className="outlined key"),
+            html.Span(say("floor.no_data"), className="hatched key"),
+            html.Span(say("floor.alert"), className="outlined key"),
         ],
         className="legend",
     )
@@ -51,4 +52,4 @@ def gpu_grid(count: int, per_tray: int = 4) -> html.Div:
         rows.append(
             html.Div([html.Span(f"T{tray + 1:02d}", className="tray-name"), *cells], className="tray")
         )
-    return html.Div(rows, id="gpus", className="gpus", role="group", **aria("GPUs by tray"))
+    return html.Div(rows, id="gpus", className="gpus", role="group", **aria(say("rack.gpus")))

@@ -12,6 +12,7 @@ from dashboard.components.panel import choice, live_table, panel
 from dashboard.data import ConsoleData
 from dashboard.page import Asked, Level, Live, Page
 from dashboard.threads import reading
+from dashboard.words import say, several
 from domain.alert import Severity
 
 
@@ -21,25 +22,25 @@ def layout(_asked: Asked) -> html.Div:
         [
             choice(
                 "alert-state",
-                {"active": "Active", "quiet": "Quiet", "cleared": "Cleared", "all": "All"},
+                {state: say(f"alerts.{state}") for state in ("active", "quiet", "cleared", "all")},
                 "active",
-                "State of the alerts",
+                say("alerts.state"),
             ),
             choice(
                 "alert-severity",
-                {"all": "Any priority", **{s.value: s.value.capitalize() for s in Severity}},
+                {"all": say("alerts.any_priority"), **{s.value: say(f"severity.{s}") for s in Severity}},
                 "all",
-                "Priority",
+                say("alerts.priority"),
             ),
             dcc.Input(
                 id="alert-text",
                 type="search",
-                placeholder="object, rule or words",
+                placeholder=say("alerts.words"),
                 debounce=False,
                 maxLength=100,
             ),
             html.Span(id="alert-shown", className="muted"),
-            html.Button("Take what is over", id="take-returned", className="acknowledge", type="button"),
+            html.Button(say("alerts.take_over"), id="take-returned", className="acknowledge", type="button"),
         ],
         className="filters",
     )
@@ -48,22 +49,26 @@ def layout(_asked: Asked) -> html.Div:
             dcc.Store(id="alert-change"),
             dcc.Store(id="alert-history"),
             panel(
-                "Alerts",
+                say("page.alerts"),
                 html.Div(id="alert-table", className="alert-list long"),
                 area="area-all",
                 extra=filters,
             ),
             panel(
-                "Kept quiet",
+                say("alerts.kept_quiet"),
                 html.Div(id="quiet-list", className="quiet-list"),
                 html.Div(id="window-place"),
                 area="area-quiet",
                 extra=html.Span(id="quiet-summary", className="muted"),
             ),
             panel(
-                "Alarm performance",
-                live_table("alarm-measures", ["last 24 h", "", "target"], "How the alarms performed"),
-                live_table("alarm-top", ["most frequent", "times"], "Alarms that came most often"),
+                say("alerts.performance"),
+                live_table(
+                    "alarm-measures",
+                    several("alerts", "last_day", "measured", "target"),
+                    say("alerts.performance"),
+                ),
+                live_table("alarm-top", several("alerts", "frequent", "times"), say("alerts.frequent")),
                 area="area-measures",
                 extra=html.Span("ISA-18.2, EEMUA 191", className="muted"),
             ),

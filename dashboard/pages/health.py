@@ -7,57 +7,61 @@ from dash import html
 from dashboard import frames
 from dashboard.components.panel import live_table, panel
 from dashboard.page import Asked, Level, Live, Page
+from dashboard.words import say, several
 
 
 def layout(_asked: Asked) -> html.Div:
     """Return the page."""
-    collectors = live_table("health-sources", ["Collector", "Counters"], "Collectors")
-    ages = live_table("health-ages", ["Source", "Points", "Newest reading"], "Age by source")
+    collectors = live_table(
+        "health-sources", several("health", "collector", "counters"), say("health.collectors")
+    )
+    ages = live_table("health-ages", several("health", "source", "points", "newest"), say("health.ages"))
     return html.Div(
         [
             html.Div(
                 [
-                    panel("Collectors", collectors, area="area-sources"),
+                    panel(say("health.collectors"), collectors, area="area-sources"),
                     panel(
-                        "Age by source",
+                        say("health.ages"),
                         ages,
                         area="area-ages",
                         extra=html.Span(id="ages-summary", className="muted"),
                     ),
                     panel(
-                        "What forecasts were worth, last week",
+                        say("health.worth"),
                         live_table(
                             "health-worth",
-                            [
-                                "Forecast",
-                                "Ahead",
-                                "In 90 %",
-                                "Error",
-                                "Of persist.",
-                                "Of naive",
-                                "Brier",
-                                "Scored",
-                                "",
-                            ],
-                            "What forecasts were worth",
+                            several(
+                                "health",
+                                "forecast",
+                                "ahead",
+                                "inside",
+                                "error",
+                                "of_persistence",
+                                "of_naive",
+                                "brier",
+                                "scored",
+                                "verdict",
+                            ),
+                            say("health.worth"),
                         ),
                         area="area-worth",
                     ),
                     panel(
-                        "Parts that wear",
+                        say("health.upkeep"),
                         live_table(
                             "health-upkeep",
-                            ["Part", "What", "Now", "Limit", "Left", "Interval", "Advice"],
-                            "Parts that wear",
+                            several("health", "part", "what", "now", "limit", "left", "interval", "advice"),
+                            say("health.upkeep"),
                         ),
                         area="area-upkeep",
                     ),
                     panel(
-                        "Instruments not trusted",
+                        say("health.instruments"),
                         live_table(
                             "health-instruments",
-                            ["Object", "Quantity", "Verdict", "Shown instead"],
-                            "Instruments not trusted",
+                            several("health", "object", "quantity", "verdict", "instead"),
+                            say("health.instruments"),
                         ),
                         area="area-instruments",
                     ),
@@ -66,16 +70,32 @@ def layout(_asked: Asked) -> html.Div:
             html.Div(
                 [
                     panel(
-                        "Clocks",
-                        live_table("health-clocks", ["Source", "Off by", "Drift", "Steps"], "Clocks"),
+                        say("health.clocks"),
+                        live_table(
+                            "health-clocks",
+                            several("health", "source", "off", "drift", "steps"),
+                            say("health.clocks"),
+                        ),
                         area="area-clocks",
                     ),
                     panel(
-                        "Ingest", live_table("health-counters", ["Counter", ""], "Ingest"), area="area-ingest"
+                        say("health.ingest"),
+                        live_table(
+                            "health-counters", several("health", "counter", "now"), say("health.ingest")
+                        ),
+                        area="area-ingest",
                     ),
-                    panel("Store", live_table("health-store", ["", ""], "Store"), area="area-store"),
                     panel(
-                        "Forecast", live_table("health-forecast", ["", ""], "Forecast"), area="area-forecast"
+                        say("health.store"),
+                        live_table("health-store", several("health", "what", "now"), say("health.store")),
+                        area="area-store",
+                    ),
+                    panel(
+                        say("health.forecast"),
+                        live_table(
+                            "health-forecast", several("health", "what", "now"), say("health.forecast")
+                        ),
+                        area="area-forecast",
                     ),
                 ]
             ),

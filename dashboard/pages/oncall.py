@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,12 +12,14 @@ from alerts.oncall.calendar import days_between, moment
 from alerts.oncall.people import OnCall
 from alerts.oncall.roster import DAY_MS, DAYS, Roster
 from alerts.oncall.schedule import Shift
+from dashboard import cells
 from dashboard.auth import session_now
 from dashboard.broadcast import Broadcaster
 from dashboard.components.panel import aria, panel
 from dashboard.data import ConsoleData
 from dashboard.page import Asked, Level, Page
 from dashboard.threads import reading
+from dashboard.words import say, several
 
 COLOURS = 8
 """People have one of so many colours each, by their order in the file."""
@@ -34,20 +35,26 @@ def layout(_asked: Asked) -> html.Div:
 def body(on_call: OnCall | None, rosters: Sequence[Roster], now: int, viewer: str) -> list[html.Section]:
     """Return what the page shows at `now` (UTC ms), by the clocks of the viewer where `people` has their login name."""
     if on_call is None or not rosters:
-        text = "alerts.yaml names no schedule yet: docs/how-to/alerts.md says how to write one under on_call."
-        return [panel("On call", html.P(text, className="muted"))]
+        text = say("oncall.no_schedule")
+        return [panel(say("page.oncall"), html.P(text, className="muted"))]
     zone = on_call.zone_of(viewer)
-    whose = "your own" if viewer in on_call.settings.people else "the site's"
-    clocks = html.Span(f"Times by {whose} clocks: {zone}", className="muted", id="oncall-clocks")
+    own = viewer in on_call.settings.people
+    clocks = html.Span(
+        say("oncall.own_clocks" if own else "oncall.site_clocks", zone=zone),
+        className="muted",
+        id="oncall-clocks",
+    )
     return [
         panel(
-            "On call now",
+            say("oncall.now"),
             html.Div([_now(on_call, r, zone) for r in rosters], className="oncall-now"),
             extra=clocks,
         ),
-        panel(f"The next {DAYS} days", _axis(now, zone), *[_line(on_call, r, now, zone) for r in rosters]),
-        panel("Nobody on call", _gaps(on_call, rosters, zone), extra=_stands_in(on_call)),
-        *[panel(f"Shifts: {r.schedule}", _shifts(on_call, r, zone)) for r in rosters],
+        panel(
+            say("oncall.next", days=DAYS), _axis(now, zone), *[_line(on_call, r, now, zone) for r in rosters]
+        ),
+        panel(say("oncall.gaps"), _gaps(on_call, rosters, zone), extra=_stands_in(on_call)),
+        *[panel(say("oncall.shifts", schedule=r.schedule), _shifts(on_call, r, zone)) for r in rosters],
     ]
 
 
@@ -55,12 +62,12 @@ def _now(on_call: OnCall, roster: Roster, zone: ZoneInfo) -> html.Div:
     shift = roster.now
     following = next((s for s in roster.shifts[1:] if s.person), None)
     whole = len(roster.shifts) == 1  # nobody looked further
-    until = f"for {DAYS} days at least" if whole else f"until {_shown(shift.end, zone)}"
-    then = f"then {on_call.name_of(following.person)}" if following is not None else ""
+    until = say("oncall.at_least", days=DAYS) if whole else say("oncall.until", time=_shown(shift.end, zone))
+    then = say("oncall.then", name=on_call.name_of(following.person)) if following is not None else ""
     return html.Div(
         [
             html.Span(roster.schedule, className="label"),
-            html.Span(on_call.name_of(shift.person) or "Nobody", className="oncall-who"),
+            html.Span(on_call.name_of(shift.person) or say("oncall.nobody"), className="oncall-who"),
             html.Span(until, className="muted"),
             html.Span(then, className="muted"),
         ],
@@ -77,7 +84,9 @@ def _axis(now: int, zone: ZoneInfo) -> html.Div:
         at = moment(day, 0, zone)
         if now <= at < until:
             marks.append(
-                html.Span(day.strftime("%a %d"), style={"left": _share(at - now)}, className="oncall-day")
+                html.Span(
+                    cells.date(at, zone, "day"), style={"left": _share(at - now)}, className="oncall-day"
+                )
             )
     return html.Div(
         [html.Span(className="oncall-name"), html.Div(marks, className="oncall-days")], className="oncall-row"
@@ -87,15 +96,20 @@ def _axis(now: int, zone: ZoneInfo) -> html.Div:
 def _line(on_call: OnCall, roster: Roster, now: int, zone: ZoneInfo) -> html.Div:
     bars = [
         html.Span(
-            on_call.name_of(s.person) or "nobody",
-            title=f"{on_call.name_of(s.person) or 'Nobody'}: {_shown(s.start, zone)} to {_shown(s.end, zone)}",
+            on_call.name_of(s.person) or say("oncall.nobody"),
+            title=say(
+                "oncall.bar",
+                name=on_call.name_of(s.person) or say("oncall.nobody"),
+                first=_shown(s.start, zone),
+                last=_shown(s.end, zone),
+            ),
             style={"left": _share(s.start - now), "width": _share(s.end - s.start)},
             className=f"oncall-bar {_colour(on_call, s.person)}",
         )
         for s in roster.shifts
     ]
     bars_of = html.Div(
-        bars, className="oncall-bars", role="img", **aria(f"Who is on call by {roster.schedule}")
+        bars, className="oncall-bars", role="img", **aria(say("oncall.by", schedule=roster.schedule))
     )
     return html.Div([html.Span(roster.schedule, className="oncall-name"), bars_of], className="oncall-row")
 
@@ -103,19 +117,21 @@ def _line(on_call: OnCall, roster: Roster, now: int, zone: ZoneInfo) -> html.Div
 def _gaps(on_call: OnCall, rosters: Sequence[Roster], zone: ZoneInfo) -> html.Div:
     found = [(roster.schedule, gap) for roster in rosters for gap in roster.gaps]
     if not found:
-        return html.Div(
-            f"Somebody is on call at every hour of the next {DAYS} days.", id="oncall-gaps", className="muted"
-        )
+        return html.Div(say("oncall.no_gap", days=DAYS), id="oncall-gaps", className="muted")
     rows = [
         html.Tr([html.Td(name), html.Td(_shown(gap.start, zone)), html.Td(_shown(gap.end, zone))])
         for name, gap in found[:MOST_SHIFTS]
     ]
-    return html.Div(_table(["Schedule", "From", "Until"], rows, "Gaps"), id="oncall-gaps")
+    return html.Div(
+        _table(several("oncall", "schedule", "from", "to"), rows, say("oncall.gaps")), id="oncall-gaps"
+    )
 
 
 def _stands_in(on_call: OnCall) -> html.Span:
-    told = ", ".join(on_call.name_of(name) for name in on_call.settings.fallback)
-    return html.Span(f"Told instead: {told}" if told else "Nobody stands in", className="muted")
+    told = say("text.comma").join(on_call.name_of(name) for name in on_call.settings.fallback)
+    return html.Span(
+        say("oncall.instead", names=told) if told else say("oncall.no_instead"), className="muted"
+    )
 
 
 def _shifts(on_call: OnCall, roster: Roster, zone: ZoneInfo) -> html.Div:
@@ -124,21 +140,34 @@ def _shifts(on_call: OnCall, roster: Roster, zone: ZoneInfo) -> html.Div:
         html.Li(
             f"{change.id}: "
             + (
-                f"{on_call.name_of(change.person)} and {on_call.name_of(change.other)} swap"
+                say("oncall.swap", one=on_call.name_of(change.person), other=on_call.name_of(change.other))
                 if change.other
-                else f"{on_call.name_of(change.person)} stands in"
+                else say("oncall.stands_in", name=on_call.name_of(change.person))
             )
-            + f", {_shown(change.start, zone)} to {_shown(change.end, zone)} ({change.who}) {change.note}"
+            + say(
+                "oncall.change",
+                first=_shown(change.start, zone),
+                last=_shown(change.end, zone),
+                who=change.who,
+            )
+            + change.note
         )
         for change in roster.overrides
     ]
     return html.Div(
-        [_table(["From", "Until", "On call"], rows, f"Shifts of {roster.schedule}"), html.Ul(changes)]
+        [
+            _table(
+                several("oncall", "from", "to", "who"), rows, say("oncall.shifts", schedule=roster.schedule)
+            ),
+            html.Ul(changes),
+        ]
     )
 
 
 def _shift(on_call: OnCall, shift: Shift, zone: ZoneInfo) -> html.Tr:
-    who = html.Td(on_call.name_of(shift.person) or "Nobody", className=_colour(on_call, shift.person))
+    who = html.Td(
+        on_call.name_of(shift.person) or say("oncall.nobody"), className=_colour(on_call, shift.person)
+    )
     return html.Tr([html.Td(_shown(shift.start, zone)), html.Td(_shown(shift.end, zone)), who])
 
 
@@ -157,7 +186,7 @@ def _share(length: int) -> str:
 
 
 def _shown(at: int, zone: ZoneInfo) -> str:
-    return datetime.fromtimestamp(at / 1000, zone).strftime("%a %d %b %H:%M %Z")
+    return cells.date(at, zone, "zoned")
 
 
 def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:

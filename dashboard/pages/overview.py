@@ -8,6 +8,7 @@ from dashboard import frames
 from dashboard.components.floor import METRICS, floor_legend, floor_map
 from dashboard.components.panel import aria, choice, figure, live_table, panel
 from dashboard.page import Asked, Level, Live, Page
+from dashboard.words import say, several
 
 
 def layout(asked: Asked) -> html.Div:
@@ -16,67 +17,71 @@ def layout(asked: Asked) -> html.Div:
     return html.Div(
         [
             panel(
-                "Site power and forecast",
-                html.Div(id="power-chart", className="chart", role="img", **aria("Site power")),
+                say("overview.power"),
+                html.Div(id="power-chart", className="chart", role="img", **aria(say("overview.power"))),
                 area="area-power",
                 extra=html.Div(
                     [
                         html.Span(id="forecast-note", className="muted"),
-                        choice("forecast-span", {"24": "24 h", "48": "48 h"}, "24", "Forecast span"),
+                        choice(
+                            "forecast-span", {"24": "24 h", "48": "48 h"}, "24", say("overview.forecast_span")
+                        ),
                     ],
                     className="panel-extra",
                 ),
             ),
             panel(
-                "Racks",
+                say("overview.racks"),
                 floor_map(site),
                 floor_legend(),
                 area="area-floor",
-                extra=choice("floor-metric", METRICS, "power", "What the map shows"),
+                extra=choice(
+                    "floor-metric", {m: say(f"floor.{m}") for m in METRICS}, "power", say("floor.shows")
+                ),
             ),
             panel(
-                "Active alerts",
+                say("overview.alerts"),
                 html.Div(id="alert-list", className="alert-list"),
                 area="area-alerts",
                 extra=html.Span(id="alert-summary", className="muted"),
             ),
             panel(
-                "Cooling units",
+                say("overview.cooling"),
                 live_table(
                     "cooling-rows",
                     [
                         "CDU",
-                        "Supply \u00b0C",
-                        "Return \u00b0C",
+                        say("cooling.supply"),
+                        say("cooling.return"),
                         "L/min",
                         "\u0394p kPa",
-                        "Pump %",
-                        "State",
-                        "Redund.",
+                        say("cooling.pump"),
+                        say("cooling.state"),
+                        say("cooling.redundancy"),
                     ],
-                    "Cooling units, worst first",
+                    say("overview.cooling"),
                 ),
                 area="area-cooling",
                 extra=html.Span(id="cooling-summary", className="muted"),
             ),
             panel(
-                "Feeds and UPS",
+                say("overview.supply"),
                 live_table(
                     "supply-rows",
-                    ["", "Power", "Load", "Battery %", "min", "State"],
-                    "Feeds and UPSes",
+                    several("supply", "unit", "power", "load", "battery", "minutes", "state"),
+                    say("overview.supply"),
                     "bars",
                 ),
                 area="area-supply",
             ),
             html.Section(
                 [
-                    figure("Tokens", "token-rate"),
-                    figure("Tokens / J", "token-efficiency"),
-                    figure("GPUs reporting", "gpu-count"),
+                    figure(say("work.tokens"), "token-rate"),
+                    figure(say("work.efficiency"), "token-efficiency"),
+                    figure(say("work.gpus"), "gpu-count"),
                 ],
                 className="panel area-work figures work",
-                **aria("Work"),
+                **aria(say("overview.work")),
             ),
         ],
         className="overview",

@@ -16,6 +16,7 @@ from dashboard.data import ConsoleData
 from dashboard.page import Asked, Level, Live, Page
 from dashboard.threads import reading
 from dashboard.views import SPANS
+from dashboard.words import say, several
 
 
 def layout(asked: Asked) -> html.Div:
@@ -29,9 +30,11 @@ def layout(asked: Asked) -> html.Div:
     row, column = site.position(rack) or (0, 0)
     title = html.Div(
         [
-            dcc.Link("\u2190 Floor", href="/", id="back"),
+            dcc.Link(say("rack.floor"), href="/", id="back"),
             html.H1(rack, id="rack-title"),
-            html.Span(f"pod {pod.id if pod else ''}, row {row}, column {column}", className="muted"),
+            html.Span(
+                say("rack.place", pod=pod.id if pod else "", row=row, column=column), className="muted"
+            ),
             dcc.Link(f"\u2039 {racks[place - 1]}", href=f"/rack/{racks[place - 1]}", id="rack-before"),
             dcc.Link(
                 f"{racks[(place + 1) % len(racks)]} \u203a",
@@ -43,18 +46,18 @@ def layout(asked: Asked) -> html.Div:
     )
     figures = html.Div(
         [
-            figure("Power", "rack-power", "rack-load", size="big"),
-            figure("Tap A", "rack-tap-a", "rack-tap-a-share"),
-            figure("Tap B", "rack-tap-b", "rack-tap-b-share"),
-            figure("Coolant supply", "rack-supply"),
-            figure("Coolant return", "rack-return"),
-            figure("Rise", "rack-rise"),
-            figure("Flow", "rack-flow"),
-            figure("Pressure drop", "rack-pressure"),
-            figure("Valve", "rack-valve"),
-            figure("Leak", "rack-leak"),
-            figure("Anomaly", "rack-anomaly"),
-            figure("GPU modules", "rack-modules"),
+            figure(say("rack.power"), "rack-power", "rack-load", size="big"),
+            figure(say("rack.tap_a"), "rack-tap-a", "rack-tap-a-share"),
+            figure(say("rack.tap_b"), "rack-tap-b", "rack-tap-b-share"),
+            figure(say("rack.supply"), "rack-supply"),
+            figure(say("rack.return"), "rack-return"),
+            figure(say("rack.rise"), "rack-rise"),
+            figure(say("rack.flow"), "rack-flow"),
+            figure(say("rack.pressure"), "rack-pressure"),
+            figure(say("rack.valve"), "rack-valve"),
+            figure(say("rack.leak"), "rack-leak"),
+            figure(say("rack.anomaly"), "rack-anomaly"),
+            figure(say("rack.modules"), "rack-modules"),
         ],
         className="figures rack-figures",
     )
@@ -64,34 +67,39 @@ def layout(asked: Asked) -> html.Div:
             dcc.Store(id="rack-shown", data=rack),
             html.Div([title, figures], className="area-head"),
             panel(
-                "GPUs by tray",
+                say("rack.gpus"),
                 gpu_grid(site.rack_gpus),
                 area="area-gpus",
                 extra=choice(
-                    "gpu-metric", {"temperature": "\u00b0C", "power": "W"}, "temperature", "GPU figure"
+                    "gpu-metric",
+                    {"temperature": "\u00b0C", "power": "W"},
+                    "temperature",
+                    say("rack.gpu_figure"),
                 ),
             ),
             panel(
-                "History",
+                say("rack.history"),
                 html.Div(id="rack-chart-power", className="chart"),
                 html.Div(id="rack-chart-temperature", className="chart"),
                 html.Div(id="rack-chart-flow", className="chart"),
                 area="area-history",
-                extra=choice("rack-span", {s: s for s in SPANS}, "1h", "Time span"),
+                extra=choice("rack-span", {s: s for s in SPANS}, "1h", say("rack.span")),
             ),
             panel(
-                "GPU health",
-                live_table("gpu-health", ["Object", "Grade", "What it is, what to do", "Age"], "GPU health"),
+                say("rack.gpu_health"),
+                live_table(
+                    "gpu-health", several("rack", "object", "grade", "finding", "age"), say("rack.gpu_health")
+                ),
                 area="area-health",
             ),
-            panel("Supply path", html.Div(id="rack-paths", className="paths"), area="area-paths"),
+            panel(say("rack.paths"), html.Div(id="rack-paths", className="paths"), area="area-paths"),
+            panel(say("rack.alerts"), html.Div(id="rack-alerts", className="alert-list"), area="area-alerts"),
             panel(
-                "Alerts of this rack", html.Div(id="rack-alerts", className="alert-list"), area="area-alerts"
-            ),
-            panel(
-                "Last values",
+                say("rack.values"),
                 live_table(
-                    "rack-points", ["Object", "Point", "Value", "Quality", "Age"], "Last values of this rack"
+                    "rack-points",
+                    several("rack", "object", "point", "value", "quality", "age"),
+                    say("rack.values"),
                 ),
                 area="area-points",
             ),
@@ -104,9 +112,9 @@ def unknown(rack: str) -> html.Div:
     """Return what is shown for a rack that the site has not."""
     return html.Div(
         [
-            html.H1("No such rack"),
-            html.P(f"{rack} is not in the site file."),
-            dcc.Link("To the floor", href="/"),
+            html.H1(say("rack.unknown")),
+            html.P(say("rack.not_in_site", rack=rack)),
+            dcc.Link(say("rack.to_floor"), href="/"),
         ],
         className="plain",
     )

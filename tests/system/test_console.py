@@ -4,69 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from domain.alert import AlertState, Severity
 from domain.batch import now_ms
 from tests.servers.hallwatch import eventually
-from tests.system.console_plant import condition, demo_site, forecast_of
+from tests.system.console_plant import condition
 from tests.system.console_service import PASSWORD, USER, LiveConsole
 
 pytestmark = [pytest.mark.server("chromium"), pytest.mark.xdist_group("console")]
-
-ARGUMENTS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-
-
-@pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveConsole]:
-    live = LiveConsole(
-        tmp_path_factory.mktemp("console"), demo_site(pods=2), note="Test cadence: every 0.5 s"
-    )
-    live.plant.change = lambda values: values.pop("Rack/RackPower/R016") and None
-    live.plant.bad.add("Rack/RackPower/R015")
-    live.records.save_forecast(forecast_of(live.site, now_ms()))
-    with live:
-        live.accept(live.plant.history(now_ms() - 60_000, 1.0, 60_000))
-        yield live
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def open_page(browser: Browser, console: LiveConsole) -> Iterator[Callable[[], Page]]:
-    """Returns windows of people who have logged in, each in a session of its own."""
-    contexts = []
-
-    def log_in() -> Page:
-        contexts.append(browser.new_context(viewport={"width": 1440, "height": 900}))
-        page = contexts[-1].new_page()
-        page.goto(console.url)
-        page.fill("#name", USER)
-        page.fill("#password", PASSWORD)
-        page.click("#log-in")
-        expect(page.locator("#site-power")).to_contain_text("MW", timeout=15_000)
-        return page
-
-    yield log_in
-    for context in contexts:
-        context.close()
 
 
 def test_nobody_sees_the_console_without_a_login(browser: Browser, console: LiveConsole):

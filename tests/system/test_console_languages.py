@@ -1,0 +1,96 @@
+"""The console in Traditional Chinese: chosen once, kept, and without a word of English on any page."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from alerts.actions import acknowledge
+from dashboard.pages import PAGES
+from domain.alert import Severity
+from domain.batch import now_ms
+from tests.system.console_plant import condition
+from tests.system.console_service import USER
+
+pytestmark = [pytest.mark.server("chromium"), pytest.mark.xdist_group("console")]
+
+TEXTS = """() => {
+  const found = new Set();
+  const own = '[lang=en], [translate=no], script, style, .name, [hidden], .js-plotly-plot .infolayer .gtitle';
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode;
+    if (!node.parentElement.closest(own)) found.add(node.textContent);
+  }
+  for (const name of ['title', 'aria-label', 'placeholder', 'alt'])
+    document.querySelectorAll('[' + name + ']').forEach((node) => {
+      if (!node.closest(own)) found.add(node.getAttribute(name));
+    });
+  return [...found];
+}"""
+NOT_TRANSLATED = re.compile(
+    r"\S+\.(?:yaml|md|duckdb)|\b(?:[kMGT]?(?:W|Wh|J|Hz|B|[KMG]iB|VA|Pa)|V|A|L/min|min|K|s|h|d|Auto|English|Language|Hallwatch|UTC|CST|GPUs?|CDU|UPS|ISA|EEMUA"
+    r"|Brier|pinball|DuckDB|duckdb|nvml|dsx|bms|anna)\b"
+)
+WORD = re.compile(r"[A-Za-z]{3,}")
+
+
+def english(texts: list[str], names: set[str]) -> set[str]:
+    """The texts that hold a word which is neither a name, nor a unit, nor one that Taiwan's engineers write so too."""
+    left = set()
+    for text in texts:
+        for name in names:
+            text = text.replace(name, "")
+        if WORD.search(NOT_TRANSLATED.sub("", text)):
+            left.add(text)
+    return left
+
+
+def test_the_language_is_chosen_in_the_frame_and_no_page_has_a_word_of_another(open_page, console):
+    records = console.records
+    first, second, third = records.open_alerts(
+        [
+            condition("gpu-too-hot", "R005", Severity.HIGH),
+            condition("leak", "R003", Severity.CRITICAL, 1, 0, ""),
+            condition("gpu-too-hot", "R006"),
+        ],
+        now_ms(),
+    )
+    acknowledge(records, second.id, USER, "", now_ms())
+    records.keep_incidents([first.id], {third.id: first.id}, now_ms())
+    page = open_page(locale="de-DE")
+    assert page.get_attribute("html", "lang") == "en"
+    expect(page.locator("#nav-alerts")).to_have_text("Alerts")
+    page.select_option("#language-choice", "zh-Hant")
+    expect(page.locator("#nav-alerts")).to_have_text("警報", timeout=15_000)
+    assert page.get_attribute("html", "lang") == "zh-Hant"
+
+    names = {
+        console.site.name, console.site.id, console.data.note, "test", "on_call", *console.site.racks,
+        *(p.object_id for p in console.registry), *(p.object_type for p in console.registry),
+        *(p.point_type for p in console.registry), *(p.key for p in console.registry),
+        *(word for p in console.registry for _, word in p.state_text),
+    }  # fmt: skip
+    longest_first = dict.fromkeys(sorted(names, key=len, reverse=True))
+    left = {}
+    for shown in PAGES:
+        page.goto(console.url + shown.path.format(object="R005"))
+        expect(page.locator("#site-power")).to_contain_text("MW", timeout=15_000)
+        expect(page.locator("#page > *").first).to_be_visible()
+        for name in shown.live:
+            page.wait_for_function(f"window.hallwatch.latest['live-{name}'] !== undefined")
+        left[shown.path] = english(page.evaluate(TEXTS), longest_first)
+    assert {path: words for path, words in left.items() if words} == {}
+    records.clear_alerts([first.id, second.id, third.id], now_ms())
+
+
+def test_a_browser_of_taiwan_is_greeted_in_its_language(browser, console):
+    context = browser.new_context(locale="zh-TW")
+    page = context.new_page()
+    page.goto(console.url)
+    expect(page.locator("#log-in")).to_have_text("登入")
+    page.fill("#name", USER)
+    page.fill("#password", "wrong")
+    page.click("#log-in")
+    expect(page.locator("#login-message")).to_have_text("名稱或密碼錯誤。")
+    context.close()
