@@ -35,7 +35,8 @@ from dashboard.windows import Windows
 from dashboard.words import language, say
 from domain.batch import now_ms
 from domain.errors import StorageError
-from storage.accounts import LONGEST_NAME, Accounts, User, plain
+from storage.accounts import Accounts, User, plain
+from storage.api_keys import LONGEST_NAME
 from storage.sessions import LoginSessions, Session, digest
 
 log = structlog.get_logger(__name__)

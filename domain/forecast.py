@@ -37,6 +37,25 @@ class Ramps:
     minutes: int = 60
 
 
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """The place of an issued forecast in the archive: what was issued cannot change unnoticed.
+
+    Parameters
+    ----------
+    number
+        Which of its object's forecasts it is, from 1 without a gap.
+    hash
+        SHA-256 over its content and the hash before, hexadecimal.
+    previous
+        The hash before, hexadecimal.
+    """
+
+    number: int
+    hash: str
+    previous: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Forecast:
     """Quantiles of one quantity of one plant object over coming intervals.
@@ -65,6 +84,8 @@ class Forecast:
         ``"good"``, or why it is less: ``"short history"``, ``"last good model"``, ``"stale data"``, ...
     ramps
         The largest changes of power to expect in its first hour; None where they are not foretold.
+    seal
+        Its place in the archive; None before it is kept, and for what was kept before there was one.
     """
 
     object_id: str
@@ -81,6 +102,7 @@ class Forecast:
     model: str
     quality: str = "good"
     ramps: Ramps | None = None
+    seal: Seal | None = None
 
     def head(self, intervals: int) -> Forecast:
         """Return the forecast of the first intervals only."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import OrderedDict
-from collections.abc import Callable
 from datetime import datetime
 
 import orjson
 from pydantic import BaseModel, Field
 
 from domain.scores import SLOT_MS, Accuracy, by_lead
-from partners.answers import MOST_ANSWERS, Workers
 from partners.forecasts import iso
 from storage.records import Records
 
@@ -140,32 +136,3 @@ def _lead(of: Accuracy) -> dict[str, object]:
 
 def _number(value: float, digits: int = 4) -> float | None:
     return None if math.isnan(value) else round(value, digits)
-
-
-class AccuracyAnswers:
-    """Answers that are ready, for a minute each; the one that was asked for longest ago is dropped first."""
-
-    def __init__(self, records: Records, workers: Workers, clock: Callable[[], int]) -> None:
-        self._records = records
-        self._workers = workers
-        self._clock = clock
-        self._kept: OrderedDict[tuple[str, int, int], tuple[bytes, str, int]] = OrderedDict()
-
-    async def of(self, object_id: str, start: int, end: int) -> tuple[bytes, str]:
-        """Return a `ForecastAccuracy` document and its entity tag.
-
-        Raises
-        ------
-        StorageError
-            If the records do not answer.
-        """
-        key, now = (object_id, start, end), self._clock()
-        kept = self._kept.get(key)
-        if kept is None or not kept[2] <= now < kept[2] + FRESH_MS:
-            content = await self._workers(answer, self._records, object_id, start, end)
-            kept = (content, f'"{hashlib.sha256(content).hexdigest()[:32]}"', now)
-            self._kept[key] = kept
-            while len(self._kept) > MOST_ANSWERS:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return kept[0], kept[1]

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import ParamSpec, TypeVar
 
 from domain.forecast import Forecast
-from partners.forecasts import Selection
+from partners.forecasts import Selection, rendered
+from partners.formats import Format
+from partners.replies import Made
+from partners.workers import MOST_ANSWERS, Workers
 from storage.records import Records
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-THREADS = 2
 FRESH_S = 1.0
 """What another process issued is seen within this time; what this one did, at once."""
 MOST_OBJECTS = 1000
-MOST_ANSWERS = 256
-"""Rendered answers that are kept, each some tens of kilobytes."""
-
-
-class Workers:
-    """The API's own threads for what blocks; a caller waits for one while it holds a connection, which are bounded."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, "partners")
-
-    async def __call__(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run in one of them."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
 
 
 @dataclass(slots=True)
@@ -88,12 +69,9 @@ class NewestForecasts:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A rendered selection: the bytes, and the entity tag that names them."""
-
+class _Rendered:
     forecast: Forecast
-    content: bytes
-    tag: str
+    made: Made
 
 
 class Answers:
@@ -101,27 +79,22 @@ class Answers:
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._kept: OrderedDict[tuple[object, ...], Answer] = OrderedDict()
+        self._kept: OrderedDict[tuple[object, ...], _Rendered] = OrderedDict()
 
-    async def of(self, selection: Selection, render: Callable[[Selection], bytes]) -> Answer:
-        """Return a selection as `render` writes it, once for all who ask for the same."""
+    async def of(self, selection: Selection, form: Format) -> Made:
+        """Return a selection in one of the forms, once for all who ask for the same."""
         key = (
             selection.forecast.object_id,
             selection.rows.tobytes(),
             selection.columns,
             selection.quality,
-            render,
+            form,
         )
         kept = self._kept.get(key)
         if kept is None or kept.forecast is not selection.forecast:
-            kept = await self._workers(_rendered, selection, render)
-            self._kept[key] = kept
+            made = await self._workers(lambda: Made.of(rendered(selection, form), form))
+            kept = self._kept[key] = _Rendered(selection.forecast, made)
             while len(self._kept) > MOST_ANSWERS:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
-        return kept
-
-
-def _rendered(selection: Selection, render: Callable[[Selection], bytes]) -> Answer:
-    content = render(selection)
-    return Answer(selection.forecast, content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+        return kept.made

@@ -1,9 +1,7 @@
-"""The power forecast as partners read it: JSON and CSV."""
+"""The power forecast as partners read it: JSON, CSV and Parquet."""
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +10,9 @@ import numpy as np
 import orjson
 from pydantic import BaseModel, Field
 
-from domain.forecast import Forecast
+from domain.forecast import Forecast, Ramps, Seal
 from domain.points import TimeArray, ValueArray
-from domain.spreadsheet import guarded
+from partners.formats import Format, as_csv, as_parquet
 
 LATE_MS = 45 * 60_000
 """A forecast issued longer ago than this says so in its quality: one is issued every 15 minutes."""
@@ -35,6 +33,32 @@ class Interval(BaseModel):
     )
 
 
+class RampWindow(BaseModel):
+    """The largest change of power to expect within so many seconds, in the hour that the forecast begins with."""
+
+    seconds: int
+    rise: list[float] = Field(
+        description="Quantiles of the largest rise, W, in the order of the ramps' `quantiles`"
+    )
+    fall: list[float] = Field(description="Quantiles of the largest fall, W, positive")
+
+
+class ExpectedRamps(BaseModel):
+    """How fast power may move."""
+
+    minutes: int = Field(description="Length of the time over which they are the largest")
+    quantiles: list[float]
+    windows: list[RampWindow]
+
+
+class SealTold(BaseModel):
+    """The place of an issued forecast in the archive. Who keeps the hash can prove later what was issued."""
+
+    number: int = Field(description="Which of the object's forecasts it is, from 1 without a gap")
+    hash: str = Field(description="SHA-256 over its content and the hash before, hexadecimal")
+    previous: str = Field(description="The hash before, hexadecimal; zeros before the first")
+
+
 class PowerForecast(BaseModel):
     """A power forecast: quantiles of the average power of coming intervals."""
 
@@ -48,6 +72,8 @@ class PowerForecast(BaseModel):
     model: str = Field(description="What made it")
     quality: str = Field(description="`good`, or why it is less; contains `late` when a renewal is overdue")
     intervals: list[Interval]
+    ramps: ExpectedRamps | None = Field(None, description="Null where none are foretold")
+    seal: SealTold | None = Field(None, description="Null for what was issued before there were seals")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,50 +132,76 @@ def select(
     return Selection(forecast, rows, columns, quality, changed)
 
 
+def rendered(selection: Selection, form: Format) -> bytes:
+    """Return a `PowerForecast` document, or its intervals as a table; takes milliseconds."""
+    if form is Format.JSON:
+        return as_json(selection)
+    columns = as_columns(selection)
+    return as_csv(columns) if form is Format.CSV else as_parquet(columns, _about(selection))
+
+
 def as_json(selection: Selection) -> bytes:
     """Return a `PowerForecast` document."""
-    forecast = selection.forecast
-    return orjson.dumps(
-        {
-            "object_id": forecast.object_id,
-            "issue_time": iso(forecast.issued),
-            "data_cutoff": iso(forecast.data_cutoff),
-            "interval_minutes": forecast.interval_minutes,
-            "interval_label": "start",
-            "unit": forecast.unit,
-            "quantiles": [forecast.quantiles[c] for c in selection.columns],
-            "model": forecast.model,
-            "quality": selection.quality,
-            "intervals": [
-                {"start": start, "values": values, "limit": limit, "breach_probability": probability}
-                for start, values, limit, probability in zip(*_columns(selection), strict=True)
-            ],
-        }
-    )
+    document = _about(selection)
+    document["intervals"] = [
+        {"start": start, "values": values, "limit": limit, "breach_probability": probability}
+        for start, values, limit, probability in zip(*_columns(selection), strict=True)
+    ]
+    return orjson.dumps(document)
 
 
-def as_csv(selection: Selection) -> bytes:
-    """Return one line per interval after a head line; a missing figure is an empty cell."""
+def _about(selection: Selection) -> dict[str, Any]:
     forecast = selection.forecast
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\r\n")
-    levels = [f"q{forecast.quantiles[c]:g}" for c in selection.columns]
-    table.writerow(
-        [
-            "object_id",
-            "issue_time",
-            "start",
-            "interval_minutes",
-            "unit",
-            *levels,
-            "limit",
-            "breach_probability",
-        ]
-    )
-    head = [guarded(forecast.object_id), iso(forecast.issued)]
-    for start, values, limit, probability in zip(*_columns(selection), strict=True):
-        table.writerow([*head, start, forecast.interval_minutes, forecast.unit, *values, limit, probability])
-    return text.getvalue().encode()
+    return {
+        "object_id": forecast.object_id,
+        "issue_time": iso(forecast.issued),
+        "data_cutoff": iso(forecast.data_cutoff),
+        "interval_minutes": forecast.interval_minutes,
+        "interval_label": "start",
+        "unit": forecast.unit,
+        "quantiles": [forecast.quantiles[c] for c in selection.columns],
+        "model": forecast.model,
+        "quality": selection.quality,
+        "ramps": None if forecast.ramps is None else _ramps(forecast.ramps),
+        "seal": seal_told(forecast.seal),
+    }
+
+
+def seal_told(seal: Seal | None) -> dict[str, Any] | None:
+    """Return a `SealTold`, or None where there is no seal."""
+    return None if seal is None else {"number": seal.number, "hash": seal.hash, "previous": seal.previous}
+
+
+def _ramps(ramps: Ramps) -> dict[str, Any]:
+    windows = zip(ramps.windows_s, ramps.up, ramps.down, strict=True)
+    return {
+        "minutes": ramps.minutes,
+        "quantiles": list(ramps.quantiles),
+        "windows": [
+            {"seconds": seconds, "rise": _numbers(up, 1), "fall": _numbers(down, 1)}
+            for seconds, up, down in windows
+        ],
+    }
+
+
+def as_columns(selection: Selection) -> dict[str, list[Any]]:
+    """Return one row per interval."""
+    forecast = selection.forecast
+    starts, values, limits, probabilities = _columns(selection)
+    n = len(starts)
+    levels = {
+        f"q{forecast.quantiles[c]:g}": [row[i] for row in values] for i, c in enumerate(selection.columns)
+    }
+    return {
+        "object_id": [forecast.object_id] * n,
+        "issue_time": [iso(forecast.issued)] * n,
+        "start": starts,
+        "interval_minutes": [forecast.interval_minutes] * n,
+        "unit": [forecast.unit] * n,
+        **levels,
+        "limit": limits,
+        "breach_probability": probabilities,
+    }
 
 
 def iso(time: int) -> str:

@@ -9,9 +9,13 @@ from fastapi.openapi.utils import get_openapi
 
 from domain import __version__
 from domain.site import Site
+from partners import token_route
 
 PREFIX = "/api/v1"
 """Where the API lives; what changes incompatibly gets another."""
+
+
+_PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
 
 
 def specification(api: APIRouter, site: Site) -> dict[str, Any]:
@@ -20,7 +24,7 @@ def specification(api: APIRouter, site: Site) -> dict[str, Any]:
         title=f"{site.name}: forecasts for energy partners",
         version=__version__,
         description=(
-            "Power forecasts to plan on. Every call but this document needs an API key in the header "
+            "Power forecasts to plan on. Every call but this document needs an API key or an access token in the header "
             "`Authorization: Bearer KEY`. Power is in W, times are UTC (RFC 3339). Errors are problem documents "
             "(RFC 9457)."
         ),
@@ -30,10 +34,17 @@ def specification(api: APIRouter, site: Site) -> dict[str, Any]:
         for operation in operations.values():
             operation["responses"].pop("422", None)  # wrong parameters are answered 400
             for status, response in operation["responses"].items():
-                if status[0] in "45" and "content" in response:
-                    response["content"] = {
-                        "application/problem+json": response["content"]["application/json"]
-                    }
+                told = response.get("content", {}).get("application/json")
+                if status[0] in "45" and told == _PROBLEM:
+                    response["content"] = {"application/problem+json": told}
+            if "security" in operation:
+                part = operation.pop("x-shows")
+                operation["security"] = [{"API key": []}, {"OAuth 2": [part]}]
+    flow = {"tokenUrl": f"{PREFIX}{token_route.PATH}", "scopes": token_route.scopes()}
+    spec["components"]["securitySchemes"]["OAuth 2"] = {
+        "type": "oauth2",
+        "flows": {"clientCredentials": flow},
+    }
     schemas = spec["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)

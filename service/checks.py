@@ -103,10 +103,9 @@ def check_configuration(configuration: Configuration) -> Checked:
 
 def _published(configuration: Configuration, note: Note) -> None:
     """See that what partners may read is there to be read."""
-    for pattern in configuration.settings.partners.unknown(configuration.site.envelope()):
-        place = configuration.settings.partners.published.index(pattern)
+    for place, pattern in configuration.settings.partners.unknown(configuration.site.envelope()):
         remedy = "Name a feed, UPS, busway or rack of the site file, or a glob such as FEED-*."
-        note(("partners", "published", place), f"{pattern!r} names no node of the site", remedy)
+        note(("partners", *place), f"{pattern!r} names no node of the site", remedy)
 
 
 def check_agent(folder: Path) -> tuple[AgentFile, list[Problem]]:

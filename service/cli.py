@@ -20,6 +20,7 @@ from service.commands import (
     forecasts,
     grid,
     incidents,
+    keys,
     offline,
     oncall,
     outlook,
@@ -69,9 +70,12 @@ grids = typer.Typer(
 rule = typer.Typer(help="Rules of alerts: list them, test them, try them on history.", no_args_is_help=True)
 on_call = typer.Typer(help="Who is on call; overrides and swaps.", no_args_is_help=True)
 issued = typer.Typer(
-    help="Issued forecasts: what they say of a node, and what they were worth.", no_args_is_help=True
+    help="Issued forecasts: what they say of a node, what they were worth, and that none was changed.",
+    no_args_is_help=True,
 )
-apikeys = typer.Typer(help="Keys with which partners read the API.", no_args_is_help=True)
+apikeys = typer.Typer(
+    help="Keys with which partners read the API, and what was done with them.", no_args_is_help=True
+)
 
 COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
     app: {
@@ -141,8 +145,14 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "swap": oncall.swap,
         "end": oncall.end,
     },
-    issued: {"show": forecasts.show, "scores": forecasts.scores},
-    apikeys: {"add": people.add_key, "list": people.list_keys, "revoke": people.revoke_key},
+    issued: {"show": forecasts.show, "scores": forecasts.scores, "verify": forecasts.verify},
+    apikeys: {
+        "add": keys.add_key,
+        "rotate": keys.rotate_key,
+        "list": keys.list_keys,
+        "revoke": keys.revoke_key,
+        "usage": keys.usage,
+    },
 }
 for _group, _functions in COMMANDS.items():
     for _name, _function in _functions.items():

@@ -9,6 +9,7 @@ import json
 import types
 import typing
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,8 @@ def _shown(default: Any) -> str:
         return "its defaults"
     if default is None or default is PydanticUndefined or default in ("", (), [], {}):
         return ""
+    if isinstance(default, tuple) and all(isinstance(of, StrEnum) for of in default):
+        return f"`[{', '.join(default)}]`"
     if isinstance(default, float) and default == int(default):
         default = int(default)
     return f"`{default}`".replace("'", "")

@@ -41,7 +41,7 @@ from domain.errors import ConfigurationError, Problem, StorageError
 from domain.points import PointRegistry
 from domain.redaction import redacted_all
 from partners.grid.part import Grid
-from partners.problems import Calls
+from partners.usage import Calls
 from service import logs, threads
 from service.configuration import mapping_named
 from service.contract import Contract
@@ -213,6 +213,7 @@ class System:
                 self.records, configuration.alerts, self.site.zone, configuration.data
             )
             parts["alarm reports"] = self.alarm_reports.run
+            parts["partner usage"] = partial(self.partner_calls.run, self.records)
         self.self_watch = SelfWatch(
             OWN_NAMES[role],
             self.registry,

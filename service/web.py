@@ -28,6 +28,7 @@ from service.system import System
 BACKLOG = 256
 """Connections that the system keeps until they are accepted."""
 SECRET_FILE = "session.secret"  # noqa: S105 - a file's name
+TOKENS_FILE = "partner-tokens.secret"
 SHORTEST_SECRET = 16
 
 log = structlog.get_logger(__name__)
@@ -56,7 +57,8 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
             system.site,
             system.partner_calls,
             per_minute=web.partner_calls_per_minute,
-            published=system.configuration.settings.partners.objects(system.plant.envelope),
+            settings=system.configuration.settings.partners,
+            secret=kept_secret(system.configuration.data, TOKENS_FILE),
         )
     )
     app.include_router(internal.router(system, token, lambda: {**gate.stats(), **console.stats()}))
@@ -95,25 +97,25 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         note=note,
         runbooks=system.runbooks,
     )
-    secret = session_secret(system.configuration.data)
+    secret = kept_secret(system.configuration.data)
     console = mount(app, data, system.accounts, secret, secure_cookie=web.secure_cookie)
     return app, console
 
 
-def session_secret(folder: Path) -> str:
-    """Return the secret that signs session cookies; made once, kept in the data folder for its user only."""
-    path = folder / SECRET_FILE
+def kept_secret(folder: Path, name: str = SECRET_FILE) -> str:
+    """Return the secret that signs session cookies, or another; made once, kept in the data folder for its user only."""
+    path = folder / name
     if path.exists() and len(path.read_text()) < SHORTEST_SECRET:  # the write of it was cut short
         path.unlink()
     if not path.exists():
-        handle, name = tempfile.mkstemp(dir=folder, prefix=SECRET_FILE)  # mode 0600
+        handle, fresh = tempfile.mkstemp(dir=folder, prefix=name)  # mode 0600
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_urlsafe(48))
         with contextlib.suppress(FileExistsError):  # another process was first
-            os.link(name, path)
-        os.unlink(name)
+            os.link(fresh, path)
+        os.unlink(fresh)
     if path.stat().st_mode & 0o077:
-        log.warning("others could read the secret of the sessions; now they cannot", file=str(path))
+        log.warning("others could read a secret of the console or the API; now they cannot", file=str(path))
         path.chmod(0o600)
     return path.read_text()
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.forecast import Ramps
 from domain.points import TimeArray, ValueArray
 
 _ROUNDED = b"\x01"
@@ -81,3 +82,23 @@ def _together(raw: bytes, n: int, q: int) -> NDArray[np.int64]:
     planes = np.frombuffer(raw, np.uint8).reshape(4, n * q)
     folded = np.ascontiguousarray(planes.T).view("<u4").reshape(n, q).astype(np.int64)
     return (folded >> 1) ^ -(folded & 1)
+
+
+def pack_ramps(ramps: Ramps) -> bytes:
+    """Return expected ramps as bytes, to seven digits: minutes, numbers of windows and levels, these, rises, falls."""
+    head = (ramps.minutes, len(ramps.windows_s), len(ramps.quantiles), *ramps.windows_s, *ramps.quantiles)
+    return np.concatenate([head, ramps.up.ravel(), ramps.down.ravel()]).astype("<f4").tobytes()
+
+
+def unpack_ramps(data: bytes) -> Ramps:
+    """Return what `pack_ramps` packed."""
+    numbers = np.frombuffer(data, "<f4").astype(np.float64)
+    minutes, w, q = (int(n) for n in numbers[:3])
+    windows, levels, rest = numbers[3 : 3 + w], numbers[3 + w : 3 + w + q], numbers[3 + w + q :]
+    return Ramps(
+        tuple(int(n) for n in windows),
+        tuple(round(float(level), 6) for level in levels),
+        rest[: w * q].reshape(w, q),
+        rest[w * q :].reshape(w, q),
+        minutes,
+    )

@@ -236,6 +236,30 @@ forecasts = Table(
 Index("forecasts_newest", forecasts.c.object_id, forecasts.c.point_type, forecasts.c.issued)
 Index("forecasts_issued", forecasts.c.issued)
 
+forecast_chains = Table(  # of each object and quantity: its sealed forecasts, numbered without a gap
+    "forecast_chains",
+    metadata,
+    _id(),
+    _text("object_id"),
+    _text("point_type"),
+    Column("first", BigInteger, nullable=False),  # older ones were removed when their time was over
+    Column("before", LargeBinary, nullable=False),  # the hash before the first
+    Column("last", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),  # that of the last
+    UniqueConstraint("object_id", "point_type"),
+)
+
+forecast_seals = Table(
+    "forecast_seals",
+    metadata,
+    Column("forecast_id", _ID, ForeignKey("forecasts.id"), primary_key=True, autoincrement=False),
+    Column("chain_id", _ID, ForeignKey("forecast_chains.id"), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("ramps", LargeBinary),
+    UniqueConstraint("chain_id", "number"),
+)
+
 forecast_scores = Table(
     "forecast_scores",
     metadata,
@@ -339,6 +363,39 @@ api_keys = Table(
     _time("revoked", 0),
     _time("last_used", 0),
 )
+
+api_key_scopes = Table(  # of keys that show less than their partner's contract
+    "api_key_scopes",
+    metadata,
+    Column("key_id", _ID, ForeignKey("api_keys.id"), primary_key=True, autoincrement=False),
+    _text("scopes", 400),
+)
+
+api_usage = Table(
+    "api_usage",
+    metadata,
+    _id(),
+    _time("hour"),
+    _text("partner"),
+    _text("route"),
+    Column("status", Integer, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    UniqueConstraint("hour", "partner", "route", "status"),
+)
+
+api_refusals = Table(
+    "api_refusals",
+    metadata,
+    _id(),
+    _time("at"),
+    _text("partner"),
+    _text("prefix", 20),
+    _text("address", 100),
+    _text("route"),
+    Column("status", Integer, nullable=False),
+    _text("reason"),
+)
+Index("api_refusals_at", api_refusals.c.at)
 
 audit = Table(
     "audit",

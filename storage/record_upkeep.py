@@ -16,6 +16,7 @@ from domain.errors import StorageError
 from domain.grid import Standing
 from storage import record_tables as t
 from storage.database import Database
+from storage.forecast_seals import forget
 from storage.planned_records import STANDING
 from storage.settings import DAY, RecordRetention
 
@@ -73,12 +74,18 @@ class RecordUpkeep:
             return now - int(days * DAY)
 
         site = f.object_id == self._site
-        remove("forecasts", t.forecasts, site, f.issued < before(keep.forecasts_days))
-        remove("node forecasts", t.forecasts, ~site, f.issued < before(keep.node_forecasts_days))
+        for kind, of, days in (
+            ("forecasts", site, keep.forecasts_days),
+            ("node forecasts", ~site, keep.node_forecasts_days),
+        ):
+            old = select(t.forecasts.c.id).where(of, f.issued < before(days)).order_by(f.issued, f.id)
+            done[kind] = self._remove(old, forget)
         s = t.forecast_scores
         remove("forecast scores", s, s.c.slot < before(keep.scores_days))
         snapshots = t.forecast_snapshots
         remove("forecast snapshots", snapshots, snapshots.c.issued < before(SNAPSHOT_DAYS))
+        remove("usage", t.api_usage, t.api_usage.c.hour < before(keep.usage_days))
+        remove("refusals", t.api_refusals, t.api_refusals.c.at < before(keep.usage_days))
         remove("overrides", t.oncall_overrides, t.oncall_overrides.c.end < before(keep.alerts_days))
         remove("hand-overs", t.hand_overs, t.hand_overs.c.at < before(keep.alerts_days))
         over = before(keep.planned_days)

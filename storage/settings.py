@@ -58,9 +58,11 @@ class RecordRetention(_Settings):
     forecasts_days: float = Field(400, gt=0)
     """Days that issued forecasts of the site are kept (about 5 kB each, 96 a day)."""
     node_forecasts_days: float = Field(32, gt=0)
-    """Days that issued forecasts of other objects are kept: there are a hundred times as many, 14 MB a day of a full hall."""
+    """Days that issued forecasts of other objects are kept: there are a hundred times as many, 17 MB a day of a full hall."""
     scores_days: float = Field(400, gt=0)
     """Days that it is kept what forecasts were worth (0.5 MB a day of a full hall)."""
+    usage_days: float = Field(400, gt=0)
+    """Days that it is kept how partners used the API, and what was refused."""
     alerts_days: float = Field(1100, gt=0)
     """Days that cleared alerts are kept, with what became of them and who was told; ended suppressions and requests of the grid too."""
     planned_days: float = Field(1100, gt=0)

@@ -1,8 +1,9 @@
-"""Issued forecasts at the command line: what they say of a node, and what they were worth."""
+"""Issued forecasts at the command line: what they say of a node, what they were worth, and that none was changed."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
@@ -154,6 +155,52 @@ def show(
             for i, start in enumerate(forecast.start)
         ],
     )
+
+
+def verify(
+    object_id: Annotated[
+        str, typer.Option("--object", help="Only this site, feed, UPS, busway or rack")
+    ] = "",
+    known: Annotated[
+        str,
+        typer.Option(
+            "--hash", metavar="HASH", help="A hash that a partner was told: look whether it is there"
+        ),
+    ] = "",
+    json: Json = False,
+    config: RecordsOf = None,
+    data: Data = None,
+) -> None:
+    """Look over the archive of issued forecasts: tell what was changed, removed, swapped or put in, and where."""
+    from storage import forecast_seals
+
+    if known and not object_id:
+        raise InputError("--hash needs --object: the forecasts of each object are sealed one after the other")
+    if known and not re.fullmatch("[0-9a-fA-F]{64}", known):
+        raise InputError("--hash takes 64 hexadecimal digits, as in 'seal' of a forecast")
+    found = list(forecast_seals.verify(_records(config, data), object_id, known))
+    if object_id and not found:
+        raise InputError(f"no forecast of {object_id!r} has been sealed")
+    faults = [(chain, fault) for chain in found for fault in chain.faults]
+    if json:
+        as_json([asdict(chain) for chain in found])
+    else:
+        rows = [
+            [c.object_id, f"{c.first} to {c.last}", c.looked_at, c.unsealed, len(c.faults), c.head[:16]]
+            for c in found
+        ]
+        as_table(["object", "numbers", "looked at", "unsealed", "faults", "newest hash"], rows)
+        if faults:
+            as_table(
+                ["object", "number", "issued", "fault"],
+                [
+                    [c.object_id, f.number or "-", when(f.issued) if f.issued else "-", f.what]
+                    for c, f in faults
+                ],
+            )
+        say(f"{sum(c.looked_at for c in found)} forecasts looked at, {len(faults)} faults.")
+    if faults:
+        raise typer.Exit(1)
 
 
 def _span(seconds: int) -> str:

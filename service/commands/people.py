@@ -1,4 +1,4 @@
-"""People of the console and partners of the API, and the audit of what was done."""
+"""People of the console, and the audit of what was done."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ PasswordFile = Annotated[
 ]
 
 
-def _accounts(config: Path | None, data: Path | None) -> Accounts:
+def accounts(config: Path | None, data: Path | None) -> Accounts:
+    """Return who may come in, by the records of a configuration or a data folder."""
     from service.settings import records_url
     from storage.accounts import Accounts
     from storage.records import Records
@@ -33,7 +34,7 @@ def _accounts(config: Path | None, data: Path | None) -> Accounts:
     return Accounts(Records(records_url(config, data)))
 
 
-def _by() -> str:
+def done_by() -> str:
     """Return who runs this command, and where, as the audit keeps it."""
     try:
         user = getpass.getuser()
@@ -90,7 +91,7 @@ def add_user(
     data: Data = None,
 ) -> None:
     """Add a person. The password is asked for, or taken from --password-file or HALLWATCH_PASSWORD."""
-    user = _accounts(config, data).add_user(name, _password(password_file), role, _by())
+    user = accounts(config, data).add_user(name, _password(password_file), role, done_by())
     typer.echo(f"{user.name} may log in as {user.role}.")
 
 
@@ -100,7 +101,7 @@ def list_users(config: RecordsOf = None, data: Data = None) -> None:
         ["name", "role", "active", "last login"],
         [
             [u.name, u.role, "yes" if u.active else "no", when(u.last_login)]
-            for u in _accounts(config, data).users()
+            for u in accounts(config, data).users()
         ],
     )
 
@@ -109,19 +110,19 @@ def change_password(
     name: Name, password_file: PasswordFile = None, config: RecordsOf = None, data: Data = None
 ) -> None:
     """Give a person a new password; whoever is logged in with the old one is out."""
-    _accounts(config, data).set_password(name, _password(password_file), _by())
+    accounts(config, data).set_password(name, _password(password_file), done_by())
     typer.echo(f"{name} has a new password.")
 
 
 def remove_user(name: Name, config: RecordsOf = None, data: Data = None) -> None:
     """Lock a person out, at once; what they did stays on record."""
-    _accounts(config, data).set_active(name, active=False, by=_by())
+    accounts(config, data).set_active(name, active=False, by=done_by())
     typer.echo(f"{name} may no longer log in.")
 
 
 def restore_user(name: Name, config: RecordsOf = None, data: Data = None) -> None:
     """Let a person who was locked out log in again."""
-    _accounts(config, data).set_active(name, active=True, by=_by())
+    accounts(config, data).set_active(name, active=True, by=done_by())
     typer.echo(f"{name} may log in again.")
 
 
@@ -132,36 +133,5 @@ def change_role(
     data: Data = None,
 ) -> None:
     """Give a person another role; they log in anew."""
-    _accounts(config, data).set_role(name, role, _by())
+    accounts(config, data).set_role(name, role, done_by())
     typer.echo(f"{name} is {role} from the next login on.")
-
-
-def add_key(
-    partner: Annotated[str, typer.Argument(help="Who the key is for")],
-    config: RecordsOf = None,
-    data: Data = None,
-) -> None:
-    """Make an API key and print it. It is shown this once; only a hash is kept."""
-    secret, _ = _accounts(config, data).add_api_key(partner, by=_by())
-    typer.echo(secret)
-
-
-def list_keys(config: RecordsOf = None, data: Data = None) -> None:
-    """List API keys, without their secrets."""
-    as_table(
-        ["key", "partner", "made", "last used", "revoked"],
-        [
-            [k.prefix, k.partner, when(k.created), when(k.last_used), when(k.revoked)]
-            for k in _accounts(config, data).api_keys()
-        ],
-    )
-
-
-def revoke_key(
-    prefix: Annotated[str, typer.Argument(help="The key's first part, as listed")],
-    config: RecordsOf = None,
-    data: Data = None,
-) -> None:
-    """Make an API key useless from now on."""
-    _accounts(config, data).revoke_api_key(prefix, _by())
-    typer.echo(f"{prefix} is revoked.")

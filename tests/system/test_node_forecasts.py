@@ -89,9 +89,9 @@ async def test_a_rule_on_upses_fires_on_what_is_issued_of_them_and_partners_read
 
     accounts = Accounts(records)
     key, _ = await asyncio.to_thread(accounts.add_api_key, "Taipower")
-    published = PartnerSettings(published=("UPS-*",)).objects(view.envelope)
+    settings = PartnerSettings(published=("UPS-*",))
     app = FastAPI()
-    app.include_router(router(records, accounts, SITE, clock=lambda: NOW, published=published))
+    app.include_router(router(records, accounts, SITE, clock=lambda: NOW, settings=settings))
     client = Client(app, {"Authorization": f"Bearer {key}"})
     path = "/api/v1/forecasts/power"
 

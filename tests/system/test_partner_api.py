@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from domain.site import Site
 from partners.api import router
-from partners.problems import Calls
+from partners.usage import Calls
 from service.configuration import SHIPPED, load
 from storage.accounts import Accounts
 from storage.records import Records

@@ -11,7 +11,8 @@ from fastapi import FastAPI
 from domain.forecast import QUANTILES, Forecast
 from domain.site import Site
 from partners.api import router
-from partners.problems import Calls
+from partners.settings import PartnerSettings
+from partners.usage import Calls
 from storage.accounts import Accounts
 from storage.records import Records
 
@@ -61,14 +62,15 @@ def api(tmp_path):
             "limit": 600e3,
             "installed": 700e3,
             "rack_limit": 150e3,
+            "nodes": [{"id": "FEED-A", "type": "Feed", "limit": 600e3, "serves": "R001..004"}],
             "pods": [{"id": "P1", "racks": "R001..004", "row": 1}],
         }
     )
     clock = SimpleNamespace(now=ISSUED + 60_000)
     calls = Calls()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    published = ("FEED-A", "R001")
-    app.include_router(router(records, accounts, site, calls, lambda: clock.now, published=published))
+    settings = PartnerSettings(published=("FEED-A", "R001"))
+    app.include_router(router(records, accounts, site, calls, lambda: clock.now, settings=settings))
     key, record = accounts.add_api_key("Taipower")
     client = Client(app, headers={"Authorization": f"Bearer {key}"})
 

@@ -12,8 +12,9 @@ from sqlalchemy import event
 
 from domain.errors import StoreUnavailable
 from partners.answers import FRESH_S
-from partners.api import MOST_LEVELS, router
-from partners.forecasts import LATE_MS, as_json
+from partners.api import router
+from partners.forecast_routes import MOST_LEVELS
+from partners.forecasts import LATE_MS, rendered
 from storage.records import Records
 from tests.servers.hallwatch import eventually
 from tests.unit.partners.conftest import ISSUED, Client, site_forecast
@@ -38,7 +39,7 @@ def test_the_answer_has_exactly_the_fields_that_are_promised(api):
     body = answer.json()
     assert set(body) == {
         "object_id", "issue_time", "data_cutoff", "interval_minutes", "interval_label", "unit", "quantiles",
-        "model", "quality", "intervals",
+        "model", "quality", "intervals", "ramps", "seal",
     }  # fmt: skip
     assert body["issue_time"] == "2026-09-21T14:00:00Z"
     assert body["data_cutoff"] == "2026-09-21T13:59:00Z"
@@ -207,7 +208,7 @@ def test_unknown_addresses_and_methods_are_problems_too(api):
     assert_problem(api.get("/api/v1/nothing"), 404, "/api/v1/docs")
     answer = api.client.call("POST", PATH)
     assert_problem(answer, 405, "POST")
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD"
 
 
 def test_records_that_are_away_are_a_503_and_no_stack_trace(api, monkeypatch):
@@ -236,13 +237,17 @@ def test_every_call_is_counted_by_partner_and_status(api):
 def test_the_specification_tells_parameters_answers_and_the_key(api):
     spec = Client(api.app).get("/api/v1/openapi.json").json()
     assert spec["openapi"].startswith("3.1")
-    assert set(spec["paths"]) == {PATH, f"{PATH}/accuracy"}
+    assert {PATH, f"{PATH}/accuracy", f"{PATH}/issues", f"{PATH}/issues/{{issue_time}}"} <= set(spec["paths"])
     operation = spec["paths"][PATH]["get"]
-    assert {p["name"] for p in operation["parameters"]} == {"object_id", "quantiles", "from", "to", "format"}
-    assert set(operation["responses"]) == {"200", "304", "400", "401", "404", "406", "429", "503"}
-    assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/csv"}
+    assert {p["name"] for p in operation["parameters"]} == {
+        *("object_id", "quantiles", "from", "to", "as_of", "format")
+    }
+    assert set(operation["responses"]) == {*("200", "304", "400", "401", "403", "404", "406", "429", "503")}
+    assert set(operation["responses"]["200"]["content"]) == {
+        *("application/json", "text/csv", "application/vnd.apache.parquet")
+    }
     assert set(operation["responses"]["503"]["content"]) == {"application/problem+json"}
-    assert operation["security"] == [{"API key": []}]
+    assert operation["security"] == [{"API key": []}, {"OAuth 2": ["forecasts"]}]
     assert spec["components"]["securitySchemes"]["API key"]["scheme"] == "bearer"
 
 
@@ -271,8 +276,8 @@ class Statements:
 
 
 def test_many_calls_cost_the_database_a_look_a_second_and_rendering_once(api, monkeypatch):
-    rendered = []
-    monkeypatch.setattr("partners.api.as_json", lambda s: rendered.append(s) or as_json(s))
+    made = []
+    monkeypatch.setattr("partners.answers.rendered", lambda *a: made.append(a) or rendered(*a))
     api.records.save_forecast(site_forecast())
     tag = api.get().headers["etag"]
     asked, began = Statements(api.records), time.monotonic()
@@ -281,7 +286,7 @@ def test_many_calls_cost_the_database_a_look_a_second_and_rendering_once(api, mo
         assert api.get(headers={"If-None-Match": tag}).status_code == 304
     looks = 1 + (time.monotonic() - began) / FRESH_S
     assert asked.number <= 6 * looks
-    assert len(rendered) == 1
+    assert len(made) == 1
 
 
 def test_each_selection_has_its_own_answer_and_all_of_them_are_bounded(api):

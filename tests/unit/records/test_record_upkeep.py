@@ -8,6 +8,7 @@ from storage import record_tables as t
 from storage.alert_records import Event
 from storage.record_upkeep import AT_ONCE, RecordUpkeep
 from storage.settings import DAY, RecordRetention
+from storage.usage_records import Refusal
 from tests.unit.records.test_planned_records import work
 from tests.unit.records.test_records import NOW, condition, forecast
 
@@ -67,6 +68,16 @@ def test_audit_entries_and_ended_suppressions_go(records, upkeep):
     assert rows(records, t.suppressions) == 1
     records.audit("eve", "login")
     assert upkeep.once(NOW * 2)["audit"] == 1
+
+
+def test_usage_and_refusals_of_the_api_go(records):
+    for days in (1, 9, 11):
+        refusal = Refusal(NOW - days * DAY, "Grid", "ab", "::1", "/api/v1/forecasts/power", 403, "no scope")
+        hour = (NOW - days * DAY) // 3_600_000
+        records.add_usage({(hour, "Grid", "/api/v1/forecasts/power", 200): 5}, [refusal])
+    RecordUpkeep(records, RecordRetention(usage_days=10), "taipei-1").once(NOW)
+    assert [u.calls for u in records.usage(0, NOW)] == [5, 5]
+    assert len(records.refusals(0, NOW)) == 2
 
 
 def test_more_than_fit_in_one_transaction_go_too(records, upkeep):

@@ -1,0 +1,119 @@
+"""What all routes of the API share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime, BeforeValidator
+
+from domain.site import Site
+from partners.access import Caller
+from partners.formats import Format
+from partners.problems import ApiError
+from partners.replies import Replies
+from partners.settings import Shows
+from partners.workers import Workers
+from storage.records import Records
+
+Answered = TypeVar("Answered", bound=Callable[..., Any])
+# an unescaped + in a query arrives as a space, which no time has
+Moment = Annotated[AwareDatetime, BeforeValidator(lambda v: v.replace(" ", "+") if isinstance(v, str) else v)]
+ObjectId = Annotated[
+    str | None,
+    Query(
+        description="The site (default), or a node of its power path that the site publishes", max_length=200
+    ),
+]
+Form = Annotated[Format | None, Query(alias="format", description="Overrides the Accept header")]
+PAGE = 100
+MOST_ROWS = 10_000
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Entries of one answer at most")]
+Cursor = Annotated[
+    str | None,
+    Query(
+        description="`next` of the answer before; everything else as asked there",
+        pattern=r"^[0-9]{1,15}(-[0-9]{1,18})?$",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What an answer is made with.
+
+    Attributes
+    ----------
+    clock
+        UTC ms.
+    needs
+        Returns the dependency that lets in who may read a part.
+    """
+
+    site: Site
+    records: Records
+    clock: Callable[[], int]
+    workers: Workers
+    replies: Replies
+    needs: Callable[[Shows], Any]
+
+    def readable(
+        self, api: APIRouter, part: Shows, path: str, **options: Any
+    ) -> Callable[[Answered], Answered]:
+        """Register a function of a part for GET, and for HEAD beside it."""
+        needed = [self.needs(part)]
+
+        def register(function: Answered) -> Answered:
+            extra = {"x-shows": part.value}
+            api.get(path, response_model=None, dependencies=needed, openapi_extra=extra, **options)(function)
+            api.head(path, response_model=None, dependencies=needed, include_in_schema=False)(function)
+            return function
+
+        return register
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who asks."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+def object_of(request: Request, object_id: str | None, site: Site) -> str:
+    """Return the object that is asked for.
+
+    Raises
+    ------
+    ApiError
+        404 where it is not published to who asks, or does not exist: nobody learns the plant by asking.
+    """
+    wanted = object_id or site.id
+    if wanted not in caller_of(request).objects:
+        raise ApiError(404, f"there is nothing of {wanted[:100]!r} here; the site is {site.id!r}")
+    return wanted
+
+
+def ms(moment: datetime) -> int:
+    """Return a time as UTC ms."""
+    return int(moment.timestamp() * 1000)
+
+
+def span(
+    start: datetime | None, end: datetime | None, now: int, usual_ms: int, most_ms: int
+) -> tuple[int, int]:
+    """Return the time that is asked for, [start, end) in UTC ms: the last `usual_ms` if nothing is.
+
+    Raises
+    ------
+    ApiError
+        400 where it ends before it begins, or is longer than `most_ms`.
+    """
+    until = now if end is None else ms(end)
+    since = until - usual_ms if start is None else ms(start)
+    if until <= since:
+        raise ApiError(400, "'to' must come after 'from'")
+    if until - since > most_ms:
+        raise ApiError(400, f"at most {most_ms // 86_400_000} days can be asked for at once")
+    return since, until
