@@ -39,11 +39,7 @@ class ObjectReadings:
 
     def token_points(self) -> IntArray:
         """Return what adds up to the site's token rate: its own meter, else the inference servers, else the trays."""
-        for kind in ("Site", "Inference", "Tray"):
-            points = self._registry.select(kind, "TokenRate")
-            if len(points):
-                return self._plant.tellers.one_each(points)
-        return np.array([], np.int32)
+        return self._plant.token_points()
 
     def _candidates(self, object_id: str, point_type: str, area: frozenset[str]) -> list[int]:
         asked = (object_id, point_type, area)

@@ -12,7 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from domain.batch import now_ms
 from domain.site import Site
-from partners import forecast_routes, token_route
+from partners import demand_routes, forecast_routes, site_routes, token_route
 from partners.access import Access, Caller
 from partners.answers import NewestForecasts
 from partners.desk import Desk
@@ -23,6 +23,7 @@ from partners.reference import CONTENT_SECURITY, reference_page
 from partners.replies import Replies
 from partners.routes import not_allowed, route_class
 from partners.settings import PartnerSettings, Shows
+from partners.sources import Sources
 from partners.tokens import Tokens
 from partners.usage import Calls
 from partners.workers import Workers
@@ -47,6 +48,7 @@ def router(
     per_minute: int = CALLS_PER_MINUTE,
     settings: PartnerSettings | None = None,
     secret: str = "",
+    sources: Sources | None = None,
 ) -> APIRouter:
     """Return the API's routes, to be included in the application as they are.
 
@@ -68,6 +70,8 @@ def router(
         What is published and shown to whom.
     secret
         Signs access tokens; of this process alone if empty.
+    sources
+        Where demand and all else comes from; without them the API tells forecasts only.
     """
     counted = calls or Calls()
     workers = Workers()
@@ -105,6 +109,9 @@ def router(
 
     desk = Desk(site, records, clock, workers, Replies(workers, clock), needs)
     forecast_routes.add(api, desk, newest, door)
+    if sources is not None:
+        demand_routes.add(api, desk, sources)
+        site_routes.add(api, desk, sources)
     token_route.add(api, accounts, access, tokens, counted, workers)
 
     spec = specification(api, site)

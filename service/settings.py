@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from alerts.settings import AlertSettings
+from analytics.contract.energy import EnergySettings
 from analytics.contract.tariff import Tariff
 from analytics.settings import AnalyticsSettings
 from collectors.mqtt.settings import BrokerSettings, MqttSettings, PublisherSettings
@@ -105,6 +106,7 @@ class Settings(SettingsModel):
     analytics: AnalyticsSettings = AnalyticsSettings()
     web: WebSettings = WebSettings()
     partners: PartnerSettings = PartnerSettings()
+    energy: EnergySettings = EnergySettings()
     grid: GridSettings | None = Field(
         None, description="What energy partners may ask of the site: docs/grid.md"
     )

@@ -19,6 +19,7 @@ from dashboard.app import Console, mount
 from dashboard.data import ConsoleData
 from domain.errors import HallwatchError
 from partners.api import router as partner_router
+from partners.sources import Sources
 from service import internal
 from service.bodies import BodyLimit
 from service.server import WEB_SHARE, Gate, Limits, Server, configured, raise_handles
@@ -59,6 +60,13 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
             per_minute=web.partner_calls_per_minute,
             settings=system.configuration.settings.partners,
             secret=kept_secret(system.configuration.data, TOKENS_FILE),
+            sources=Sources(
+                system.plant,
+                lambda: system.live.quarters.told,
+                lambda: system.issuer.steps,
+                system.contract.month,
+                system.configuration.settings.energy,
+            ),
         )
     )
     app.include_router(internal.router(system, token, lambda: {**gate.stats(), **console.stats()}))

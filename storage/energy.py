@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from domain.points import IntArray
+from domain.points import IntArray, ValueArray
 from storage.settings import QUARTER
 from storage.steps import floor_to
 from storage.telemetry import Aggregate, Grid, TelemetryStore
 
 
 def counter_demand(
-    store: TelemetryStore, points: IntArray, start: int, end: int, step: int = QUARTER
+    store: TelemetryStore, points: IntArray, start: int, end: int, step: int = QUARTER, bridge: bool = False
 ) -> Grid:
     """Return the average power of each step, from energy counters: what the billing figure is made of.
 
@@ -25,6 +25,8 @@ def counter_demand(
         UTC ms; steps that overlap [start, end).
     step
         A multiple of a minute; a quarter of an hour by default.
+    bridge
+        Whether the energy of a gap is spread evenly over its steps: no single one of them is known then, their sum is.
 
     Returns
     -------
@@ -36,40 +38,38 @@ def counter_demand(
     """
     first = floor_to(start, step)
     grid = store.aggregate(points, first - step, end, step, Aggregate.LAST)
-    energy = np.diff(grid.values, axis=1)
+    values = np.array([_bridged(row) for row in grid.values]) if bridge and len(grid.values) else grid.values
+    energy = np.diff(values, axis=1)
     power = np.where(energy >= 0, energy / (step / 1000), np.nan)
     return Grid(grid.point, grid.start[1:], step, power)
 
 
-def demand(
+def _bridged(row: ValueArray) -> ValueArray:
+    """Return a counter with what is missing between two readings on the line between them."""
+    at = np.arange(len(row))
+    known = ~np.isnan(row)
+    return np.interp(at, at[known], row[known], np.nan, np.nan) if known.any() else row
+
+
+def counted(
     store: TelemetryStore,
-    power: IntArray,
     counters: IntArray,
     start: int,
     end: int,
     counted_until: int,
     step: int = QUARTER,
-) -> Grid:
-    """Return the average of the sum of several meters' power per step, W, as a grid of one row.
+    bridge: bool = False,
+) -> ValueArray:
+    """Return the average of the sum of several meters' power per step by their energy counters, W; NaN where they do not tell.
 
     Parameters
     ----------
-    power
-        The meters' power.
-    counters
-        The energy counters of the same meters; empty where one of them has none.
     counted_until
-        When the oldest of the newest counter readings was observed, UTC ms: a step that is not over by then is told by
-        the power so far.
-
-    Returns
-    -------
-    Grid
-        From the counters where they tell the whole step, from the power otherwise; NaN where a member is missing.
+        When the oldest of the newest counter readings was observed, UTC ms: a step that is not over by then is not told.
+    bridge
+        As of `counter_demand`.
     """
-    grid = store.total(power, start, end, step)
-    if len(counters):
-        counted = counter_demand(store, counters, start, end, step).values.sum(axis=0)
-        known = ~np.isnan(counted) & (grid.start + step <= counted_until)
-        grid.values[0, known] = counted[known]
-    return grid
+    grid = counter_demand(store, counters, start, end, step, bridge)
+    found: ValueArray = grid.values.sum(axis=0)
+    found[grid.start + step > counted_until] = np.nan
+    return found

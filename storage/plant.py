@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from domain.batch import now_ms
 from domain.envelope import Envelope, EnvelopeNode, LimitChange
 from domain.points import IntArray, Point, PointRegistry, Quality, ValueArray
 from domain.site import Site
 from domain.topology import Topology
-from storage.energy import demand
+from storage.energy import counted
 from storage.former import Former
 from storage.latest import LatestValues
 from storage.settings import QUARTER
@@ -159,17 +160,38 @@ class PlantView:
 
         That is the billing figure. A quarter hour that the counters do not tell whole is the mean of the power.
         """
-        power = self.power_points(node_id)
+        return self.demand_by_origin(node_id, start, end)[0]
+
+    def demand_by_origin(
+        self, node_id: str, start: int, end: int, bridge: bool = False
+    ) -> tuple[Grid, NDArray[np.bool_]]:
+        """Return a node's average power per quarter hour as `demand_history` does, and which of them the counters told.
+
+        With `bridge` the energy that the counters tell of a gap is spread evenly over it, so that sums are whole.
+        """
+        grid = self.power_history(node_id, start, end, QUARTER)
+        told = np.zeros(len(grid.start), np.bool_)
         if self.former_power(node_id, start):
-            return self.power_history(node_id, start, end, QUARTER)
+            return grid, told
         with self._lock:
-            counters = [self._counter(self.registry[int(p)]) for p in power]
+            counters = [self._counter(self.registry[int(p)]) for p in self.power_points(node_id)]
         if not counters or NO_POINT in counters:
-            return self.power_history(node_id, start, end, QUARTER)
+            return grid, told
         points = np.array(counters, np.int32)
         known = self.latest.read(points)
         until = int(known.observed.min()) if len(known) == len(points) else 0
-        return demand(self.store, power, points, start, end, until)
+        values = counted(self.store, points, start, end, until, bridge=bridge)
+        told = ~np.isnan(values)
+        grid.values[0, told] = values[told]
+        return grid, told
+
+    def token_points(self) -> IntArray:
+        """Return what adds up to the site's token rate: its own meter, else the inference servers, else the trays."""
+        for kind in ("Site", "Inference", "Tray"):
+            points = self.registry.select(kind, "TokenRate")
+            if len(points):
+                return self.tellers.one_each(points)
+        return np.array([], np.int32)
 
     def history(self, points: IntArray, start: int, end: int, step: int, how: Aggregate) -> Grid:
         """Return one value per point and step (`TelemetryStore.aggregate`), also of what told an object's quantity before."""

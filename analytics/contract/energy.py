@@ -1,0 +1,161 @@
+"""Energy, PUE and carbon of days and months, as a site reports them.
+
+Energy is by the meters' own counters where they have them, also across gaps; PUE is total energy over IT energy (ISO/IEC
+30134-2) of the quarter hours in which both are known; carbon is energy times the grid's emission factor of its day, which is data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from domain.configuration import SettingsModel
+from domain.envelope import QUARTER_MS
+from storage.plant import PlantView
+
+KWH_J = 3.6e6
+QUARTER_S = QUARTER_MS / 1000
+
+
+class CarbonFactor(SettingsModel):
+    """What a kilowatt hour from the grid emits, from a day on until the next factor begins."""
+
+    start: date = Field(description="First day")
+    kg_per_kwh: float = Field(ge=0, le=10, description="kg CO2 equivalent a kWh")
+    source: str = Field("", description="Who says so, such as an authority and its year")
+
+
+class EnergySettings(SettingsModel):
+    """How energy is reported."""
+
+    it: Literal["ups", "racks"] = Field(
+        "ups",
+        description="Where IT energy is measured for the PUE: at the UPSes (ISO/IEC 30134-2, category 1; at the racks where the "
+        "site has none), or at the racks, which leaves out network and storage",
+    )
+    carbon: tuple[CarbonFactor, ...] = Field((), description="The grid's emission factors, oldest first")
+
+    @field_validator("carbon")
+    @classmethod
+    def _ascending(cls, factors: tuple[CarbonFactor, ...]) -> tuple[CarbonFactor, ...]:
+        if any(a.start >= b.start for a, b in pairwise(factors)):
+            raise ValueError("write the factors in the order of their days, each day once")
+        return factors
+
+    def factor(self, day: date) -> CarbonFactor | None:
+        """Return the factor of a day, or None where there is none yet."""
+        return next((f for f in reversed(self.carbon) if f.start <= day), None)
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyOf:
+    """Energy of one day or month: [start, end) in UTC ms; energies in J, carbon in kg, NaN where not known.
+
+    `measured` and `it_measured` are the shares of its quarter hours so far that are known; nothing is made up for the others.
+    `highest` is the highest quarter hour, W. The PUE is of the quarter hours in which both are known.
+    """
+
+    name: str
+    start: int
+    end: int
+    measured: float
+    energy: float
+    it_measured: float
+    it_energy: float
+    pue: float
+    carbon: float
+    highest: float
+
+
+Values = NDArray[np.float64]
+
+
+def measured_at(plant: PlantView, settings: EnergySettings) -> tuple[str, tuple[str, ...]]:
+    """Return where IT energy is measured (``ups`` or ``racks``), and the nodes of it."""
+    ups = tuple(n.id for n in plant.envelope if n.kind == "UPS")
+    return ("ups", ups) if settings.it == "ups" and ups else ("racks", plant.site.racks)
+
+
+def quarters(
+    plant: PlantView, settings: EnergySettings, start: int, end: int
+) -> tuple[NDArray[np.int64], Values, Values]:
+    """Return the quarter hours of [start, end), and the mean power of the site and of its IT in each, W."""
+    total, _ = plant.demand_by_origin(plant.site.id, start, end, bridge=True)
+    _, nodes = measured_at(plant, settings)
+    it = np.zeros(len(total.start))
+    for node in nodes:
+        it += plant.demand_by_origin(node, start, end, bridge=True)[0].values[0]
+    return total.start, total.values[0], it
+
+
+def periods(first: date, last: date, by: Literal["day", "month"]) -> list[tuple[str, date, date]]:
+    """Return the days or whole months from one day to another: name, first day, first day after."""
+    found = []
+    day = first.replace(day=1) if by == "month" else first
+    while day <= last:
+        after = (
+            (day.replace(day=28) + timedelta(days=4)).replace(day=1) if by == "month" else day + timedelta(1)
+        )
+        found.append((day.isoformat()[: 7 if by == "month" else 10], day, after))
+        day = after
+    return found
+
+
+def energy_by(
+    starts: NDArray[np.int64],
+    total: Values,
+    it: Values,
+    zone: ZoneInfo,
+    settings: EnergySettings,
+    first: date,
+    last: date,
+    by: Literal["day", "month"],
+    now: int,
+) -> list[EnergyOf]:
+    """Return energy by local day or month, from quarter hours as `quarters` gives them."""
+    days = pd.to_datetime(starts, unit="ms", utc=True).tz_convert(zone).date
+    factor = {
+        day: np.nan if (f := settings.factor(day)) is None else f.kg_per_kwh for day in dict.fromkeys(days)
+    }
+    carbon = total * QUARTER_S / KWH_J * np.array([factor[d] for d in days])
+    found = []
+    for name, begin, after in periods(first, last, by):
+        since, until = _midnight(begin, zone), _midnight(after, zone)
+        inside = (starts >= since) & (starts < min(until, now))
+        expected = max(1, (min(until, now) - since) // QUARTER_MS)
+        power, load = total[inside], it[inside]
+        both = ~np.isnan(power) & ~np.isnan(load)
+        shared = load[both].sum()
+        found.append(
+            EnergyOf(
+                name,
+                since,
+                until,
+                min(1.0, float((~np.isnan(power)).sum()) / expected),
+                _sum(power) * QUARTER_S,
+                min(1.0, float((~np.isnan(load)).sum()) / expected),
+                _sum(load) * QUARTER_S,
+                float(power[both].sum() / shared) if shared > 0 else np.nan,
+                _sum(carbon[inside][~np.isnan(power)], whole=True),
+                float(np.nanmax(power)) if (~np.isnan(power)).any() else np.nan,
+            )
+        )
+    return found
+
+
+def _sum(values: Values, whole: bool = False) -> float:
+    """Return the sum of what is known; NaN where nothing is, or where `whole` and something is not."""
+    known = ~np.isnan(values)
+    return float(values[known].sum()) if known.any() and (known.all() or not whole) else np.nan
+
+
+def _midnight(day: date, zone: ZoneInfo) -> int:
+    return int(pd.Timestamp(day, tz=zone).timestamp() * 1000)

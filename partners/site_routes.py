@@ -1,0 +1,356 @@
+"""Routes of the site: facts, the month against the contract, energy with PUE and carbon, tokens."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from analytics.contract.energy import energy_by, measured_at, quarters
+from domain.errors import InputError
+from partners.demand import number
+from partners.desk import Desk, Form, Moment, caller_of, span
+from partners.forecast_routes import DAY_MS, TABLES, UNCHANGED
+from partners.forecasts import iso
+from partners.formats import Format, negotiated, written
+from partners.problems import ApiError
+from partners.replies import chosen
+from partners.routes import problems
+from partners.settings import Shows
+from partners.sources import Sources
+from storage.settings import QUARTER
+from storage.telemetry import Aggregate
+
+FRESH_MS, SLOW_MS = 15_000, 60_000
+MOST_DAYS = 400
+TOKENS_MS = 7 * DAY_MS
+"""Tokens of one question: every tray's rate is read for them."""
+
+
+class NodeFacts(BaseModel):
+    """A node that is published."""
+
+    object_id: str
+    kind: str
+    limit: float = Field(description="Standing, W")
+
+
+class SiteFacts(BaseModel):
+    """What the site is."""
+
+    object_id: str
+    name: str
+    timezone: str = Field(description="IANA name: days and months are the site's")
+    country: str
+    unit: str
+    limit: float = Field(description="Standing limit of the 15-minute average")
+    installed: float = Field(description="Power with everything at full load")
+    idle: float = Field(description="Power that it never falls under")
+    nodes: list[NodeFacts] = Field(description="Published to you")
+    shows: list[str] = Field(description="What you may read")
+
+
+class PeakTold(BaseModel):
+    """One demand charge of the month; power in W, money in `currency`."""
+
+    name: str
+    contracted: float
+    so_far: float | None = Field(description="Highest quarter hour so far")
+    at: datetime | None = Field(description="When it began")
+    end: list[float] | None = Field(
+        description="Where the month will end: quantiles of its highest quarter hour"
+    )
+    exceeds: float | None = Field(description="Probability that the contract is exceeded")
+    basic: float = Field(description="Basic charge")
+    excess_so_far: float
+    excess: float | None = Field(description="Expected cost of exceeding by the month's end")
+
+
+class MonthTold(BaseModel):
+    """The running month against the contract."""
+
+    object_id: str
+    contract: str
+    month: str
+    season: str
+    currency: str
+    start: datetime
+    end: datetime
+    measured: float = Field(description="Share of the quarter hours so far that are known")
+    energy: dict[str, float] = Field(description="J by period of the tariff, so far")
+    energy_cost: float = Field(description="So far")
+    quantiles: list[float] = Field(description="Levels of `end`")
+    peaks: list[PeakTold]
+
+
+class EnergyPeriod(BaseModel):
+    """One day or month of the site's calendar."""
+
+    period: str = Field(description="Such as 2026-07-15 or 2026-07")
+    start: datetime
+    end: datetime
+    measured: float = Field(description="Share of its quarter hours so far that are known")
+    energy: float | None = Field(description="J of what is known; nothing is made up for the rest")
+    it_measured: float
+    it_energy: float | None
+    pue: float | None = Field(description="Over the quarter hours in which both are known")
+    carbon: float | None = Field(description="kg CO2 equivalent; null where a day has no factor")
+    highest: float | None = Field(description="Highest quarter hour, W")
+
+
+class FactorTold(BaseModel):
+    """An emission factor of the grid."""
+
+    start: date
+    kg_per_kwh: float
+    source: str
+
+
+class Energy(BaseModel):
+    """Energy, PUE and carbon by day or month."""
+
+    object_id: str
+    timezone: str
+    by: str
+    it_measured_at: str = Field(
+        description="`ups`: ISO/IEC 30134-2, category 1; `racks`: without network and storage"
+    )
+    factors: list[FactorTold]
+    periods: list[EnergyPeriod]
+
+
+class TokenInterval(BaseModel):
+    """Tokens of one quarter hour."""
+
+    start: datetime
+    tokens_per_second: float | None
+    tokens_per_joule: float | None = Field(description="Over the site's power")
+    reporting: float = Field(description="Share of the servers that told any; the others are left out")
+
+
+class TokensTold(BaseModel):
+    """What the site generates."""
+
+    object_id: str
+    interval_minutes: int
+    intervals: list[TokenInterval]
+
+
+def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
+    """Add the routes."""
+    plant, site = sources.plant, desk.site
+
+    @desk.readable(
+        api,
+        Shows.SITE,
+        "/site",
+        summary="Facts of the site",
+        tags=["site"],
+        responses={
+            200: {"model": SiteFacts, "description": "The site"},
+            **UNCHANGED,
+            **problems(401, 403, 429),
+        },
+    )
+    async def facts(request: Request) -> Response:
+        """Tell name, time zone, limit and installed power, and which nodes and parts you may read."""
+        caller = caller_of(request)
+        nodes = [n for n in plant.envelope if n.id in caller.objects and n.id != site.id]
+        told = orjson.dumps(
+            {
+                "object_id": site.id,
+                "name": site.name,
+                "timezone": site.timezone,
+                "country": site.country,
+                "unit": "W",
+                "limit": site.limit,
+                "installed": site.installed,
+                "idle": site.idle,
+                "nodes": [{"object_id": n.id, "kind": n.kind, "limit": n.limit} for n in nodes],
+                "shows": sorted(caller.shows),
+            }
+        )
+        made = await desk.replies.of(("site", told), SLOW_MS, Format.JSON, lambda: told)
+        return chosen(made, request.headers, "site")
+
+    @desk.readable(
+        api,
+        Shows.CONTRACT,
+        "/contract/month",
+        summary="This month against the contract",
+        tags=["site"],
+        responses={
+            200: {"model": MonthTold, "description": "The month so far, and where it will end"},
+            **UNCHANGED,
+            **problems(401, 403, 404, 429, 503),
+        },
+    )
+    async def month(request: Request) -> Response:
+        """Tell the highest quarter hour so far, where the month will end, and what exceeding the contract costs."""
+
+        def made() -> bytes:
+            return orjson.dumps(_month(sources.month(desk.clock())))
+
+        try:
+            found = await desk.replies.of("month", SLOW_MS, Format.JSON, made)
+        except InputError as error:
+            raise ApiError(404, "the site has no contract that could be told") from error
+        return chosen(found, request.headers, "month")
+
+    @desk.readable(
+        api,
+        Shows.ENERGY,
+        "/energy",
+        summary="Energy, PUE and carbon by day or month",
+        tags=["site"],
+        responses={
+            200: {"model": Energy, "description": "Days or months, oldest first", "content": TABLES},
+            **UNCHANGED,
+            **problems(400, 401, 403, 406, 429, 503),
+        },
+    )
+    async def energy(
+        request: Request,
+        by: Annotated[
+            Literal["day", "month"], Query(description="Days or months of the site's calendar")
+        ] = "day",
+        first: Annotated[
+            date | None, Query(alias="from", description="First day; a week back if absent, or this month")
+        ] = None,
+        last: Annotated[date | None, Query(alias="to", description="Last day; today if absent")] = None,
+        form: Form = None,
+    ) -> Response:
+        """Tell energy by the meters' counters, IT energy and PUE (ISO/IEC 30134-2), and carbon by the grid's emission factors.
+
+        What was not measured is left out and its share told; across gaps the counters tell the energy.
+        """
+        how = negotiated(form, request.headers.get("accept", "*/*"))
+        now = desk.clock()
+        today = datetime.fromtimestamp(now / 1000, site.zone).date()
+        until = min(last or today, today)
+        since = first or (until.replace(day=1) if by == "month" else until - timedelta(days=6))
+        if since > until or (until - since).days > MOST_DAYS:
+            raise ApiError(
+                400, f"'from' must not come after 'to' or today, and at most {MOST_DAYS} days at once"
+            )
+
+        def made() -> bytes:
+            begin = since.replace(day=1) if by == "month" else since
+            start = int(datetime(begin.year, begin.month, begin.day, tzinfo=site.zone).timestamp() * 1000)
+            starts, total, it = quarters(plant, sources.energy, start, now)
+            found = energy_by(starts, total, it, site.zone, sources.energy, since, until, by, now)
+            rows: dict[str, list[Any]] = {
+                "period": [e.name for e in found],
+                "start": [iso(e.start) for e in found],
+                "end": [iso(e.end) for e in found],
+                "measured": [round(e.measured, 4) for e in found],
+                "energy": [number(e.energy, 0) for e in found],
+                "it_measured": [round(e.it_measured, 4) for e in found],
+                "it_energy": [number(e.it_energy, 0) for e in found],
+                "pue": [number(e.pue, 4) for e in found],
+                "carbon": [number(e.carbon, 1) for e in found],
+                "highest": [number(e.highest, 1) for e in found],
+            }
+            document = {
+                "object_id": site.id,
+                "timezone": site.timezone,
+                "by": by,
+                "it_measured_at": measured_at(plant, sources.energy)[0],
+                "factors": [f.model_dump(mode="json") for f in sources.energy.carbon],
+                "periods": [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)],
+            }
+            return written(how, document, rows, "periods")
+
+        key = ("energy", by, since, until)
+        return chosen(await desk.replies.of(key, SLOW_MS, how, made), request.headers, "energy")
+
+    @desk.readable(
+        api,
+        Shows.TOKENS,
+        "/tokens",
+        summary="Tokens generated, and per joule",
+        tags=["site"],
+        responses={
+            200: {"model": TokensTold, "description": "Quarter hours, oldest first", "content": TABLES},
+            **UNCHANGED,
+            **problems(400, 401, 403, 406, 429, 503),
+        },
+    )
+    async def tokens(
+        request: Request,
+        start: Annotated[
+            Moment | None,
+            Query(alias="from", description="Begun at or after this time; a day back if absent"),
+        ] = None,
+        end: Annotated[Moment | None, Query(alias="to", description="Begun before this time")] = None,
+        form: Form = None,
+    ) -> Response:
+        """Tell the mean rate of each quarter hour that is over, and what it cost at the site's meters."""
+        how = negotiated(form, request.headers.get("accept", "*/*"))
+        now = desk.clock()
+        since, until = span(start, end, now, DAY_MS, TOKENS_MS)
+        since += -since % QUARTER
+
+        def made() -> bytes:
+            rows = _tokens(sources, since, min(until, now - now % QUARTER))
+            document = {
+                "object_id": site.id,
+                "interval_minutes": 15,
+                "intervals": [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)],
+            }
+            return written(how, document, rows, "intervals")
+
+        key = ("tokens", since, until if end is not None else "now")
+        return chosen(await desk.replies.of(key, FRESH_MS, how, made), request.headers, "tokens", 15)
+
+
+def _tokens(sources: Sources, start: int, end: int) -> dict[str, list[Any]]:
+    plant = sources.plant
+    points = plant.token_points()
+    if end <= start or not len(points):
+        return {"start": [], "tokens_per_second": [], "tokens_per_joule": [], "reporting": []}
+    grid = plant.history(points, start, end, QUARTER, Aggregate.TIME_WEIGHTED)
+    power = plant.demand_history(plant.site.id, start, end).values[0]
+    known = ~np.isnan(grid.values)
+    rate = np.where(known.any(axis=0), np.where(known, grid.values, 0.0).sum(axis=0), np.nan)
+    each = [rate, np.divide(rate, power, out=np.full(len(rate), np.nan), where=power > 0)]
+    return {
+        "start": [iso(int(t)) for t in grid.start],
+        "tokens_per_second": [number(float(v), 1) for v in each[0]],
+        "tokens_per_joule": [number(float(v), 6) for v in each[1]],
+        "reporting": [round(float(share), 4) for share in known.mean(axis=0)],
+    }
+
+
+def _month(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "object_id": found["site"],
+        "contract": found["contract"],
+        "month": found["name"],
+        "season": found["season"],
+        "currency": found["currency"],
+        "start": iso(found["start"]),
+        "end": iso(found["end"]),
+        "measured": round(found["measured"], 4),
+        "energy": found["energy"],
+        "energy_cost": round(found["energy_cost"], 2),
+        "quantiles": list(found["levels"]),
+        "peaks": [
+            {
+                "name": peak["name"],
+                "contracted": peak["contracted"],
+                "so_far": number(peak["so_far"], 1),
+                "at": iso(peak["at"]) if peak["at"] else None,
+                "end": None if peak["end"] is None else [round(v, 1) for v in peak["end"]],
+                "exceeds": peak["exceeds"],
+                "basic": round(peak["basic"], 2),
+                "excess_so_far": round(peak["excess_so_far"], 2),
+                "excess": None if peak["excess"] is None else round(peak["excess"], 2),
+            }
+            for peak in found["peaks"]
+        ],
+    }
