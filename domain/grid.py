@@ -25,12 +25,16 @@ class Standing(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a request asks for; only a limit changes the envelope."""
+    """What a request asks for; a limit, and a dispatch taken as one, change the envelope."""
 
     LIMIT = "limit"
     DISPATCH = "dispatch"
     PRICE = "price"
     NOTICE = "notice"
+
+
+BOUNDING = (Kind.LIMIT, Kind.DISPATCH)
+"""Kinds that bound power."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def held_limits(requests: Iterable[GridRequest]) -> list[HeldLimit]:
     """
     series: dict[tuple[str, str, str], list[HeldLimit]] = defaultdict(list)
     for request in sorted(requests, key=lambda r: r.id):
-        if request.standing is not Standing.AGREED or request.kind is not Kind.LIMIT:
+        if request.standing is not Standing.AGREED or request.kind not in BOUNDING:
             continue
         for part in request.parts:
             key = (request.source, request.series, part.node)

@@ -66,6 +66,16 @@ class Contract:
         found = baseline(demand, first, last, rule, tariff, site.country, events)
         return asdict(found) | {"rule": rule.name, "days": [d.isoformat() for d in found.days]}
 
+    def usual(self, start: int, end: int) -> float:
+        """Return the baseline of the time from `start` to `end` (UTC ms) by the usual rule, W.
+
+        Raises
+        ------
+        InputError
+            If there is no contract, or the days do not tell.
+        """
+        return float(self.baseline(start, end, (), BaselineRule())["baseline"])
+
     def _known(self) -> Tariff:
         if self._tariff is None:
             raise InputError(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import InputError
@@ -57,3 +57,17 @@ def add(routes: APIRouter, grid: Grid | None) -> None:
     def refuse(number: int, body: Decided) -> Response:
         """Refuse a request, or withdraw from it."""
         return answer(lambda grid: as_json(grid.desk.refuse(number, body.who, body.note)))
+
+
+def notices(grid: Grid) -> APIRouter:
+    """Return the route at which a VTN tells that something changed; what it says is not used, only that it said so."""
+    routes = APIRouter(prefix="/grid/openadr", include_in_schema=False)
+
+    @routes.post("/{name}/notify", status_code=204)
+    async def notify(name: str, request: Request) -> Response:
+        ven = grid.vens.get(name)
+        if ven is None or not ven.notified(request.headers.get("authorization", "")):
+            raise HTTPException(401, "the token of the subscription is needed")
+        return Response(status_code=204)
+
+    return routes

@@ -203,6 +203,7 @@ class System:
                     self.registry,
                     self.ingest.accept,
                     int(configuration.alerts.max_age * 1000),
+                    self.contract.usual,
                 )
                 parts |= self.grid.parts()
             self.record_upkeep = RecordUpkeep(self.records, configuration.storage.records, self.site.id)

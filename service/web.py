@@ -22,6 +22,7 @@ from partners.api import router as partner_router
 from partners.sources import Sources
 from service import internal
 from service.bodies import BodyLimit
+from service.grid_routes import notices
 from service.server import WEB_SHARE, Gate, Limits, Server, configured, raise_handles
 from service.settings import WebSettings
 from service.system import System
@@ -70,6 +71,8 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         )
     )
     app.include_router(internal.router(system, token, lambda: {**gate.stats(), **console.stats()}))
+    if system.grid is not None:
+        app.include_router(notices(system.grid))
     on_call = OnCall(system.configuration.alerts, system.site.zone)
     if system.links is not None:
         advice = {rule.name: rule.advice for rule in system.configuration.alerts.rules}

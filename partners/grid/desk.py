@@ -9,7 +9,17 @@ from typing import Any
 import structlog
 
 from domain.batch import now_ms
-from domain.grid import GridRequest, HeldLimit, Kind, Part, Standing, changes_of, held_limits
+from domain.errors import InputError
+from domain.grid import (
+    BOUNDING,
+    GridRequest,
+    HeldLimit,
+    Kind,
+    Part,
+    Standing,
+    changes_of,
+    held_limits,
+)
 from partners.grid.settings import GridSettings
 from storage.plant import PlantView
 from storage.records import Records
@@ -44,6 +54,8 @@ class GridDesk:
         """Limits that are agreed to and not over, by their start."""
         self.waiting: list[GridRequest] = []
         """Requests that an operator has to decide on."""
+        self.told: list[GridRequest] = []
+        """Prices and notices that are not over."""
         self.changes = 0
         """Grows when either may have changed."""
 
@@ -53,6 +65,7 @@ class GridDesk:
             lasting = self._records.lasting_grid_requests(now)
             held = [h for h in held_limits(lasting) if h.end > now]
             self.waiting = [r for r in lasting if r.standing is Standing.WAITING]
+            self.told = [r for r in lasting if r.kind not in BOUNDING]
             if held != self.held or self.changes == 0:
                 self._plant.lower_limits(changes_of(held))
                 self.held = held
@@ -69,7 +82,12 @@ class GridDesk:
         standing = Standing.WAITING if self._needs_consent(request) else Standing.AGREED
         if standing is Standing.AGREED:
             request = replace(request, decided=request.received, decided_by=POLICY)
-        kept = self._records.keep_grid_request(replace(request, standing=standing), digest)
+        earlier = self._earlier(request, request.received)
+        version = max((r.version for r in earlier), default=-1) + 1
+        kept = self._records.keep_grid_request(replace(request, standing=standing, version=version), digest)
+        for older in earlier:
+            if older.standing is Standing.WAITING:
+                self._replaced(older, kept, request.received)
         log.info("the grid asks", request=kept.id, party=kept.party, text=kept.text, standing=standing.value)
         self._settled(kept, request.received)
         return kept
@@ -102,18 +120,41 @@ class GridDesk:
         self.refresh(now)
         return done
 
+    def end(self, request: GridRequest, standing: Standing, note: str, now: int) -> None:
+        """Let a request end because its party called it off, or something took its place."""
+        try:
+            self._records.decide_grid_request(request.id, standing, request.party, note, now)
+        except InputError as error:  # an operator was faster, or it is over
+            log.info("a request had ended already", request=request.id, reason=str(error))
+        self.refresh(now)
+
+    def lasting(self, source: str, now: int) -> list[GridRequest]:
+        """Return requests of a source that wait or are agreed to and are not over."""
+        return self._records.lasting_grid_requests(now, source)
+
     def requests(self, now: int, since: int | None = None) -> list[GridRequest]:
         """Return requests that are not over for longer than a week, or that ended since a time, UTC ms."""
         return self._records.grid_requests(now - SHOWN_MS if since is None else since)
 
     def _settled(self, request: GridRequest, now: int) -> None:
-        """Take out what a request that is agreed to leaves nothing of, and let the rest hold."""
-        if request.standing is Standing.AGREED and request.kind is Kind.LIMIT:
+        """Take out what a request that is agreed to takes the place of, or leaves nothing of; let the rest hold."""
+        if request.standing is Standing.AGREED:
             for older in self._records.lasting_grid_requests(now, request.source):
-                if older.id < request.id and older.series == request.series and _covered(older, request, now):
-                    note = f"by request {request.id}"
-                    self._records.decide_grid_request(older.id, Standing.REPLACED, request.party, note, now)
+                same = older.reference == request.reference
+                over = older.series == request.series and _covered(older, request, now)
+                if older.id < request.id and (same or over):
+                    self._replaced(older, request, now)
         self.refresh(now)
+
+    def _earlier(self, request: GridRequest, now: int) -> list[GridRequest]:
+        """Return the versions of a request that last."""
+        lasting = self._records.lasting_grid_requests(now, request.source)
+        return [r for r in lasting if r.reference == request.reference]
+
+    def _replaced(self, older: GridRequest, newer: GridRequest, now: int) -> None:
+        self._records.decide_grid_request(
+            older.id, Standing.REPLACED, newer.party, f"by request {newer.id}", now
+        )
 
     def _needs_consent(self, request: GridRequest) -> bool:
         if request.kind in (Kind.PRICE, Kind.NOTICE) or self._settings.consent == "never":

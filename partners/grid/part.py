@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -15,6 +15,8 @@ from domain.points import PointRegistry
 from partners.grid.desk import GridDesk, as_json
 from partners.grid.flex.agent import FlexAgent
 from partners.grid.flex.settings import FlexSettings
+from partners.grid.openadr.reports import Reporter, Usual
+from partners.grid.openadr.ven import Ven
 from partners.grid.settings import GridSettings
 from partners.grid.watch import GridWatch
 from storage.plant import PlantView
@@ -44,6 +46,8 @@ class Grid:
         Where its points are registered, and go to.
     fresh_ms
         A reading older than this is missing.
+    usual
+        Returns baselines for reports.
 
     Raises
     ------
@@ -59,6 +63,7 @@ class Grid:
         registry: PointRegistry,
         sink: Sink,
         fresh_ms: int,
+        usual: Usual,
     ) -> None:
         self.settings = settings
         self._plant = plant
@@ -69,24 +74,22 @@ class Grid:
         self.watch = GridWatch(settings, self.desk, plant, records, registry)
         self.flex: FlexAgent | None = None
         if settings.flex is not None:
-            unknown = sorted(set(settings.flex.feeds.values()) - plant.envelope.nodes.keys())
-            if unknown:
-                what = f"the site has no {', '.join(unknown)}"
-                raise ConfigurationError(
-                    Problem(
-                        "hallwatch.yaml", "grid.flex.feeds", what, "Name the site, a feed or another node."
-                    )
-                )
+            _known_nodes(settings.flex.feeds, plant, "grid.flex.feeds")
             self.flex = FlexAgent(
                 _with_session(settings.flex, plant.site.id), self.desk, plant, self.racks, settings
             )
+
+        reporter = Reporter(plant, records, self.racks, usual)
+        for ven in settings.openadr:
+            _known_nodes(ven.nodes, plant, f"grid.openadr {ven.name}")
+        self.vens = {ven.name: Ven(ven, self.desk, plant, reporter) for ven in settings.openadr}
 
     def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """Return what has to run, by name."""
         found: dict[str, Callable[[], Awaitable[None]]] = {"grid": self.run}
         if self.flex is not None:
             found["grid flex"] = self.flex.run
-        return found
+        return found | {f"grid {name}": ven.run for name, ven in self.vens.items()}
 
     async def run(self) -> None:
         """Look at requests and limits again and again until cancelled."""
@@ -105,7 +108,8 @@ class Grid:
 
     def links(self) -> dict[str, bool]:
         """Return which connections are up, by name."""
-        return {} if self.flex is None else {"flex": self.flex.up}
+        flex = {} if self.flex is None else {"flex": self.flex.up}
+        return flex | {name: ven.up for name, ven in self.vens.items()}
 
     def requests(self, since: int | None = None) -> list[dict[str, Any]]:
         """Return requests, the newest first, as plain values. Blocks."""
@@ -120,17 +124,28 @@ class Grid:
             ],
             "nodes": self.watch.as_json(),
             "waiting": [as_json(r) for r in self.desk.waiting],
+            "told": [as_json(r) for r in self.desk.told],
             "links": self.stats(),
         }
 
     def stats(self) -> dict[str, Any]:
         """Return counters for the health page, by connection."""
-        return {} if self.flex is None else {"flex": self.flex.stats()}
+        flex = {} if self.flex is None else {"flex": self.flex.stats()}
+        return flex | {name: ven.stats() for name, ven in self.vens.items()}
 
     def _look(self) -> list[Any]:
         now = now_ms()
         self.desk.refresh(now)
         return self.watch.look(now, self.links())
+
+
+def _known_nodes(nodes: Mapping[str, str], plant: PlantView, key: str) -> None:
+    unknown = sorted(set(nodes.values()) - plant.envelope.nodes.keys())
+    if unknown:
+        what = f"the site has no {', '.join(unknown)}"
+        raise ConfigurationError(
+            Problem("hallwatch.yaml", key, what, "Name the site, a feed or another node.")
+        )
 
 
 def _with_session(settings: FlexSettings, site: str) -> FlexSettings:

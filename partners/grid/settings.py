@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from analytics.flexibility.settings import FlexibilitySettings
 from domain.configuration import SettingsModel
 from domain.site import Power
 from partners.grid.flex.settings import FlexSettings
+from partners.grid.openadr.settings import VenSettings
 
 
 class GridSettings(SettingsModel):
@@ -45,4 +46,16 @@ class GridSettings(SettingsModel):
         0.01, ge=0, le=0.5, description="Share of a limit by which power may exceed it and still keep it"
     )
     flex: FlexSettings | None = Field(None, description="DSX Flex over an MQTT broker")
+    openadr: tuple[VenSettings, ...] = Field((), max_length=10, description="OpenADR 3.1, one for each VTN")
     flexibility: FlexibilitySettings = FlexibilitySettings()
+
+    @field_validator("openadr")
+    @classmethod
+    def _told_apart(cls, vens: tuple[VenSettings, ...]) -> tuple[VenSettings, ...]:
+        names = [ven.name for ven in vens]
+        twice = sorted({name for name in names if names.count(name) > 1 or name == "flex"})
+        if twice:
+            raise ValueError(
+                f"connections called {', '.join(twice)}: give each a name of its own, and none `flex`"
+            )
+        return vens

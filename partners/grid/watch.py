@@ -13,7 +13,7 @@ import numpy as np
 from analytics.outlook.excursions import exceedance
 from analytics.points import SOURCE, results
 from domain.batch import Batch
-from domain.grid import HeldLimit
+from domain.grid import HeldLimit, Kind, Standing
 from domain.points import Point, PointRegistry, Quality
 from partners.grid.desk import GridDesk
 from partners.grid.settings import GridSettings
@@ -139,6 +139,7 @@ class GridWatch:
                 np.array([float(len([r for r in self._desk.waiting if r.end > now]))]),
                 now,
             ),
+            *self._told(now),
             self._states("GridLimitPhase", PHASES, {s.node: s.phase for s in self.standings}, now),
             self._states("GridLimitKept", KEPT, _kept(self.standings), now),
             self._states("GridLimitFeasible", FEASIBLE, _feasible(self.standings), now),
@@ -151,6 +152,23 @@ class GridWatch:
     def as_json(self) -> list[dict[str, Any]]:
         """Return how nodes stand, as plain values."""
         return [asdict(s) for s in self.standings]
+
+    def _told(self, now: int) -> list[Batch]:
+        """Return the prices, emissions and notices of now as readings: what is kept of them can be a covariate."""
+        found: dict[str, float] = {}
+        notices = 0
+        for request in self._desk.told:
+            for part in request.parts:
+                if not part.start <= now < part.end or request.standing is not Standing.AGREED:
+                    continue
+                if request.kind is Kind.NOTICE:
+                    notices += 1
+                else:
+                    found["GridEmissions" if request.unit == "g/kWh" else "GridPrice"] = part.value
+        site = [self._plant.site.id]
+        told = [results(self._registry, "Site", k, site, np.array([v]), now) for k, v in found.items()]
+        count = np.array([float(notices)])
+        return [*told, results(self._registry, "Site", "GridNotices", site, count, now)]
 
     def _standing(self, node: str, held: list[HeldLimit], now: int) -> NodeStanding:
         power = self._power.mean(node, now)

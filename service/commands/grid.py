@@ -94,6 +94,8 @@ def status(json: Json = False, config: RecordsOf = None, data: Data = None) -> N
     )
     for request in answer["waiting"]:
         say(f"waits for consent: request {request['id']} of {request['party']}: {request['text']}")
+    for request in answer["told"]:
+        say(f"told by {request['party']}, until {_until(request['end'])}: {request['text']}")
     for name, link in answer["links"].items():
         state = "connected" if link["connected"] else f"not connected: {link['error'] or 'no answer yet'}"
         refused = sum(n for key, n in link.items() if key.startswith("refused_"))

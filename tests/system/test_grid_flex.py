@@ -4,16 +4,14 @@ import json
 import time
 from datetime import timedelta
 
-import orjson
 import pytest
 from typer.testing import CliRunner
 
-from collectors.mqtt.connection import Connection, connected
-from collectors.mqtt.settings import BrokerSettings
 from domain.batch import now_ms
 from domain.errors import InputError
 from service.cli import app
 from storage.records import Records
+from tests.servers.bms_meters import Meters
 from tests.servers.energy_partner import (
     EnergyPartner,
     FlexContract,
@@ -55,34 +53,6 @@ RULES = [
 ]
 
 
-class Meters:
-    """The site's two feed meters and its racks on the BMS."""
-
-    def __init__(self, url):
-        self.connection = Connection(BrokerSettings(url=url, retry_max=0.5))
-        self.connection.start()
-        connected(self.connection, 15.0)
-        self.points = {
-            f"PowerMeter/ActivePower/{m}": ("PowerMeter", "ActivePower", m) for m in SITE["meters"]
-        }
-        for key, (kind, quantity, name) in self.points.items():
-            told = {"objectType": kind, "pointType": quantity, "engUnit": "kW", "objectId": name}
-            told |= {"objectName": name, "servesId": []}
-            self.connection.publish(f"BMS/v1/PUB/Metadata/{key}", orjson.dumps(told), retain=True)
-        self.racks = {f"Rack/RackPower/{r}": r for r in (f"Pod1C-E0{n}" for n in range(1, 7))}
-        for key, rack in self.racks.items():
-            told = {"objectType": "Rack", "pointType": "RackPower", "engUnit": "kW"}
-            told |= {"rackLocationId": rack, "rackLocationName": rack}
-            self.connection.publish(f"BMS/v1/PUB/Metadata/{key}", orjson.dumps(told), retain=True)
-
-    def say(self, each_kw):
-        """Tell the power of each meter; a rack draws a third of that."""
-        values = dict.fromkeys(self.points, each_kw) | dict.fromkeys(self.racks, each_kw / 3)
-        for key, kw in values.items():
-            told = {"value": kw, "timestamp": now_ms(), "quality": 1}
-            self.connection.publish(f"BMS/v1/PUB/Value/{key}", orjson.dumps(told))
-
-
 def command(*arguments):
     """Run a command in this process, which saves its imports, and return what it printed; errors are raised."""
     ran = CliRunner().invoke(app, [*map(str, arguments)])
@@ -117,7 +87,7 @@ def site(tmp_path_factory, testdata):
         config = write_configuration(folder / "config", settings, SITE, {"interval": "1 s", "rules": RULES})
         service = Service(config)
         service.start(timeout=120)
-        meters = Meters(broker.url)
+        meters = Meters(broker.url, SITE["meters"], [f"Pod1C-E0{n}" for n in range(1, 7)])
         contract = FlexContract(testdata / "dsx" / "dsx-flex.asyncapi.yaml")
         with EnergyPartner(broker.url, "acme", contract, keys["site"][1]) as partner:
             yield type(

@@ -41,7 +41,7 @@ def test_a_limit_holds_from_the_consent_on_and_not_before(hall):
 
 def test_what_is_refused_never_holds_and_what_was_agreed_can_be_withdrawn(hall):
     desk = hall.desk()
-    first, second = desk.take(request(), "a"), desk.take(request(150e3, series="x"), "b")
+    first, second = desk.take(request(), "a"), desk.take(request(150e3, series="x", reference="x"), "b")
     desk.refuse(first.id, "mei", "no spare load")
     assert limit(hall) == 300e3
     desk.consent(second.id, "mei")
@@ -93,10 +93,24 @@ def test_prices_need_no_consent_and_change_no_limit(hall):
 def test_what_a_newer_target_leaves_nothing_of_is_replaced(hall):
     desk = hall.desk(consent="never")
     first = desk.take(request(end=OPEN_END), "a")
-    desk.take(request(250e3, end=OPEN_END), "b")
+    desk.take(request(250e3, end=OPEN_END, reference="r1"), "b")
     assert [r.standing for r in hall.records.grid_requests()] == [Standing.REPLACED, Standing.AGREED]
     assert limit(hall) == 250e3
     assert hall.records.grid_requests()[0].id == first.id
+
+
+def test_another_version_of_a_request_takes_its_place_once_it_is_agreed_to(hall):
+    desk = hall.desk()
+    first = desk.take(request(), "a")
+    desk.consent(first.id, "mei")
+    second = desk.take(request(250e3, end=NOW + DAY // 2), "b")
+    assert (second.version, limit(hall)) == (1, 200e3)
+    third = desk.take(request(220e3, end=NOW + DAY // 3), "c")
+    standings = [r.standing for r in hall.records.grid_requests()]
+    assert standings == [Standing.AGREED, Standing.REPLACED, Standing.WAITING]
+    desk.consent(third.id, "mei")
+    assert limit(hall) == 220e3
+    assert [h.end for h in desk.held] == [NOW + DAY // 3]
 
 
 def test_a_desk_that_starts_again_knows_what_was_agreed(hall):
@@ -116,9 +130,9 @@ def test_the_very_same_is_taken_once_and_a_source_has_so_many_that_last(hall, mo
         desk.take(request(), "a")
     assert MOST_LASTING == 2000
     monkeypatch.setattr("storage.grid_records.MOST_LASTING", 2)
-    desk.take(request(), "b")
+    desk.take(request(reference="b"), "b")
     with pytest.raises(InputError, match="last already"):
-        desk.take(request(), "c")
+        desk.take(request(reference="c"), "c")
 
 
 def test_requests_that_are_over_are_removed_after_a_while_and_what_lasts_is_kept(hall):

@@ -44,7 +44,11 @@ def test_only_what_is_agreed_to_holds(standing):
     assert told(asked(1, 14e6, standing=standing)) == []
 
 
-@pytest.mark.parametrize("kind", [k for k in Kind if k is not Kind.LIMIT])
+def test_a_dispatch_bounds_power_like_a_limit():
+    assert told(asked(1, 14e6, kind=Kind.DISPATCH)) == [(0, 10, 14e6)]
+
+
+@pytest.mark.parametrize("kind", [Kind.PRICE, Kind.NOTICE])
 def test_prices_and_notices_change_no_limit(kind):
     assert told(asked(1, 14e6, kind=kind)) == []
 

@@ -1,5 +1,6 @@
 """Whether limits of the grid are kept and can be, as points that rules look at."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from domain.batch import Batch, now_ms
 from domain.forecast import QUANTILES, Forecast
+from domain.grid import Kind
 from domain.points import Quality
 from partners.grid.settings import GridSettings
 from partners.grid.watch import GridWatch
@@ -58,6 +60,7 @@ def test_without_a_limit_nothing_is_amiss(watched):
     told = watched.look(NOW)
     assert told == {
         ("GridRequestsWaiting", "hallwatch"): 0,
+        ("GridNotices", "site"): 0,
         ("GridLimitPhase", "site"): "None",
         ("GridLimitKept", "site"): "Yes",
         ("GridLimitFeasible", "site"): "Yes",
@@ -119,9 +122,21 @@ def test_a_limit_of_another_node_is_watched_too_and_what_waits_is_counted(watche
     assert told["GridLink", "flex"] == "Down"
 
 
+def test_prices_emissions_and_notices_of_now_are_readings(watched):
+    for name, value, unit in (("p", 4.2, "TWD/KWH"), ("g", 420.0, "g/kWh")):
+        parts = {"kind": Kind.PRICE, "unit": unit, "reference": name, "series": name}
+        watched.desk.take(request(value, NOW - HOUR, NOW + HOUR, **parts), name)
+    note = {"kind": Kind.NOTICE, "reference": "n", "series": "n"}
+    watched.desk.take(request(math.nan, NOW + HOUR, NOW + 2 * HOUR, **note), "n")
+    told = watched.look(NOW)
+    found = [told[kind, "site"] for kind in ("GridPrice", "GridEmissions", "GridNotices")]
+    assert found == [4.2, 420.0, 0]
+    assert watched.look(NOW + HOUR)["GridNotices", "site"] == 1
+
+
 def test_the_lowest_of_several_limits_is_the_one_that_counts(watched):
     watched.power(100, NOW)
     watched.ask(250, NOW - HOUR, NOW + HOUR, "a", series="x")
-    watched.ask(150, NOW - HOUR, NOW + HOUR, "b", series="y")
+    watched.ask(150, NOW - HOUR, NOW + HOUR, "b", series="y", reference="y")
     watched.look(NOW)
     assert watched.watch.standings[0].limit == 150e3
