@@ -18,6 +18,7 @@ from alerts.oncall.roster import Roster, rosters
 from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from dashboard.alarms import Alarms
+from dashboard.foretold import ForecastDesk
 from dashboard.lately import Lately
 from dashboard.power import PowerWatch
 from dashboard.readings import ObjectReadings
@@ -85,6 +86,8 @@ class ConsoleData:
         How alarms may be shelved, and what their performance is counted against.
     runbooks
         Of the site; those that ship, if none are given.
+    newest
+        Gives the newest forecast of every node, with the ramps to expect.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class ConsoleData:
         on_call: OnCall | None = None,
         alert_settings: AlertSettings | None = None,
         runbooks: Runbooks | None = None,
+        newest: Callable[[], Mapping[str, Forecast]] = dict,
     ) -> None:
         self.site = site
         self.registry = registry
@@ -130,6 +134,7 @@ class ConsoleData:
         settings = alert_settings or AlertSettings()
         self.runbooks = runbooks or Runbooks()
         self.alarms = Alarms(records, clock, settings, self.runbooks)
+        self.foretold = ForecastDesk(plant, records, clock, newest, int(settings.max_age * 1000))
         self.power = PowerWatch(
             plant,
             records,

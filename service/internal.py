@@ -57,18 +57,19 @@ class Job(BaseModel):
 
 
 class Question(BaseModel):
-    """A what-if question: ids of CDUs, UPSes and feeds that are lost, jobs that are added, another limit in W."""
+    """A what-if question: ids of units that are lost, jobs that are added, another limit in W, weather warmer by K."""
 
     model_config = ConfigDict(extra="forbid")
 
     lost: tuple[Annotated[str, Field(max_length=MOST_NAME)], ...] = Field((), max_length=MOST_PARTS)
     jobs: tuple[Job, ...] = Field((), max_length=MOST_PARTS)
     limit: float | None = None
+    warmer: float = 0.0
 
     def scenario(self) -> Scenario:
         """Return it as the analytics take it."""
         jobs = tuple(AddedJob(j.racks, j.start, j.hours) for j in self.jobs)
-        return Scenario(self.lost, jobs, self.limit)
+        return Scenario(self.lost, jobs, self.limit, warmer=self.warmer)
 
 
 class Accepted(BaseModel):

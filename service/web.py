@@ -105,6 +105,7 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         worth=lambda: system.scorer.worth,
         on_call=on_call,
         alert_settings=system.configuration.alerts,
+        newest=system.issuer.newest,
         note=note,
         runbooks=system.runbooks,
     )

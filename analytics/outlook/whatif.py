@@ -1,4 +1,4 @@
-"""What if: a CDU, a feed or a UPS is lost, a job is added, the limit changes. Same forecast, same physics.
+"""What if: a unit is lost, a job is added or moved, the limit changes, the weather is hotter. Same forecast, same physics.
 
 The answer starts from what is measured now. Temperatures are the measured ones plus the difference that the physics
 (`domain.plant`, which the simulator runs on too) makes between the plant with the change and without it.
@@ -6,6 +6,7 @@ The answer starts from what is measured now. Temperatures are the measured ones 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,10 @@ from domain.points import Quality, ValueArray
 from domain.site import Site
 from storage.plant import PlantView
 
+USUAL_WET_BULB = 20.0
+"""Where none is measured, Cel."""
+MOST_WARMER = 25.0
+"""Hotter weather than this by so many kelvins is not asked about."""
 STEP_S = 5.0
 HORIZON_S = 3600.0
 QUANTITIES = ("supply", "return", "gpu")
@@ -38,22 +43,39 @@ class AddedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedJob:
+    """A planned job on some racks that begins at another time: `start` and `to` are UTC ms, `power` W a rack (NaN: full load)."""
+
+    racks: tuple[str, ...]
+    start: int
+    to: int
+    hours: float = 48.0
+    power: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """What changes.
 
     Parameters
     ----------
     lost
-        Ids of CDUs, UPSes and feeds that fail now.
+        Ids of CDUs, air units, busways, UPSes and feeds that fail now.
     jobs
         What is added.
     limit
         Another site limit, W; None leaves it.
+    moved
+        Planned jobs that begin earlier or later.
+    warmer
+        By how much the wet bulb outside is above what it is, K.
     """
 
     lost: tuple[str, ...] = ()
     jobs: tuple[AddedJob, ...] = ()
     limit: float | None = None
+    moved: tuple[MovedJob, ...] = ()
+    warmer: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +83,7 @@ class Present:
     """What is measured now, per rack in the order of `Site.racks`: power W, supply, return and hottest GPU Cel.
 
     NaN where missing: the physics then answers alone. `nodes` is the measured power of the envelope's nodes, W; what is
-    not in it is worked out from the racks.
+    not in it is worked out from the racks. `wet_bulb` is that outside, Cel.
     """
 
     power: ValueArray
@@ -69,6 +91,7 @@ class Present:
     ret: ValueArray
     gpu: ValueArray
     nodes: Mapping[str, float] = field(default_factory=dict)
+    wet_bulb: float = USUAL_WET_BULB
 
     @classmethod
     def of(cls, plant: PlantView, newest_before: int) -> Present:
@@ -79,6 +102,9 @@ class Present:
 
         gpus = plant.values(plant.gpu_points("GpuTemperature"), newest_before)
         measured = {node.id: plant.power_now(node.id) for node in plant.envelope}
+        outside = [i for i in plant.registry.select(None, "AirTemperature").tolist()
+                   if "Outdoor" in plant.registry[i].process_area]  # fmt: skip
+        wet_bulb = plant.values(np.array(outside[:1], np.int32), newest_before)
         return cls(
             power=rack("RackPower"),
             supply=rack("RackLiquidSupplyTemperature"),
@@ -89,6 +115,7 @@ class Present:
                 for name, r in measured.items()
                 if np.isfinite(r.value) and r.quality != Quality.BAD and r.observed >= newest_before
             },
+            wet_bulb=float(wet_bulb[0]) if np.isfinite(wet_bulb).any() else USUAL_WET_BULB,
         )
 
 
@@ -197,16 +224,19 @@ class WhatIf:
         conditions = self._conditions(scenario.lost)
         full = plant.model.rack.full(plant.layout.gpus_per_rack, plant.model.gpu.tdp)
         power = np.nan_to_num(present.power, nan=0.0)
-        loaded = self._with_jobs(power, scenario.jobs, full, now)
+        loaded = self._with_jobs(power, scenario, full, now)
+        if not 0 <= scenario.warmer <= MOST_WARMER:
+            raise InputError(f"hotter weather is 0 to {MOST_WARMER:g} K warmer, not {scenario.warmer:g}")
+        warm = present.wet_bulb + scenario.warmer
         healthy = Conditions.healthy(plant.layout)
-        before = plant.settle(power, healthy)
-        hot = self._heat(before, loaded, conditions, present)
-        after = plant.settle(loaded, conditions)
+        before = plant.settle(power, healthy, present.wet_bulb)
+        hot = self._heat(before, loaded, conditions, present, warm)
+        after = plant.settle(loaded, conditions, warm)
         # what a UPS on battery draws from the utility is nothing, but its load is still carried
         on_battery = tuple(
             u for u, b in zip(plant.layout.ups, after.ups_on_battery.tolist(), strict=True) if b > 0
         )
-        under = None if forecast is None else self._power(forecast, scenario, before, after, power, full)
+        under = None if forecast is None else self._power(forecast, scenario, before, power, full, warm)
         return Answer(
             nodes=self._nodes(before, after, scenario.limit, present.nodes),
             hot=hot,
@@ -220,7 +250,7 @@ class WhatIf:
             shed=() if under is None else tuple(to_shed(under.values, under.quantiles, under.limit).tolist()),
             assumptions=(
                 "Load stays as it is now, but for what the scenario adds.",
-                "A job is placed on the racks that draw least, and runs them at full load.",
+                "A job that is added is placed on the racks that draw least, and runs them at full load.",
                 "Nobody intervenes.",
             ),
         )
@@ -239,18 +269,35 @@ class WhatIf:
                     knob[ids.index(name)] = 0.0
                     break
             else:
-                raise InputError(f"{self.site.name} has no CDU, UPS, feed or air unit {name!r}")
+                if name not in layout.busways:
+                    raise InputError(f"{self.site.name} has no CDU, busway, UPS, feed or air unit {name!r}")
+                conditions.tap_available[layout.tap_busway == layout.busways.index(name)] = 0.0
         return conditions
 
-    def _with_jobs(self, power: ValueArray, jobs: Sequence[AddedJob], full: float, before: int) -> ValueArray:
-        """Return the racks' power once every job that starts by the end of the hour runs."""
+    def _with_jobs(self, power: ValueArray, scenario: Scenario, full: float, now: int) -> ValueArray:
+        """Return the racks' power once every job runs that starts by the end of the hour, and none that was moved beyond."""
         loaded = power.copy()
-        for job in jobs:
+        end = now + HORIZON_S * 1000
+        for job in scenario.jobs:
             if not 0 < job.racks <= len(power):
                 raise InputError(f"a job on {job.racks} racks: {self.site.name} has {len(power)}")
-            if job.start < before + HORIZON_S * 1000:
+            if job.start < end:
                 loaded[np.argsort(loaded, kind="stable")[: job.racks]] = full
+        for moved in scenario.moved:
+            rows = self._rows(moved)
+            if moved.to < end:
+                loaded[rows] = _job_power(moved, full)
+            elif moved.start <= now < moved.start + moved.hours * 3_600_000:
+                loaded[rows] = self._plant.model.rack.base
         return loaded
+
+    def _rows(self, job: MovedJob) -> list[int]:
+        strange = [rack for rack in job.racks if rack not in self.site.racks]
+        if strange or not job.racks:
+            raise InputError(
+                f"a job on {', '.join(strange) or 'no racks'}: {self.site.name} has no such racks"
+            )
+        return [self.site.racks.index(rack) for rack in job.racks]
 
     def time_to_limit(
         self, present: Present, lost: Sequence[str] = (), without_flow: bool = False
@@ -276,10 +323,15 @@ class WhatIf:
         return shortest
 
     def _heat(
-        self, state: PlantState, loaded: ValueArray, conditions: Conditions, present: Present
+        self,
+        state: PlantState,
+        loaded: ValueArray,
+        conditions: Conditions,
+        present: Present,
+        wet_bulb: float,
     ) -> tuple[RackHeat, ...]:
         """List the racks that leave a limit within the hour, soonest first."""
-        peak, first = self._hour(state, loaded, conditions, present)
+        peak, first = self._hour(state, loaded, conditions, present, wet_bulb=wet_bulb)
         bounds = self._bounds()
         found = [
             RackHeat(
@@ -300,6 +352,7 @@ class WhatIf:
         conditions: Conditions,
         present: Present,
         to_first: bool = False,
+        wet_bulb: float = USUAL_WET_BULB,
     ) -> tuple[ValueArray, ValueArray]:
         """Step the plant through the hour; returns peaks (Cel) and when limits are passed (s), shape (quantities, racks).
 
@@ -318,7 +371,8 @@ class WhatIf:
         offset = np.where(np.isnan(measured), 0.0, measured - start)
         peak = start + offset
         first = np.full(peak.shape, np.inf)
-        model = plant.settle(state.power, Conditions.healthy(plant.layout))
+        model = plant.settle(state.power, Conditions.healthy(plant.layout), state.wet_bulb)
+        model.wet_bulb = np.full_like(model.wet_bulb, wet_bulb)
         for i in range(1, int(HORIZON_S / STEP_S) + 1):
             plant.step(model, loaded, conditions, STEP_S)
             here = looked_at(model) + offset
@@ -366,25 +420,29 @@ class WhatIf:
         forecast: Forecast,
         scenario: Scenario,
         before: PlantState,
-        after: PlantState,
         power: ValueArray,
         full: float,
+        wet_bulb: float,
     ) -> Forecast:
-        """Return the site forecast under the scenario: shifted by what is lost and added, against its limit."""
-        calm = self._plant.settle(power, self._conditions(scenario.lost))
+        """Return the site forecast under the scenario: shifted by what is lost, added and moved, against its limit."""
+        conditions = self._conditions(scenario.lost)
+        calm = self._plant.settle(power, conditions, wet_bulb)
         shift = np.full(len(forecast.start), float(calm.site) - float(before.site))
-        for job in scenario.jobs:
+
+        def site(rows: Sequence[int], each: float) -> float:
             loaded = power.copy()
-            loaded[np.argsort(power, kind="stable")[: job.racks]] = full
-            more = float(self._plant.settle(loaded, self._conditions(scenario.lost)).site) - float(calm.site)
-            end = job.start + job.hours * 3_600_000
-            share = np.clip(
-                (np.minimum(forecast.start + QUARTER_MS, end) - np.maximum(forecast.start, job.start))
-                / QUARTER_MS,
-                0.0,
-                1.0,
-            )
-            shift = shift + more * share
+            loaded[rows] = each
+            return float(self._plant.settle(loaded, conditions, wet_bulb).site)
+
+        for job in scenario.jobs:
+            rows = np.argsort(power, kind="stable")[: job.racks].tolist()
+            more = site(rows, full) - float(calm.site)
+            shift = shift + more * _shares(forecast, job.start, job.hours)
+        for moved in scenario.moved:
+            rows = self._rows(moved)
+            more = site(rows, _job_power(moved, full)) - site(rows, self._plant.model.rack.base)
+            there = _shares(forecast, moved.to, moved.hours) - _shares(forecast, moved.start, moved.hours)
+            shift = shift + more * there
         values = np.clip(forecast.values + shift[:, None], 0.0, self.site.installed)
         limit = forecast.limit if scenario.limit is None else np.full(len(values), scenario.limit)
         return Forecast(
@@ -402,6 +460,17 @@ class WhatIf:
             model=f"{forecast.model}, what if",
             quality=forecast.quality,
         )
+
+
+def _job_power(job: MovedJob, full: float) -> float:
+    return full if math.isnan(job.power) else job.power
+
+
+def _shares(forecast: Forecast, start: int, hours: float) -> ValueArray:
+    """Return what part of each interval of a forecast a job covers, shape (n,)."""
+    last = np.minimum(forecast.start + QUARTER_MS, start + hours * 3_600_000)
+    shares: ValueArray = np.clip((last - np.maximum(forecast.start, start)) / QUARTER_MS, 0.0, 1.0)
+    return shares
 
 
 def _as_measured(now: ValueArray, was: ValueArray, becomes: ValueArray) -> tuple[ValueArray, ValueArray]:

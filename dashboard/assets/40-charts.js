@@ -155,4 +155,6 @@
       });
     }
   });
+
+  hw.chart = { draw, axis, fan, MEASURED, FORECAST, LIMIT }; // for the charts of other pages
 })();

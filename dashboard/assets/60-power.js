@@ -224,13 +224,15 @@
     const wanted = JSON.stringify([chosen, parts, reserve && reserve.titles]);
     if (box.dataset.shows === wanted) return;
     box.dataset.shows = wanted;
+    const more = hw.el('a', 'unit-more', hw.say('power.what_if'));
+    more.href = '/forecast?lose=' + encodeURIComponent(chosen);
     box.replaceChildren(...parts.map(([when, answer]) => {
       const part = hw.el('section', 'unit-fail');
       part.id = 'unit-fails-' + when;
       part.append(hw.el('h3', '', reserve.titles[when]));
       answer.lines.forEach(([text, mark]) => part.append(hw.el('p', 'value ' + mark, text)));
       return part;
-    }));
+    }), more);
   }
 
   hw.on('live-reserve', (reserve) => {

@@ -18,13 +18,16 @@ from service.settings import data_of
 def what_if(
     lose: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="A CDU, UPS, feed or air unit that fails now; may be repeated"),
+        typer.Option(
+            metavar="ID", help="A CDU, busway, UPS, feed or air unit that fails now; may be repeated"
+        ),
     ] = None,
     job: Annotated[
         list[str] | None,
         typer.Option(metavar="RACKS[@SPAN]", help="A job on so many racks, in SPAN from now, such as 10@2h"),
     ] = None,
     limit: Annotated[str | None, typer.Option(help="Another site limit, such as '15 MW'")] = None,
+    warmer: Annotated[float, typer.Option(metavar="K", help="Hotter weather: the wet bulb is up by K")] = 0.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
     config: RecordsOf = None,
     data: Data = None,
@@ -35,7 +38,12 @@ def what_if(
         watts = None if limit is None else parse_quantity(limit, "W")
     except UnitError as error:
         raise InputError(f"--limit: {error}") from error
-    question = {"lost": lose or [], "jobs": [_job(text) for text in job or []], "limit": watts}
+    question = {
+        "lost": lose or [],
+        "jobs": [_job(text) for text in job or []],
+        "limit": watts,
+        "warmer": warmer,
+    }
     answer: dict[str, Any] = service.call("POST", "what-if", json=question).json()
     if json:
         as_json(answer)

@@ -27,6 +27,7 @@ def demo_site(pods: int = 12) -> Site:
             "id": f"P{p:02d}",
             "racks": racks[(p - 1) * 8 : p * 8],
             "cdus": [f"P{p:02d}-CDU1", f"P{p:02d}-CDU2"],
+            "busways": [f"P{p:02d}-BUS-A", f"P{p:02d}-BUS-B"],
             "row": (p + 1) // 2,
             "column": 1 if p % 2 else 10,
         }

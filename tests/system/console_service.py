@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from dashboard.app import Console, mount
 from dashboard.data import ConsoleData
 from domain.batch import Batch, now_ms
+from domain.forecast import Forecast
 from domain.points import PointRegistry
 from domain.site import Site
 from storage.accounts import Accounts
@@ -50,6 +51,7 @@ class LiveConsole:
         self.plant = Plant(site, self.registry, gpus)
         view = PlantView(site, self.registry, self.ingest.latest, self.store)
         self.sources: dict[str, dict[str, Any]] = {"mqtt:bms": {"connected": True, "messages": 0}}
+        self.newest: dict[str, Forecast] = {}
         self.data = ConsoleData(
             site,
             self.registry,
@@ -61,6 +63,7 @@ class LiveConsole:
             counters=lambda: dataclasses.asdict(self.ingest.counters),
             note=note,
             clocks=self.ingest.clocks.stats,
+            newest=lambda: self.newest,
         )
         self.feeding = threading.Event()
         self.feeding.set()
@@ -151,3 +154,4 @@ class LiveConsole:
         self._server.should_exit = True
         await serving
         looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)

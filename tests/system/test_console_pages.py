@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from domain.batch import now_ms
+from domain.forecast import Ramps
 from tests.system.console_plant import demo_site, forecast_of
 from tests.system.console_service import PASSWORD, USER, LiveConsole
 from tests.system.test_console import ARGUMENTS
@@ -21,7 +24,10 @@ WAIT = 60_000
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveConsole]:
     live = LiveConsole(tmp_path_factory.mktemp("pages"), demo_site(pods=2), gpus=False, tick_s=1.0)
-    live.records.save_forecast(forecast_of(live.site, now_ms(), peak=1.2))
+    forecast = forecast_of(live.site, now_ms(), peak=1.2)
+    up = np.outer([0.2e6, 0.5e6, 0.8e6, 1.1e6], [0.3, 0.6, 1.0])
+    live.newest = {live.site.id: replace(forecast, ramps=Ramps((2, 10, 60, 900), (0.05, 0.5, 0.95), up, up))}
+    live.records.save_forecasts([forecast_of(live.site, now_ms() - 6 * 3_600_000), forecast])
     with live:
         live.accept(live.plant.history(now_ms() - 60_000, 1.0, 60_000))
         yield live
@@ -100,3 +106,23 @@ def test_a_ups_that_goes_on_battery_is_seen_on_the_diagram(open_page, console):
         expect(page.locator("#unit-rows")).to_contain_text("On battery")
     finally:
         console.plant.change = None
+
+
+def test_what_if_a_ups_is_lost_and_the_weather_is_hotter_is_answered_on_the_chart(open_page, console):
+    page = open_page("/")
+    page.click("#nav-forecast")
+    expect(page.locator("#foretold-issued")).to_contain_text("issued", timeout=WAIT)
+    expect(page.locator("#ramp-10")).to_contain_text("+500 kW")
+    expect(page.locator("#foretold-chart")).to_have_attribute("data-shows", "issued", timeout=WAIT)
+    page.locator("#whatif-form select[name=lose]").first.select_option("UPS-A1")
+    page.fill("#whatif-form input[name=warmer]", "8")
+    page.click("#whatif-ask")
+    expect(page.locator("#whatif-lines")).to_contain_text("UPS-B1", timeout=WAIT)
+    expect(page.locator("#foretold-chart")).to_have_attribute("data-shows", "whatif")
+    page.fill("#whatif-form input[name=racks]", "99")
+    page.click("#whatif-ask")
+    expect(page.locator("#whatif-lines .alarm")).to_contain_text("a job on 99 racks", timeout=WAIT)
+    page.click("#whatif-clear")
+    expect(page.locator("#foretold-chart")).to_have_attribute("data-shows", "issued", timeout=WAIT)
+    page.get_by_text("6 h", exact=True).click()
+    expect(page.locator("#foretold-came")).to_contain_text("quarter hours are over", timeout=WAIT)

@@ -5,7 +5,7 @@ import pytest
 
 from alerts.settings import AlertSettings
 from analytics.outlook.excursions import exceedance, time_to_breach
-from analytics.outlook.whatif import AddedJob, Present, Scenario, WhatIf
+from analytics.outlook.whatif import AddedJob, MovedJob, Present, Scenario, WhatIf
 from domain.batch import Batch, now_ms
 from domain.envelope import QUARTER_MS
 from domain.errors import InputError
@@ -204,3 +204,41 @@ def test_now_is_not_what_a_rack_told_before_it_fell_silent():
     assert np.isnan(seen.power[1])
     assert told[SITE.racks[0]] == 50e3
     assert told[SITE.racks[1]] != 70e3
+
+
+def test_a_lost_busway_is_taken_over_by_the_other_of_its_pod():
+    answer = WHAT_IF.ask(Scenario(lost=("P01-BUS-A",)), present(), None, NOW)
+    loads = {n.id: n for n in answer.nodes}
+    assert loads["P01-BUS-A"].after == 0
+    assert loads["P01-BUS-B"].after == pytest.approx(8 * 110e3)
+    assert answer.unpowered_racks == ()
+
+
+def test_hotter_weather_costs_power_for_cooling_and_warms_the_water():
+    answer = WHAT_IF.ask(Scenario(warmer=8.0), present(), forecast(), NOW)
+    more = answer.forecast.values - forecast().values
+    assert 20e3 < more.mean() < 500e3
+    assert answer.nodes[0].after > answer.nodes[0].before
+    with pytest.raises(InputError, match="0 to 25 K"):
+        WHAT_IF.ask(Scenario(warmer=-1.0), present(), None, NOW)
+
+
+def test_a_moved_job_draws_its_power_later_and_none_of_it_where_it_was():
+    hour = 3_600_000
+    job = MovedJob(SITE.racks[:8], NOW + 2 * hour, NOW + 10 * hour, 4.0, 120e3)
+    change = (
+        WHAT_IF.ask(Scenario(moved=(job,)), present(), forecast(), NOW).forecast.values - forecast().values
+    )
+    assert change[8:24].max() < -0.5e6
+    assert change[40:56].min() > 0.5e6
+    assert change[8:24].sum() + change[40:56].sum() == pytest.approx(0.0, abs=1.0)
+    assert abs(change[:8]).max() == abs(change[24:40]).max() == pytest.approx(0.0)
+    with pytest.raises(InputError, match="no such racks"):
+        WHAT_IF.ask(Scenario(moved=(MovedJob(("R999",), NOW, NOW),)), present(), None, NOW)
+
+
+def test_a_job_that_runs_now_and_is_moved_away_leaves_its_racks_idle():
+    job = MovedJob(SITE.racks[:8], NOW - 3_600_000, NOW + 7_200_000)
+    loads = {n.id: n for n in WHAT_IF.ask(Scenario(moved=(job,)), present(), None, NOW).nodes}
+    assert loads["R001"].after < 0.3 * loads["R001"].before
+    assert loads["R009"].after == loads["R009"].before

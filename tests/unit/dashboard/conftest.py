@@ -23,7 +23,7 @@ NOW = 1_790_000_000_000 + 4 * 60_000  # four minutes into a quarter hour
 class Hall:
     """Two pods, their readings in DuckDB, and a clock that the test moves."""
 
-    def __init__(self, folder) -> None:
+    def __init__(self, folder, gpus: bool = True) -> None:
         self.now = NOW
         self._loop = asyncio.new_event_loop()
         self.site = demo_site(pods=2)
@@ -33,12 +33,13 @@ class Hall:
         self.ingest = Ingest.open(settings, self.registry, self.store)
         self.ingest._clock = lambda: self.now
         self.records = Records(f"sqlite:///{folder}/records.sqlite")
-        self.plant = Plant(self.site, self.registry)
+        self.plant = Plant(self.site, self.registry, gpus)
         self.sources = {}
         self.upkeep: list[dict] = []
         self.instruments: list[dict] = []
         self.clocks: dict = {}
         self.worth: list[dict] = []
+        self.newest: dict = {}
         view = PlantView(self.site, self.registry, self.ingest.latest, self.store)
         self.data = ConsoleData(
             self.site,
@@ -53,6 +54,7 @@ class Hall:
             instruments=lambda: self.instruments,
             clocks=lambda: self.clocks,
             worth=lambda: self.worth,
+            newest=lambda: self.newest,
         )
 
     def tick(self, at: int | None = None) -> None:
@@ -74,5 +76,13 @@ class Hall:
 @pytest.fixture
 def hall(tmp_path) -> Iterator[Hall]:
     made = Hall(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bare(tmp_path) -> Iterator[Hall]:
+    """The same without its GPUs, which most pages do not look at."""
+    made = Hall(tmp_path, gpus=False)
     yield made
     made.close()
