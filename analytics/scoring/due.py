@@ -135,6 +135,27 @@ class PowerDue:
         )
 
 
+class Snapshots:
+    """What was told of one quantity and kept nowhere else, by the quarter hour in which it was told."""
+
+    def __init__(self, records: Records, point_type: str) -> None:
+        self._records, self._point_type = records, point_type
+        self._told: set[int] = set()
+
+    def look(self, first: int, last: int) -> bool:
+        """Find out in which quarter hours from `first` to `last` something was told; return whether in any; blocks."""
+        told = self._records.snapshot_times(self._point_type, first, last + QUARTER_MS)
+        self._told = {quarter_start(t) for t in told}
+        return bool(told)
+
+    def of(self, interval: int) -> list[Arrays]:
+        """Return what was told within a quarter hour that was looked for, in order; blocks."""
+        if interval not in self._told:
+            return []
+        kept = self._records.snapshots(self._point_type, interval, interval + QUARTER_MS)
+        return [arrays for _, arrays in kept]
+
+
 class QuarterDue:
     """What was said of the end of running quarter hours, some minutes before."""
 
@@ -142,22 +163,19 @@ class QuarterDue:
 
     def __init__(self, plant: PlantView, records: Records) -> None:
         self._plant = plant
-        self._records = records
-        self._told: set[int] = set()
+        self._told = Snapshots(records, self.point_type)
 
     def measured(self, first: int, last: int) -> Measured | None:
         """Return the quarter hours as they ended."""
-        told = self._records.snapshot_times(self.point_type, first, last + QUARTER_MS)
-        self._told = {quarter_start(t) for t in told}
-        return measured_power(self._plant, first, last) if told else None
+        return measured_power(self._plant, first, last) if self._told.look(first, last) else None
 
     def due(self, interval: int, measured: Measured | None) -> tuple[Due, ValueArray] | None:
         """Return what was said within this quarter hour."""
-        if measured is None or interval not in self._told:
+        kept = [unpacked(arrays) for arrays in self._told.of(interval)]
+        if measured is None or not kept:
             return None
-        kept = self._records.snapshots(self.point_type, interval, interval + QUARTER_MS)
         # after a restart one minute may have been kept twice: the later counts
-        by_lead = {int((due := unpacked(arrays)).lead[0]): due for _, arrays in kept}
+        by_lead = {int(due.lead[0]): due for due in kept}
         due = Due.concat(list(by_lead.values()))
         return due, measured.at(due.objects.tolist(), interval)
 
@@ -201,19 +219,18 @@ class TemperatureDue:
     def __init__(self, point_type: str, unit: str, watch: TemperatureWatch, records: Records) -> None:
         self.point_type, self.unit = point_type, unit
         self._watch = watch
-        self._records = records
-        self._told: set[int] = set()
+        self._told = Snapshots(records, point_type)
 
     def measured(self, first: int, last: int) -> None:
         """Return nothing: what came is read with each snapshot."""
-        told = self._records.snapshot_times(self.point_type, first, last + QUARTER_MS)
-        self._told = {quarter_start(t) for t in told}
+        self._told.look(first, last)
 
     def due(self, interval: int, measured: Measured | None) -> tuple[Due, ValueArray] | None:
         """Return what was foretold in this quarter hour."""
-        if interval not in self._told:
+        kept = self._told.of(interval)
+        if not kept:
             return None
-        _, arrays = self._records.snapshots(self.point_type, interval, interval + QUARTER_MS)[-1]
+        arrays = kept[-1]
         due = unpacked(arrays)
         table = self._watch.measured(int(arrays["first_step"][0]) + HOUR_MS - 1)[self.point_type]
         steps = table[:, -(HOUR_MS // OUTLOOK_STEP_MS) :]

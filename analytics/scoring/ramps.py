@@ -11,9 +11,9 @@ import numpy as np
 
 from analytics.issuing.ramps import RampWatch
 from analytics.outlook.ramps import HOUR
-from analytics.scoring.due import Measured, unpacked
+from analytics.scoring.due import Measured, Snapshots, unpacked
 from analytics.scoring.score import Due
-from domain.envelope import QUARTER_MS, quarter_start
+from domain.envelope import QUARTER_MS
 from domain.forecast import Forecast
 from domain.points import ValueArray
 from storage.records import Records
@@ -32,19 +32,18 @@ class RampDue:
     def __init__(self, point_type: str, watch: RampWatch, records: Records) -> None:
         self.point_type = point_type
         self._watch = watch
-        self._records = records
-        self._told: set[int] = set()
+        self._told = Snapshots(records, point_type)
 
     def measured(self, first: int, last: int) -> None:
         """Return nothing: what came lies in the book of ramps."""
-        told = self._records.snapshot_times(self.point_type, first, last + QUARTER_MS)
-        self._told = {quarter_start(t) for t in told}
+        self._told.look(first, last)
 
     def due(self, interval: int, measured: Measured | None) -> tuple[Due, ValueArray] | None:
         """Return what was foretold for the hour that began with this quarter hour, and the largest that came."""
-        if interval not in self._told:
+        kept = self._told.of(interval)
+        if not kept:
             return None
-        due = unpacked(self._records.snapshots(self.point_type, interval, interval + QUARTER_MS)[-1][1])
+        due = unpacked(kept[-1])
         seen, side = self._watch.largest(interval), SIDES.index(self.point_type)
         actual = [
             seen[name][window, side] if name in seen else np.nan
