@@ -143,6 +143,8 @@ class CduScorer:
     resting: Stopped = field(init=False)
     valve: Standstill = field(init=False)
     filter_steps: Steps = field(init=False)
+    top: ValueArray = field(init=False)
+    """The largest flow of each unit so far, L/min."""
     filled: ValueArray = field(init=False)
     """Loop pressure of each unit when it was first read, Pa: loops are filled as people please."""
 
@@ -152,9 +154,10 @@ class CduScorer:
         self.track = ResidualTrack(LEAST_LIMIT, len(self.cdus), self.smoothing, self.memory, NATURAL)
         self.water = FleetLine(1.2, 0.1)
         self.resting = Stopped(len(self.cdus))
-        self.valve = Standstill(len(self.cdus), VALVE_STEP)
+        self.valve = Standstill(len(self.cdus), VALVE_STEP, self.control_lag)
         self.filter_steps = Steps(len(self.cdus))
         self.filled = np.full(len(self.cdus), np.nan)
+        self.top = np.full(len(self.cdus), np.nan)
 
     def update(self, now: CduReadings, seconds: float = 10.0) -> CduScores:
         """Take in the next readings, `seconds` after the last ones.
@@ -217,10 +220,16 @@ class CduScorer:
                 # a unit may take over some of its twin's heat; a meter that is wrong shows in the pod's sum too
                 milder(_excess(heat, now.rack_heat), _excess(of_pod(heat), of_pod(now.rack_heat))),
                 # the load itself, not what lags behind it: a valve that has followed has nothing left to do
-                self._standstill(now.valve, of_pod(now.rack_heat)),
+                self._standstill(now.valve, of_pod(now.rack_heat), seconds),
                 now.supply - now.setpoint,
                 self._pressure_lost(now.loop_pressure),
             ]
+        )
+        # told as if at the largest flow: of a trickle's pressure drop a gauge tells little
+        self.top = np.fmax(self.top, now.flow)
+        own = self.track.offset[FILTER]
+        residual[FILTER] = (
+            own + (residual[FILTER] - own) * np.minimum(now.flow / np.maximum(self.top, 1.0), 1.0) ** 2
         )
         residual[:, ~running] = np.nan
         unknown = ~np.isfinite(now.rack_heat)  # of a load that is not known nothing follows
@@ -240,9 +249,9 @@ class CduScorer:
         slack[CONTROL] = np.nan_to_num(now.ret - now.supply) * unsettled
         return residual, slack
 
-    def _standstill(self, valve: ValueArray, heat: ValueArray) -> ValueArray:
+    def _standstill(self, valve: ValueArray, heat: ValueArray, seconds: float) -> ValueArray:
         """Return how far each valve should have moved since it last did, ln; one that is at its end need not."""
-        still = self.valve.update(valve, self.water.prior * np.log(np.maximum(heat, 1.0)))
+        still = self.valve.update(valve, self.water.prior * np.log(np.maximum(heat, 1.0)), seconds)
         free = (valve > VALVE_ENDS[0]) & (valve < VALVE_ENDS[1])
         return np.where(free | ~np.isfinite(still), still, 0.0)
 

@@ -13,7 +13,16 @@ import numpy as np
 
 from analytics.anomaly.peers import group_median
 from analytics.anomaly.residuals import Steps
-from analytics.anomaly.sensors import COARSE, SensorHabits, Verdict, classify, spikes, swapped
+from analytics.anomaly.sensors import (
+    COARSE,
+    NOISE_LIMIT,
+    SensorHabits,
+    Verdict,
+    classify,
+    row_noise,
+    spikes,
+    swapped,
+)
 from domain.points import IntArray, ValueArray
 
 ROWS = 60
@@ -24,6 +33,10 @@ FINE = 0.1
 """Noise below four times this share of the tolerance is no fault."""
 SPIKES = 3
 """Wild readings within the window that make an instrument a spiking one; a single one is soon forgotten."""
+FAR = 1.5
+"""A spike stands out by so many times as much as what the load moves the reading at that moment."""
+CALM = 0.5
+"""Noise is told from readings between which what is expected moves by less than this share of the tolerance."""
 STILL_ROWS = 120
 """Equal readings in a row that make an instrument a stuck one although nothing says that the quantity moved."""
 LIVELY, LIVELY_ROWS = 0.5, 20
@@ -117,10 +130,14 @@ class InstrumentWatch:
         habits = replace(self._habits, resolution=np.maximum(self._habits.resolution, coarse))
         found = classify(values, expected, habits)
         wild = _spiking_or_noisy(found)
-        alone = wild & self._alone(values, expected)
+        spiked, noisy = self._beyond_load(values, expected, habits)
+        alone = wild & np.where(found == Verdict.SPIKING, spiked >= SPIKES, noisy)
         # where several are wild beyond what the load explains, the plant is
         company = np.bincount(self.group, weights=alone)[self.group] > 1
         found = np.where(wild & (company | ~alone), Verdict.GOOD, found)
+        # one that spikes is well between its spikes; it is trusted again once a whole window holds none
+        still_spiking = (self.verdict == Verdict.SPIKING) & (spiked > 0) & (found == Verdict.GOOD)
+        found = np.where(still_spiking, Verdict.SPIKING, found)
         telling = self._telling()
         found = np.where((found == Verdict.STUCK) & ~telling, Verdict.GOOD, found)
         found = np.where(self._still() & telling, Verdict.STUCK, found)
@@ -149,13 +166,23 @@ class InstrumentWatch:
         away = np.sort(np.abs(self._values[-AWAY_ROWS:] - self._expected[-AWAY_ROWS:]), axis=0)
         return np.asarray(lively | (away[AWAY_ROWS // 2] > np.maximum(COARSE * step, self.tolerance)))
 
-    def _alone(self, values: ValueArray, expected: ValueArray) -> np.ndarray:
-        """Whether what is wild in a reading is wild in its difference from the expected one too: else the plant moved."""
-        assert self._habits is not None
-        rest = values - np.nan_to_num(expected)
-        often = spikes(rest, self._habits).sum(axis=0) >= SPIKES
-        verdict = classify(rest, np.zeros_like(values), self._habits)
-        return np.asarray(np.where(verdict == Verdict.SPIKING, often, _spiking_or_noisy(verdict)))
+    def _beyond_load(
+        self, values: ValueArray, expected: ValueArray, habits: SensorHabits
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return how many spikes each reading has that its load does not explain, and whether it is noisy while its load is calm.
+
+        What is expected moves with the load; an instrument that lags, holds or is read at another moment follows it late.
+        """
+        told = np.isfinite(expected).any(axis=0)
+        rest = np.where(told, values - expected, values)
+        move = np.abs(np.diff(np.where(told, expected, 0.0), axis=0))
+        around = np.fmax(move[:-1], move[1:])
+        spiked = spikes(rest, habits, FAR * np.nan_to_num(around)).sum(axis=0)
+        calm = np.full(rest.shape, np.nan)
+        calm[1:] = np.where(move < CALM * self.tolerance, rest[1:], np.nan)
+        enough = np.isfinite(calm).sum(axis=0) >= LEARN_ROWS // 2
+        usual = np.maximum(habits.noise, habits.resolution)
+        return spiked, np.asarray(enough & (row_noise(calm) > NOISE_LIMIT * usual))
 
 
 def _spiking_or_noisy(verdict: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from analytics.anomaly.upses import LossCurve, UpsScorer
 from analytics.anomaly.watch import FactoryWatch
 from domain.errors import InputError
 
-VERSION = 4
+VERSION = 5
 """Changes whenever what is kept changes its meaning."""
 PRESENT_MS = 60_000
 """After a longer pause lags and smoothed residuals begin anew."""
@@ -40,8 +40,8 @@ OLDEST_MS = 7 * 86_400_000
 _LEARNT: dict[type, tuple[str, ...]] = {
     FactoryWatch: ("racks", "cdus", "taps", "upses", "air", "gpus", "water", "instruments", "_usual_water"),
     RackScorer: ("lines", "track", "resting", "rise", "load", "die", "pod_load", "valve"),
-    CduScorer: ("track", "water", "resting", "filled", "filter_steps", "load", "valve"),
-    TapScorer: ("track", "own"),
+    CduScorer: ("track", "water", "resting", "filled", "top", "filter_steps", "load", "valve"),
+    TapScorer: ("track", "own", "shared", "steps"),
     UpsScorer: ("track", "losses", "full"),
     AirScorer: ("track", "resting"),
     GpuWatch: ("score", "seen", "errors", "still", "run", "heat", "own", "known"),
@@ -59,12 +59,12 @@ _LEARNT: dict[type, tuple[str, ...]] = {
         "_rows",
     ),
     SensorHabits: ("noise", "resolution", "tolerance"),
-    ResidualTrack: ("age", "known", "offset", "reference", "usual", "smooth", "last"),
+    ResidualTrack: ("age", "known", "met", "offset", "reference", "usual", "smooth", "last"),
     LossCurve: ("top", "parts", "covariance", "weight", "gram", "sums"),
     FleetLine: ("slope", "offset", "moments"),
     Lagged: ("now", "cause", "slack"),
     Stopped: ("rested",),
-    Standstill: ("held", "low", "high"),
+    Standstill: ("rested", "held", "low", "high"),
     Steps: ("step", "last"),
 }
 """What is kept of each kind of thing."""

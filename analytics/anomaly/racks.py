@@ -47,6 +47,8 @@ NATURAL = np.array([2.0, 0.5, 8.0, 0.16, 1.4, 0.16, 2.0, 10.0, 0.6, 0.0, 0.0, 0.
 """By how much a rack may differ by nature: valves are sized and flows set as people please, but no heat is lost on its way."""
 VALVE_STEP = 0.0025
 """A valve whose position changes by less has not moved."""
+VALVE_PATIENCE = 60.0
+"""For so long a valve may take to follow, controllers that hold and clocks that are off included, s."""
 VALVE_ENDS = (0.06, 0.97)
 """Positions beyond which a valve cannot go further and need not move."""
 FULL_RISE = 33.6
@@ -166,7 +168,7 @@ class RackScorer:
             GPU: FleetLine(self.gpu.resistance, 200.0),
             PATH: FleetLine(math.log(self.rack.rangeability), 0.15),
         }
-        self.valve = Standstill(len(self.racks), VALVE_STEP)
+        self.valve = Standstill(len(self.racks), VALVE_STEP, VALVE_PATIENCE)
         self.resting = Stopped(len(self.racks))
         self.track = ResidualTrack(LEAST_LIMIT, len(self.racks), self.smoothing, self.memory, NATURAL)
 
@@ -229,13 +231,15 @@ class RackScorer:
         residual[PATH] = self.lines[PATH].residual(x, y)
         spent = (now.valve > WIDE_OPEN) & np.isfinite(y)
         own = self.track.offset
-        residual[FLOW, spent] = np.maximum(residual[FLOW], own[FLOW])[spent]
-        residual[RISE, spent] = np.minimum(residual[RISE], own[RISE])[spent]
         idle = now.power < IDLE * np.fmax.reduce(now.power)
-        residual[FLOW, idle] = np.minimum(residual[FLOW], own[FLOW])[idle]
-        residual[RISE, idle] = np.maximum(residual[RISE], own[RISE])[idle]
-        residual[GPU, idle] = own[GPU, idle]
-        for signal in (FLOW, RISE, GPU):
+        less, warmer = residual[FLOW] < own[FLOW], residual[RISE] > own[RISE]
+        # what is excused tells nothing of a rack's nature either
+        for signal, excused in (
+            (FLOW, spent | (idle & ~less)),
+            (RISE, (spent & warmer) | (idle & ~warmer)),
+            (GPU, idle),
+        ):
+            slack[signal, excused] = np.inf
             residual[signal, idle & (self.track.known[signal] < SETTLE)] = np.nan
         residual[PRESSURE] = pressure - pod_pressure[self.pods]
         residual[SUPPLY] = now.supply - pod_supply[self.pods]
@@ -245,7 +249,7 @@ class RackScorer:
         unsettled = np.abs(self.pod_load.cause - self.pod_load.now)
         slack[POD_SUPPLY] = median(now.ret - now.supply) * unsettled[self.pods]
         residual[HEAT, np.maximum(self.rise.now, self.rise.cause) > HOTTEST_RISE] = np.nan
-        residual[STILL] = self._standstill(now)
+        residual[STILL] = self._standstill(now, seconds)
         unknown = ~np.isfinite(now.power)  # of a load that is not known nothing follows
         for signal in (HEAT, FLOW, RISE, STILL):
             residual[signal, unknown] = np.nan
@@ -260,11 +264,12 @@ class RackScorer:
         due = self.die.now * line.slope + line.offset
         return np.asarray(FULL_RISE / np.clip(due, 0.4 * FULL_RISE, 2.0 * FULL_RISE))
 
-    def _standstill(self, now: RackReadings) -> ValueArray:
+    def _standstill(self, now: RackReadings, seconds: float) -> ValueArray:
         """Return how far each valve should have moved since it last did, as a share of its stroke."""
         assert self.rise is not None
         # the load itself, not what lags behind it: a valve that has followed has nothing left to do
-        still = self.valve.update(now.valve, self.load.cause) / self.lines[PATH].prior
+        load = np.where(np.isfinite(now.power), self.load.cause, np.nan)
+        still = self.valve.update(now.valve, load, seconds) / self.lines[PATH].prior
         low, high = VALVE_ENDS
         return np.where(
             (now.valve > low) & (now.valve < high), still, np.where(np.isfinite(still), 0.0, np.nan)

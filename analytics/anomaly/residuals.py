@@ -17,6 +17,8 @@ WILDEST = 4.0
 """A single residual counts at most this many limits: one wild reading must not carry the mean over its own."""
 SETTLE = 300.0
 """Time that an object must be known before it is judged: what it shows then is its nature, within bounds, s."""
+ARRIVING = 600.0
+"""What joins a plant that is watched already must have been there for so long before its nature is looked at, s: it warms up."""
 DRIFT = 1.5
 """How many of its least limits an object's offset may move away from what it was on its first day."""
 A_DAY = 86_400.0
@@ -127,14 +129,16 @@ class ResidualTrack:
     last: ValueArray = field(init=False)
     """The two residuals before this one, shape (2, signals, objects)."""
     known: ValueArray = field(init=False)
-    """For how long each has been known, s: a plant is commissioned bit by bit."""
+    """For how long each has been known, s, below 0 while it arrives: a plant is commissioned bit by bit."""
+    met: np.ndarray = field(init=False)
+    """Which have ever been known."""
     calm: np.ndarray = field(init=False)
     """Where nothing was wrong at the last update, shape (signals, objects)."""
 
     def __post_init__(self) -> None:
         shape = (len(self.least), self.size)
         self.offset, self.smooth = np.zeros(shape), np.zeros(shape)
-        self.known, self.calm = np.zeros(shape), np.zeros(shape, dtype=bool)
+        self.known, self.calm, self.met = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool)
         self.last = np.full((2, *shape), np.nan)
         self.reference = np.full(shape, np.nan)
         self.usual = np.repeat(self.least / MARGIN, self.size, axis=1)
@@ -162,15 +166,24 @@ class ResidualTrack:
         score = np.fmax(
             np.abs(self.smooth) / limit, np.abs(self.offset - self.reference) / (DRIFT * self.least)
         )
+        if self.age > SETTLE:
+            self.known[known & ~self.met] = -ARRIVING
+        self.met |= known
         new = self.known < SETTLE
         score[new] = 0.0
         self.calm = known & (score < 1.0)
         # what a change under way may explain teaches little
         worth = np.where(known, seconds / (1.0 + (slack / self.least) ** 2), 0.0)
-        self._learn(deviation, new, worth, seconds)
+        # the nature of what is new must not be drawn to nought by what is open
+        self._learn(
+            np.where(new, np.clip(beyond, -4.0 * self.natural, 4.0 * self.natural), deviation),
+            new,
+            worth,
+            seconds,
+        )
         self.known += worth
         self.age += seconds
-        score[self.known == 0] = np.nan
+        score[~self.met] = np.nan
         return score
 
     def _middle(self, residual: ValueArray) -> ValueArray:
@@ -189,7 +202,8 @@ class ResidualTrack:
     def _learn(self, deviation: ValueArray, new: np.ndarray, worth: ValueArray, seconds: float) -> None:
         slow = -math.expm1(-seconds / self.memory)
         # young means learn fast: the mean of what was seen so far, later an exponential one
-        gain = np.maximum(worth / (self.known + seconds), slow * worth / seconds)
+        gain = np.maximum(worth / (np.maximum(self.known, 0.0) + seconds), slow * worth / seconds)
+        gain[self.known < 0] = 0.0
         offset = self.offset + np.where(self.calm, gain * deviation, 0.0)
         # what differs from its peers by more than parts do is not usual either
         bounded = np.clip(offset, -self.natural, self.natural)
@@ -237,25 +251,36 @@ class Standstill:
         Number of things.
     step
         A reading that changes by this much has moved.
+    patience
+        For how long what follows late may stand, s.
     """
 
     size: int
     step: float
+    patience: float = 0.0
+    rested: ValueArray = field(init=False)
+    """For how long each has not moved, s."""
     held: ValueArray = field(init=False)
     low: ValueArray = field(init=False)
     high: ValueArray = field(init=False)
 
     def __post_init__(self) -> None:
         self.held, self.low, self.high = (np.full(self.size, np.nan) for _ in range(3))
+        self.rested = np.zeros(self.size)
 
-    def update(self, reading: ValueArray, wanted: ValueArray) -> ValueArray:
-        """Take in one moment, shapes (size,); return the range of `wanted` since the last movement, NaN where unknown."""
+    def update(self, reading: ValueArray, wanted: ValueArray, seconds: float = 0.0) -> ValueArray:
+        """Take in one moment; return the range of `wanted` since the last movement, NaN where unknown, shapes (size,).
+
+        Nought while it has not stood for longer than the patience.
+        """
         known = np.isfinite(reading) & np.isfinite(wanted)
         moved = known & ~(np.abs(reading - self.held) < self.step)
         self.held = np.where(moved, reading, self.held)
         self.low = np.where(moved, wanted, np.where(known, np.fmin(self.low, wanted), self.low))
         self.high = np.where(moved, wanted, np.where(known, np.fmax(self.high, wanted), self.high))
-        return np.where(known, self.high - self.low, np.nan)
+        self.rested = np.where(moved, 0.0, self.rested + seconds)
+        due = np.where(self.rested >= self.patience, self.high - self.low, 0.0)
+        return np.where(known, due, np.nan)
 
 
 @dataclass(slots=True)

@@ -196,7 +196,9 @@ def unit_mistake(values: ValueArray, estimate: ValueArray, tolerance: ValueArray
     def explained(factor: float, shift: float) -> np.ndarray:
         wanted = factor * estimate + shift
         close = np.abs(values - wanted) <= np.maximum(0.03 * np.abs(wanted), factor * tolerance)
-        return np.asarray((close & known).sum(axis=0) >= 0.9 * rows)
+        # a mistake that changes next to nothing explains nothing
+        telling = (factor, shift) == (1.0, 0.0) or np.abs(wanted - estimate) > 2.0 * tolerance
+        return np.asarray((close & known & telling).sum(axis=0) >= 0.9 * rows)
 
     open_question = (rows >= RUN_LIMIT) & moving & ~explained(1.0, 0.0)
     for number, (factor, shift) in enumerate(UNIT_MISTAKES.values()):
@@ -245,12 +247,15 @@ def _last_run(values: ValueArray) -> np.ndarray:
     return np.asarray(len(values) - last_change)
 
 
-def spikes(values: ValueArray, habits: SensorHabits) -> np.ndarray:
-    """Return which readings stand out from both their neighbours, shape (rows - 2, sensors); parameters as for `classify`."""
+def spikes(values: ValueArray, habits: SensorHabits, explained: ValueArray | float = 0.0) -> np.ndarray:
+    """Return which readings stand out from both their neighbours, shape (rows - 2, sensors); parameters as for `classify`.
+
+    By more than what is `explained`, of the same shape as what is returned.
+    """
     left, right = values[1:-1] - values[:-2], values[1:-1] - values[2:]
     size = np.where(np.sign(left) == np.sign(right), np.minimum(np.abs(left), np.abs(right)), 0.0)
     least = np.maximum(SPIKE_SIZE * habits.noise, 3.0 * habits.resolution)
-    return np.asarray(size > np.maximum(least, habits.tolerance))
+    return np.asarray(size > np.maximum(np.maximum(least, habits.tolerance), explained))
 
 
 def _spiking(values: ValueArray, habits: SensorHabits) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from analytics.anomaly.peers import group_median
 from analytics.anomaly.plant import phase_imbalance
-from analytics.anomaly.residuals import ResidualTrack, median, milder
+from analytics.anomaly.residuals import ResidualTrack, Steps, median, milder
 from domain.errors import InputError
 from domain.points import IntArray, ValueArray
 
@@ -73,7 +73,11 @@ class TapScorer:
     warm_up: float = 300.0
     track: ResidualTrack = field(init=False)
     own: ValueArray = field(init=False)
-    """Share of its rack that each tap carries by nature, learnt while warming up."""
+    """Share of its rack that each tap carries by nature, learnt while it warms up."""
+    shared: ValueArray = field(init=False)
+    """For how long that has been looked at, s."""
+    steps: Steps = field(init=False)
+    """Of the meters of taps, then those of their racks."""
 
     def __post_init__(self) -> None:
         if not len(self.taps) == len(self.rack) == len(self.busway):
@@ -81,12 +85,18 @@ class TapScorer:
         self.track = ResidualTrack(LEAST_LIMIT, len(self.taps), self.smoothing, self.memory, NATURAL)
         members = np.bincount(self.rack)[self.rack] if len(self.rack) else np.zeros(0)
         self.own = 1.0 / np.maximum(members, 1.0)
+        self.shared = np.zeros(len(self.taps))
+        self.steps = Steps(2 * len(self.taps))
 
     def update(self, now: TapReadings, seconds: float = 10.0) -> ValueArray:
         """Take in the next readings; return the score of each signal, shape (taps, signals), NaN where not known."""
-        if self.track.age < self.warm_up:
-            self._learn_share(now, seconds)
-        parts = self.track.update(self._residuals(now), 0.0, seconds)
+        self._learn_share(now, seconds)
+        residual = self._residuals(now)
+        slack = np.zeros(residual.shape)
+        # a coarse meter says little of the share of a small load
+        step = self.steps.update(np.concatenate([now.power, now.rack_power])).reshape(2, -1).max(axis=0)
+        slack[SHARE] = np.nan_to_num(step / np.maximum(now.rack_power, 1.0))
+        parts = self.track.update(residual, slack, seconds)
         if self.track.age <= self.warm_up:
             return np.full((len(self.taps), len(SIGNALS)), np.nan)
         return np.ascontiguousarray(parts.T)
@@ -96,8 +106,10 @@ class TapScorer:
             now.power, now.rack_power, out=np.full(len(self.taps), np.nan), where=now.rack_power > 0
         )
         fair = np.isfinite(share) & (np.abs(share - 0.5) < UNEVEN)
-        gain = seconds / (self.track.age + seconds)
+        fair &= self.shared < self.warm_up
+        gain = seconds / (self.shared + seconds)
         self.own = np.where(fair, self.own + gain * (share - self.own), self.own)
+        self.shared += np.where(fair, seconds, 0.0)
 
     def _residuals(self, now: TapReadings) -> ValueArray:
         if not len(self.taps):

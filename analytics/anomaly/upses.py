@@ -52,7 +52,7 @@ class UpsReadings:
 class LossCurve:
     """What UPSes lose at which load: a part always, one with the load, one with its square.
 
-    Learned from all of them (Bayesian least squares), forgetting slowly; those far off don't count. The share of the
+    Learned from all of them (Bayesian least squares), each freed of what is its own, forgetting slowly; those far off don't count. The share of the
     load that is lost is no straight line in the load, not in logarithms either: judged by one, a healthy UPS at a third
     of the others' load seems to lose a sixth more than it should. How unsure the curve is at a load that it has not
     seen is told with it.
@@ -63,7 +63,7 @@ class LossCurve:
     VARIETY = 0.5
     """Relative standard deviation of each part from maker to maker and by how much of the rating is used."""
     LIKENESS = 0.03
-    """Relative standard deviation of the losses of one UPS from those of its like."""
+    """Relative standard deviation of the losses of one UPS from those of its like, at least."""
     MEMORY_S = 7 * 86_400.0
     """A curve is a property of a machine: what was seen of it under other loads holds for days."""
 
@@ -95,8 +95,12 @@ class LossCurve:
         unsure = np.sqrt(np.einsum("ui,ij,uj->u", basis, self.covariance, basis)) / expected
         return np.asarray(np.log(lost / load) - np.log(expected)), np.nan_to_num(unsure)
 
-    def learn(self, load: ValueArray, lost: ValueArray, seconds: float, healthy: np.ndarray) -> None:
-        """Take in one moment."""
+    def learn(
+        self, load: ValueArray, lost: ValueArray, seconds: float, healthy: np.ndarray, own: ValueArray
+    ) -> None:
+        """Take in one moment; `own` is by what each is known to differ (ln): how alike they are, the plant tells."""
+        lost = lost / np.exp(own)
+        likeness = max(self.LIKENESS, float(np.std(own)))
         good = healthy & np.isfinite(load) & np.isfinite(lost)
         # relative errors: each row of the basis, over what was measured, should add up to one
         rows = self._basis(load[good]) * (load[good] / lost[good])[:, None]
@@ -107,7 +111,7 @@ class LossCurve:
         if self.weight < 1.0 or not self.parts.any():
             return
         # however often a UPS is read, it is one example of its kind
-        examples = len(load) / self.LIKENESS**2 / self.weight
+        examples = len(load) / likeness**2 / self.weight
         typical = self.TYPICAL * (self.parts.sum() / self.TYPICAL.sum())
         prior = np.diag(1.0 / (self.VARIETY * typical) ** 2)
         self.covariance = np.asarray(np.linalg.inv(examples * self.gram + prior))
@@ -176,7 +180,7 @@ class UpsScorer:
         slack = np.zeros(residual.shape)
         slack[LOSSES] = SURE * unsure
         parts = self.track.update(residual, slack, seconds)
-        self.losses.learn(load, lost, seconds, self.track.calm[LOSSES])
+        self.losses.learn(load, lost, seconds, self.track.calm[LOSSES], self.track.offset[LOSSES])
         if self.track.age <= self.warm_up:
             return np.full((len(self.upses), len(SIGNALS)), np.nan)
         return np.ascontiguousarray(parts.T)

@@ -23,7 +23,17 @@ from analytics.anomaly.gpus import GpuTable, GpuWatch
 from analytics.anomaly.incidents import Finding, Grouping, Incident, IncidentBook
 from analytics.anomaly.instruments import InstrumentWatch
 from analytics.anomaly.peers import group_median
-from analytics.anomaly.racks import FLOW, HEAT, PRESSURE, SUPPLY, RackReadings, RackScorer, RackScores
+from analytics.anomaly.racks import (
+    FLOW,
+    HEAT,
+    PATH,
+    PRESSURE,
+    SUPPLY,
+    WIDE_OPEN,
+    RackReadings,
+    RackScorer,
+    RackScores,
+)
 from analytics.anomaly.residuals import ResidualTrack, median
 from analytics.anomaly.sensors import Verdict
 from analytics.anomaly.signatures import MEASURES, OF_WARM_WATER, RESTS_ON, TROUBLE
@@ -365,7 +375,7 @@ class FactoryWatch:
             np.concatenate([r.flow, r.ret, r.supply, r.dp]),
             np.concatenate(
                 [
-                    self._expected_flow() * np.exp(own[FLOW]),
+                    self._expected_flow(r),
                     r.supply + self._expected_rise() + own[HEAT],
                     from_peers(r.supply, self.rack_pods, pods) + own[SUPPLY],
                     from_peers(r.dp, self.rack_pods, pods) * np.exp(own[PRESSURE]),
@@ -380,9 +390,14 @@ class FactoryWatch:
             clocks = {(self.site.racks[i], "clock"): Verdict.WRONG_CLOCK for i in late}
             self.faulty = racks.judge() | cdus.judge() | clocks | self.gpus.faulty(self.gpu_ids)
 
-    def _expected_flow(self) -> ValueArray:
-        line = self.racks.lines[FLOW]
-        return np.exp(line.offset + line.slope * self.racks.load.now)
+    def _expected_flow(self, r: RackReadings) -> ValueArray:
+        """Return the flow that each rack's load asks for; where its valve can open no further, what that lets through if less."""
+        lines, own = self.racks.lines, self.racks.track.offset
+        asked = lines[FLOW].offset + lines[FLOW].slope * self.racks.load.now + own[FLOW]
+        path = lines[PATH].offset + lines[PATH].slope * r.valve + own[PATH]
+        most = path + 0.5 * np.log(np.maximum(r.dp, 1.0))
+        spent = (r.valve > WIDE_OPEN) & np.isfinite(most)
+        return np.exp(np.where(spent, np.fmin(asked, most), asked))
 
     def _expected_rise(self) -> ValueArray:
         assert self.racks.rise is not None
@@ -393,11 +408,19 @@ class FactoryWatch:
         """Return what the racks of its pod say that a CDU's flow, supply, return and pressure should be."""
         r, c = readings.racks, readings.cdus
         pods = len(self.site.pods)
-        total = np.bincount(self.rack_pods, weights=r.flow, minlength=pods)
+        # one whose meter is missing takes what its load asks for, one without coolant nothing
+        wet = self.racks.track.met[[HEAT, SUPPLY]].any(axis=0)
+        rack_flow = np.where(np.isfinite(r.flow) | ~wet, np.nan_to_num(r.flow), self._expected_flow(r))
+        total = np.bincount(self.rack_pods, weights=rack_flow, minlength=pods)
         own = np.nan_to_num(c.flow)
         others = np.bincount(self.cdu_pods, weights=own, minlength=pods)[self.cdu_pods] - own
-        flow = np.maximum(total[self.cdu_pods] - others, 0.0)
-        mixed = np.bincount(self.rack_pods, weights=r.flow * r.ret, minlength=pods) / np.maximum(total, 1.0)
+        unheard = np.bincount(self.cdu_pods, weights=np.isnan(c.flow), minlength=pods)[self.cdu_pods]
+        # of a unit that is silent nobody knows what it carries
+        flow = np.where(unheard > np.isnan(c.flow), np.nan, np.maximum(total[self.cdu_pods] - others, 0.0))
+        mixed = np.bincount(
+            self.rack_pods, weights=np.where(rack_flow > 0, rack_flow * r.ret, 0.0), minlength=pods
+        )
+        mixed /= np.maximum(total, 1.0)
         supply, pressure = (_pod_medians(v, self.rack_pods, pods) for v in (r.supply, r.dp))
         at_racks = pressure[self.cdu_pods]
         # pipes take their share on the way; pods without pressure tell nothing of that

@@ -6,7 +6,7 @@ import pytest
 from analytics.anomaly.gpus import HEAT, WORK, GpuTable, GpuWatch
 from analytics.anomaly.instruments import InstrumentWatch
 from analytics.anomaly.racks import RackReadings, RackScorer
-from analytics.anomaly.residuals import SETTLE, ResidualTrack, Steps
+from analytics.anomaly.residuals import ARRIVING, SETTLE, ResidualTrack, Steps
 from analytics.anomaly.sensors import Verdict
 from tests.unit.analytics.anomaly_factory import FAULTY, Factory, run, site_layout
 
@@ -86,6 +86,8 @@ def test_a_change_under_way_does_not_make_an_object_that_differs_look_like_the_o
 def test_what_is_commissioned_later_is_given_its_time_too():
     late = track(4.0)
     fed(late, np.nan, 86_400.0)
+    # while it warms up nothing of it is learnt
+    assert fed(late, -3.0, ARRIVING) == 0.0
     assert fed(late, 3.0, SETTLE - 20.0) == 0.0
     assert fed(late, 3.0, 60.0) < 1.0
     assert fed(late, 6.0, 120.0) > 1.0

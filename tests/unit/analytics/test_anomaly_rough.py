@@ -1,0 +1,168 @@
+"""Coarse gauges, small loads, gaps, controllers that are late, parts that differ: none of it is a fault."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analytics.anomaly.cdus import FILTER, CduScorer
+from analytics.anomaly.instruments import LEARN_ROWS, ROWS, InstrumentWatch
+from analytics.anomaly.racks import FLOW, STILL, RackReadings, RackScorer
+from analytics.anomaly.residuals import Standstill
+from analytics.anomaly.sensors import Verdict
+from analytics.anomaly.taps import SHARE, TapScorer
+from analytics.anomaly.upses import LOSSES, UpsReadings, UpsScorer
+from domain.plant.power import UpsModel
+from tests.unit.analytics import test_anomaly_cdus as cdus
+from tests.unit.analytics import test_anomaly_taps as taps
+from tests.unit.analytics.anomaly_factory import site_layout
+
+
+def racks_at(load: np.ndarray, flow_share: float = 1.0) -> RackReadings:
+    """Eight racks of which the first is set to another flow; its valve is nearly fully open at full load."""
+    power = 130e3 * load
+    share = np.where(np.arange(8) == 0, flow_share, 1.0)
+    valve = 0.95 + np.log(load) / np.log(30.0)
+    rise = 0.95 * power / (66.3 * 1.18e-3 * power * share)
+    flat = np.ones(8)
+    return RackReadings(
+        power, 32.0 * flat, 32.0 + rise, 1.18e-3 * power * share, 80e3 * flat, 60.0 * flat, 1e3 * load,
+        valve, 0.0 * flat,
+    )  # fmt: skip
+
+
+def test_what_a_rack_reads_while_its_valve_is_fully_open_says_nothing_of_its_nature():
+    scorer = RackScorer([f"R{i}" for i in range(8)], np.zeros(8, np.int32))
+    for n in range(240):
+        scorer.update(racks_at(np.full(8, 1.0 if n < 120 else 0.8), flow_share=0.85))
+    assert scorer.track.offset[FLOW, 0] == pytest.approx(np.log(0.85), abs=0.03)
+    for _ in range(60):
+        scores = scorer.update(racks_at(np.full(8, 0.6), flow_share=0.85))
+    assert scores.contributions[0, FLOW] < 0.3
+
+
+def test_a_valve_that_moved_while_the_power_was_not_told_has_not_stood_still():
+    scorer = RackScorer([f"R{i}" for i in range(8)], np.zeros(8, np.int32))
+    worst = 0.0
+    for n in range(120):
+        now = racks_at(np.full(8, 0.5 if n < 60 else 0.9))
+        if n == 60:
+            now.power[3] = np.nan
+        worst = max(worst, float(np.nan_to_num(scorer.update(now, 60.0).contributions[3, STILL])))
+    assert worst < 0.5
+
+
+def test_what_follows_late_is_given_its_time():
+    still = Standstill(1, 0.5, patience=60.0)
+    spans = [float(still.update(np.array([10.0]), np.array([w]), 20.0)[0]) for w in (0.0, 3.0, 3.0, 3.0, 3.0)]
+    assert spans == [0.0, 0.0, 0.0, 3.0, 3.0]
+
+
+def test_a_coarse_filter_gauge_says_little_while_there_is_but_a_trickle():
+    factory = cdus.CduFactory(site_layout(), seed=4)
+    factory.level[:] = 0.9
+    factory.state = factory.plant.settle(factory._power(), factory.conditions)
+    scorer = CduScorer(factory.layout.cdus, factory.layout.cdu_pod)
+    worst = 0.0
+    for n in range(500):
+        full = factory.readings()
+        share = 1.0 if n < 300 else 0.3
+        gauge = full.filter_dp * share**2 + factory.rng.normal(0, 150.0, len(full.flow))
+        now = replace(
+            full, flow=full.flow * share, filter_dp=np.maximum(gauge, 10.0), speed=full.speed * share
+        )
+        worst = max(worst, float(np.nan_to_num(scorer.update(now).contributions[:, FILTER]).max()))
+    assert worst < 0.8
+
+
+def test_meters_that_tell_whole_kilowatts_say_nothing_of_the_share_of_a_small_load():
+    rng = np.random.default_rng(6)
+    scorer = TapScorer([f"T{i}" for i in range(16)], taps.RACK, taps.SIDE)
+    worst = 0.0
+    for n in range(240):
+        now = taps.readings(rng)
+        scale = 1.0 if n < 120 else 0.12
+        now = replace(
+            now,
+            power=np.round(now.power * scale, -3),
+            rack_power=np.round(now.rack_power * scale, -3),
+            phases=now.phases * scale,
+        )
+        worst = max(worst, float(np.nan_to_num(scorer.update(now)[:, SHARE]).max()))
+    assert worst < 0.5
+
+
+def test_the_uneven_taps_of_a_rack_that_comes_into_service_later_are_its_nature():
+    rng = np.random.default_rng(7)
+    scorer = TapScorer([f"T{i}" for i in range(16)], taps.RACK, taps.SIDE)
+    worst = 0.0
+    for n in range(400):
+        now = taps.readings(rng)
+        now.power[14], now.power[15] = 0.62 * now.rack_power[14], 0.38 * now.rack_power[14]
+        if n < 200:
+            now.power[14:] = now.rack_power[14:] = np.nan
+        worst = max(worst, float(np.nan_to_num(scorer.update(now)[14:, SHARE]).max()))
+    assert worst < 0.5
+
+
+def test_upses_that_differ_from_each_other_are_less_sure_of_a_load_that_they_have_not_carried():
+    rng = np.random.default_rng(8)
+    rating, model = 2.4e6, UpsModel()
+    factor = np.exp(0.16 * rng.standard_normal(12))
+    scorer = UpsScorer([f"U{i}" for i in range(12)])
+    worst = 0.0
+    for n in range(24 * 60):
+        shares = np.linspace(0.42, 0.48, 12)
+        if n > 23 * 60:
+            shares[2] = shares[8] = 0.16
+        load = rating * shares * rng.uniform(0.97, 1.0, 12)
+        lost = factor * model.loss(load, np.full(12, rating))
+        lost[[2, 8]] += 8e3  # these two lose more of what does not follow the load
+        now = UpsReadings(load + lost, load, np.full(12, 480.0), np.ones(12), 300.0 * rating / load)
+        worst = max(worst, float(np.nan_to_num(scorer.update(now, 60.0)[:, LOSSES]).max()))
+    assert worst < 1.0
+
+
+def flow_meters() -> InstrumentWatch:
+    return InstrumentWatch([(f"R{i}", "flow") for i in range(3)], np.full(3, 10.0), np.zeros(3, np.int32))
+
+
+def judged(watch: InstrumentWatch, values: np.ndarray, expected: np.ndarray) -> list[dict]:
+    found = []
+    for row, due in zip(values, expected, strict=True):
+        watch.take(row, due)
+        found.append(watch.judge() if watch._rows >= LEARN_ROWS else {})
+    return found
+
+
+def test_a_meter_that_spikes_now_and_then_is_not_trusted_between_its_spikes():
+    rng = np.random.default_rng(9)
+    values = 100.0 + rng.normal(0, 0.2, (LEARN_ROWS + 260, 3))
+    spikes = LEARN_ROWS + np.array([5, 15, 25, 70, 120])
+    values[spikes, 1] += 60.0
+    found = judged(flow_meters(), values, np.full(values.shape, 100.0))
+    told = [row.get(("R1", "flow")) for row in found]
+    first = told.index(Verdict.SPIKING)
+    assert LEARN_ROWS + 25 <= first <= LEARN_ROWS + 30
+    assert set(told[first : spikes[-1] + ROWS - 5]) == {Verdict.SPIKING}
+    assert told[-1] is None
+
+
+def test_a_meter_that_follows_a_swinging_load_a_moment_late_is_neither_noisy_nor_spiking():
+    rng = np.random.default_rng(10)
+    calm = np.full((LEARN_ROWS, 3), 100.0)
+    swings = np.repeat(rng.choice([60.0, 110.0, 160.0], (100, 1)), 3, axis=1)
+    expected = np.concatenate([calm, swings])
+    values = expected + rng.normal(0, 0.2, expected.shape)
+    values[1:, 1] = 0.5 * (values[1:, 1] + values[:-1, 1])
+    assert not any(judged(flow_meters(), values, expected))
+
+
+def test_a_noisy_meter_is_found_although_its_load_swings():
+    rng = np.random.default_rng(11)
+    expected = np.repeat(np.repeat(rng.choice([60.0, 110.0, 160.0], 60), 5)[:, None], 3, axis=1)
+    values = expected + rng.normal(0, 0.2, expected.shape)
+    noisy = copy.copy(values)
+    noisy[100:, 2] += rng.normal(0, 15.0, len(values) - 100)
+    assert {key for row in judged(flow_meters(), noisy, expected) for key in row} == {("R2", "flow")}
