@@ -397,7 +397,7 @@ class FactoryWatch:
         path = lines[PATH].offset + lines[PATH].slope * r.valve + own[PATH]
         most = path + 0.5 * np.log(np.maximum(r.dp, 1.0))
         spent = (r.valve > WIDE_OPEN) & np.isfinite(most)
-        return np.exp(np.where(spent, np.fmin(asked, most), asked))
+        return np.asarray(np.exp(np.where(spent, np.fmin(asked, most), asked)))
 
     def _expected_rise(self) -> ValueArray:
         assert self.racks.rise is not None
@@ -417,10 +417,8 @@ class FactoryWatch:
         unheard = np.bincount(self.cdu_pods, weights=np.isnan(c.flow), minlength=pods)[self.cdu_pods]
         # of a unit that is silent nobody knows what it carries
         flow = np.where(unheard > np.isnan(c.flow), np.nan, np.maximum(total[self.cdu_pods] - others, 0.0))
-        mixed = np.bincount(
-            self.rack_pods, weights=np.where(rack_flow > 0, rack_flow * r.ret, 0.0), minlength=pods
-        )
-        mixed /= np.maximum(total, 1.0)
+        warm = np.where(rack_flow > 0, rack_flow * r.ret, 0.0)
+        mixed = np.bincount(self.rack_pods, weights=warm, minlength=pods) / np.maximum(total, 1.0)
         supply, pressure = (_pod_medians(v, self.rack_pods, pods) for v in (r.supply, r.dp))
         at_racks = pressure[self.cdu_pods]
         # pipes take their share on the way; pods without pressure tell nothing of that
