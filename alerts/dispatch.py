@@ -73,11 +73,16 @@ class _Note:
 
 @dataclass(frozen=True, slots=True)
 class _Retry:
-    """A delivery that failed for now: how often, when it may be tried again (UTC ms), and in which company."""
+    """A delivery that failed for now: how often, when it may be tried again (UTC ms), and in which company.
 
+    `asked` says that the receiver named the pause itself.
+    """
+
+    channel: str
     attempts: int
     not_before: int
     company: frozenset[int]
+    asked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,12 +335,15 @@ class Dispatcher:
 
     def _known(self, now: int) -> list[Due]:
         # asked for once: every person of a site may have channels of their own
-        channels = self._records.channels_due(now)
+        channels = self._records.channels_due(now + LONGEST_PAUSE_MS)
         return [
             due
             for channel in self._notifiers
             if channel in channels
-            for due in self._records.due_deliveries(now, channel)
+            # what waited for a receiver that is back was put off in the records further than it has to wait now
+            for due in self._records.due_deliveries(
+                now + LONGEST_PAUSE_MS * (channel in self._working), channel
+            )
         ]
 
     def _grouped(self, due: Sequence[Due], now: int) -> dict[tuple[str, str], list[Due]]:
@@ -346,7 +354,7 @@ class Dispatcher:
         for delivery, alert in due:
             retry = self._retries.get(delivery.id)
             place = (delivery.channel, alert.condition.key)
-            if place in sending or (retry is not None and retry.not_before > now):
+            if place in sending or (delivery if retry is None else retry).not_before > now:
                 continue
             together = f"{alert.condition.rule} {delivery.event} {alert.condition.severity}"
             if retry is not None:
@@ -412,7 +420,8 @@ class Dispatcher:
             broken = NotificationError(f"{type(error).__name__}: {error}", retryable=True)
             self._not_delivered(channel, group, broken, alone=True)
         else:
-            self._failing.pop(channel, None)
+            if self._failing.pop(channel, None) is not None:
+                self._hasten(channel)
             self._working.add(channel)
             self._settle([d.id for d, _ in group], _Note(DeliveryStatus.DELIVERED, 1, remark))
             log.info("told", channel=channel, alerts=len(group), remark=remark)
@@ -443,10 +452,18 @@ class Dispatcher:
                 pause = max(pause, min(error.retry_after * 1000, LONGEST_PAUSE_MS))
             not_before = now + int(pause)
             with_whom = frozenset({delivery.id}) if alone else company
-            self._retries[delivery.id] = _Retry(attempts, not_before, with_whom)
+            asked = error.retry_after is not None
+            self._retries[delivery.id] = _Retry(channel, attempts, not_before, with_whom, asked)
             self.counters["postponed"] += 1
             if delivery.id > 0:
                 self._unnoted[delivery.id] = _Note(DeliveryStatus.PENDING, 1, str(error), not_before)
+
+    def _hasten(self, channel: str) -> None:
+        """Let what waits for a receiver that is back go now, the worst first, but for pauses that it asked for."""
+        now = self._clock()
+        for number, retry in self._retries.items():
+            if retry.channel == channel and not retry.asked:
+                self._retries[number] = replace(retry, not_before=min(retry.not_before, now))
 
     async def _with_trends(self, page: Notification, most: int) -> Notification:
         """Return a message with the trends of its first alerts, those that come within `TREND_S`."""

@@ -493,6 +493,24 @@ def test_what_is_tried_again_goes_in_the_same_company_with_the_same_id_while_oth
     assert sorted(map(len, keys.values())) == [1, 2]
 
 
+def test_what_waits_for_a_receiver_that_is_back_goes_at_once_the_oldest_first(lab):
+    plant, sensors = leak_lab(lab)
+    plant.mail.broken = True
+    for second in range(160):  # by now each is tried once a minute
+        plant.at(second)
+        if second in {0, 3, 6}:
+            plant.read(sensors[second // 3], 1)
+        assert plant.step() == []
+    plant.mail.broken = None
+    told = []
+    for second in range(160, 221):
+        told.append(plant.at(second).step())
+        if told[-1]:
+            break
+    waiting = [("opened", f"leak/R00{n}") for n in (1, 2, 3)]
+    assert plant.at(second + 1).step() == [w for w in waiting if w not in told[-1]]
+
+
 def test_a_second_worsening_has_an_id_of_its_own(lab):
     plant = lab(
         {**LEAK, "severity": "info"},
