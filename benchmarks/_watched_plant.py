@@ -19,7 +19,7 @@ from analytics.live.gather import FRESH_MS, along_rack
 from domain.points import Quality, ValueArray
 from domain.site import Site
 from domain.topology import PlantObject, Topology
-from simulator.bms import Bms
+from simulator.bms import Bms, ChangeFilter
 from simulator.factory import Factory
 from simulator.faults import Catalogue
 from simulator.nvml_values import GpuReadings
@@ -49,6 +49,9 @@ class Plant:
         self.site = site
         self.factory = Factory(site, seed, START, catalogue=catalogue, traces=traces, roughness=roughness)
         self.bms = Bms(self.factory)
+        self._changes = ChangeFilter(self.bms)
+        self._held: ValueArray = np.full(len(self.bms.points), np.nan)
+        self._worth: ValueArray = np.zeros(len(self.bms.points))
         self.gpus = GpuReadings(self.factory)
         layout = self.factory.layout
         self._table: ValueArray = np.zeros(0)
@@ -92,8 +95,11 @@ class Plant:
     def read(self) -> PlantReadings:
         """Return what the instruments tell now."""
         reading = self.bms.read()
-        table = reading.value * self.bms.scale + self.bms.offset
-        table[reading.quality == Quality.BAD] = np.nan
+        # what moved by less than its deadband is not told: the newest that was heard stands
+        told = self._changes(reading)
+        self._held[told], self._worth[told] = reading.value[told], reading.quality[told]
+        table = self._held * self.bms.scale + self.bms.offset
+        table[self._worth == Quality.BAD] = np.nan
         table[np.abs(reading.late) > FRESH_MS] = np.nan  # as the service does
         self._table = table
 

@@ -37,12 +37,14 @@ SIGNALS = (
 )  # fmt: skip
 FILTER, WATER, SHARING, BALANCE, STILL, CONTROL, LOOP = range(1, len(SIGNALS))
 
-LEAST_LIMIT = np.array([0.08, 0.25, 0.2, 0.1, 0.08, 0.08, 1.2, 0.015])[:, None]
+LEAST_LIMIT = np.array([0.08, 0.25, 0.2, 0.1, 0.08, 0.1, 1.2, 0.015])[:, None]
 """Residuals below these mean nothing; shares or natural logarithms of ratios, but for the supply control: K."""
 NATURAL = np.array([0.25, 0.6, 0.4, 0.2, 0.1, 0.0, 1.2, 0.005])[:, None]
 """By how much a unit may differ by nature."""
 VALVE_STEP = 0.0025
 """A valve whose position changes by less has not moved."""
+VALVE_LOOKS = 5
+"""What lasts less than half as many looks, no valve follows."""
 VALVE_ENDS = (0.02, 0.97)
 """Positions beyond which a valve cannot go further and need not move."""
 IDLE = 0.05
@@ -154,7 +156,7 @@ class CduScorer:
         self.track = ResidualTrack(LEAST_LIMIT, len(self.cdus), self.smoothing, self.memory, NATURAL)
         self.water = FleetLine(1.2, 0.1)
         self.resting = Stopped(len(self.cdus))
-        self.valve = Standstill(len(self.cdus), VALVE_STEP, self.control_lag)
+        self.valve = Standstill(len(self.cdus), VALVE_STEP, self.control_lag, VALVE_LOOKS)
         self.filter_steps = Steps(len(self.cdus))
         self.filled = np.full(len(self.cdus), np.nan)
         self.top = np.full(len(self.cdus), np.nan)
@@ -219,7 +221,6 @@ class CduScorer:
                 np.minimum(sharing(now.flow, running.astype(float), self.pods, pods), 0.0),
                 # a unit may take over some of its twin's heat; a meter that is wrong shows in the pod's sum too
                 milder(_excess(heat, now.rack_heat), _excess(of_pod(heat), of_pod(now.rack_heat))),
-                # the load itself, not what lags behind it: a valve that has followed has nothing left to do
                 self._standstill(now.valve, of_pod(now.rack_heat), seconds),
                 now.supply - now.setpoint,
                 self._pressure_lost(now.loop_pressure),

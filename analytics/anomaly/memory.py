@@ -30,7 +30,7 @@ from analytics.anomaly.upses import LossCurve, UpsScorer
 from analytics.anomaly.watch import FactoryWatch
 from domain.errors import InputError
 
-VERSION = 5
+VERSION = 6
 """Changes whenever what is kept changes its meaning."""
 PRESENT_MS = 60_000
 """After a longer pause lags and smoothed residuals begin anew."""

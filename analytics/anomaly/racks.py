@@ -40,7 +40,7 @@ SIGNALS = (
     HEAT, FLOW, RISE, PRESSURE, SUPPLY, POD_PRESSURE, POD_SUPPLY, GPU, PATH, STILL, LOST, LEAK,
 ) = range(len(SIGNALS))  # fmt: skip
 
-LEAST_LIMIT = np.array([2.0, 0.08, 2.5, 0.08, 0.7, 0.08, 1.0, 4.0, 0.12, 0.02, 0.5, 0.5])[:, None]
+LEAST_LIMIT = np.array([2.0, 0.08, 2.5, 0.08, 0.7, 0.08, 1.0, 4.0, 0.12, 0.03, 0.5, 0.5])[:, None]
 """Residuals below these mean nothing (K, ln, K, ln, K, ln, K, K, ln, share of the stroke, yes or no twice): accuracy of plain
 plant instruments, and a dead band that a plain valve may have."""
 NATURAL = np.array([2.0, 0.5, 8.0, 0.16, 1.4, 0.16, 2.0, 10.0, 0.6, 0.0, 0.0, 0.0])[:, None]
@@ -49,6 +49,8 @@ VALVE_STEP = 0.0025
 """A valve whose position changes by less has not moved."""
 VALVE_PATIENCE = 60.0
 """For so long a valve may take to follow, controllers that hold and clocks that are off included, s."""
+VALVE_LOOKS = 5
+"""What lasts less than half as many looks, no valve follows."""
 VALVE_ENDS = (0.06, 0.97)
 """Positions beyond which a valve cannot go further and need not move."""
 FULL_RISE = 33.6
@@ -168,7 +170,7 @@ class RackScorer:
             GPU: FleetLine(self.gpu.resistance, 200.0),
             PATH: FleetLine(math.log(self.rack.rangeability), 0.15),
         }
-        self.valve = Standstill(len(self.racks), VALVE_STEP, VALVE_PATIENCE)
+        self.valve = Standstill(len(self.racks), VALVE_STEP, VALVE_PATIENCE, VALVE_LOOKS)
         self.resting = Stopped(len(self.racks))
         self.track = ResidualTrack(LEAST_LIMIT, len(self.racks), self.smoothing, self.memory, NATURAL)
 
@@ -267,7 +269,6 @@ class RackScorer:
     def _standstill(self, now: RackReadings, seconds: float) -> ValueArray:
         """Return how far each valve should have moved since it last did, as a share of its stroke."""
         assert self.rise is not None
-        # the load itself, not what lags behind it: a valve that has followed has nothing left to do
         load = np.where(np.isfinite(now.power), self.load.cause, np.nan)
         still = self.valve.update(now.valve, load, seconds) / self.lines[PATH].prior
         low, high = VALVE_ENDS

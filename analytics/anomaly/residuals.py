@@ -245,6 +245,9 @@ class Stopped:
 class Standstill:
     """How far things should have moved since they last did: what sticks stands still while what it follows moves.
 
+    Judged by what is wanted itself, for a thing that has followed has nothing left to do, and by the middle of its last
+    values, for nothing follows a dip of seconds: the smaller of the two ranges counts.
+
     Parameters
     ----------
     size
@@ -253,19 +256,25 @@ class Standstill:
         A reading that changes by this much has moved.
     patience
         For how long what follows late may stand, s.
+    looks
+        Number of values of which the middle is taken; 1 where what is wanted does not flicker.
     """
 
     size: int
     step: float
     patience: float = 0.0
+    looks: int = 1
     rested: ValueArray = field(init=False)
     """For how long each has not moved, s."""
     held: ValueArray = field(init=False)
+    recent: ValueArray = field(init=False)
     low: ValueArray = field(init=False)
     high: ValueArray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.held, self.low, self.high = (np.full(self.size, np.nan) for _ in range(3))
+        self.held = np.full(self.size, np.nan)
+        self.recent = np.full((self.looks, self.size), np.nan)
+        self.low, self.high = np.full((2, 2, self.size), np.nan)
         self.rested = np.zeros(self.size)
 
     def update(self, reading: ValueArray, wanted: ValueArray, seconds: float = 0.0) -> ValueArray:
@@ -274,13 +283,17 @@ class Standstill:
         Nought while it has not stood for longer than the patience.
         """
         known = np.isfinite(reading) & np.isfinite(wanted)
+        first = known & ~np.isfinite(self.recent[-1])
+        passed = np.concatenate([self.recent[1:], wanted[None]])
+        self.recent = np.where(first, wanted, np.where(known, passed, self.recent))
+        both = np.stack([wanted, np.median(self.recent, axis=0)])
         moved = known & ~(np.abs(reading - self.held) < self.step)
         self.held = np.where(moved, reading, self.held)
-        self.low = np.where(moved, wanted, np.where(known, np.fmin(self.low, wanted), self.low))
-        self.high = np.where(moved, wanted, np.where(known, np.fmax(self.high, wanted), self.high))
+        self.low = np.where(moved, both, np.where(known, np.fmin(self.low, both), self.low))
+        self.high = np.where(moved, both, np.where(known, np.fmax(self.high, both), self.high))
         self.rested = np.where(moved, 0.0, self.rested + seconds)
-        due = np.where(self.rested >= self.patience, self.high - self.low, 0.0)
-        return np.where(known, due, np.nan)
+        span = (self.high - self.low).min(axis=0)
+        return np.where(known, np.where(self.rested >= self.patience, span, 0.0), np.nan)
 
 
 @dataclass(slots=True)
