@@ -96,8 +96,8 @@ class Plant:
         """Return what the instruments tell now."""
         reading = self.bms.read()
         # what moved by less than its deadband is not told: the newest that was heard stands
-        told = self._changes(reading)
-        self._held[told], self._worth[told] = reading.value[told], reading.quality[told]
+        moved = self._changes(reading)
+        self._held[moved], self._worth[moved] = reading.value[moved], reading.quality[moved]
         table = self._held * self.bms.scale + self.bms.offset
         table[self._worth == Quality.BAD] = np.nan
         table[np.abs(reading.late) > FRESH_MS] = np.nan  # as the service does
