@@ -11,12 +11,13 @@ from markdown_it import MarkdownIt
 
 from alerts.languages import LANGUAGES, Language
 from alerts.runbooks import Runbooks
+from dashboard.preferences import preferred
 from dashboard.threads import reading
 from dashboard.words import NAMES, say
 from dashboard.words import language as spoken
 
 _PAGE = """<!doctype html>
-<html lang="{language}">
+<html lang="{language}" data-theme="{theme}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -82,5 +83,5 @@ def runbook_router(runbooks: Runbooks) -> APIRouter:
 
 
 def _answer(language: str, title: str, links: str, body: str, status: int = 200) -> HTMLResponse:
-    page = _PAGE.format(language=language, title=html.escape(title), links=links, body=body)
+    page = _PAGE.format(language=language, theme=preferred().theme, title=html.escape(title), links=links, body=body)
     return HTMLResponse(page, status_code=status)

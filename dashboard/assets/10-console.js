@@ -81,7 +81,7 @@
       const tr = body.rows[i] || body.insertRow();
       if (tr.id !== row.id) tr.id = row.id;
       if (tr.className !== row.mark) tr.className = row.mark;
-      if (row.bar !== undefined) tr.style.setProperty('--bar', Math.min(1, row.bar || 0) * 100 + '%');
+      if (row.bar !== undefined) tr.style.setProperty('--share', Math.min(1, row.bar || 0) * 100 + '%');
       while (tr.cells.length > row.cells.length) tr.deleteCell(-1);
       row.cells.forEach((cell, j) => {
         const td = tr.cells[j] || tr.insertCell();
@@ -157,6 +157,44 @@
   console_.on('live-session', (session) => {
     if (session.ended) location.assign('/login');
   });
+
+  // --- colours for what scripts draw: those of the style sheet, in the theme that is shown -----------------------------
+
+  const probe = document.createElement('span');
+  let resolved = {};
+  console_.colour = function (name) {
+    if (resolved[name]) return resolved[name];
+    if (!probe.isConnected) document.body.append(probe);
+    probe.hidden = true;
+    probe.style.color = 'var(--' + name + ')';
+    return (resolved[name] = getComputedStyle(probe).color);
+  };
+  console_.faint = function (name, share) { // the same colour, so much of it
+    return console_.colour(name).replace('rgb(', 'rgba(').replace(')', ', ' + share + ')');
+  };
+  console_.dark = function () {
+    const [r, g, b] = console_.colour('ground').match(/\d+/g).map(Number);
+    return r + g + b < 384;
+  };
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+    resolved = {};
+    console_.paintAll();
+  });
+
+  // --- a wall: as many pixels as a wall has, or asked for by ?wall=1; everything grows with the screen -------------------
+
+  const WALL_PX = 2560;
+  const WALL_LAYOUT_PX = 1440;
+  function wall() {
+    const asked = new URLSearchParams(location.search).get('wall');
+    if (asked !== null) sessionStorage.setItem('wall', asked);
+    const kept = sessionStorage.getItem('wall');
+    const on = kept === '1' || (kept !== '0' && window.innerWidth >= WALL_PX);
+    document.documentElement.classList.toggle('wall', on);
+    document.documentElement.style.zoom = on ? Math.max(1, window.innerWidth / WALL_LAYOUT_PX) : '';
+  }
+  window.addEventListener('resize', wall);
+  wall();
 
   // --- how the viewer wants it: language and theme, kept by the server in cookies ------------------------------------
 

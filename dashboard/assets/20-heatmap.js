@@ -1,12 +1,13 @@
-// The floor of racks and the grid of GPUs: one hue from dark to light for what is normal, amber and vermilion for what
-// is near or over a limit. Lightness alone carries the order, so that it reads without colour vision.
+// The floor of racks and the grid of GPUs: grey for what is normal, amber and vermilion with a sign for
+// what is near or over a limit. Lightness alone carries the order, so that it reads without colour vision.
 (function () {
   'use strict';
   const hw = window.hallwatch;
 
-  const RAMP = [[22, 30, 40], [25, 39, 55], [29, 50, 73], [35, 63, 94], [45, 81, 120], [70, 112, 154]];
-  const AMBER = 'rgb(224, 164, 48)';
-  const VERMILION = 'rgb(226, 88, 62)';
+  const RAMPS = {
+    dark: [[27, 33, 39], [36, 43, 50], [47, 55, 63], [61, 70, 79], [79, 89, 99], [104, 115, 126]],
+    light: [[228, 231, 234], [215, 219, 223], [200, 206, 211], [183, 190, 197], [164, 173, 181], [143, 153, 163]],
+  };
 
   const FLOOR = {
     power: { unit: 'kW', low: 0, digits: 0 },
@@ -16,10 +17,10 @@
   };
 
   function colour(share) {
-    const at = Math.max(0, Math.min(0.9999, share)) * (RAMP.length - 1);
+    const ramp = RAMPS[hw.dark() ? 'dark' : 'light'];
+    const at = Math.max(0, Math.min(0.9999, share)) * (ramp.length - 1);
     const i = Math.floor(at);
-    const mix = RAMP[i].map((c, k) => Math.round(c + (RAMP[i + 1][k] - c) * (at - i)));
-    return { back: 'rgb(' + mix.join(',') + ')', dark: false };
+    return 'rgb(' + ramp[i].map((c, k) => Math.round(c + (ramp[i + 1][k] - c) * (at - i))).join(',') + ')';
   }
 
   function shade(node, value, low, limit, mark) {
@@ -34,13 +35,14 @@
     }
     const share = (value - low) / (limit - low);
     if (share >= 0.97) {
-      node.style.background = share > 1 ? VERMILION : AMBER;
-      node.style.color = '#11161c';
+      node.style.background = share > 1 ? 'var(--over)' : 'var(--near)';
+      node.style.color = 'var(--on)';
     } else {
-      const c = colour(share / 0.97);
-      node.style.background = c.back;
-      node.style.color = c.dark ? '#11161c' : '#dfe6ee';
+      node.style.background = colour(share / 0.97);
+      node.style.color = 'var(--text)';
     }
+    node.classList.toggle('near', share >= 0.97 && share <= 1);
+    node.classList.toggle('over', share > 1);
   }
 
   hw.on('live-floor', (floor) => {
@@ -71,9 +73,9 @@
     }
     document.getElementById('floor-low').textContent = how.low + ' ' + how.unit;
     document.getElementById('floor-high').textContent = hw.say('floor.limit', { limit: limit + ' ' + how.unit });
-    const stops = [0, 0.2, 0.4, 0.6, 0.8, 1].map((s) => colour(s).back + ' ' + s * 90 + '%');
+    const stops = [0, 0.2, 0.4, 0.6, 0.8, 1].map((s) => colour(s) + ' ' + s * 90 + '%');
     document.getElementById('floor-scale').style.background =
-      'linear-gradient(90deg,' + stops.join(',') + ',' + AMBER + ' 92%,' + AMBER + ' 96%,' + VERMILION + ' 97%)';
+      'linear-gradient(90deg,' + stops.join(',') + ',var(--near) 92%,var(--near) 96%,var(--over) 97%)';
   });
 
   hw.on('live-rack', (rack) => {

@@ -157,8 +157,9 @@
   function counted(rows) {
     const of = (state) => rows.filter((a) => a.state === state).length;
     const quiet = rows.filter((a) => a.quiet).length;
-    const text = hw.say('alert.counted', { open: of('open'), taken: of('acknowledged'), over: of('returned') });
-    return text + (quiet ? hw.say('text.comma') + hw.say('alert.counted_quiet', { n: quiet }) : '');
+    const told = [['open', of('open')], ['taken', of('acknowledged')], ['over', of('returned')], ['quiet', quiet]];
+    return told.filter(([name, n]) => n || name === 'open').map(([name, n]) => hw.say('alert.counted.' + name, { n: n }))
+      .join(hw.say('text.comma'));
   }
 
   let change = null; // which alerts were active, and how, when the history was last asked for

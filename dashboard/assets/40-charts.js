@@ -2,11 +2,6 @@
 (function () {
   'use strict';
   const hw = window.hallwatch;
-  const TEXT = '#a9b5c1';
-  const GRID = '#232b34';
-  const MEASURED = '#8fc1f0';
-  const FORECAST = '#d9c58b';
-  const LIMIT = '#e2583e';
   const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false };
 
   function layout(extra) {
@@ -14,15 +9,15 @@
       paper_bgcolor: 'rgba(0,0,0,0)',
       plot_bgcolor: 'rgba(0,0,0,0)',
       margin: { l: 46, r: 12, t: 8, b: 26 },
-      font: { family: 'system-ui, "DejaVu Sans", sans-serif', size: 12, color: TEXT },
+      font: { family: 'system-ui, "DejaVu Sans", sans-serif', size: 12, color: hw.colour('soft') },
       hovermode: 'x unified',
-      hoverlabel: { bgcolor: '#1d242c', bordercolor: '#3a4652', font: { color: '#dfe6ee' } },
+      hoverlabel: { bgcolor: hw.colour('raised'), bordercolor: hw.colour('edge'), font: { color: hw.colour('text') } },
       showlegend: false,
       uirevision: 'keep',
     }, extra);
   }
   function axis(extra) {
-    return Object.assign({ gridcolor: GRID, zeroline: false, linecolor: GRID, tickcolor: GRID, fixedrange: true }, extra);
+    return Object.assign({ gridcolor: hw.colour('grid'), zeroline: false, linecolor: hw.colour('grid'), tickcolor: hw.colour('grid'), fixedrange: true }, extra);
   }
   // a time axis in the viewer's language
   function times(extra) {
@@ -69,9 +64,9 @@
       { x: f.time, y: b, mode: 'lines', line: { width: 0 }, fill: 'tonexty', fillcolor: fill, name: name, hovertemplate: shape },
     ];
     return [
-      ...band(low, high, 'rgba(217,197,139,0.14)', '95 %'),
-      ...band(quarter, upper, 'rgba(217,197,139,0.26)', '75 %'),
-      { x: f.time, y: middle, mode: 'lines', line: { color: FORECAST, width: 1.5 }, name: hw.say('chart.expected'), hovertemplate: shape },
+      ...band(low, high, hw.faint('forecast', 0.14), '95 %'),
+      ...band(quarter, upper, hw.faint('forecast', 0.28), '75 %'),
+      { x: f.time, y: middle, mode: 'lines', line: { color: hw.colour('forecast'), width: 1.5 }, name: hw.say('chart.expected'), hovertemplate: shape },
     ];
   }
 
@@ -89,18 +84,18 @@
     if (p.fan) {
       traces.push(...fan(p.fan, 'MW', 2));
       traces.push({ x: p.fan.time, y: p.fan.risk, type: 'bar', yaxis: 'y2', name: hw.say('chart.risk'),
-        marker: { color: p.fan.risk.map((r) => (r > 0.5 ? LIMIT : r > 0.05 ? '#e0a430' : '#46566a')), line: { width: 0 } },
+        marker: { color: p.fan.risk.map((r) => (r > 0.5 ? hw.colour('over') : r > 0.05 ? hw.colour('near') : hw.colour('risk'))), line: { width: 0 } },
         hovertemplate: '%{y:.1%}' });
       note.textContent = hw.say('chart.issued', { time: p.fan.issued }) + (p.fan.quality ? hw.say('text.comma') + p.fan.quality : '');
       note.title = p.fan.model;
     } else {
       note.textContent = hw.say('chart.no_forecast');
     }
-    traces.push({ x: p.limitTime, y: p.limit, mode: 'lines', line: { color: LIMIT, width: 2, shape: 'hv', dash: 'dash' },
+    traces.push({ x: p.limitTime, y: p.limit, mode: 'lines', line: { color: hw.colour('vermilion'), width: 2, shape: 'hv', dash: 'dash' },
       name: hw.say('chart.limit'), hovertemplate: '%{y:.2f} MW' });
-    traces.push({ x: p.time, y: p.power, mode: 'lines', line: { color: MEASURED, width: 2 }, name: hw.say('chart.measured'),
+    traces.push({ x: p.time, y: p.power, mode: 'lines', line: { color: hw.colour('measured'), width: 2 }, name: hw.say('chart.measured'),
       connectgaps: false, hovertemplate: '%{y:.2f} MW' });
-    traces.push({ x: tip.time.slice(), y: tip.power.slice(), mode: 'lines', line: { color: '#ffffff', width: 2 },
+    traces.push({ x: tip.time.slice(), y: tip.power.slice(), mode: 'lines', line: { color: hw.colour('text'), width: 2 },
       name: hw.say('chart.now'), hovertemplate: '%{y:.2f} MW' });
     const inView = (values, times) => values.filter((v, i) => v !== null && times[i] >= start && times[i] <= end);
     const shown = inView(p.power, p.time).concat(inView(p.limit, p.limitTime), tip.power,
@@ -114,12 +109,12 @@
       yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
       margin: { l: 66, r: 10, t: 6, b: 42 },
       bargap: 0,
-      shapes: [{ type: 'line', x0: p.now, x1: p.now, yref: 'paper', y0: 0, y1: 1, line: { color: '#55636f', width: 1, dash: 'dot' } }],
+      shapes: [{ type: 'line', x0: p.now, x1: p.now, yref: 'paper', y0: 0, y1: 1, line: { color: hw.colour('muted'), width: 1, dash: 'dot' } }],
       annotations: [
         { x: 1, y: p.limit.length ? p.limit[p.limit.length - 1] : 0, xref: 'paper', xanchor: 'right', yanchor: 'bottom',
-          showarrow: false, text: hw.say('chart.limit'), font: { size: 12, color: '#ff7f63' } },
+          showarrow: false, text: hw.say('chart.limit'), font: { size: 12, color: hw.colour('vermilion') } },
         { x: 0, y: 0.175, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'middle', showarrow: false,
-          text: p.fan ? hw.say('chart.risk_of') : '', font: { size: 11, color: '#7d8a97' } },
+          text: p.fan ? hw.say('chart.risk_of') : '', font: { size: 11, color: hw.colour('muted') } },
       ],
     });
   });
@@ -127,17 +122,17 @@
   // --- history of a rack --------------------------------------------------------------------------------------------
 
   const CHARTS = [
-    ['rack-chart-power', 'kW', [['RackPower', 'chart.power', MEASURED]]],
+    ['rack-chart-power', 'kW', [['RackPower', 'chart.power', 'measured']]],
     ['rack-chart-temperature', '\u00b0C', [
-      ['RackLiquidReturnTemperature', 'chart.return', FORECAST], ['RackLiquidSupplyTemperature', 'chart.supply', MEASURED]]],
-    ['rack-chart-flow', 'L/min', [['RackLiquidFlow', 'chart.flow', MEASURED]]],
+      ['RackLiquidReturnTemperature', 'chart.return', 'forecast'], ['RackLiquidSupplyTemperature', 'chart.supply', 'measured']]],
+    ['rack-chart-flow', 'L/min', [['RackLiquidFlow', 'chart.flow', 'measured']]],
   ];
   hw.on('rack-history', (history) => {
     if (!hw.shown(history)) return;
     for (const [id, unit, lines] of CHARTS) {
       const traces = lines.filter(([type]) => history.lines[type]).map(([type, name, colour], i) => ({
         x: history.lines[type].time, y: history.lines[type].value, name: hw.say(name), mode: 'lines',
-        line: { color: colour, width: 1.6, dash: i ? 'dot' : 'solid' }, connectgaps: false,
+        line: { color: hw.colour(colour), width: 1.6, dash: i ? 'dot' : 'solid' }, connectgaps: false,
         hovertemplate: '%{y:.1f} ' + unit,
       }));
       const ahead = id === 'rack-chart-power' && history.fan;
@@ -148,10 +143,10 @@
         yaxis: axis({ nticks: 4 }),
         margin: { l: 46, r: 12, t: 24, b: 24 },
         annotations: [{ x: 0, y: 1, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'bottom', showarrow: false,
-          text: lines.map((l) => '<span style="color:' + l[2] + '">' + hw.say(l[1]) + '</span>').join(hw.say('text.comma')) + ' (' + unit + ')' +
+          text: lines.map((l) => '<span style="color:' + hw.colour(l[2]) + '">' + hw.say(l[1]) + '</span>').join(hw.say('text.comma')) + ' (' + unit + ')' +
             (history.momentText ? hw.say('text.comma') + hw.say('chart.as_at', { time: history.momentText }) : '') +
             (empty ? hw.say('text.colon') + (history.trouble || hw.say('chart.nothing')).replace(/</g, '&lt;') : ''),
-          font: { size: 12, color: '#c3ccd5' } }],
+          font: { size: 12, color: hw.colour('soft') } }],
       });
     }
   });
