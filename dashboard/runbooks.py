@@ -83,5 +83,7 @@ def runbook_router(runbooks: Runbooks) -> APIRouter:
 
 
 def _answer(language: str, title: str, links: str, body: str, status: int = 200) -> HTMLResponse:
-    page = _PAGE.format(language=language, theme=preferred().theme, title=html.escape(title), links=links, body=body)
+    page = _PAGE.format(
+        language=language, theme=preferred().theme, title=html.escape(title), links=links, body=body
+    )
     return HTMLResponse(page, status_code=status)

@@ -191,7 +191,8 @@
     const kept = sessionStorage.getItem('wall');
     const on = kept === '1' || (kept !== '0' && window.innerWidth >= WALL_PX);
     document.documentElement.classList.toggle('wall', on);
-    document.documentElement.style.zoom = on ? Math.max(1, window.innerWidth / WALL_LAYOUT_PX) : '';
+    console_.zoom = on ? Math.max(1, window.innerWidth / WALL_LAYOUT_PX) : 1;
+    document.documentElement.style.setProperty('--zoom', console_.zoom);
   }
   window.addEventListener('resize', wall);
   wall();
@@ -250,6 +251,50 @@
   }
   setInterval(connection, 1000);
 
+  // --- groups of radio buttons: what is chosen goes into Dash's hidden input, and is kept in this browser ---------------
+
+  function dress(group) {
+    const name = group.dataset.choice;
+    const field = document.getElementById(name);
+    const values = [...group.children].map((label) => label.dataset.value);
+    const kept = localStorage.getItem('choice-' + name);
+    const usual = field ? field.value : values[0];
+    const chosen = values.includes(kept) ? kept : usual;
+    for (const label of group.children) {
+      const button = console_.el('input');
+      Object.assign(button, { type: 'radio', name: name, value: label.dataset.value, checked: label.dataset.value === chosen });
+      button.onchange = () => {
+        localStorage.setItem('choice-' + name, button.value);
+        window.dash_clientside.set_props(name, { value: button.value });
+      };
+      label.prepend(button);
+    }
+    group.dataset.dressed = 'yes';
+    if (chosen !== usual) window.dash_clientside.set_props(name, { value: chosen });
+  }
+  function choices() {
+    document.querySelectorAll('[data-choice]:not([data-dressed])').forEach(dress);
+  }
+
+  // --- a panel that can be scrolled must be reached by keyboard, where nothing in it can be -----------------------------
+
+  const REACHED = 'a, button, input, select, [tabindex]';
+  function scrollers() {
+    document.querySelectorAll('.panel-body').forEach((body) => {
+      const scrolls = body.scrollHeight > body.clientHeight + 1 || body.scrollWidth > body.clientWidth + 1;
+      const needs = scrolls && !body.querySelector(REACHED);
+      if (needs === (body.tabIndex === 0)) return;
+      if (needs) {
+        const title = body.parentElement.querySelector('h2');
+        Object.assign(body, { tabIndex: 0, role: 'region' });
+        body.setAttribute('aria-label', title ? title.textContent : '');
+      } else {
+        ['tabindex', 'role', 'aria-label'].forEach((name) => body.removeAttribute(name));
+      }
+    });
+  }
+  setInterval(scrollers, 2000);
+
   // --- a page that was just put in is painted at once --------------------------------------------------------------
 
   // The page that is shown; for a page of an object without a link of its own, none.
@@ -264,10 +309,12 @@
     if (!page) return setTimeout(watchPage, 50);
     new MutationObserver(() => {
       navigation();
+      choices();
       console_.paintAll();
     }).observe(page, { childList: true });
     preferences();
     navigation();
+    choices();
     console_.paintAll();
   }
   watchPage();

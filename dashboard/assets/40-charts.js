@@ -17,7 +17,8 @@
     }, extra);
   }
   function axis(extra) {
-    return Object.assign({ gridcolor: hw.colour('grid'), zeroline: false, linecolor: hw.colour('grid'), tickcolor: hw.colour('grid'), fixedrange: true }, extra);
+    return Object.assign({ gridcolor: hw.colour('grid'), zeroline: false, linecolor: hw.colour('grid'), tickcolor: hw.colour('grid'), fixedrange: true,
+      ticklabeloverflow: 'allow' }, extra);
   }
   // a time axis in the viewer's language
   function times(extra) {
@@ -26,12 +27,27 @@
   function draw(id, traces, shape) {
     const place = document.getElementById(id);
     if (!place || !window.Plotly) return;
-    window.Plotly.react(place, traces, layout(shape), CONFIG);
+    window.Plotly.react(place, grown(traces), grown(layout(shape)), CONFIG);
     if (!place.dataset.watched) {
       place.dataset.watched = 'yes'; // the panel may still grow or shrink while the page fills
       new ResizeObserver(() => place.isConnected && window.Plotly.Plots.resize(place)).observe(place);
     }
   }
+
+  // On a wall a chart is not zoomed by the browser, which would have it take its labels for too long: it grows here.
+  function grown(part) {
+    const size = hw.zoom || 1;
+    if (size === 1) return part;
+    if (Array.isArray(part)) return part.map((one) => (one && typeof one === 'object' ? grown(one) : one));
+    const large = Object.assign({}, part);
+    for (const [name, value] of Object.entries(part)) {
+      if (['font', 'margin', 'line', 'hoverlabel', 'shapes', 'annotations', 'width', 'size', 'l', 'r', 't', 'b'].includes(name)) {
+        large[name] = typeof value === 'number' ? value * size : value && typeof value === 'object' ? grown(value) : value;
+      }
+    }
+    return large;
+  }
+  hw.chart = { draw: draw, axis: axis, times: times }; // for pages that have charts of their own
 
   // The line's tip: what the header told since the last series came.
   const MOST_TIPS = 900;

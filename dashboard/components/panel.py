@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dash import dcc, html
@@ -11,6 +11,10 @@ from dash import dcc, html
 def aria(label: str) -> dict[str, Any]:
     """Return the attribute that names an element to a screen reader."""
     return {"aria-label": label}
+
+
+def _data(name: str, value: str) -> dict[str, Any]:
+    return {f"data-{name}": value}
 
 
 def panel(title: str, *body: Any, area: str = "", extra: Any = None) -> html.Section:
@@ -37,16 +41,12 @@ def live_table(body: str, columns: Sequence[str], label: str, classes: str = "")
     return html.Table([head, html.Tbody(id=body)], className=f"live {classes}", **aria(label))
 
 
-def choice(name: str, options: dict[str, str], value: str, label: str) -> html.Div:
-    """Return a small group of radio buttons; the choice is kept in the browser."""
-    return html.Div(
-        dcc.RadioItems(
-            id=name,
-            options=[{"label": text, "value": key} for key, text in options.items()],
-            value=value,
-            persistence=True,
-            className="choice",
-        ),
-        role="group",
-        **aria(label),
-    )
+def choice(name: str, options: Mapping[str, str], value: str, label: str) -> html.Div:
+    """Return a small group of radio buttons; the choice is kept in the browser.
+
+    What is chosen is the property ``value`` of the hidden input `name`. The browser's script puts the buttons into the labels:
+    Dash's own radio buttons call themselves options of a list, which a screen reader takes for something else.
+    """
+    labels = [html.Label(text, **_data("value", key)) for key, text in options.items()]
+    buttons = html.Div(labels, role="radiogroup", className="choice", **_data("choice", name), **aria(label))
+    return html.Div([buttons, dcc.Input(id=name, type="hidden", value=value)])
