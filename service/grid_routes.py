@@ -48,6 +48,11 @@ def add(routes: APIRouter, grid: Grid | None) -> None:
         """Tell requests, the newest first: of the last week, or those that ended since a time (UTC ms)."""
         return answer(lambda grid: grid.requests(since))
 
+    @routes.get("/flexibility")
+    def flexibility(node: str = "", target: float | None = None, start: int = 0, end: int = 0) -> Response:
+        """Tell what a node could shed or raise, and with a target (W, from start to end, UTC ms) an advisory plan."""
+        return answer(lambda grid: grid.flexibility(node[:MOST_NAME], target, start, end))
+
     @routes.post("/grid/requests/{number}/consent")
     def consent(number: int, body: Decided) -> Response:
         """Agree to a request."""

@@ -63,7 +63,12 @@ class FlexibleRack:
 
 
 def flexible_racks(
-    plant: PlantView, works: Iterable[PlannedWork], settings: FlexibilitySettings, now: int, fresh_ms: int
+    plant: PlantView,
+    works: Iterable[PlannedWork],
+    settings: FlexibilitySettings,
+    now: int,
+    fresh_ms: int,
+    at: int = 0,
 ) -> list[FlexibleRack]:
     """Look at all racks; they come in the order in which they would give, within a class the one that gives most first.
 
@@ -79,11 +84,14 @@ def flexible_racks(
         UTC ms.
     fresh_ms
         A reading older than this is missing.
+    at
+        When they would give, UTC ms: the jobs are those of that time, at the power of now. Now if not given.
     """
+    at = max(at, now)
     running: dict[str, PlannedWork] = {}
     for work in sorted(works, key=lambda w: (w.start, w.name)):
         # work that runs beyond its planned end is listed for as long as it runs
-        if work.start <= now and not work.until:
+        if work.start <= at and not work.until and (at < work.end or at == now):
             running |= dict.fromkeys(work.racks, work)
     tokens = _tokens(plant, now - fresh_ms)
     found = []

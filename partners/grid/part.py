@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
 
-from analytics.flexibility.racks import FlexibleRack, flexible_racks
+from analytics.flexibility.plan import Offer, expected_power, offer, plan
+from analytics.flexibility.plan import as_json as flexibility_json
+from analytics.flexibility.racks import FlexibleRack, flexible_racks, on
+from analytics.issuing.ramps import racks_below
 from domain.batch import Sink, now_ms
-from domain.errors import ConfigurationError, Problem, StorageError
-from domain.points import PointRegistry
+from domain.errors import ConfigurationError, InputError, Problem, StorageError
+from domain.points import PointRegistry, Quality
 from partners.grid.desk import GridDesk, as_json
 from partners.grid.flex.agent import FlexAgent
 from partners.grid.flex.settings import FlexSettings
@@ -27,6 +31,7 @@ log = structlog.get_logger(__name__)
 LOOK_S = 5.0
 LATE_MS = 30 * 86_400_000
 """Work that runs on beyond its planned end is known for so long."""
+LONGEST_PLAN_MS = 7 * 86_400_000
 MOST_LISTED = 1000
 """Requests in one answer."""
 
@@ -101,10 +106,64 @@ class Grid:
                 log.warning("requests of the grid cannot be read now", error=str(error))
             await asyncio.sleep(LOOK_S)
 
-    def racks(self, now: int) -> list[FlexibleRack]:
-        """Return the racks in the order in which they would give power, at a time (UTC ms). Blocks."""
-        works = self._records.planned_work(now - LATE_MS, now + 1, known_at=now)
-        return flexible_racks(self._plant, works, self.settings.flexibility, now, self._fresh_ms)
+    def racks(self, now: int, at: int = 0) -> list[FlexibleRack]:
+        """Return the racks in the order in which they would give power, now or at a later time (UTC ms). Blocks."""
+        works = self._records.planned_work(now - LATE_MS, max(now, at) + 1, known_at=now)
+        return flexible_racks(self._plant, works, self.settings.flexibility, now, self._fresh_ms, at)
+
+    def flexibility(self, node: str, target: float | None, start: int, end: int) -> dict[str, Any]:
+        """Return what a node could shed or raise now, the headroom of its feeds, and a plan where a target is given. Blocks.
+
+        Parameters
+        ----------
+        node
+            Its id; the site if empty.
+        target
+            W, or None.
+        start, end
+            When the target holds, UTC ms; not looked at without one.
+
+        Raises
+        ------
+        InputError
+            If there is no such node, or the time is none.
+        """
+        now = now_ms()
+        node = node or self._plant.site.id
+        if node not in self._plant.envelope.nodes:
+            raise InputError(f"the site has no node {node!r}; name the site, a feed, UPS, busway or rack")
+        racks = self.racks(now)
+        feeds = [n.id for n in self._plant.envelope if n.kind == "Feed" and node == self._plant.site.id]
+        told: dict[str, Any] = {
+            "time": now,
+            **flexibility_json(self._offer(node, racks, now)),
+            "feeds": [flexibility_json(self._offer(feed, racks, now)) for feed in feeds],
+            "plan": None,
+        }
+        if target is None:
+            return told
+        if not max(start, now) < end <= start + LONGEST_PLAN_MS or not target >= 0:
+            raise InputError(
+                "a target is no negative power, and its time ends after it begins and now, within a week"
+            )
+        power = self._power(node, now)
+        forecast = self._records.latest_forecast(node)
+        expected = expected_power(forecast, power, start, end)
+        if math.isnan(expected[0]):
+            raise InputError(f"the power of {node} is neither foretold then nor measured now")
+        giving = on(self.racks(now, start), frozenset(racks_below(self._plant, node)))
+        told["plan"] = flexibility_json(plan(node, target, max(start, now), end, expected, giving))
+        return told
+
+    def _offer(self, node: str, racks: list[FlexibleRack], now: int) -> Offer:
+        below = on(racks, frozenset(racks_below(self._plant, node)))
+        limit = self._plant.envelope[node].limit_at(now)
+        return offer(node, self._power(node, now), limit, below)
+
+    def _power(self, node: str, now: int) -> float:
+        reading = self._plant.power_now(node)
+        known = reading.observed >= now - self._fresh_ms and reading.quality != Quality.BAD
+        return reading.value if known else math.nan
 
     def links(self) -> dict[str, bool]:
         """Return which connections are up, by name."""

@@ -245,6 +245,21 @@ def test_forged_replayed_expired_and_strange_targets_are_refused_counted_and_sho
         command("grid", "consent", grid(site, "events")[0]["id"], "-c", site.config)
 
 
+def test_what_could_be_shed_and_a_plan_are_told_by_command(site):
+    steady(site, 200, lambda: json.loads(command("flexibility", "-c", site.config, "--json"))["shed"] > 0)
+    told = json.loads(command("flexibility", "--target", "350 kW", "-c", site.config, "--json"))
+    assert told["power"] == pytest.approx(400e3)
+    assert told["shed"] == pytest.approx(6 * 200e3 / 3 * 0.25, rel=1e-3)
+    assert told["headroom"] == pytest.approx(200e3)
+    assert (told["plan"]["basis"], told["plan"]["short"]) == ("present power", 0)
+    assert len(told["plan"]["steps"][0]["caps"]) == 3
+    printed = command("flexibility", "--target", "100 kW", "-c", site.config)
+    assert "are missing: the classes of jobs give no more" in printed
+    assert "no job is known on these racks: of class flexible, number 1 to give" in printed
+    with pytest.raises(InputError, match="no node 'nowhere'"):
+        command("flexibility", "nowhere", "-c", site.config)
+
+
 def test_what_came_while_the_service_was_away_is_taken_when_it_is_back(site):
     key = load_key(site.keys["acme"][0])
     events = len(grid(site, "events"))
