@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import itertools
 import math
-import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ import structlog
 from alerts.languages import LANGUAGES
 from alerts.notify.facts import Facts, Trend
 from alerts.notify.message import Notice, Notification, Notifier
+from alerts.notify.retry import GIVE_UP_MS, LONGEST_PAUSE_MS, pause_ms
 from alerts.routing import Wanted
 from alerts.runbooks import Runbooks
 from alerts.settings import Fallback
@@ -40,9 +40,6 @@ Due = tuple[Delivery, Alert]
 
 LONGEST_S = 60.0
 """One attempt to deliver takes this long at most, whatever the channel and the receiver do."""
-LONGEST_PAUSE_MS = 60_000
-GIVE_UP_MS = 24 * 3600 * 1000
-"""A page that nobody could be given for a day is given up, and counted."""
 AT_ONCE = {True: 4, False: 2}
 """Messages under way on one channel: critical ones, and others apart from them."""
 LOOK_S = 1.0
@@ -446,11 +443,7 @@ class Dispatcher:
         for delivery in again:
             before = self._retries.get(delivery.id)
             attempts = (delivery.attempts if before is None else before.attempts) + 1
-            # spread: what failed together at a receiver that is down does not come back together
-            pause = min(1000 * 2 ** min(attempts - 1, 10), LONGEST_PAUSE_MS) * random.uniform(0.7, 1)
-            if error.retry_after is not None:
-                pause = max(pause, min(error.retry_after * 1000, LONGEST_PAUSE_MS))
-            not_before = now + int(pause)
+            not_before = now + pause_ms(attempts, error.retry_after)
             with_whom = frozenset({delivery.id}) if alone else company
             asked = error.retry_after is not None
             self._retries[delivery.id] = _Retry(channel, attempts, not_before, with_whom, asked)

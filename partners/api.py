@@ -12,11 +12,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from domain.batch import now_ms
 from domain.site import Site
-from partners import demand_routes, forecast_routes, site_routes, token_route
+from partners import demand_routes, event_routes, forecast_routes, site_routes, token_route
 from partners.access import Access, Caller
 from partners.answers import NewestForecasts
 from partners.desk import Desk
 from partners.door import Door
+from partners.events import Events
 from partners.openapi import PREFIX, specification
 from partners.problems import ApiError
 from partners.reference import CONTENT_SECURITY, reference_page
@@ -49,6 +50,7 @@ def router(
     settings: PartnerSettings | None = None,
     secret: str = "",
     sources: Sources | None = None,
+    events: Events | None = None,
 ) -> APIRouter:
     """Return the API's routes, to be included in the application as they are.
 
@@ -72,6 +74,8 @@ def router(
         Signs access tokens; of this process alone if empty.
     sources
         Where demand and all else comes from; without them the API tells forecasts only.
+    events
+        What is pushed; without them there is no stream.
     """
     counted = calls or Calls()
     workers = Workers()
@@ -112,6 +116,8 @@ def router(
     if sources is not None:
         demand_routes.add(api, desk, sources)
         site_routes.add(api, desk, sources)
+    if events is not None:
+        event_routes.add(api, desk, events, door)
     token_route.add(api, accounts, access, tokens, counted, workers)
 
     spec = specification(api, site)

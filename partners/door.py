@@ -135,6 +135,10 @@ class Door:
             )
         return self._access.of(key, token.scopes)
 
+    def still(self, caller: Caller) -> bool:
+        """Return whether the key of a caller who was let in still works; may block."""
+        return self._accounts.api_key(caller.key.prefix) is not None
+
     def answer(self, scope: Scope, route: str) -> Response | None:
         """Return the answer to a request if there is one at once; it never blocks.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from domain.configuration import SettingsModel
 from domain.envelope import Envelope
@@ -26,6 +26,36 @@ class Shows(StrEnum):
     TOKENS = "tokens"
 
 
+class ForecastEvent(StrEnum):
+    """What is pushed."""
+
+    ISSUED = "forecast.issued"
+    REVISED = "forecast.revised"
+
+
+class WebhookSettings(SettingsModel):
+    """Where a partner is told of events, signed the way of Standard Webhooks."""
+
+    url: str = Field(pattern=r"^https?://", max_length=300, description="Takes messages by POST")
+    secret_env: str = Field(
+        "", description="Environment variable that holds the signing secret: `whsec_` and base64"
+    )
+    secret_file: str = Field("", description="File that holds the signing secret")
+    ca_file: str = Field("", description="Certificates to trust; the system's if empty")
+    timeout: float = Field(10.0, gt=0, le=60, description="Seconds that one attempt may take")
+    events: tuple[ForecastEvent, ...] = Field(
+        (ForecastEvent.ISSUED, ForecastEvent.REVISED),
+        description="`forecast.issued`: every forecast that says about what the one before said; `forecast.revised`: one that "
+        "says something else",
+    )
+
+    @model_validator(mode="after")
+    def _signed(self) -> WebhookSettings:
+        if not self.secret_env and not self.secret_file:
+            raise ValueError("name the signing secret: secret_env or secret_file")
+        return self
+
+
 class PartnerContract(SettingsModel):
     """One partner whose contract shows something else than `shows` and `published`."""
 
@@ -38,6 +68,9 @@ class PartnerContract(SettingsModel):
         None,
         ge=1,
         description="Calls that it may make in a minute, instead of `web.partner_calls_per_minute`",
+    )
+    webhooks: tuple[WebhookSettings, ...] = Field(
+        (), max_length=10, description="Where it is told of issued forecasts, if its contract shows them"
     )
 
 

@@ -26,6 +26,7 @@ from domain.documents import Document, KeyPath, read_document
 from domain.errors import ConfigurationError, HallwatchError, Problem, brief
 from domain.site import Site
 from domain.units import shown
+from partners.webhooks import hooks
 from service.configuration import MAPPINGS, load
 from service.settings import AGENT_FILE, MAIN_FILE, AgentFile, Configuration, anchored
 
@@ -59,7 +60,13 @@ def check_configuration(configuration: Configuration) -> Checked:
     main = read_document(folder / MAIN_FILE)
     note = _noting(found.problems, folder / MAIN_FILE, main)
     doubt = _noting(found.doubts, folder / MAIN_FILE, main)
+    before = len(found.problems)
     _named_files(settings, note)
+    if len(found.problems) == before:
+        try:
+            hooks(settings.partners, configuration.site.envelope())
+        except ConfigurationError as error:
+            found.problems += error.problems
     alerts = folder / settings.alerts
     before = len(found.problems)
     _named_files(configuration.alerts, _noting(found.problems, alerts, read_document(alerts)))

@@ -40,6 +40,7 @@ from domain.batch import Batch, Sink, now_ms
 from domain.errors import ConfigurationError, Problem, StorageError
 from domain.points import PointRegistry
 from domain.redaction import redacted_all
+from partners.events import Events
 from partners.grid.part import Grid
 from partners.usage import Calls
 from service import logs, threads
@@ -214,6 +215,8 @@ class System:
                 self.records, configuration.alerts, self.site.zone, configuration.data
             )
             parts["alarm reports"] = self.alarm_reports.run
+            self.partner_events = Events(self.records, settings.partners, self.plant.envelope)
+            parts["partner events"] = self.partner_events.run
             parts["partner usage"] = partial(self.partner_calls.run, self.records)
         self.self_watch = SelfWatch(
             OWN_NAMES[role],
@@ -385,7 +388,7 @@ class System:
             }
             report["alerts"] = {**self.engine.stats(), **self.answers}
             report["records_removed"] = dict(self.record_upkeep.removed)
-            report["partners"] = self.partner_calls.stats()
+            report["partners"] = {**self.partner_calls.stats(), **self.partner_events.stats()}
             report["grid"] = {} if self.grid is None else redacted_all(self.grid.stats())
         return report
 

@@ -68,6 +68,7 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
                 system.contract.month,
                 system.configuration.settings.energy,
             ),
+            events=system.partner_events,
         )
     )
     app.include_router(internal.router(system, token, lambda: {**gate.stats(), **console.stats()}))

@@ -397,6 +397,22 @@ api_refusals = Table(
 )
 Index("api_refusals_at", api_refusals.c.at)
 
+partner_pushes = Table(
+    "partner_pushes",
+    metadata,
+    _id(),
+    _text("hook", 400),
+    _text("event", 100),
+    Column("body", Text, nullable=False),
+    _time("created"),
+    _text("status", 20),
+    _time("not_before"),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("detail", Text, nullable=False, default=""),
+    UniqueConstraint("hook", "event"),
+)
+Index("partner_pushes_due", partner_pushes.c.status, partner_pushes.c.not_before)
+
 audit = Table(
     "audit",
     metadata,

@@ -18,6 +18,7 @@ from storage import record_tables as t
 from storage.database import Database
 from storage.forecast_seals import forget
 from storage.planned_records import STANDING
+from storage.push_records import PENDING
 from storage.settings import DAY, RecordRetention
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 AT_ONCE = 2000
 """Rows removed in one transaction: whoever writes meanwhile waits for no more than that."""
 EVERY_S = 3600.0
+PUSH_DAYS = 7
+"""Days that it is kept what became of webhooks' messages."""
 SNAPSHOT_DAYS = 2
 """Days that forecasts are kept that serve only to be scored within hours; so long an outage may last."""
 
@@ -86,6 +89,8 @@ class RecordUpkeep:
         remove("forecast snapshots", snapshots, snapshots.c.issued < before(SNAPSHOT_DAYS))
         remove("usage", t.api_usage, t.api_usage.c.hour < before(keep.usage_days))
         remove("refusals", t.api_refusals, t.api_refusals.c.at < before(keep.usage_days))
+        pushes = t.partner_pushes
+        remove("pushes", pushes, pushes.c.created < before(PUSH_DAYS), pushes.c.status != PENDING)
         remove("overrides", t.oncall_overrides, t.oncall_overrides.c.end < before(keep.alerts_days))
         remove("hand-overs", t.hand_overs, t.hand_overs.c.at < before(keep.alerts_days))
         over = before(keep.planned_days)

@@ -13,6 +13,7 @@ from storage.grid_records import GridRecords
 from storage.incident_records import IncidentRecords
 from storage.oncall_records import OnCallRecords
 from storage.planned_records import PlannedRecords
+from storage.push_records import PushRecords
 from storage.score_records import ScoreRecords
 from storage.usage_records import UsageRecords
 
@@ -33,6 +34,7 @@ class Records(
     IncidentRecords,
     OnCallRecords,
     PlannedRecords,
+    PushRecords,
     ScoreRecords,
     UsageRecords,
 ):

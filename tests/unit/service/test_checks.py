@@ -45,6 +45,20 @@ def test_the_data_of_a_copied_example_lies_in_the_copy(folder):
 
 
 FAULTS = {
+    "a webhook of a partner without its secret": (
+        {
+            "partners": {
+                "contracts": [
+                    {
+                        "name": "Grid",
+                        "webhooks": [{"url": "http://grid/hook", "secret_env": "NO_SUCH_SECRET"}],
+                    }
+                ]
+            }
+        },
+        "partners.contracts.0.webhooks.0.secret_env",
+        "NO_SUCH_SECRET",
+    ),
     "what partners may see": (
         {"partners": {"published": ["R00*", "FEED-X"]}},
         "partners.published.1: 'FEED-X' names no node of the site",
