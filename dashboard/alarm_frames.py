@@ -7,6 +7,7 @@ from typing import Any
 
 from alerts.performance import rows
 from dashboard import cells
+from dashboard.alarms import ORDER
 from dashboard.data import ConsoleData
 from dashboard.words import language, say, term
 from domain.alert import Alert, AlertState
@@ -25,6 +26,8 @@ def alerts(data: ConsoleData) -> Payload:
     known = {a.id for a in listed}
     # what another alert explains stands under it; where that one has cleared just now, by itself
     roots = [a for a in listed if leads.get(a.id, 0) not in known]
+    # of what is as urgent, what explains others comes first: in a storm the cause stands on top
+    roots.sort(key=lambda a: (ORDER[a.state], -a.condition.severity.rank, not data.explains().get(a.id)))
     return {"rows": [alert_row(a, data) for root in roots for a in (root, *below.get(root.id, ()))]}
 
 

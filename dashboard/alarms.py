@@ -28,7 +28,8 @@ PERFORMANCE_MS = 120_000
 LONGEST_H = 24 * 366
 """Hours that a window may last from the console."""
 _URGENCY = {severity: order for order, severity in enumerate(Severity)}  # the worst first
-_ORDER = {AlertState.OPEN: 0, AlertState.RETURNED: 1, AlertState.ACKNOWLEDGED: 2, AlertState.CLEARED: 3}
+ORDER = {AlertState.OPEN: 0, AlertState.RETURNED: 1, AlertState.ACKNOWLEDGED: 2, AlertState.CLEARED: 3}
+"""What asks for somebody comes first."""
 
 
 class Alarms:
@@ -172,7 +173,7 @@ class Alarms:
 
     def _ask_listed(self) -> list[Alert]:
         found = [*self._records.active_alerts(), *self._records.returned_alerts()]
-        return sorted(found, key=lambda a: (_ORDER[a.state], _URGENCY[a.condition.severity], -a.opened))
+        return sorted(found, key=lambda a: (ORDER[a.state], _URGENCY[a.condition.severity], -a.opened))
 
     def _ask_performance(self) -> AlarmPerformance:
         now = self._clock()

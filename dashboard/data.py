@@ -19,6 +19,7 @@ from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from dashboard.alarms import Alarms
 from dashboard.foretold import ForecastDesk
+from dashboard.incidents import IncidentDesk
 from dashboard.lately import Lately
 from dashboard.power import PowerWatch
 from dashboard.readings import ObjectReadings
@@ -88,6 +89,8 @@ class ConsoleData:
         Of the site; those that ship, if none are given.
     newest
         Gives the newest forecast of every node, with the ramps to expect.
+    watched
+        Returns the open incidents of the anomaly watch, ready for JSON.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class ConsoleData:
         alert_settings: AlertSettings | None = None,
         runbooks: Runbooks | None = None,
         newest: Callable[[], Mapping[str, Forecast]] = dict,
+        watched: Callable[[], Rows] = tuple,
     ) -> None:
         self.site = site
         self.registry = registry
@@ -134,6 +138,7 @@ class ConsoleData:
         settings = alert_settings or AlertSettings()
         self.runbooks = runbooks or Runbooks()
         self.alarms = Alarms(records, clock, settings, self.runbooks)
+        self.incidents = IncidentDesk(records, plant, clock, watched, self.rack_of)
         self.foretold = ForecastDesk(plant, records, clock, newest, int(settings.max_age * 1000))
         self.power = PowerWatch(
             plant,

@@ -107,6 +107,7 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         on_call=on_call,
         alert_settings=system.configuration.alerts,
         newest=system.issuer.newest,
+        watched=lambda: system.live.incidents,
         note=note,
         runbooks=system.runbooks,
     )

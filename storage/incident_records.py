@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
 
-from domain.alert import Alert, Condition, Severity
+from domain.alert import Alert, AlertState, Condition, Severity
 from domain.errors import InputError
 from storage import record_tables as t
-from storage.alert_records import ACTIVE, AlertRecords, close_returned_of, condition_fields
+from storage.alert_records import ACTIVE, AlertRecords, Transition, close_returned_of, condition_fields
 from storage.database import inserted
 
 MOST_LISTED = 1000
@@ -149,9 +149,11 @@ class IncidentRecords(AlertRecords):
         with self.reading() as db:
             rows = db.execute(query).all()
             counts, active = _counts(db, [row.id for row in rows])
+        leads = {alert.id: alert for alert in self.alerts([row.alert_id for row in rows])}
         return [
-            Incident(row.id, self.alert(row.alert_id), row.opened, row.closed, counts[row.id], active[row.id])
+            Incident(row.id, leads[row.alert_id], row.opened, row.closed, counts[row.id], active[row.id])
             for row in rows
+            if row.alert_id in leads
         ]
 
     def incident_members(self, incident_id: int, limit: int = MOST_LISTED) -> list[Alert]:
@@ -161,6 +163,22 @@ class IncidentRecords(AlertRecords):
         with self.reading() as db:
             ids = list(db.scalars(query))
         return self.alerts(ids)
+
+    def transitions_of(self, alert_ids: Sequence[int], limit: int) -> list[tuple[int, Transition]]:
+        """Return what happened to some alerts, each step with its alert's id, oldest first, the newest `limit` at most."""
+        s = t.transitions
+        query = (
+            select(s).where(s.c.alert_id.in_(alert_ids)).order_by(s.c.at.desc(), s.c.id.desc()).limit(limit)
+        )
+        with self.reading() as db:
+            rows = db.execute(query).all()
+        return [
+            (
+                row.alert_id,
+                Transition(row.at, AlertState(row.state), Severity(row.severity), row.who, row.note),
+            )
+            for row in reversed(rows)
+        ]
 
     def leads(self) -> dict[int, int]:
         """Return by active alert that is explained now the id of the alert that explains it."""

@@ -19,6 +19,13 @@
     return link;
   }
 
+  // how many others an alert explains leads to them
+  function explained(alert) {
+    const link = hw.el('a', 'explains');
+    link.href = '/incident/' + alert.id;
+    return link;
+  }
+
   function build(alert) {
     const row = hw.el('article', 'alert');
     row.id = 'alert-row-' + alert.id;
@@ -28,7 +35,7 @@
     if (alert.rack) object.href = '/rack/' + encodeURIComponent(alert.rack);
     head.append(object, rule(alert), hw.el('span', 'against'), hw.el('span', 'since'));
     const state = hw.el('div', 'alert-state');
-    state.append(hw.el('span', 'explains'), hw.el('span', 'told'), hw.el('span', 'held'));
+    state.append(explained(alert), hw.el('span', 'told'), hw.el('span', 'held'));
     const summary = hw.el('div', 'summary');
     summary.lang = 'en'; // as the rules tell it
     row.append(head, summary, state, hw.el('div', 'alert-act'));
@@ -153,6 +160,8 @@
       wanted.scrollIntoView({ block: 'center' });
     }
   }
+
+  hw.alertList = list; // for other pages
 
   function counted(rows) {
     const of = (state) => rows.filter((a) => a.state === state).length;

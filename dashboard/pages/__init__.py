@@ -1,12 +1,14 @@
 """The pages of the console: each is a file with a `PAGE`, and a line here."""
 
 from dashboard.page import Page
-from dashboard.pages import alerts, forecast, health, oncall, overview, power, rack
+from dashboard.pages import alerts, forecast, health, incidents, oncall, overview, power, rack
 
 PAGES: tuple[Page, ...] = (
     overview.PAGE,
     power.PAGE,
     forecast.PAGE,
+    incidents.PAGE,
+    incidents.ONE,
     alerts.PAGE,
     oncall.PAGE,
     rack.PAGE,

@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from domain.alert import Severity
 from domain.batch import now_ms
 from domain.forecast import Ramps
-from tests.system.console_plant import demo_site, forecast_of
-from tests.system.console_service import PASSWORD, USER, LiveConsole
-from tests.system.test_console import ARGUMENTS
+from tests.system.console_fixtures import log_in
+from tests.system.console_plant import condition, demo_site, forecast_of
+from tests.system.console_service import LiveConsole
 
 pytestmark = [pytest.mark.server("chromium"), pytest.mark.xdist_group("console")]
 
@@ -34,23 +35,11 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveConsole]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture(scope="module")
 def session(browser: Browser, console: LiveConsole) -> dict:
     """The cookies of one login, for all windows."""
     context = browser.new_context()
     page = context.new_page()
-    page.goto(console.url)
-    page.fill("#name", USER)
-    page.fill("#password", PASSWORD)
-    page.click("#log-in")
-    expect(page.locator("#site-power")).to_contain_text("MW", timeout=WAIT)
+    log_in(page, console.url)
     state = context.storage_state()
     context.close()
     return state
@@ -126,3 +115,32 @@ def test_what_if_a_ups_is_lost_and_the_weather_is_hotter_is_answered_on_the_char
     expect(page.locator("#foretold-chart")).to_have_attribute("data-shows", "issued", timeout=WAIT)
     page.get_by_text("6 h", exact=True).click()
     expect(page.locator("#foretold-came")).to_contain_text("quarter hours are over", timeout=WAIT)
+
+
+def test_in_a_storm_the_cause_leads_to_all_that_hangs_on_it_and_a_note_is_kept(open_page, console):
+    records = console.records
+    lead, *below = records.open_alerts(
+        [
+            condition("cdu-down", "P02-CDU1", Severity.HIGH, summary="P02-CDU1 is down"),
+            condition("temperature", "R010", Severity.WARNING),
+            condition("temperature", "R011", Severity.WARNING),
+        ],
+        now_ms(),
+    )
+    records.keep_incidents([lead.id], {a.id: lead.id for a in below}, now_ms())
+    page = open_page("/")
+    first = page.locator("#alert-list .alert").first
+    expect(first).to_contain_text("P02-CDU1", timeout=WAIT)
+    expect(page.locator("#alert-list .alert")).to_have_count(1)  # not its consequences
+    first.locator(".explains").click()
+    expect(page.locator("#incident-title")).to_contain_text("P02-CDU1", timeout=WAIT)
+    expect(page.locator("#incident-members .alert")).to_have_count(2)
+    expect(page.locator("#incident-affected .incident-rack")).to_have_count(8)
+    page.fill("#incident-note-form input", "hose is replaced")
+    page.keyboard.press("Enter")
+    expect(page.locator("#incident-notes")).to_contain_text("hose is replaced", timeout=WAIT)
+    page.click("#incident-back")
+    expect(page.locator(f"#incident-open #incident-{lead.id}")).to_contain_text(
+        "2 alarms beneath", timeout=WAIT
+    )
+    records.clear_alerts([lead.id, *(a.id for a in below)], now_ms())

@@ -20,7 +20,7 @@ from playwright.sync_api import expect, sync_playwright
 from benchmarks._server_process import ServerProcess, free_port, listening
 from tests.servers.hallwatch import Service
 from tests.servers.snmpsim import Snmpsim
-from tests.system.test_console import ARGUMENTS
+from tests.system.console_fixtures import ARGUMENTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "first-site.md").read_text()

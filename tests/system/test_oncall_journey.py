@@ -20,7 +20,7 @@ from domain.points import Point
 from service.application import run_service
 from service.settings import read_configuration
 from tests.contract.notify_receivers import MailReceiver
-from tests.system.test_console import ARGUMENTS
+from tests.system.console_fixtures import ARGUMENTS
 
 pytestmark = [pytest.mark.server("chromium"), pytest.mark.xdist_group("console")]
 

@@ -40,6 +40,7 @@ class Hall:
         self.clocks: dict = {}
         self.worth: list[dict] = []
         self.newest: dict = {}
+        self.watched: list[dict] = []
         view = PlantView(self.site, self.registry, self.ingest.latest, self.store)
         self.data = ConsoleData(
             self.site,
@@ -55,6 +56,7 @@ class Hall:
             clocks=lambda: self.clocks,
             worth=lambda: self.worth,
             newest=lambda: self.newest,
+            watched=lambda: self.watched,
         )
 
     def tick(self, at: int | None = None) -> None:

@@ -1,0 +1,107 @@
+"""Incidents: what a browser is sent of what leads, and of what hangs on it."""
+
+import json
+
+import orjson
+import pytest
+
+from dashboard import alarm_frames, incident_frames
+from domain.alert import Severity
+from tests.system.console_plant import condition
+
+CDU = "P01-CDU1"
+
+
+@pytest.fixture
+def storm(bare):
+    """A CDU of the first pod that trips, two racks beneath it, and a leak elsewhere."""
+    bare.tick()
+    hot = [condition("temperature", rack, Severity.WARNING) for rack in ("R002", "R003")]
+    leak = condition("leak", "R012", Severity.WARNING, summary="R012 leaks")
+    tripped = condition("cdu-down", CDU, Severity.WARNING, summary=f"{CDU} is down")
+    bare.lead, *bare.below, bare.leak = bare.records.open_alerts([tripped, *hot, leak], bare.now)
+    bare.records.keep_incidents(
+        [bare.lead.id, bare.leak.id], {a.id: bare.lead.id for a in bare.below}, bare.now
+    )
+    bare.now += 2000
+    return bare
+
+
+def plain(payload):
+    return json.loads(orjson.dumps(payload))
+
+
+def test_an_incident_is_a_card_with_what_hangs_on_it_and_a_lone_alarm_stands_aside(storm):
+    told = plain(incident_frames.incidents(storm.data))
+    (card,) = told["open"]
+    assert (card["object"], card["members"], card["active"]) == (CDU, 2, 2)
+    assert card["below"] == "2 \u00d7 temperature"
+    assert [c["object"] for c in told["alone"]] == ["R012"]
+    assert told["past"] == []
+    assert told["cells"]["incidents-open"] == ["1 incident", "warning"]
+
+
+def test_the_cause_is_what_the_anomaly_watch_says_with_evidence_and_alternatives(storm):
+    cause = incident_frames.incident(storm.data, str(storm.lead.id))["cause"]
+    assert (cause["root"], cause["alternatives"]) == (CDU, None)
+    assert cause["evidence"] == [f"{CDU} is down"]
+    storm.watched.append(
+        {
+            "root": CDU, "class": "pump_wear", "evidence": ["flow: 3.1 times its limit"], "alternatives": ["P01-CDU2"],
+            "members": ["R002"], "since": storm.now,
+        }
+    )  # fmt: skip
+    storm.now += 2000
+    cause = plain(incident_frames.incident(storm.data, str(storm.lead.id)))["cause"]
+    assert cause == {
+        "root": CDU, "fault": "pump wear", "evidence": [f"{CDU} is down", "flow: 3.1 times its limit"],
+        "alternatives": ["P01-CDU2"],
+    }  # fmt: skip
+    assert "likely cause: P01-CDU1, pump wear" in incident_frames.incidents(storm.data)["open"][0]["cause"]
+
+
+def test_its_page_shows_the_alarms_beneath_what_was_affected_and_what_happened_when(storm):
+    storm.data.alarms.acknowledge(storm.lead.id, "anna", "on my way")
+    storm.data.alarms.act({"act": "comment", "id": storm.lead.id, "reason": "valve 3 sticks"}, "ben")
+    storm.records.clear_alerts([storm.below[0].id], storm.now)
+    storm.now += 2000
+    told = plain(incident_frames.incident(storm.data, str(storm.lead.id)))
+    assert {row["id"] for row in told["members"]} == {a.id for a in storm.below}
+    assert told["racks"] == [f"R{n:03d}" for n in range(1, 9)]  # all that the CDU serves
+    assert told["cells"]["incident-gpus"][0] == "576"
+    assert told["cells"]["incident-active"][0] == "1"
+    steps = [[cell[0] for cell in row["cells"]] for row in told["steps"]]
+    assert [CDU, "cdu-down", "taken", "anna: on my way"] in [step[1:] for step in steps]
+    assert [step[3] for step in steps if step[1] == "R002"] == ["active", "over"]
+    assert steps == sorted(steps, key=lambda step: step[0])
+    assert any(cells[2][0] == "valve 3 sticks" for cells in (row["cells"] for row in told["notes"]))
+
+
+def test_an_incident_that_is_over_is_listed_among_the_past_ones_and_tells_how_long_it_lasted(storm):
+    everything = [storm.lead.id, *(a.id for a in storm.below)]
+    storm.now += 600_000
+    storm.records.clear_alerts(everything, storm.now)
+    storm.records.keep_incidents([storm.leak.id], {}, storm.now)
+    storm.now += 60_000
+    told = plain(incident_frames.incidents(storm.data))
+    assert told["open"] == []
+    assert [c["object"] for c in told["past"]] == [CDU]
+    page = incident_frames.incident(storm.data, str(storm.lead.id))
+    assert page["cells"]["incident-lasted"][0].endswith("for 10 min")
+    assert len(page["members"]) == 2
+
+
+@pytest.mark.parametrize("which", ["999", "<script>", ""])
+def test_what_leads_no_incident_says_so(storm, which):
+    told = plain(incident_frames.incident(storm.data, which))
+    assert not told["known"]
+    assert told["cells"]["incident-title"][0] == f"Alert {which} leads no incident"
+
+
+def test_in_a_storm_the_cause_stands_on_top_of_what_is_as_urgent(storm):
+    rows = plain(alarm_frames.alerts(storm.data))["rows"]
+    assert [row["object"] for row in rows[:3]] == [CDU, "R002", "R003"] or [row["object"] for row in rows[:3]] == [
+        CDU, "R003", "R002",
+    ]  # fmt: skip
+    assert rows[0]["explains"] == 2
+    assert rows[3]["object"] == "R012"
