@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -83,11 +84,15 @@ class Watched:
         step_s: float,
         enough: Callable[[Run], bool] = lambda run: False,
         look: Callable[[PlantReadings], None] = lambda readings: None,
+        tick: float = math.inf,
     ) -> Run:
-        """Follow the factory until a time, or until there is `enough`; `look` sees every round's readings too."""
+        """Follow the factory until a time, or until there is `enough`; `look` sees every round's readings too.
+
+        The factory moves in steps of a `tick`, s, which is 1 in the running simulator: what flickers shows only then.
+        """
         plant, watch, run = self.plant, self.watch, self.run
         while plant.factory.time_ms < until_ms and not enough(run):
-            plant.factory.step(step_s)
+            plant.move(step_s, tick)
             readings, now = plant.read(), plant.factory.time_ms
             begun = time.process_time()
             opened = watch.update(now, readings, step_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from analytics.live.gather import FRESH_MS, along_rack
 from domain.points import Quality, ValueArray
 from domain.site import Site
 from domain.topology import PlantObject, Topology
-from simulator.bms import Bms, ChangeFilter
+from simulator.bms import Bms, ChangeFilter, Reading
 from simulator.factory import Factory
 from simulator.faults import Catalogue
 from simulator.nvml_values import GpuReadings
@@ -87,6 +88,21 @@ class Plant:
         known = (p.point for p in self.bms.points)
         return Topology.from_points(known, [*self.site.objects(), *gpus, *trays, *air], self.site.edges())
 
+    def move(self, seconds: float, tick: float) -> None:
+        """Let the factory go on by so many seconds, in steps of a tick at most, and tell at each what has moved."""
+        ticks = max(math.ceil(seconds / tick), 1)
+        for _ in range(ticks - 1):
+            self.factory.step(seconds / ticks)
+            self._hear()
+        self.factory.step(seconds / ticks)
+
+    def _hear(self) -> Reading:
+        """Take what the BMS tells now; what moved by less than its deadband stands as it was heard last."""
+        reading = self.bms.read()
+        moved = self._changes(reading)
+        self._held[moved], self._worth[moved] = reading.value[moved], reading.quality[moved]
+        return reading
+
     def water(self, side: str) -> ValueArray:
         """Return the facility water's temperature at the CDUs' "Inlet" or "Outlet", as of the last `read`, Cel."""
         found = self.where["CDU", "LiquidTemperature", f"Primary {side}"]
@@ -94,10 +110,7 @@ class Plant:
 
     def read(self) -> PlantReadings:
         """Return what the instruments tell now."""
-        reading = self.bms.read()
-        # what moved by less than its deadband is not told: the newest that was heard stands
-        moved = self._changes(reading)
-        self._held[moved], self._worth[moved] = reading.value[moved], reading.quality[moved]
+        reading = self._hear()
         table = self._held * self.bms.scale + self.bms.offset
         table[self._worth == Quality.BAD] = np.nan
         table[np.abs(reading.late) > FRESH_MS] = np.nan  # as the service does

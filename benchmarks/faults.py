@@ -68,12 +68,12 @@ def healthy_with_faults(
     moments = np.linspace(START + SETTLE_MS, START + span, max(len(kinds), 1)).astype(np.int64)
     rows, runs = [], []
     for kind, moment in zip(kinds, moments.tolist(), strict=False):
-        watched.go(moment, options.step)
+        watched.go(moment, options.step, tick=options.tick)
         row, run = one_fault(watched, kind, seed)
         rows.append(row)
         runs.append(run)
         print(kind.name, seed, row["target"], row["delay_s"], row["told"], file=sys.stderr, flush=True)
-    watched.go(START + span, options.step)
+    watched.go(START + span, options.step, tick=options.tick)
     return rows, runs, unworked(watched.plant, watched.run.found), watched.run
 
 
@@ -212,6 +212,12 @@ def main() -> None:
     )
     parser.add_argument("--healthy-days", type=float, default=14.0, help="in all, shared by the seeds")
     parser.add_argument("--step", type=float, default=30.0, help="between two readings of healthy days, s")
+    parser.add_argument(
+        "--tick",
+        type=float,
+        default=math.inf,
+        help="steps in which the factory moves on healthy days, s; 1 as in the running simulator takes sixty times as long",
+    )
     parser.add_argument(
         "--slow-days", type=float, default=14.0, help="of each seed; 0 leaves slow faults out"
     )
