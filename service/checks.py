@@ -98,6 +98,7 @@ def check_configuration(configuration: Configuration) -> Checked:
     _schedules(configuration, note)
     _brokers(configuration, note)
     _published(configuration, note)
+    _grid(configuration, note)
     if not (settings.mqtt or settings.prometheus or (settings.snmp and settings.snmp.targets)):
         doubt((), "names no source of readings", "Add mqtt, snmp or prometheus: docs/configuration.md.")
     if (folder / AGENT_FILE).is_file():
@@ -113,6 +114,23 @@ def _published(configuration: Configuration, note: Note) -> None:
     for place, pattern in configuration.settings.partners.unknown(configuration.site.envelope()):
         remedy = "Name a feed, UPS, busway or rack of the site file, or a glob such as FEED-*."
         note(("partners", *place), f"{pattern!r} names no node of the site", remedy)
+
+
+def _grid(configuration: Configuration, note: Note) -> None:
+    """See that nodes that the grid may bound are there."""
+    grid = configuration.settings.grid
+    if grid is None:
+        return
+    known = configuration.site.envelope().nodes
+    named: list[tuple[KeyPath, dict[str, str]]] = []
+    if grid.flex is not None:
+        named.append((("grid", "flex", "feeds"), grid.flex.feeds))
+    named += [(("grid", "openadr", number, "nodes"), ven.nodes) for number, ven in enumerate(grid.openadr)]
+    for where, nodes in named:
+        for tag, node in nodes.items():
+            if node not in known:
+                remedy = _like(node, known, "Name the site, a feed, UPS, busway or rack of the site file.")
+                note((*where, tag), f"the site has no node {node!r}", remedy)
 
 
 def check_agent(folder: Path) -> tuple[AgentFile, list[Problem]]:

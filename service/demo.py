@@ -43,6 +43,15 @@ TARIFF = SHIPPED / "examples" / "tariffs" / "taiwan-illustrative.yaml"
 CONTRACTED = 0.95
 """Share of the demo's limit that its energy contract covers."""
 
+FLEXIBILITY = {
+    "classes": [
+        {"name": "batch", "jobs": ["job-*-1-*"], "sheds": 0.5, "within": 60},
+        {"name": "fine-tuning", "jobs": ["job-*-2-*"], "sheds": 0.25, "within": 120},
+        {"name": "pretraining", "jobs": ["job-*"], "sheds": 0.1, "within": 300, "longest": 7200},
+    ]
+}
+"""Which of the simulated jobs give how much when the grid asks: by the slot that they run in."""
+
 
 class Demo:
     """The demonstration.
@@ -82,6 +91,9 @@ class Demo:
         self._traces = None if traces is None else Traces.read(traces)
         self._control = ""
         self._upkeep: asyncio.Task[Any] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._broker: dict[str, str] = {}
+        self._keys: dict[str, Path] = {}
         self.ready = asyncio.Event()
         """Set when history is laid down and the service begins to serve."""
 
@@ -96,6 +108,7 @@ class Demo:
         twin = (self._seed, start, self._roughness, self._began, self._folder)
         async with _simulator(folder / "site.yaml", *twin) as told:
             # a second's worth of libraries, loaded while the factory starts in its own process
+            from service import demo_partner
             from service.application import run_service
             from service.settings import read_configuration
 
@@ -109,6 +122,11 @@ class Demo:
                 self._introduce(system, url)
                 if not (system.latest.observed > 0).any():
                     await self._lay_down_history(system, site, start)
+                if system.grid is not None and system.grid.flex is not None:
+                    asking = demo_partner.ask(
+                        system.grid.flex, self._broker, self._keys[demo_partner.PARTY], site.limit
+                    )
+                    self._asking = asyncio.create_task(asking)
                 self.ready.set()
 
             await run_service(
@@ -173,12 +191,30 @@ class Demo:
             "snmp": {"polling": {"interval": 10}, "targets": targets},
             "schedule": [{"name": SCHEDULE, "url": f"{self._control}/jobs"}],
             "web": {"host": "127.0.0.1", "port": self._port},
+            "grid": self._grid(broker),
         }
         (folder / "hallwatch.yaml").write_text(
             "# Written by `hallwatch demo` at each start: the ports are those of the simulated devices.\n"
             + yaml.safe_dump(settings, sort_keys=False),
             encoding="utf-8",
         )
+
+    def _grid(self, broker: dict[str, str]) -> dict[str, Any]:
+        """Return how the demo's energy partner reaches it: over the simulated devices' own broker."""
+        from service import demo_partner
+
+        keys = self._keys = demo_partner.demo_keys(self._data / "grid-keys")
+        self._broker = broker
+        party, site = demo_partner.PARTY, demo_partner.SITE
+        return {
+            "flexibility": FLEXIBILITY,
+            "flex": {
+                "identifier": site,
+                "broker": broker,
+                "keys": [{"id": party, "party": party, "key_file": str(keys[f"{party}.pub"])}],
+                "sign": {"id": site, "key_file": str(keys[site])},
+            },
+        }
 
     def _introduce(self, system: System, url: str) -> None:
         user, password, key = self._credentials(system)
@@ -190,6 +226,7 @@ limit {system.site.limit / 1e6:.3g} MW
   Partner API  {url}/api/v1/forecasts/power   (Authorization: Bearer {key})
   API pages    {url}/api/v1/docs
   Cadence      {CADENCE}
+  Grid         hallwatch grid status --data {self._data}   (an energy partner asks for less in two hours)
   Faults       curl {self._control}/catalogue; curl --json '{{"name": "leak", "target": "R001"}}' {self._control}/faults
   Data         {self._data}
 Ctrl-C stops everything; the next start continues on the same data.

@@ -26,7 +26,7 @@ CAUTIOUS = 0.95
 class JobOffer:
     """One job's part: the racks of one job and class.
 
-    `place` counts from 1: the first gives first. `shed` and `power` in W, `within` and `longest` in s, `until` UTC ms (0: not
+    `place` counts from 1: the first gives first. `shed` and `power` in W, as far as they come over the node, `within` and `longest` in s, `until` UTC ms (0: not
     planned to end), `tokens` and `lost` a second (None where not told). `why` says it in words.
     """
 
@@ -79,7 +79,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """In [start, end), UTC ms, racks of a job are held to `caps` (W, by rack) and shed together `shed` W."""
+    """In [start, end), UTC ms, racks of a job are held to `caps` (W, by rack) and relieve the node together of `shed` W."""
 
     start: int
     end: int
@@ -129,14 +129,14 @@ def offer(node: str, power: float, limit: float, racks: Iterable[FlexibleRack]) 
     """Return what a node could shed or raise; `racks` are those that it feeds, in the order in which they give."""
     below = list(racks)
     headroom = None if math.isnan(power) else limit - power
-    room = sum(rack.room for rack in below)
+    room = sum(rack.room * rack.share for rack in below)
     giving = [rack.kind.within for rack in below if rack.kind is not None and rack.shed > 0]
     return Offer(
         node,
         None if math.isnan(power) else power,
         limit,
         headroom,
-        sum(rack.shed for rack in below),
+        sum(rack.relief for rack in below),
         None if headroom is None else max(min(headroom, room), 0.0),
         max(giving, default=0.0),
         tuple(_jobs(below)),
@@ -188,7 +188,7 @@ def plan(
         shifts = max(math.ceil((end - start) / 1000 / kind.longest), 1)
         chosen = _enough(members, left, shifts)
         turns = [chosen[turn::shifts] for turn in range(shifts)]
-        sustained = min(sum(rack.shed for rack in turn) for turn in turns)
+        sustained = min(sum(rack.relief for rack in turn) for turn in turns)
         if sustained <= 0:
             continue  # too few racks to take turns
         left -= sustained
@@ -216,7 +216,7 @@ def plan(
 def _enough(racks: list[FlexibleRack], needed: float, shifts: int) -> list[FlexibleRack]:
     """Return the first racks that shed enough in each of so many shifts, or all of them."""
     for count in range(shifts, len(racks) + 1):
-        if min(sum(r.shed for r in racks[turn:count:shifts]) for turn in range(shifts)) >= needed:
+        if min(sum(r.relief for r in racks[turn:count:shifts]) for turn in range(shifts)) >= needed:
             return racks[:count]
     return racks
 
@@ -234,7 +234,7 @@ def _steps(racks: Collection[FlexibleRack], start: int, end: int) -> Iterable[St
             job,
             kind.name,
             {rack.rack: rack.cap for rack in members},
-            sum(rack.shed for rack in members),
+            sum(rack.relief for rack in members),
             start - int(kind.within * 1000),
             sum(lost) * hours * HOUR_S if lost else None,
             sum(rack.shed / rack.power for rack in members) * hours,
@@ -245,7 +245,7 @@ def _jobs(racks: list[FlexibleRack]) -> Iterable[JobOffer]:
     found: dict[tuple[int, str], list[FlexibleRack]] = {}
     for rack in racks:
         found.setdefault((rack.rank, rack.job), []).append(rack)
-    order = sorted(found.items(), key=lambda item: (item[0][0], -sum(r.shed for r in item[1]), item[0][1]))
+    order = sorted(found.items(), key=lambda item: (item[0][0], -sum(r.relief for r in item[1]), item[0][1]))
     for place, ((_, job), members) in enumerate(order, 1):
         kind = members[0].kind
         tokens = [r.tokens for r in members if not math.isnan(r.tokens)]
@@ -255,8 +255,8 @@ def _jobs(racks: list[FlexibleRack]) -> Iterable[JobOffer]:
             job,
             "" if kind is None else kind.name,
             tuple(r.rack for r in members),
-            float(np.nansum([r.power for r in members])),
-            sum(r.shed for r in members),
+            float(np.nansum([r.power * r.share for r in members])),
+            sum(r.relief for r in members),
             0.0 if kind is None else kind.within,
             0.0 if kind is None else kind.longest,
             members[0].until,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analytics.flexibility.settings import FlexibilitySettings, JobClass
+from analytics.issuing.ramps import racks_below
 from domain.planned import PlannedWork
 from domain.points import Quality
 from storage.plant import NO_POINT, PlantView
@@ -55,6 +56,13 @@ class FlexibleRack:
     room: float
     tokens: float
     lost: float
+    share: float = 1.0
+    """How much of its power comes over the node that is looked at: a rack hangs on two feeds."""
+
+    @property
+    def relief(self) -> float:
+        """What its giving up all of `shed` takes off the node that is looked at, W."""
+        return self.shed * self.share
 
     @property
     def cap(self) -> float:
@@ -124,20 +132,34 @@ def flexible_racks(
     return sorted(found, key=lambda r: (r.rank, -r.shed, r.rack))
 
 
-def on(racks: Iterable[FlexibleRack], names: Collection[str]) -> list[FlexibleRack]:
-    """Return the racks of these names, in their order."""
-    return [r for r in racks if r.rack in names]
+def under(plant: PlantView, node_id: str, racks: Iterable[FlexibleRack]) -> list[FlexibleRack]:
+    """Return the racks that a node feeds, in their order, with the share of their power that comes over it.
+
+    Nodes of one kind that feed the same racks (the two feeds, a pod's two busways) share by their present power, evenly
+    where that is not measured.
+    """
+    names = frozenset(racks_below(plant, node_id))
+    node = plant.envelope[node_id]
+    beside = [
+        n.id for n in plant.envelope if n.kind == node.kind and frozenset(racks_below(plant, n.id)) == names
+    ]
+    share = 1.0
+    if len(beside) > 1 and node.kind not in ("Site", "Rack"):
+        power = [plant.power_now(name).value for name in beside]
+        total = sum(power)
+        share = power[beside.index(node_id)] / total if total > 0 else 1 / len(beside)
+    return [replace(r, share=share) for r in racks if r.rack in names]
 
 
 def chosen(racks: Iterable[FlexibleRack], power: float) -> list[FlexibleRack]:
-    """Return the racks that give first and together shed `power` (W), or all that give anything where that is too little."""
+    """Return the racks that give first and together relieve their node of `power` (W), or all that give where that is too little."""
     found, total = [], 0.0
     for rack in racks:
         if total >= power:
             break
         if rack.shed > 0:
             found.append(rack)
-            total += rack.shed
+            total += rack.relief
     return found
 
 

@@ -11,8 +11,7 @@ import structlog
 
 from analytics.flexibility.plan import Offer, expected_power, offer, plan
 from analytics.flexibility.plan import as_json as flexibility_json
-from analytics.flexibility.racks import FlexibleRack, flexible_racks, on
-from analytics.issuing.ramps import racks_below
+from analytics.flexibility.racks import FlexibleRack, flexible_racks, under
 from domain.batch import Sink, now_ms
 from domain.errors import ConfigurationError, InputError, Problem, StorageError
 from domain.points import PointRegistry, Quality
@@ -151,12 +150,12 @@ class Grid:
         expected = expected_power(forecast, power, start, end)
         if math.isnan(expected[0]):
             raise InputError(f"the power of {node} is neither foretold then nor measured now")
-        giving = on(self.racks(now, start), frozenset(racks_below(self._plant, node)))
+        giving = under(self._plant, node, self.racks(now, start))
         told["plan"] = flexibility_json(plan(node, target, max(start, now), end, expected, giving))
         return told
 
     def _offer(self, node: str, racks: list[FlexibleRack], now: int) -> Offer:
-        below = on(racks, frozenset(racks_below(self._plant, node)))
+        below = under(self._plant, node, racks)
         limit = self._plant.envelope[node].limit_at(now)
         return offer(node, self._power(node, now), limit, below)
 

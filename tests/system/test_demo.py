@@ -137,6 +137,14 @@ def test_the_demo_shows_collects_forecasts_and_pages(tmp_path, mailbox):
         assert httpx.get(f"{url}/api/v1/forecasts/power").status_code == 401
         assert httpx.get(f"{url}/api/v1/openapi.json").json()["paths"]
 
+        # what an energy partner asks waits for an operator, and the racks' jobs say what could be shed
+        def grid(*arguments):
+            return json.loads(hallwatch(*arguments, "--json", "--data", tmp_path).stdout)
+
+        (asked,) = eventually(lambda: grid("grid", "events"), timeout=90)
+        assert (asked["party"], asked["standing"]) == ("demo-utility", "waiting")
+        assert eventually(lambda: grid("flexibility")["shed"] > 0, timeout=60)
+
         # a leak at a rack: mail with the object
         assert httpx.post(f"{control}/faults", json={"name": "leak", "target": "R002"}).status_code == 201
         leak = eventually(lambda: mailbox.about("leak", "R002"), timeout=60)

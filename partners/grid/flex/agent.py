@@ -11,8 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from analytics.flexibility.racks import FlexibleRack, chosen, on
-from analytics.issuing.ramps import racks_below
+from analytics.flexibility.racks import FlexibleRack, chosen, under
 from collectors.mqtt.connection import Connection
 from domain.batch import now_ms
 from domain.errors import StorageError
@@ -274,7 +273,7 @@ class FlexAgent:
 
     def _hints(self, node: str, excess: float, now: int) -> list[dict[str, Any]]:
         """Return which racks would come down, the first to give first."""
-        giving = chosen(on(self._racks(now), frozenset(racks_below(self._plant, node))), excess)
+        giving = chosen(under(self._plant, node, self._racks(now)), excess)
         return [
             {
                 "resource_id": rack.rack,

@@ -1,17 +1,21 @@
 """What could be shed, by whom, in which order and at what loss."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from analytics.flexibility.plan import as_json, expected_power, offer, plan
-from analytics.flexibility.racks import FlexibleRack, flexible_racks
+from analytics.flexibility.racks import FlexibleRack, flexible_racks, under
 from analytics.flexibility.settings import FlexibilitySettings, JobClass
 from domain.batch import Batch
 from domain.forecast import QUANTILES, Forecast
 from domain.planned import PlannedWork
-from domain.points import Quality
+from domain.points import Point, Quality
+from domain.site import Site
+from storage.plant import PlantView
+from tests.unit.grid.conftest import SITE
 
 NOW = 1_790_000_100_000
 HOUR = 3_600_000
@@ -98,6 +102,36 @@ def test_an_offer_lists_jobs_in_the_order_in_which_they_give_and_says_why():
     assert (told.shed, told.headroom, told.raised, told.within) == (125e3, 50e3, 50e3, 120)
     assert (told.jobs[0].tokens, told.jobs[0].lost) == (100, pytest.approx(62.5))
     assert told.jobs[1].tokens is None
+
+
+def test_a_rack_on_two_feeds_relieves_each_by_its_share_and_costs_as_much():
+    half = [replace(rack("R1", BATCH, tokens=80.0), share=0.5), replace(rack("R2", BATCH), share=0.5)]
+    told = planned(260e3, half)
+    assert (told.shed, [step.caps for step in told.steps]) == (50e3, [{"R1": 50e3}, {"R2": 50e3}])
+    assert told.rack_hours == pytest.approx(1.0)
+    assert offer("FEED-A", 150e3, 200e3, half).shed == 50e3
+
+
+def test_feeds_share_their_racks_by_their_power(hall):
+    two = [{"id": n, "type": "Feed", "limit": "200 kW", "serves": "R1..2"} for n in ("A", "B")]
+    site = Site.model_validate({**SITE, "nodes": two})
+    for feed, watts in (("A", 75e3), ("B", 25e3)):
+        index = hall.registry.register(
+            Point(
+                f"PowerMeter/ActivePower/{feed}",
+                "PowerMeter",
+                "ActivePower",
+                feed,
+                unit="W",
+                source="dsx:bms",
+            )
+        )
+        hall.latest.update(Batch.of([index], NOW, [watts], Quality.GOOD, NOW))
+    plant = PlantView(site, hall.registry, hall.latest, store=None)
+    racks = [rack("R1", BATCH), rack("R2", BATCH)]
+    assert [r.share for r in under(plant, "A", racks)] == [0.75, 0.75]
+    assert [r.share for r in under(plant, "site", racks)] == [1.0, 1.0]
+    assert [(r.rack, r.share) for r in under(plant, "R2", racks)] == [("R2", 1.0)]
 
 
 def planned(target, racks, hours=1.0, expected=300e3):

@@ -44,6 +44,17 @@ def test_the_data_of_a_copied_example_lies_in_the_copy(folder):
     assert folder in read_configuration(folder).data.parents
 
 
+def test_the_example_of_demand_response_is_fine_but_for_keys_that_are_not_there_yet(folder):
+    grid = yaml.safe_load((EXAMPLES / "grid" / "hallwatch.yaml").read_text())["grid"]
+    grid["flex"]["feeds"] = {"main": read_configuration(folder).site.id}
+    missing = {problem.split(":")[2].strip() for problem in told(change(folder, grid=grid))}
+    assert missing == {
+        "grid.flex.broker.password_file",
+        "grid.flex.keys.0.key_file",
+        "grid.flex.sign.key_file",
+    }
+
+
 FAULTS = {
     "a webhook of a partner without its secret": (
         {
@@ -58,6 +69,17 @@ FAULTS = {
         },
         "partners.contracts.0.webhooks.0.secret_env",
         "NO_SUCH_SECRET",
+    ),
+    "what the grid may bound": (
+        {
+            "grid": {
+                "openadr": [
+                    {"url": "http://vtn", "client_id": "c", "ven_name": "v", "nodes": {"east": "FEED-X"}}
+                ]
+            }
+        },
+        "grid.openadr.0.nodes.east: the site has no node 'FEED-X'",
+        "site, a feed",
     ),
     "what partners may see": (
         {"partners": {"published": ["R00*", "FEED-X"]}},
