@@ -79,7 +79,7 @@ FAULTS = {
             }
         },
         "grid.openadr.0.nodes.east: the site has no node 'FEED-X'",
-        "site, a feed",
+        "Did you mean 'FEED-B'?",
     ),
     "what partners may see": (
         {"partners": {"published": ["R00*", "FEED-X"]}},
