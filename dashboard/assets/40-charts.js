@@ -167,5 +167,5 @@
     }
   });
 
-  hw.chart = { draw, axis, fan, MEASURED, FORECAST, LIMIT }; // for the charts of other pages
+  hw.chart.fan = fan;
 })();

@@ -2,7 +2,6 @@
 (function () {
   'use strict';
   const hw = window.hallwatch;
-  const OTHER = '#b7a3e6';
 
   function here(told) {
     const chosen = document.getElementById('foretold-chart');
@@ -25,7 +24,8 @@
 
   function paint(told) {
     const c = told.chart;
-    const { draw, axis, fan, MEASURED, LIMIT } = hw.chart;
+    const { draw, axis, times, fan } = hw.chart;
+    const [measured, limit, other, muted] = ['measured', 'vermilion', 'other', 'muted'].map(hw.colour);
     const answer = hw.latest['whatif-answer'];
     const what = answer && !answer.error && answer.site === told.node ? answer : null;
     const traces = [];
@@ -33,27 +33,27 @@
     if (c.fan) {
       traces.push(...fan(c.fan, c.unit, digits));
       traces.push({ x: c.fan.time, y: c.fan.risk, type: 'bar', yaxis: 'y2', name: hw.say('foretold.risk'),
-        marker: { color: c.fan.risk.map((r) => (r > 0.5 ? LIMIT : r > 0.05 ? '#e0a430' : '#46566a')), line: { width: 0 } },
+        marker: { color: c.fan.risk.map((r) => hw.colour(r > 0.5 ? 'over' : r > 0.05 ? 'near' : 'risk')), line: { width: 0 } },
         hovertemplate: '%{y:.1%}' });
     }
     if (what && what.fan) {
       const [low, , middle, , high] = what.fan.quantiles;
-      const line = { color: OTHER, width: 1, dash: 'dot' };
+      const line = { color: other, width: 1, dash: 'dot' };
       const text = '%{y:.2f} MW';
       traces.push({ x: what.fan.time, y: low, mode: 'lines', line, hoverinfo: 'skip' });
-      traces.push({ x: what.fan.time, y: high, mode: 'lines', line, fill: 'tonexty', fillcolor: 'rgba(183,163,230,0.14)', hoverinfo: 'skip' });
-      traces.push({ x: what.fan.time, y: middle, mode: 'lines', line: { color: OTHER, width: 2.5 }, name: hw.say('foretold.what_if'), hovertemplate: text });
+      traces.push({ x: what.fan.time, y: high, mode: 'lines', line, fill: 'tonexty', fillcolor: hw.faint('other', 0.14), hoverinfo: 'skip' });
+      traces.push({ x: what.fan.time, y: middle, mode: 'lines', line: { color: other, width: 2.5 }, name: hw.say('foretold.what_if'), hovertemplate: text });
     }
-    traces.push({ x: c.limitTime, y: c.limit, mode: 'lines', line: { color: LIMIT, width: 2, shape: 'hv', dash: 'dash' },
+    traces.push({ x: c.limitTime, y: c.limit, mode: 'lines', line: { color: limit, width: 2, shape: 'hv', dash: 'dash' },
       name: hw.say('foretold.limit'), hovertemplate: '%{y:.' + digits + 'f} ' + c.unit });
     if (what && what.limit && what.fan && Math.abs(what.limit[0] - c.limit[c.limit.length - 1]) > 1e-6) {
       traces.push({ x: [what.fan.time[0], what.fan.time[what.fan.time.length - 1]], y: [what.limit[0], what.limit[0]], mode: 'lines',
-        line: { color: OTHER, width: 2, dash: 'dash' }, hoverinfo: 'skip' });
+        line: { color: other, width: 2, dash: 'dash' }, hoverinfo: 'skip' });
     }
-    traces.push({ x: c.time, y: c.power, mode: 'lines', line: { color: MEASURED, width: 2 }, name: hw.say('foretold.measured'),
+    traces.push({ x: c.time, y: c.power, mode: 'lines', line: { color: measured, width: 2 }, name: hw.say('foretold.measured'),
       connectgaps: false, hovertemplate: '%{y:.' + digits + 'f} ' + c.unit });
     if (c.came.some((v) => v !== null)) {
-      traces.push({ x: c.cameTime, y: c.came, mode: 'markers', marker: { color: '#ffffff', size: 4 }, name: hw.say('foretold.came'),
+      traces.push({ x: c.cameTime, y: c.came, mode: 'markers', marker: { color: hw.colour('text'), size: 4 }, name: hw.say('foretold.came'),
         hovertemplate: '%{y:.' + digits + 'f} ' + c.unit });
     }
     const start = c.time.length ? c.time[0] : c.limitTime[0];
@@ -65,18 +65,18 @@
     const pad = Math.max(0.01 * top, (top - bottom) * 0.08);
     draw('foretold-chart', traces, {
       uirevision: told.node,
-      xaxis: axis({ type: 'date', range: [start, end], tickformat: '%H:%M\n%d %b', nticks: 12, anchor: 'free', position: 0 }),
+      xaxis: times({ range: [start, end], nticks: 12, anchor: 'free', position: 0 }),
       yaxis: axis({ domain: [0.2, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' ' + c.unit, nticks: 7, automargin: true }),
       yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
       margin: { l: 66, r: 10, t: 6, b: 42 },
       bargap: 0,
-      shapes: [{ type: 'line', x0: c.now, x1: c.now, yref: 'paper', y0: 0, y1: 1, line: { color: '#55636f', width: 1, dash: 'dot' } }],
+      shapes: [{ type: 'line', x0: c.now, x1: c.now, yref: 'paper', y0: 0, y1: 1, line: { color: muted, width: 1, dash: 'dot' } }],
       annotations: [
-        { x: c.now, y: 1, yref: 'paper', xanchor: 'left', yanchor: 'top', showarrow: false, text: hw.say('foretold.now'), font: { size: 11, color: '#7d8a97' } },
+        { x: c.now, y: 1, yref: 'paper', xanchor: 'left', yanchor: 'top', showarrow: false, text: hw.say('foretold.now'), font: { size: 11, color: muted } },
         { x: 0, y: 0.175, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'middle', showarrow: false,
-          text: c.fan ? hw.say('foretold.risk') : '', font: { size: 11, color: '#7d8a97' } },
+          text: c.fan ? hw.say('foretold.risk') : '', font: { size: 11, color: muted } },
         ...(what ? [{ x: 0.99, y: 0.99, xref: 'paper', yref: 'paper', xanchor: 'right', yanchor: 'top', showarrow: false,
-          text: hw.say('foretold.what_if'), font: { size: 12, color: OTHER } }] : []),
+          text: hw.say('foretold.what_if'), font: { size: 12, color: other } }] : []),
       ],
     });
     const chart = document.getElementById('foretold-chart');
@@ -84,21 +84,21 @@
   }
 
   function worth(w) {
-    const { draw, axis, MEASURED, FORECAST } = hw.chart;
-    const colours = [MEASURED, FORECAST, OTHER];
+    const { draw, axis, times } = hw.chart;
+    const colours = ['measured', 'forecast', 'other'].map(hw.colour);
     document.getElementById('worth-chart').hidden = !w.time.length;
     if (!w.time.length) return;
     const traces = w.leads.flatMap((lead, i) => [
       { x: w.time, y: lead.coverage, mode: 'lines+markers', marker: { size: 3 }, line: { color: colours[i], width: 1.5 }, name: lead.name, hovertemplate: '%{y} %' },
       { x: w.time, y: lead.error, yaxis: 'y2', mode: 'lines+markers', marker: { size: 3 }, line: { color: colours[i], width: 1.5 }, name: lead.name, hovertemplate: '%{y} kW' },
     ]);
-    const title = (y, text) => ({ x: 0, y, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'bottom', showarrow: false, text, font: { size: 11, color: '#a9b5c1' } });
+    const title = (y, text) => ({ x: 0, y, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'bottom', showarrow: false, text, font: { size: 11, color: hw.colour('soft') } });
     draw('worth-chart', traces, {
-      xaxis: axis({ type: 'date', nticks: 6 }),
+      xaxis: times({ nticks: 6 }),
       yaxis: axis({ domain: [0.56, 0.94], range: [0, 103], nticks: 4, ticksuffix: ' %' }),
       yaxis2: axis({ domain: [0, 0.4], rangemode: 'tozero', nticks: 4, ticksuffix: ' kW' }),
       margin: { l: 60, r: 10, t: 8, b: 22 },
-      shapes: [{ type: 'line', xref: 'paper', x0: 0, x1: 1, y0: w.nominal, y1: w.nominal, line: { color: '#55636f', width: 1, dash: 'dash' } }],
+      shapes: [{ type: 'line', xref: 'paper', x0: 0, x1: 1, y0: w.nominal, y1: w.nominal, line: { color: hw.colour('muted'), width: 1, dash: 'dash' } }],
       annotations: [
         title(0.95, hw.say('foretold.coverage') + ': ' + w.leads.map((l, i) => '<span style="color:' + colours[i] + '">' + l.name + '</span>').join(', ')),
         title(0.41, hw.say('foretold.error')),
