@@ -45,6 +45,8 @@ ELSEWHERE = {
     "alert rule on limits and forecasts": ("load-surge", "load-ramp-slow", "pod-overload"),
 }  # fmt: skip
 """Faults that the watch does not look for, by who sees them."""
+ON_THE_WIRE = ("bus", "agent")
+"""Areas whose faults collectors see where readings enter: they never reach the watch."""
 SLOW_S = 6 * 3600.0
 """A fault with such an onset or a longer one is slow."""
 
@@ -52,7 +54,8 @@ SLOW_S = 6 * 3600.0
 def kinds_watched(slow: bool) -> Iterator[FaultKind]:
     elsewhere = {name for names in ELSEWHERE.values() for name in names}
     for kind in Catalogue.shipped().values():
-        if kind.name not in elsewhere and (kind.onset >= SLOW_S) == slow:
+        seen = kind.name not in elsewhere and kind.area not in ON_THE_WIRE
+        if seen and (kind.onset >= SLOW_S) == slow:
             yield kind
 
 
@@ -197,7 +200,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "racks": options.racks,
         "healthy_days": days,
         "worked": sum(len(run.found) for run in quiet) - len(false),
-        "elsewhere": ELSEWHERE,
+        "elsewhere": ELSEWHERE | {"collectors": tuple(k.name for k in Catalogue.shipped().values() if k.area in ON_THE_WIRE)},
         "confusion": confusion(all_rows),
         "faults": all_rows,
         "false": [f"{f.root}: {f.fault} ({f.evidence})" for f in [*false, *slow_false]],

@@ -200,9 +200,11 @@ def unit_mistake(values: ValueArray, estimate: ValueArray, tolerance: ValueArray
         telling = (factor, shift) == (1.0, 0.0) or np.abs(wanted - estimate) > 2.0 * tolerance
         return np.asarray((close & known & telling).sum(axis=0) >= 0.9 * rows)
 
-    open_question = (rows >= RUN_LIMIT) & moving & ~explained(1.0, 0.0)
-    for number, (factor, shift) in enumerate(UNIT_MISTAKES.values()):
-        found = np.where((found < 0) & open_question & explained(factor, shift), number, found)
+    asked = np.flatnonzero((rows >= RUN_LIMIT) & moving & ~explained(1.0, 0.0))
+    values, estimate, tolerance = values[:, asked], estimate[:, asked], tolerance[asked]
+    known, rows = known[:, asked], rows[asked]
+    for number, (factor, shift) in enumerate(UNIT_MISTAKES.values()) if len(asked) else ():
+        found[asked] = np.where((found[asked] < 0) & explained(factor, shift), number, found[asked])
     return found
 
 
