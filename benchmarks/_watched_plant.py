@@ -123,7 +123,7 @@ class Plant:
                 self._rows[key] = np.array([found[i] for i in ids])
             return np.asarray(table[self._rows[key]])
 
-        racks, cdus, taps = self.site.racks, self.site.cdus, self.taps.ids
+        racks, cdus, taps, layout = self.site.racks, self.site.cdus, self.taps.ids, self.factory.layout
         shape = (len(racks), self.site.rack_gpus)
         told = {name: np.asarray(column, float).reshape(shape) for name, column in self.gpus.told().items()}
         temperature, gpu_power = told["GpuTemperature"], told["GpuPower"]
@@ -150,7 +150,9 @@ class Plant:
                 of("CDU", "LiquidTemperature", cdus, "Secondary Supply"),
                 of("CDU", "LiquidTemperature", cdus, "Secondary Return"),
                 of("CDU", "LiquidFlow", cdus, "Primary"),
-                coolant_heat(power, flow, self.factory.layout.rack_pod, self.factory.layout.cdu_pod),
+                coolant_heat(
+                    power, flow, layout.rack_pod, layout.cdu_pod, ~self.factory.plant.built.air_cooled
+                ),
                 of("CDU", "ValvePosition", cdus, "Primary"),
                 table[[self.setpoint[name] for name in cdus]],
                 of("CDU", "LiquidPressure", cdus, "Secondary Return"),

@@ -200,7 +200,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "racks": options.racks,
         "healthy_days": days,
         "worked": sum(len(run.found) for run in quiet) - len(false),
-        "elsewhere": ELSEWHERE | {"collectors": tuple(k.name for k in Catalogue.shipped().values() if k.area in ON_THE_WIRE)},
+        "elsewhere": ELSEWHERE
+        | {"collectors": tuple(k.name for k in Catalogue.shipped().values() if k.area in ON_THE_WIRE)},
         "confusion": confusion(all_rows),
         "faults": all_rows,
         "false": [f"{f.root}: {f.fault} ({f.evidence})" for f in [*false, *slow_false]],

@@ -49,6 +49,8 @@ VALVE_ENDS = (0.02, 0.97)
 """Positions beyond which a valve cannot go further and need not move."""
 IDLE = 0.05
 """Units below this share of the largest flow stand by and are not judged."""
+WELL_LOADED = 0.6
+"""Share of its largest flow from which a unit's facility water counts in full."""
 TURNING = 0.1
 """Pump speed above which a unit runs."""
 
@@ -226,12 +228,11 @@ class CduScorer:
                 self._pressure_lost(now.loop_pressure),
             ]
         )
-        # told as if at the largest flow: of a trickle's pressure drop a gauge tells little
+        # told as if at the largest flow: of a trickle's pressure drop a gauge tells little, and curves bend there
         self.top = np.fmax(self.top, now.flow)
-        own = self.track.offset[FILTER]
-        residual[FILTER] = (
-            own + (residual[FILTER] - own) * np.minimum(now.flow / np.maximum(self.top, 1.0), 1.0) ** 2
-        )
+        share, own = now.flow / np.maximum(self.top, 1.0), self.track.offset
+        for signal, weight in ((FILTER, share**2), (WATER, share / WELL_LOADED)):
+            residual[signal] = own[signal] + (residual[signal] - own[signal]) * np.minimum(weight, 1.0)
         residual[:, ~running] = np.nan
         unknown = ~np.isfinite(now.rack_heat)  # of a load that is not known nothing follows
         for signal in (WATER, BALANCE, STILL):

@@ -50,7 +50,12 @@ def from_peers(values: ValueArray, group: IntArray, groups: int) -> ValueArray:
 
 
 def coolant_heat(
-    power: ValueArray, flow: ValueArray, rack_pod: IntArray, cdu_pod: IntArray, liquid_share: float = 0.95
+    power: ValueArray,
+    flow: ValueArray,
+    rack_pod: IntArray,
+    cdu_pod: IntArray,
+    cooled: np.ndarray | None = None,
+    liquid_share: float = 0.95,
 ) -> ValueArray:
     """Return the heat that each CDU takes from its pod's racks, divided among the units by their flow, W.
 
@@ -62,7 +67,11 @@ def coolant_heat(
         Of the CDUs, shape (cdus,); NaN counts as none.
     rack_pod, cdu_pod
         Index of each one's pod.
+    cooled
+        Which racks have coolant, shape (racks,): those that breathe air give it no heat. All have if not told.
     """
+    if cooled is not None:
+        power = np.where(cooled, power, 0.0)
     pods = int(max(rack_pod.max(initial=-1), cdu_pod.max(initial=-1))) + 1
     heat = liquid_share * np.bincount(rack_pod, weights=power, minlength=pods)
     known = np.nan_to_num(flow)

@@ -391,13 +391,13 @@ class FactoryWatch:
             self.faulty = racks.judge() | cdus.judge() | clocks | self.gpus.faulty(self.gpu_ids)
 
     def _expected_flow(self, r: RackReadings) -> ValueArray:
-        """Return the flow that each rack's load asks for; where its valve can open no further, what that lets through if less."""
+        """Return the flow that each rack's load asks for; where its valve can open no further, what that lets through."""
         lines, own = self.racks.lines, self.racks.track.offset
         asked = lines[FLOW].offset + lines[FLOW].slope * self.racks.load.now + own[FLOW]
         path = lines[PATH].offset + lines[PATH].slope * r.valve + own[PATH]
         most = path + 0.5 * np.log(np.maximum(r.dp, 1.0))
         spent = (r.valve > WIDE_OPEN) & np.isfinite(most)
-        return np.asarray(np.exp(np.where(spent, np.fmin(asked, most), asked)))
+        return np.asarray(np.exp(np.where(spent, most, asked)))
 
     def _expected_rise(self) -> ValueArray:
         assert self.racks.rise is not None

@@ -119,6 +119,9 @@ class PlantReader:
         cdu = {name: values(self.cdus[name]) for name in _CDU_POINTS if name not in _WORN_ONLY}
         tap = {name: values(points) for name, points in self._meters.items()}
         place = {rack: i for i, rack in enumerate(self._site.racks)}
+        cooled = self._plant.rack_points("RackLiquidReturnTemperature") != NO_POINT
+        if not cooled.any():  # nothing is told of their coolant
+            cooled = ~cooled
         return PlantReadings(
             RackReadings(
                 power,
@@ -132,7 +135,7 @@ class PlantReader:
                 racks("RackLeakDetect"),
             ),
             CduReadings(
-                **cdu, rack_heat=coolant_heat(power, cdu["flow"], self._rack_pod, self._cdu_pod)
+                **cdu, rack_heat=coolant_heat(power, cdu["flow"], self._rack_pod, self._cdu_pod, cooled)
             ),
             TapReadings(
                 tap["ActivePower"],
