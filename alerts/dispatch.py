@@ -30,7 +30,7 @@ from alerts.settings import Fallback
 from domain.alert import Alert, Severity
 from domain.errors import HallwatchError, NotificationError
 from domain.site import Site
-from storage.alert_records import Delivery, DeliveryStatus, Event
+from storage.delivery_records import Delivery, DeliveryStatus, Event
 from storage.records import Records
 
 log = structlog.get_logger(__name__)

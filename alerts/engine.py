@@ -47,7 +47,7 @@ from alerts.view import View
 from domain.alert import Alert, AlertState, Condition
 from domain.batch import now_ms
 from domain.errors import HallwatchError
-from storage.alert_records import Event, Told
+from storage.delivery_records import Event, Told
 from storage.incident_records import Lead
 from storage.records import Records
 

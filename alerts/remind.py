@@ -13,7 +13,7 @@ import structlog
 from alerts.notify.message import Notice, Notification, Notifier, Reminded
 from domain.alert import Alert
 from domain.errors import HallwatchError
-from storage.alert_records import Event
+from storage.delivery_records import Event
 from storage.records import Records
 
 log = structlog.get_logger(__name__)

@@ -14,7 +14,7 @@ from alerts.oncall.people import OnCall
 from alerts.settings import AlertSettings, Route
 from domain.alert import Alert, AlertState
 from domain.topology import Topology
-from storage.alert_records import Event, Told
+from storage.delivery_records import Event, Told
 from storage.oncall_records import Progress
 
 Wanted = tuple[int, Event, str, int]

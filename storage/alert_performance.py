@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from domain.alert import Severity
 from storage import record_tables as t
-from storage.alert_records import ACTIVE, LISTED
+from storage.alert_rows import ACTIVE, LISTED
 from storage.database import Database
 
 PERIOD_MS = 600_000

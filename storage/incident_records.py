@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, upd
 from domain.alert import Alert, AlertState, Condition, Severity
 from domain.errors import InputError
 from storage import record_tables as t
-from storage.alert_records import ACTIVE, AlertRecords, Transition, close_returned_of, condition_fields
+from storage.alert_records import AlertRecords, Transition, close_returned_of
+from storage.alert_rows import ACTIVE, condition_fields
 from storage.database import inserted
 
 MOST_LISTED = 1000

@@ -29,7 +29,7 @@ from alerts.settings import Alertmanager
 from domain.errors import NotificationError
 from domain.secret import read_secret
 from domain.trust import trusted
-from storage.alert_records import Event
+from storage.delivery_records import Event
 
 MOST_OF_LABEL = 200
 MOST_OF_ANNOTATION = 1000

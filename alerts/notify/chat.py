@@ -26,7 +26,7 @@ from domain.alert import Severity
 from domain.errors import ConfigurationError, NotificationError, Problem, printable
 from domain.secret import read_secret
 from domain.trust import trusted
-from storage.alert_records import Event
+from storage.delivery_records import Event
 
 AT_ONCE = 8
 """Calls of one recipient that may be under way, those that were given up counted."""

@@ -16,7 +16,7 @@ from alerts.runbooks import Runbook
 from domain.alert import Alert, Severity
 from domain.errors import printable
 from domain.units import shown
-from storage.alert_records import Event
+from storage.delivery_records import Event
 
 MOST_IN_MESSAGE = 500
 MOST_OF_LINE = 500

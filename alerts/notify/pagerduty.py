@@ -20,7 +20,7 @@ from domain.alert import Alert, Severity
 from domain.errors import ConfigurationError, Problem, printable
 from domain.secret import read_secret
 from domain.trust import trusted
-from storage.alert_records import Event
+from storage.delivery_records import Event
 
 MOST_OF_SUMMARY = 1024
 MOST_OF_KEY = 255

@@ -22,7 +22,7 @@ from domain.alert import Severity
 from domain.errors import NotificationError
 from domain.secret import read_secret
 from domain.trust import trusted
-from storage.alert_records import Event
+from storage.delivery_records import Event
 
 DRAWING_S = 2.0
 """How long a mail waits for its pictures."""

@@ -13,7 +13,7 @@ from alerts.runbooks import Runbook
 from domain.alert import Alert, AlertState, Condition, Severity
 from domain.errors import NotificationError
 from domain.site import Site
-from storage.alert_records import Event
+from storage.delivery_records import Event
 
 LONGEST_S = 60.0
 

@@ -11,7 +11,7 @@ import structlog
 from alerts.notify.message import Notice, Notification
 from alerts.settings import AlertSettings
 from domain.alert import AlertState
-from storage.alert_records import Event
+from storage.delivery_records import Event
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ import structlog
 from alerts.oncall.people import OnCall, Reached
 from alerts.oncall.settings import Escalation
 from domain.alert import Alert, AlertState
-from storage.alert_records import Event, Told
+from storage.delivery_records import Event, Told
 from storage.oncall_records import Progress
 
 log = structlog.get_logger(__name__)

@@ -22,7 +22,7 @@ from alerts.oncall.people import OnCall, Reached
 from alerts.oncall.schedule import Shift
 from domain.alert import Alert, AlertState, Condition, Severity
 from domain.errors import HallwatchError
-from storage.alert_records import Event
+from storage.delivery_records import Event
 from storage.records import Records
 
 log = structlog.get_logger(__name__)

@@ -176,7 +176,7 @@ def send_test(
     from alerts.notify.build import build_notifiers
     from alerts.notify.trial import send_test as send
     from service.settings import read_configuration
-    from storage.alert_records import Event
+    from storage.delivery_records import Event
 
     settings = read_configuration(config)
     alerts = settings.alerts

@@ -17,7 +17,7 @@ from alerts.notify import Notice, Notification
 from alerts.notify.build import build_notifiers
 from alerts.settings import AlertSettings
 from domain.alert import Alert, AlertState, Condition, Severity
-from storage.alert_records import Event
+from storage.delivery_records import Event
 
 OPENED = 1_790_000_000_000  # 2026-09-21 21:33:20 in Taipei
 

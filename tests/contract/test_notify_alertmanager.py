@@ -15,7 +15,7 @@ from alerts.notify.alertmanager import MOST_OF_LABEL
 from alerts.notify.facts import Facts, Place
 from domain.alert import AlertState, Severity
 from domain.errors import NotificationError
-from storage.alert_records import Event
+from storage.delivery_records import Event
 from tests.contract.notify_receivers import AlertmanagerReceiver, channel, notification
 from tests.contract.test_notify_pages import FORBIDDEN, HOSTILE
 from tests.servers import AlertmanagerServer

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from domain.errors import ConfigurationError, NotificationError
-from storage.alert_records import Event
+from storage.delivery_records import Event
 from tests.contract.notify_receivers import (
     AlertmanagerReceiver,
     ChatReceiver,

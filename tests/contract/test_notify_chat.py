@@ -8,7 +8,7 @@ import pytest
 from alerts.notify.chat import fitting
 from alerts.notify.sheet import ENGLISH
 from domain.errors import ConfigurationError, NotificationError
-from storage.alert_records import Event
+from storage.delivery_records import Event
 from tests.contract.notify_receivers import ChatReceiver, channel, notification
 
 AWKWARD = "R001 <!channel> @everyone *b* [a](http://x/) `c` \"q\" 'r' & <b>\x1b[31m\u202e\x00 機架 🔥\r\nnext"

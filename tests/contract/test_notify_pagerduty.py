@@ -5,7 +5,7 @@ import pytest
 
 from domain.alert import Severity
 from domain.errors import ConfigurationError, NotificationError
-from storage.alert_records import Event
+from storage.delivery_records import Event
 from tests.contract.notify_receivers import PagerDutyReceiver, channel, notification
 
 

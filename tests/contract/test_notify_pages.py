@@ -22,7 +22,7 @@ from alerts.oncall.addressing import Addressing
 from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from domain.alert import Alert, AlertState, Condition, Severity
-from storage.alert_records import Event
+from storage.delivery_records import Event
 from tests.contract.notify_receivers import (
     OPENED,
     AlertmanagerReceiver,

@@ -16,7 +16,7 @@ from alerts.notify.smtp import SmtpNotifier
 from alerts.settings import Smtp
 from domain.alert import Alert, AlertState, Condition, Severity
 from domain.errors import NotificationError
-from storage.alert_records import Event
+from storage.delivery_records import Event
 
 OPENED = 1_790_000_000_000
 

@@ -17,7 +17,7 @@ from alerts.notify.payload import payload
 from alerts.notify.sheet import ENGLISH
 from alerts.notify.webhook import signature
 from domain.errors import ConfigurationError, NotificationError
-from storage.alert_records import Event
+from storage.delivery_records import Event
 from tests.contract.notify_receivers import HookReceiver, channel, notification
 
 SCHEMA = json.loads(

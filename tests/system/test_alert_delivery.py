@@ -24,7 +24,7 @@ from domain.forecast import QUANTILES, Forecast
 from domain.points import Point, PointRegistry
 from domain.site import Site
 from service.configuration import load
-from storage.alert_records import DeliveryStatus
+from storage.delivery_records import DeliveryStatus
 from storage.latest import LatestValues
 from storage.open import open_store
 from storage.plant import PlantView

@@ -9,7 +9,7 @@ from alerts.actions import acknowledge, retire
 from domain.alert import AlertState, Severity
 from domain.errors import InputError, StorageError
 from domain.points import Quality
-from storage.alert_records import DeliveryStatus
+from storage.delivery_records import DeliveryStatus
 
 LEAK = {
     "name": "leak",

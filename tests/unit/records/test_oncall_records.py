@@ -8,7 +8,7 @@ from domain.alert import Condition, Severity
 from domain.batch import now_ms
 from domain.errors import InputError
 from storage import oncall_records
-from storage.alert_records import Event
+from storage.delivery_records import Event
 from storage.oncall_records import Progress
 from storage.record_upkeep import RecordUpkeep
 from storage.settings import DAY, RecordRetention

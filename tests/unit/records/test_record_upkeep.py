@@ -5,7 +5,7 @@ from sqlalchemy import func, select
 
 from domain.suppression import SuppressionKind
 from storage import record_tables as t
-from storage.alert_records import Event
+from storage.delivery_records import Event
 from storage.record_upkeep import AT_ONCE, RecordUpkeep
 from storage.settings import DAY, RecordRetention
 from storage.usage_records import Refusal

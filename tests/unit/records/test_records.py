@@ -16,7 +16,7 @@ from domain.forecast import QUANTILES, Forecast
 from domain.suppression import SuppressionKind
 from storage import database, suppression_records
 from storage.alert_notes import MOST_NOTES
-from storage.alert_records import DeliveryStatus, Event, Told
+from storage.delivery_records import DeliveryStatus, Event, Told
 from storage.records import Records
 
 NOW = 1_790_000_000_000
