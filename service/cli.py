@@ -61,7 +61,7 @@ alert = typer.Typer(
     no_args_is_help=True,
 )
 contracts = typer.Typer(
-    help="The energy contract: the month against it, what a demand-response event delivered.",
+    help="The energy contract: the month against it, what a demand-response event delivered, energy with PUE and carbon.",
     no_args_is_help=True,
 )
 grids = typer.Typer(
@@ -137,7 +137,7 @@ COMMANDS: dict[typer.Typer, dict[str, Callable[..., None]]] = {
         "report": report.report,
         "send-test": alerts.send_test,
     },
-    contracts: {"month": contract.month, "event": contract.event},
+    contracts: {"month": contract.month, "event": contract.event, "energy": contract.energy},
     grids: {"events": grid.events, "consent": grid.consent, "refuse": grid.refuse, "status": grid.status},
     rule: {"list": rules.list_, "test": rules.run_timelines, "replay": rules.replay},
     on_call: {

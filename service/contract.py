@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import date
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, Literal
 
 import pandas as pd
 
 from analytics.contract.baseline import LOOK_BACK_DAYS, BaselineRule, baseline
+from analytics.contract.energy import EnergySettings, energy_by, measured_at, quarters
 from analytics.contract.month import LEVELS, PAST_DAYS, month_of, month_report
 from analytics.contract.tariff import Tariff
 from domain.errors import InputError
@@ -16,6 +17,8 @@ from storage.plant import PlantView
 from storage.records import Records
 
 DAY_MS = 86_400_000
+MOST_DAYS = 400
+"""Of one question of energy."""
 
 
 class Contract:
@@ -27,9 +30,14 @@ class Contract:
         Where demand and forecasts come from.
     tariff
         The contract; without one there is no answer.
+    energy
+        Where IT energy is measured, and the grid's emission factors; the defaults if not given.
     """
 
-    def __init__(self, plant: PlantView, records: Records, tariff: Tariff | None) -> None:
+    def __init__(
+        self, plant: PlantView, records: Records, tariff: Tariff | None, energy: EnergySettings | None = None
+    ) -> None:
+        self._energy = energy or EnergySettings()
         self._plant = plant
         self._records = records
         self._tariff = tariff
@@ -65,6 +73,43 @@ class Contract:
         first, last = (pd.Timestamp(t, unit="ms", tz="UTC").to_pydatetime() for t in (start, end))
         found = baseline(demand, first, last, rule, tariff, site.country, events)
         return asdict(found) | {"rule": rule.name, "days": [d.isoformat() for d in found.days]}
+
+    def energy(self, now: int, by: Literal["day", "month"], first: date | None, last: date | None) -> Any:
+        """Return energy, PUE and carbon of days or months (`analytics.contract.energy.EnergyOf`), ready for JSON.
+
+        Parameters
+        ----------
+        now
+            UTC ms.
+        by
+            Which of the two.
+        first, last
+            First and last day; a week or this month up to today if not given.
+
+        Raises
+        ------
+        InputError
+            If the days are in the wrong order, or too many.
+        StorageError
+            If the store does not answer.
+        """
+        site = self._plant.site
+        today = pd.Timestamp(now, unit="ms", tz="UTC").tz_convert(site.zone).date()
+        until = min(last or today, today)
+        since = first or (until.replace(day=1) if by == "month" else until - timedelta(days=6))
+        if since > until or (until - since).days > MOST_DAYS:
+            raise InputError(
+                f"the first day must not come after the last or today, and {MOST_DAYS} days are the most"
+            )
+        begin = since.replace(day=1) if by == "month" else since
+        start = int(pd.Timestamp(begin, tz=site.zone).timestamp() * 1000)
+        starts, total, it = quarters(self._plant, self._energy, start, now)
+        found = energy_by(starts, total, it, site.zone, self._energy, since, until, by, now)
+        periods = [
+            {name: None if value != value else value for name, value in asdict(one).items()} for one in found
+        ]
+        where = measured_at(self._plant, self._energy)[0]
+        return {"site": site.id, "by": by, "it_measured_at": where, "periods": periods}
 
     def usual(self, start: int, end: int) -> float:
         """Return the baseline of the time from `start` to `end` (UTC ms) by the usual rule, W.

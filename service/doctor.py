@@ -76,6 +76,10 @@ async def examine(configuration: Configuration, seconds: float = 15.0) -> list[E
         from collectors.schedule.probe import examine as examine_schedule
 
         looks.append(_one(examine_schedule(schedule, configuration.site.racks)))
+    if settings.grid is not None:
+        from partners.grid.probe import examine as examine_grid
+
+        looks.append(examine_grid(settings.grid))
     looks += [_one(_channel(name, channel)) for name, channel in configuration.alerts.channels.items()]
     if configuration.alerts.heartbeat is not None:
         looks.append(_one(_heartbeat(configuration.alerts.heartbeat)))

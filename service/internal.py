@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import orjson
@@ -242,6 +242,13 @@ def router(system: System, token: str, web: Callable[[], dict[str, Any]] = dict)
     @routes.get("/contract")
     def month() -> Response:
         return _answer(lambda: system.contract.month(now_ms()))
+
+    @routes.get("/energy")
+    def energy(
+        by: Literal["day", "month"] = "day", first: date | None = None, last: date | None = None
+    ) -> Response:
+        """Tell energy, PUE and carbon by day or month."""
+        return _answer(lambda: system.contract.energy(now_ms(), by, first, last))
 
     @routes.post("/contract/event")
     async def event(request: Request) -> Response:

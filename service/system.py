@@ -138,7 +138,9 @@ class System:
         self.records = Records(configuration.records_url)
         self.accounts = Accounts(self.records)
         self.plant = PlantView(self.site, self.registry, self.latest, self.store)
-        self.contract = Contract(self.plant, self.records, configuration.tariff)
+        self.contract = Contract(
+            self.plant, self.records, configuration.tariff, configuration.settings.energy
+        )
         self.partner_calls = Calls()
         self.loop_watch = LoopWatch()
         self.collections = ShortCollections()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -108,8 +109,59 @@ def event(
     )
 
 
-def _day(text: str) -> str:
+def energy(
+    by: Annotated[
+        str, typer.Option(metavar="day|month", help="Days or months of the site's calendar")
+    ] = "day",
+    first: Annotated[
+        str | None,
+        typer.Option("--from", help="First day, such as 2026-07-01 (default: a week back, or this month)"),
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day (default: today)")] = None,
+    json: Json = False,
+    config: RecordsOf = None,
+    data: Data = None,
+) -> None:
+    """Tell energy by the meters' counters, PUE (ISO/IEC 30134-2) and carbon, by day or month: figures of the yearly energy report."""
+    if by not in ("day", "month"):
+        raise InputError(f"--by {by}: write day or month")
+    asked = {"by": by}
+    for key, option, text in (("first", "--from", first), ("last", "--to", last)):
+        if text is not None:
+            asked[key] = _day(text, option)
+    answer = required(data_of(config, data), WHY).call("GET", "energy", params=asked).json()
+    if json:
+        as_json(answer)
+        return
+    as_table(
+        [by, "measured", "energy", "IT energy", "PUE", "carbon", "highest quarter hour"],
+        [
+            [
+                one["name"],
+                f"{one['measured']:.1%}",
+                _shown(one["energy"], lambda v: f"{v / 3.6e9:,.2f} MWh"),
+                _shown(one["it_energy"], lambda v: f"{v / 3.6e9:,.2f} MWh"),
+                _shown(one["pue"], lambda v: f"{v:.3f}"),
+                _shown(one["carbon"], lambda v: f"{v / 1e3:,.2f} t CO2e"),
+                _shown(one["highest"], lambda v: shown(v, "W", 4)),
+            ]
+            for one in answer["periods"]
+        ],
+    )
+    where = {"ups": "at the UPSes", "racks": "at the racks, without network and storage"}[
+        answer["it_measured_at"]
+    ]
+    say(f"IT energy is measured {where}. Nothing is made up for what was not measured.")
+    if all(one["carbon"] is None for one in answer["periods"]):
+        say("Carbon needs the grid's emission factors: energy.carbon in hallwatch.yaml.")
+
+
+def _shown(value: float | None, how: Callable[[float], str]) -> str:
+    return "-" if value is None else how(value)
+
+
+def _day(text: str, option: str = "--event-day") -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError:
-        raise InputError(f"--event-day {text}: write a day such as 2026-07-08") from None
+        raise InputError(f"{option} {text}: write a day such as 2026-07-08") from None

@@ -123,6 +123,22 @@ def test_an_event_is_told_with_its_baseline_and_days(service):
         command("contract", "event", end, start, "-c", service.config)
 
 
+def test_energy_is_told_by_day_and_month_with_what_is_not_known_left_out(service):
+    day = datetime.now(TAIPEI).date() - timedelta(days=1)
+    told = json.loads(
+        command("contract", "energy", "--from", day, "--to", day, "-c", service.config, "--json")
+    )
+    (one,) = told["periods"]
+    assert one["energy"] == pytest.approx((14 * 400e3 + 10 * 300e3) * 3600, rel=1e-3)
+    assert (one["name"], one["measured"], one["highest"]) == (day.isoformat(), 1.0, pytest.approx(400e3))
+    assert (one["it_energy"], one["pue"], one["carbon"]) == (None, None, None)
+    printed = command("contract", "energy", "--by", "month", "-c", service.config)
+    assert f"{datetime.now(TAIPEI):%Y-%m}" in printed
+    assert "Carbon needs the grid's emission factors" in printed
+    with pytest.raises(InputError, match="--by year"):
+        command("contract", "energy", "--by", "year", "-c", service.config)
+
+
 def test_without_a_contract_it_is_said_what_to_write():
     none = Contract(None, None, None)
     with pytest.raises(InputError, match=r"tariff: tariff\.yaml"):
