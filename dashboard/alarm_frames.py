@@ -83,7 +83,7 @@ def performance(data: ConsoleData) -> Payload:
                 "mark": "",
                 "cells": [
                     [term("measure", m.name), "name"],
-                    [m.value, "warning" if m.off else ""],
+                    [term("measure", m.value), "warning" if m.off else ""],
                     [term("measure", m.target), "muted"],
                 ],
             }

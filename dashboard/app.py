@@ -31,6 +31,7 @@ from dashboard.pages import PAGES
 from dashboard.preferences import preferences_router, preferred
 from dashboard.registry import LIVE, asked, page_at, sections_of, slow, spoken, spoken_section, unspoken
 from dashboard.runbooks import runbook_router
+from dashboard.search import Search, search_router
 from dashboard.threads import background_done, reading
 from dashboard.windows import Windows
 from dashboard.words import chosen, say, script, words_router
@@ -132,6 +133,7 @@ def mount(
     inner.include_router(runbook_router(data.runbooks))
     inner.include_router(preferences_router(secure=secure_cookie))
     inner.include_router(words_router())
+    inner.include_router(search_router(Search(data, PAGES)))
     for page in PAGES:
         if page.routes is not None:
             inner.include_router(page.routes(data))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from datetime import datetime, tzinfo
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -73,6 +74,11 @@ _FAULTY = frozenset(
 _UNCLEAR = frozenset(["unknown", "other", "no"])
 PLAIN = frozenset({"AnomalyScore", "PowerFactor", "CrestFactor", "EnergyEfficiencyRatio"})
 """Ratios that nobody reads as a percentage."""
+
+
+def thing(object_id: str) -> Cell:
+    """Return the cell that names an object of the plant: a link to its page."""
+    return [object_id, "name", "", 0, f"/object/{quote(object_id, safe='')}"]
 
 
 def reading(

@@ -23,6 +23,7 @@ from dashboard.incidents import IncidentDesk
 from dashboard.lately import Lately
 from dashboard.power import PowerWatch
 from dashboard.readings import ObjectReadings
+from dashboard.things import Things
 from dashboard.views import (
     LOST,
     MINUTE_MS,
@@ -140,6 +141,7 @@ class ConsoleData:
         self.alarms = Alarms(records, clock, settings, self.runbooks)
         self.incidents = IncidentDesk(records, plant, clock, watched, self.rack_of)
         self.foretold = ForecastDesk(plant, records, clock, newest, int(settings.max_age * 1000))
+        self.things = Things(plant, self._readings, clock)
         self.power = PowerWatch(
             plant,
             records,
@@ -291,7 +293,13 @@ class ConsoleData:
             tuple(a for a in self.active_alerts() if self.rack_of(a.condition.object_id) == rack),
             self._readings.sum(self._readings.of_rack("Tray", "TrayModulePower", rack)),
             self._readings.gpu_findings(rack),
+            self._gpu_ids(row),
         )
+
+    def _gpu_ids(self, row: int) -> tuple[str, ...]:
+        """Return the ids of a rack's GPUs, in the order in which they are shown; empty for one that is not known."""
+        points = self.plant.gpu_points("GpuTemperature")[row]
+        return tuple(self.registry[int(i)].object_id if i >= 0 else "" for i in points)
 
     def _gpu_power_limit(self, row: int) -> float:
         """Return the power limit that a rack's GPUs report, or an even share of the rack's limit."""

@@ -142,7 +142,7 @@ def cooling(cdus: list[CduState], now: int, limit: float) -> Payload:
                 "id": f"cdu-{c.id}",
                 "mark": c.severity.value if c.severity else down,
                 "cells": [
-                    [c.id, "name"],
+                    cells.thing(c.id),
                     cells.reading(c.supply, "Cel", now, 3, hot, bare=True),
                     cells.reading(c.back, "Cel", now, 3, bare=True),
                     cells.number(c.flow, 1.0, 0, now),
@@ -177,7 +177,7 @@ def supply(nodes: list[SupplyState], now: int) -> Payload:
                 "mark": s.severity.value if s.severity else "",
                 "bar": cells.rounded(share, 3),
                 "cells": [
-                    [s.id, "name"],
+                    cells.thing(s.id),
                     cells.reading(s.power, "W", now, 3, mark),
                     [
                         cells.percent(share),
@@ -320,6 +320,7 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
             "temperature": cells.numbers(r.gpu_temperature.value, 1),
             "power": cells.numbers(r.gpu_power.value, 0),
             "marks": cells.marked(r.gpu_temperature, r.now),
+            "ids": list(r.gpu_ids),
             "limit": thermal.gpu,
             "powerLimit": r.gpu_power_limit,
         },
@@ -525,7 +526,7 @@ def _worn_row(row: Mapping[str, Any]) -> Payload:
         "id": f"upkeep-{row['object']}-{row['what']}".replace(" ", "-"),
         "mark": mark,
         "cells": [
-            [row["object"], "name"],
+            cells.thing(row["object"]),
             [term("wear", row["what"]), ""],
             [f"{row['now']:.2f}", ""],
             [f"{row['limit']:.2f}", ""],
@@ -571,7 +572,7 @@ def _instrument_row(row: Mapping[str, Any]) -> Payload:
         "id": f"instrument-{row['object']}-{row['quantity']}".replace(" ", "-"),
         "mark": "warning",
         "cells": [
-            [row["object"], "name"],
+            cells.thing(row["object"]),
             [term("quantity", cells.words(row["quantity"])), ""],
             [term("verdict", cells.words(row["verdict"])), ""],
             [

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter
 
@@ -29,6 +30,19 @@ class Level(StrEnum):
     SYSTEM = "system"
     UNIT = "unit"
     DIAGNOSIS = "diagnosis"
+
+
+MOST_FIELDS = 20
+"""Fields of an address that are read."""
+
+
+def fields_of(search: str | None) -> dict[str, str]:
+    """Return the fields of an address, such as ``?at=...&point=...``, each once."""
+    try:
+        found = parse_qs((search or "").removeprefix("?"), max_num_fields=MOST_FIELDS)
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in found.items()}
 
 
 @dataclass(frozen=True, slots=True)

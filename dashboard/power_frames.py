@@ -212,7 +212,7 @@ def _loss_row(now: Loss, then: Loss | None, hidden: str) -> Payload:
         "id": f"loss-{now.unit}",
         "mark": "" if hidden else "alarm" if not now.holds else "warning" if then and not then.holds else "",
         "cells": [
-            [now.unit, "name"],
+            cells.thing(now.unit),
             _verdict(now, hidden),
             _verdict(then, hidden),
             [told, "missing" if told == cells.DASH else "", hidden or say("power.nearest")],

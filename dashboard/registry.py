@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 from alerts.languages import LANGUAGES, Language
 from dashboard import alarm_frames, frames
 from dashboard.data import ConsoleData
-from dashboard.page import Asked, Level, Live, Page, Payload
+from dashboard.page import Asked, Level, Live, Page, Payload, fields_of
 from dashboard.pages import PAGES
 from dashboard.words import speaking
 from domain.role import Role
@@ -18,8 +18,6 @@ ALWAYS = {
 }
 """Sections that every page shows."""
 LIVE: dict[str, Live] = ALWAYS | {name: live for page in PAGES for name, live in page.live.items()}
-MOST_FIELDS = 20
-"""Fields of an address that are read."""
 
 
 def page_at(path: str) -> tuple[Page, str] | None:
@@ -33,11 +31,7 @@ def page_at(path: str) -> tuple[Page, str] | None:
 
 def asked(data: ConsoleData, which: str, search: str | None, user: str, role: Role) -> Asked:
     """Return what a browser asks a page for."""
-    try:
-        fields = parse_qs((search or "").removeprefix("?"), max_num_fields=MOST_FIELDS)
-    except ValueError:
-        fields = {}
-    return Asked(data, which, {name: values[0] for name, values in fields.items()}, user, role)
+    return Asked(data, which, fields_of(search), user, role)
 
 
 def navigation(role: Role) -> list[tuple[Level, list[Page]]]:

@@ -177,6 +177,7 @@ class RackState:
     alerts: tuple[Alert, ...]
     module_power: Reading
     gpu_findings: tuple[PointNow, ...]
+    gpu_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,10 +177,15 @@ def parse_quantity(text: str | float, canonical: str) -> float:
     return unit.to_canonical(value)
 
 
+def shown_in(value: float, canonical: str) -> tuple[float, str]:
+    """Return what a value is divided by for people, and the unit that it then has: ``(1e6, "MW")`` for 16e6 W."""
+    prefixes = _SHOWN.get(canonical, ((1.0, {"Cel": "°C", "count": ""}.get(canonical, canonical)),))
+    return next(((scale, name) for scale, name in prefixes if abs(value) >= scale), prefixes[-1])
+
+
 def shown(value: float, canonical: str, digits: int = 3) -> str:
     """Return a value as people read it: ``shown(16e6, "W")`` is ``"16.0 MW"``, to `digits` significant digits."""
-    prefixes = _SHOWN.get(canonical, ((1.0, {"Cel": "°C", "count": ""}.get(canonical, canonical)),))
-    scale, name = next(((s, n) for s, n in prefixes if abs(value) >= s), prefixes[-1])
+    scale, name = shown_in(value, canonical)
     scaled = value / scale
     whole = len(str(int(abs(scaled))))
     number = f"{scaled:.{max(0, digits - whole)}f}"

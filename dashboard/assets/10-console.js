@@ -50,14 +50,29 @@
 
   console_.write = function (node, cell) {
     if (!node || !cell) return;
-    const [text, marks, title, observed] = cell;
-    if (node.textContent !== text) node.textContent = text;
+    const [text, marks, title, observed, leads] = cell;
+    if (node.textContent !== text) node.replaceChildren(text);
+    if (leads) {
+      if (!node.firstElementChild) node.replaceChildren(console_.el('a', 'thing', text));
+      if (node.firstElementChild.getAttribute('href') !== leads) node.firstElementChild.href = leads;
+    } else if (node.firstElementChild) {
+      node.replaceChildren(text);
+    }
     const kept = node.dataset.base === undefined ? (node.dataset.base = node.className) : node.dataset.base;
     const wanted = (kept + ' ' + (marks || '')).trim();
     if (node.className !== wanted) node.className = wanted;
     if ((node.title || '') !== (title || '')) node.title = title || '';
     if (observed) node.setAttribute('data-observed', observed);
   };
+
+  // An object of the plant, as a link to its page: an element, or the cell of a table.
+  const pageOf = (id) => '/object/' + encodeURIComponent(id);
+  console_.link = function (id, className) {
+    const link = console_.el('a', className);
+    link.href = pageOf(id);
+    return link;
+  };
+  console_.thing = (id) => [id, 'name', '', 0, id ? pageOf(id) : ''];
 
   console_.cells = function (cells) {
     for (const id in cells || {}) console_.write(document.getElementById(id), cells[id]);
@@ -126,6 +141,22 @@
     taken([...live.children].map((target) => ({ target })));
   }
   watchLive();
+
+  // --- links within the console change the page without loading it anew --------------------------------------------------
+
+  console_.go = function (leads) {
+    history.pushState({}, '', leads);
+    window.dispatchEvent(new CustomEvent('_dashprivate_pushstate'));
+  };
+  const own = (leads) => (document.getElementById('console')?.dataset.pages || '').split(' ').some((path) =>
+    (path.endsWith('/') && path !== '/' ? leads.startsWith(path) : leads.split('?')[0] === path));
+  document.addEventListener('click', (event) => {
+    const link = event.target.closest && event.target.closest('a[href]');
+    if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    if (!own(link.getAttribute('href')) || link.target) return;
+    event.preventDefault();
+    console_.go(link.getAttribute('href'));
+  });
 
   // --- header ------------------------------------------------------------------------------------------------------
 
@@ -280,6 +311,8 @@
 
   const REACHED = 'a, button, input, select, [tabindex]';
   function scrollers() {
+    // what Dash hides from a screen reader must not take the focus either
+    document.querySelectorAll('.dash-dropdown-focus-target[tabindex="0"]').forEach((node) => { node.tabIndex = -1; });
     document.querySelectorAll('.panel-body').forEach((body) => {
       const scrolls = body.scrollHeight > body.clientHeight + 1 || body.scrollWidth > body.clientWidth + 1;
       const needs = scrolls && !body.querySelector(REACHED);

@@ -92,6 +92,9 @@
       const text = missing ? '\u2014' : value.toFixed(0);
       if (cell.textContent !== text) cell.textContent = text;
       shade(cell, value, low, top, rack.gpus.marks[i]);
+      const name = rack.gpus.ids[i];
+      const leads = '/object/' + encodeURIComponent(name);
+      if (name && cell.getAttribute('href') !== leads) cell.href = leads;
       const mark = rack.gpus.marks[i] ? hw.say('mark.' + rack.gpus.marks[i]) : '';
       cell.title = hw.say('rack.gpu_at', { tray: Math.floor(i / 4) + 1, gpu: i % 4 }) +
         (missing ? mark || hw.say('cell.no_reading') : value + ' ' + unit + (mark ? hw.say('text.comma') + mark : ''));
@@ -109,11 +112,11 @@
     if (!hw.shown(rack)) return;
     hw.cells(rack.cells);
     hw.rows('rack-points', rack.points.map((p) => ({
-      id: '', mark: '', cells: [[p[0], 'name'], [p[1], '', p[6]], [p[2], p[5]], [p[3], p[5]], [p[4], '']],
+      id: '', mark: '', cells: [hw.thing(p[0]), [p[1], '', p[6]], [p[2], p[5]], [p[3], p[5]], [p[4], '']],
     })));
     const marks = { fault: 'alarm', degraded: 'warning', notice: '' };
     const findings = rack.findings.map((f) => ({
-      id: '', mark: '', cells: [[f[0], 'name'], [f[1], marks[f[4]]], [f[2], ''], [f[3], '']],
+      id: '', mark: '', cells: [hw.thing(f[0]), [f[1], marks[f[4]]], [f[2], ''], [f[3], '']],
     }));
     if (!findings.length) findings.push({ id: '', mark: '', cells: [['', ''], ['', ''], [hw.say('rack.no_findings'), 'muted'], ['', '']] });
     hw.rows('gpu-health', findings);
@@ -122,7 +125,7 @@
       const row = hw.el('div', 'path');
       path.forEach(([id, power], i) => {
         if (i) row.append(hw.el('span', 'arrow', '\u203a'));
-        const step = hw.el('span', 'step');
+        const step = hw.link(id, 'step');
         step.append(hw.el('span', 'step-name', id), hw.el('span', 'step-power', power));
         row.append(step);
       });
@@ -130,7 +133,7 @@
     });
     const cdus = hw.el('div', 'path');
     cdus.append(hw.el('span', 'muted', hw.say('rack.coolant')));
-    rack.cdus.forEach((cdu) => cdus.append(hw.el('span', 'step', cdu)));
+    rack.cdus.forEach((cdu) => cdus.append(Object.assign(hw.link(cdu, 'step'), { textContent: cdu })));
     if (!rows.length) rows.push(hw.el('div', 'muted', hw.say('rack.no_path')));
     paths.replaceChildren(...rows, cdus);
   });

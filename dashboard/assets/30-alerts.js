@@ -31,7 +31,8 @@
     row.id = 'alert-row-' + alert.id;
     const head = hw.el('div', 'alert-head');
     head.append(hw.el('span', 'sign'), hw.el('span', 'priority'));
-    const object = hw.el(alert.rack ? 'a' : 'span', 'object', alert.object);
+    const object = hw.link(alert.object, 'object');
+    object.textContent = alert.object;
     if (alert.rack) object.href = '/rack/' + encodeURIComponent(alert.rack);
     head.append(object, rule(alert), hw.el('span', 'against'), hw.el('span', 'since'));
     const state = hw.el('div', 'alert-state');
@@ -187,6 +188,10 @@
     const summary = document.getElementById('alert-summary');
     const under = alerts.rows.length - told.length;
     if (summary) summary.textContent = counted(told) + (under ? hw.say('text.comma') + hw.say('alert.under', { n: under }) : '');
+  });
+  hw.on('live-object', (told) => {
+    const title = document.getElementById('object-title');
+    if (title && title.textContent === told.object) list('object-alerts', told.alerts, hw.say('object.no_alerts'));
   });
   hw.on('live-rack', (rack) => {
     if (hw.shown(rack)) list('rack-alerts', rack.alerts, hw.say('alert.none_here'));

@@ -48,7 +48,7 @@ def gpu_grid(count: int, per_tray: int = 4) -> html.Div:
     rows = []
     for tray in range(-(-count // per_tray)):
         gpus = range(tray * per_tray, min(count, (tray + 1) * per_tray))
-        cells = [html.Span(id=f"gpu-{gpu}", className="cell gpu") for gpu in gpus]
+        cells = [html.A(id=f"gpu-{gpu}", className="cell gpu") for gpu in gpus]
         rows.append(
             html.Div([html.Span(f"T{tray + 1:02d}", className="tray-name"), *cells], className="tray")
         )

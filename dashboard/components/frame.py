@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from dash import dcc, html
 
-from dashboard.components.panel import aria, figure
+from dashboard.components.panel import aria, data_of, figure
+from dashboard.pages import PAGES
 from dashboard.preferences import THEMES
 from dashboard.registry import navigation
 from dashboard.words import NAMES, language, say
@@ -39,6 +40,7 @@ def frame(site_name: str, note: str, user: str, role: Role, live: Sequence[str])
         ],
         id="console",
         className=role,
+        **data_of("pages", " ".join(page.path.removesuffix("{object}") for page in PAGES)),
     )
 
 
@@ -68,6 +70,12 @@ def _bar(site_name: str, user: str, role: Role) -> html.Div:
         [
             html.Div(site_name, id="site-name", className="site-name"),
             html.Nav(groups, id="navigation", **aria(say("frame.pages"))),
+            html.Button(
+                [say("search.open"), html.Kbd("Ctrl K")],
+                id="search-open",
+                type="button",
+                className="search-open",
+            ),
             html.Div(
                 [
                     _select(

@@ -13,7 +13,8 @@ def aria(label: str) -> dict[str, Any]:
     return {"aria-label": label}
 
 
-def _data(name: str, value: str) -> dict[str, Any]:
+def data_of(name: str, value: str) -> dict[str, Any]:
+    """Return an attribute that the browser's script reads."""
     return {f"data-{name}": value}
 
 
@@ -47,6 +48,8 @@ def choice(name: str, options: Mapping[str, str], value: str, label: str) -> htm
     What is chosen is the property ``value`` of the hidden input `name`. The browser's script puts the buttons into the labels:
     Dash's own radio buttons call themselves options of a list, which a screen reader takes for something else.
     """
-    labels = [html.Label(text, **_data("value", key)) for key, text in options.items()]
-    buttons = html.Div(labels, role="radiogroup", className="choice", **_data("choice", name), **aria(label))
+    labels = [html.Label(text, **data_of("value", key)) for key, text in options.items()]
+    buttons = html.Div(
+        labels, role="radiogroup", className="choice", **data_of("choice", name), **aria(label)
+    )
     return html.Div([buttons, dcc.Input(id=name, type="hidden", value=value)])

@@ -1,7 +1,7 @@
 """The pages of the console: each is a file with a `PAGE`, and a line here."""
 
 from dashboard.page import Page
-from dashboard.pages import alerts, forecast, health, incidents, oncall, overview, power, rack
+from dashboard.pages import alerts, forecast, health, incidents, oncall, overview, power, rack, thing
 
 PAGES: tuple[Page, ...] = (
     overview.PAGE,
@@ -12,6 +12,7 @@ PAGES: tuple[Page, ...] = (
     alerts.PAGE,
     oncall.PAGE,
     rack.PAGE,
+    thing.PAGE,
     health.PAGE,
 )
 """In the order of the navigation."""

@@ -37,6 +37,9 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveConsole]:
         yield live
 
 
+expect.set_options(timeout=60_000)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
@@ -52,7 +55,7 @@ def log_in(page: Page, url: str, user: str = USER, password: str = PASSWORD) -> 
     page.fill("#name", user)
     page.fill("#password", password)
     page.click("#log-in")
-    expect(page.locator("#site-power")).to_contain_text("MW", timeout=15_000)
+    expect(page.locator("#site-power")).to_contain_text("MW")
 
 
 @pytest.fixture

@@ -218,3 +218,57 @@ def test_the_health_page_tells_sources_ingest_store_and_forecast(open_page):
     expect(page.locator("#clocks-none")).to_contain_text("None is off")
     expect(page.locator("#forecast-quality")).to_contain_text("good")
     expect(page.locator("#worth-none")).to_contain_text("None has come due yet")
+
+
+def test_search_leads_by_keyboard_to_a_gpu_and_its_past(open_page):
+    page = open_page()
+    page.keyboard.press("Control+k")
+    expect(page.locator("#search-text")).to_be_focused()
+    page.keyboard.type("R002-T03-G1 temperature")
+    expect(page.locator("#search-0")).to_contain_text("GpuTemperature")
+    page.keyboard.press("Enter")
+    expect(page.locator("#object-title")).to_have_text("R002-T03-G1")
+    expect(page.locator("#object-chart .scatterlayer path.js-line")).to_have_count(1)
+    expect(page.locator("#object-points a[aria-current]")).to_have_text("GpuTemperature")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("no such thing")
+    expect(page.locator("#search-told")).to_have_text("Nothing is called that")
+    page.keyboard.press("Escape")
+    expect(page.locator("#search")).to_be_hidden()
+
+
+def test_the_hottest_gpu_is_three_clicks_away_and_the_past_of_any_reading_of_it_a_fourth(open_page, console):
+    normal = console.plant.change
+
+    def hot(values: dict[str, float]) -> None:
+        normal(values)
+        values["GPU/GpuTemperature/nvml/R011-T02-G1"] = 83.0
+
+    console.plant.change = hot
+    page = open_page()
+    page.evaluate("document.body.dataset.loaded = 'once'")
+    page.click("text=Hottest GPU")
+    expect(page.locator("#rack-R011 .rack-value")).to_have_text("83")
+    page.click("#rack-R011")
+    expect(page.locator("#gpu-5")).to_have_text("83")
+    page.click("#gpu-5")
+    expect(page.locator("#object-title")).to_have_text("R011-T02-G1")
+    expect(page.locator("#object-chart .scatterlayer path.js-line")).to_have_count(1)
+    page.click("#object-points >> text=GpuPower")
+    expect(page).to_have_url(re.compile("point=GPU/GpuPower"))
+    expect(page.locator("#object-points a[aria-current]")).to_have_text("GpuPower")
+    assert page.evaluate("document.body.dataset.loaded") == "once"
+    console.plant.change = normal
+
+
+def test_objects_are_links_in_tables_and_alerts(open_page, console):
+    alert = console.records.open_alerts([condition("cdu-stopped", "P01-CDU1", Severity.HIGH)], now_ms())[0]
+    page = open_page()
+    page.click("#cdu-P01-CDU1 a")
+    expect(page.locator("#object-title")).to_have_text("P01-CDU1")
+    expect(page.locator("#object-around")).to_contain_text("R001")
+    expect(page.locator(f"#object-alerts #alert-row-{alert.id}")).to_be_visible(timeout=10_000)
+    page.go_back()
+    page.click(f"#alert-row-{alert.id} .object")
+    expect(page).to_have_url(re.compile("/object/P01-CDU1$"))
+    console.records.clear_alerts([alert.id], now_ms())

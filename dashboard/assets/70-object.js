@@ -1,0 +1,57 @@
+// The page of an object: its readings, the past of one of them, what is around it.
+(function () {
+  'use strict';
+  const hw = window.hallwatch;
+  const here = (told) => {
+    const title = document.getElementById('object-title');
+    return !!title && title.textContent === told.object;
+  };
+
+  function mark() { // the reading whose past is shown
+    const history = hw.latest['object-history'];
+    if (!history || !here(history)) return;
+    document.querySelectorAll('#object-points a').forEach((link) => {
+      const is = new URLSearchParams(link.getAttribute('href').split('?')[1]).get('point') === history.key;
+      if (is) link.setAttribute('aria-current', 'true');
+      else link.removeAttribute('aria-current');
+    });
+  }
+
+  hw.on('live-object', (told) => {
+    if (!here(told)) return;
+    const kind = document.getElementById('object-kind');
+    if (kind.textContent !== told.kind) kind.textContent = told.kind;
+    hw.rows('object-points', told.rows);
+    mark();
+    const place = document.getElementById('object-around');
+    const wanted = JSON.stringify(told.around);
+    if (place.dataset.shown === wanted) return; // the keyboard focus stays where it is
+    place.dataset.shown = wanted;
+    place.replaceChildren(...told.around.map(([label, ids]) => {
+      const row = hw.el('div', 'path');
+      row.append(hw.el('span', 'muted', label));
+      ids.forEach((id) => row.append(Object.assign(hw.link(id, 'step'), { textContent: id })));
+      return row;
+    }));
+    if (!told.around.length) place.replaceChildren(hw.el('div', 'muted', hw.say('object.alone')));
+  });
+
+  hw.on('object-history', (history) => {
+    if (!here(history)) return;
+    mark();
+    const empty = !history.time.length;
+    const title = history.point + (history.unit ? ' (' + history.unit + ')' : '') +
+      (history.momentText ? hw.say('text.comma') + hw.say('chart.as_at', { time: history.momentText }) : '') +
+      (empty ? hw.say('text.colon') + (history.trouble || hw.say('chart.nothing')) : '');
+    hw.chart.draw('object-chart', [{
+      x: history.time, y: history.value, mode: 'lines', name: history.point.replace(/</g, '&lt;'), connectgaps: false,
+      line: { color: hw.colour('measured'), width: 1.6 }, hovertemplate: '%{y} ' + history.unit,
+    }], {
+      xaxis: hw.chart.times({ nticks: 6, range: [history.start, history.end] }),
+      yaxis: hw.chart.axis({ nticks: 6, automargin: true }),
+      margin: { l: 56, r: 12, t: 28, b: 42 },
+      annotations: [{ x: 0, y: 1, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'bottom', showarrow: false,
+        text: title.replace(/</g, '&lt;'), font: { size: 12, color: hw.colour('soft') } }],
+    });
+  });
+})();

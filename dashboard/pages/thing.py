@@ -1,0 +1,169 @@
+"""Any object: its readings, the past of any of them, its alerts, what serves it and what it serves."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from dash import Dash, Input, Output, dcc, html, no_update
+
+from dashboard import alarm_frames, cells
+from dashboard.broadcast import Broadcaster
+from dashboard.components.panel import choice, live_table, panel
+from dashboard.data import ConsoleData
+from dashboard.page import Asked, Level, Live, Page, Payload, fields_of
+from dashboard.pages.rack import moment_in
+from dashboard.threads import reading
+from dashboard.views import SPANS
+from dashboard.words import say, several
+from domain.errors import StorageError
+from domain.points import Point
+from domain.units import shown_in
+from storage.plant import Reading
+
+
+def layout(asked: Asked) -> html.Div:
+    """Return the page of an object."""
+    name = asked.object
+    if not asked.data.things.known(name):
+        return html.Div(
+            [html.H1(say("object.unknown")), html.P(say("object.not_known", object=name))], className="plain"
+        )
+    head = html.Div(
+        [
+            html.H1(name, id="object-title"),
+            html.Span(id="object-kind", className="muted"),
+            dcc.Link(say("object.rack", rack=name), href=f"/rack/{quote(name)}")
+            if name in asked.data.site.racks
+            else html.Span(),
+        ],
+        className="rack-head",
+    )
+    columns = several("rack", "point", "value", "quality", "age")
+    return html.Div(
+        [
+            dcc.Store(id="object-history"),
+            dcc.Store(id="object-shown", data=name),
+            html.Div(head, className="area-head"),
+            panel(
+                say("object.points"),
+                live_table("object-points", columns, say("object.points")),
+                area="area-points",
+            ),
+            panel(
+                say("rack.history"),
+                html.Div(id="object-chart", className="chart"),
+                area="area-history",
+                extra=choice("object-span", {s: s for s in SPANS}, "1h", say("rack.span")),
+            ),
+            panel(
+                say("object.alerts"), html.Div(id="object-alerts", className="alert-list"), area="area-alerts"
+            ),
+            panel(say("object.around"), html.Div(id="object-around", className="paths"), area="area-paths"),
+        ],
+        className="object-page",
+    )
+
+
+def payload(data: ConsoleData, name: str) -> Payload:
+    """Return an object's readings, neighbours and alerts."""
+    thing, now = data.things.get(name), data.clock()
+    if thing is None:
+        return {"object": None}
+    return {
+        "object": name,
+        "kind": " \u00b7 ".join(part for part in (thing.type, thing.name) if part),
+        "around": [
+            [say(f"object.{how}"), list(ids)]
+            for how, ids in (
+                ("up", thing.up),
+                ("down", thing.down),
+                ("part_of", (thing.part_of,) if thing.part_of else ()),
+                ("parts", thing.parts),
+            )
+            if ids
+        ],
+        "rows": [
+            {
+                "id": "",
+                "mark": "",
+                "cells": [
+                    [
+                        _words(p.point),
+                        "name",
+                        p.point.key,
+                        0,
+                        f"/object/{quote(name)}?point={quote(p.point.key)}",
+                    ],
+                    [cells.point_value(p), cells.trust(Reading(p.value, p.observed, p.quality, 0), now)],
+                    [cells.quality_told(p, data.site.racks), ""],
+                    [cells.duration(now - p.observed) if p.observed else cells.DASH, ""],
+                ],
+            }
+            for p in thing.points
+        ],
+        "alerts": [
+            alarm_frames.alert_row(a, data) for a in data.active_alerts() if a.condition.object_id == name
+        ],
+    }
+
+
+def history(data: ConsoleData, name: str, key: str, span: str, at: int) -> Payload:
+    """Return the past of one point of an object, of `at` (UTC ms) or up to now."""
+    now = data.clock()
+    end = min(at + SPANS[span][0] // 4, now) if 0 < at < now else now
+    point = data.things.point(name, key) or data.things.usual_point(name)
+    told: Payload = {"object": name, "point": "", "time": [], "value": [], "unit": "", "trouble": ""}
+    if point is None:
+        return told
+    try:
+        series = data.things.past(point, span, end)
+    except StorageError as error:
+        return told | {"trouble": str(error)}
+    peak = np.nanmax(np.abs(series.value)) if (~np.isnan(series.value)).any() else 0.0
+    scale, unit = (1.0, "") if point.is_state else shown_in(float(peak), point.unit)
+    start, stop = cells.wall(np.array([end - SPANS[span][0], end]), data.site.zone).tolist()
+    return told | {
+        "point": _words(point),
+        "key": point.key,
+        "time": cells.wall(series.time, data.site.zone).tolist(),
+        "value": cells.numbers(series.value / scale, 4),
+        "unit": unit,
+        "start": start,
+        "end": stop,
+        "momentText": cells.date(at, data.site.zone) if end < now else "",
+    }
+
+
+def _words(point: Point) -> str:
+    parts = [point.point_type, "/".join(point.process_area), point.phase]
+    return " ".join(part for part in parts if part)
+
+
+def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
+    @app.callback(
+        Output("object-history", "data"),
+        Input("object-span", "value"),
+        Input("object-shown", "data"),
+        Input("url", "search"),
+        Input("minute", "data"),
+    )
+    async def past(span: str, name: str, search: str | None, _minute: int) -> Any:
+        """Return the past of the point that the address names, anew each minute."""
+        if span not in SPANS:
+            return no_update
+        return await reading(history, data, name, fields_of(search).get("point", ""), span, moment_in(search))
+
+
+PAGE = Page(
+    name="object",
+    path="/object/{object}",
+    level=Level.DIAGNOSIS,
+    layout=layout,
+    live={"object": Live(payload)},
+    known=lambda data, name: data.things.known(name),
+    stores=("object-history",),
+    connect=_connect,
+    in_navigation=False,
+)
