@@ -18,6 +18,7 @@ from alerts.oncall.roster import Roster, rosters
 from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from dashboard.alarms import Alarms
+from dashboard.cooling import CoolingDesk
 from dashboard.foretold import ForecastDesk
 from dashboard.incidents import IncidentDesk
 from dashboard.lately import Lately
@@ -139,6 +140,9 @@ class ConsoleData:
         settings = alert_settings or AlertSettings()
         self.runbooks = runbooks or Runbooks()
         self.alarms = Alarms(records, clock, settings, self.runbooks)
+        self.loops = CoolingDesk(
+            plant, self._readings, clock, lambda cdu, pod: self._cdu(cdu, pod, None), self._severity
+        )
         self.incidents = IncidentDesk(records, plant, clock, watched, self.rack_of)
         self.foretold = ForecastDesk(plant, records, clock, newest, int(settings.max_age * 1000))
         self.things = Things(plant, self._readings, clock)

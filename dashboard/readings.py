@@ -76,6 +76,19 @@ class ObjectReadings:
         known = [r for r in found if not math.isnan(r.value)]
         return max(known, key=lambda r: r.value, default=MISSING)
 
+    def setpoint(self, object_id: str, point_type: str) -> Reading:
+        """Return the newest reading of an object's setpoint of a type; `MISSING` where it tells none."""
+        points = self._registry.of_object(object_id)
+        key = (object_id, f"setpoint of {point_type}", frozenset[str]())
+        known = self._found.get(key)
+        if known is None or known[0] is not points:
+            found = [
+                i for i in points.tolist()
+                if self._registry[i].point_type == point_type and self._registry[i].setpoint
+            ]  # fmt: skip
+            self._found[key] = known = (points, found)
+        return self.reading(known[1][0]) if known[1] else MISSING
+
     def phases(self, object_id: str, point_type: str = "PhaseCurrent") -> list[Reading]:
         """Return the newest readings of an object's phases, in their order; the plainest point of each."""
         found: dict[str, int] = {}

@@ -1,11 +1,23 @@
 """The pages of the console: each is a file with a `PAGE`, and a line here."""
 
 from dashboard.page import Page
-from dashboard.pages import alerts, forecast, health, incidents, oncall, overview, power, rack, thing
+from dashboard.pages import (
+    alerts,
+    cooling,
+    forecast,
+    health,
+    incidents,
+    oncall,
+    overview,
+    power,
+    rack,
+    thing,
+)
 
 PAGES: tuple[Page, ...] = (
     overview.PAGE,
     power.PAGE,
+    cooling.PAGE,
     forecast.PAGE,
     incidents.PAGE,
     incidents.ONE,

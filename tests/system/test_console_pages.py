@@ -144,3 +144,18 @@ def test_in_a_storm_the_cause_leads_to_all_that_hangs_on_it_and_a_note_is_kept(o
         "2 alarms beneath", timeout=WAIT
     )
     records.clear_alerts([lead.id, *(a.id for a in below)], now_ms())
+
+
+def test_a_cdu_that_stands_still_is_seen_with_what_is_left_of_its_pod(open_page, console):
+    page = open_page("/")
+    page.click("#nav-cooling")
+    expect(page.locator("#cool-standing")).to_have_text("4 of 4", timeout=WAIT)
+    console.plant.change = lambda values: values.update({"CDU/Status/P02-CDU1": 0})
+    try:
+        expect(page.locator("#cool-standing")).to_have_text("3 of 4", timeout=WAIT)
+        expect(page.locator("#loop-name")).to_have_text("P02", timeout=WAIT)  # the troubled loop is drawn
+        expect(page.locator("#loop-drawing")).to_contain_text("\u25b2 P02-CDU1")
+        page.locator("#loop-P01").click()
+        expect(page.locator("#loop-name")).to_have_text("P01")
+    finally:
+        console.plant.change = None
