@@ -383,7 +383,7 @@ _OURS = (
     _ours("GridLimitPhase", STATE, "Whether a limit that the grid asked for comes, or is in force"),
     _ours("GridLimitKept", STATE, "Whether the power keeps the limit that the grid asked for"),
     _ours("GridLimitFeasible", STATE, "Whether the forecast lets limits of the grid be kept"),
-    _ours("GridPrice", "count", "Price of energy that the grid tells for now, in its currency a kWh"),
+    _ours("GridPrice", "currency/kWh", "Price of energy that the grid tells for now"),
     _ours("GridEmissions", "g/kWh", "Marginal greenhouse gas emissions that the grid tells for now"),
     _ours("GridNotices", "count", "Notices of the grid that hold now, such as an emergency"),
     _ours("GridLink", STATE, "Whether the grid's broker or server is reached"),

@@ -50,6 +50,8 @@ _BY_UNIT: dict[str, Range] = {
     "W/min": _both(1e10),
     "token/s": (0.0, 1e10),
     "token/J": (0.0, 1e6),
+    "g/kWh": (0.0, 1e5),
+    "currency/kWh": _both(1e7),
 }
 
 _SHARE: Range = (-0.05, 1.1)

@@ -93,6 +93,7 @@ _SPELLINGS: dict[Unit, str] = {
     Unit("token/J"): "token/J tokens/J",
     Unit("token"): "token tokens",
     Unit("g/kWh"): "g/kWh",
+    Unit("currency/kWh"): "currency/kWh",
     Unit("W/min"): "W/min",
     Unit("W/min", 1e3): "kW/min",
     Unit("W/min", 1e6): "MW/min",
