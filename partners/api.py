@@ -15,7 +15,7 @@ from domain.site import Site
 from partners import demand_routes, event_routes, forecast_routes, site_routes, token_route
 from partners.access import Access, Caller
 from partners.answers import NewestForecasts
-from partners.desk import Desk
+from partners.desk import Desk, only_known_parameters
 from partners.door import Door
 from partners.events import Events
 from partners.openapi import PREFIX, specification
@@ -32,6 +32,7 @@ from storage.accounts import Accounts
 from storage.records import Records
 
 CALLS_PER_MINUTE = 30_000
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"]
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -108,6 +109,7 @@ def router(
                     caller.key.prefix,
                     f"no scope {part.value}",
                 )
+            only_known_parameters(request)
 
         return Depends(shown)
 
@@ -132,9 +134,7 @@ def router(
     def docs() -> Response:
         return HTMLResponse(page, headers={"content-security-policy": CONTENT_SECURITY})
 
-    @api.api_route(
-        "/{rest:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False
-    )
+    @api.api_route("/{rest:path}", methods=METHODS, include_in_schema=False)
     def anything_else(request: Request) -> Response:
         for route in told:
             if route.path_regex.match(request.url.path):

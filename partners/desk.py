@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from domain.site import Site
 from partners.access import Caller
@@ -20,8 +21,35 @@ from partners.workers import Workers
 from storage.records import Records
 
 Answered = TypeVar("Answered", bound=Callable[..., Any])
-# an unescaped + in a query arrives as a space, which no time has
-Moment = Annotated[AwareDatetime, BeforeValidator(lambda v: v.replace(" ", "+") if isinstance(v, str) else v)]
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def _reckoned(moment: datetime) -> datetime:
+    if not FIRST <= moment < LAST:
+        raise ValueError(f"write a time of the years {FIRST.year} to {LAST.year - 1}")
+    return moment
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T t]\d\d:")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def _time_text(value: object) -> object:
+    """Return a time as it was sent; a number, which other programs take for seconds, is none."""
+    if isinstance(value, str) and not _TIME.match(value):
+        raise ValueError("write a time with its zone, such as 2026-07-15T16:00:00+08:00 (RFC 3339)")
+    # an unescaped + arrives as a space
+    return value[:11] + value[11:].replace(" ", "+") if isinstance(value, str) else value
+
+
+def _day_text(value: object) -> object:
+    if isinstance(value, str) and not _DAY.fullmatch(value):
+        raise ValueError("write a day such as 2026-07-15")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_time_text), AfterValidator(_reckoned)]
+Day = Annotated[date, BeforeValidator(_day_text)]
 ObjectId = Annotated[
     str | None,
     Query(
@@ -93,6 +121,21 @@ def object_of(request: Request, object_id: str | None, site: Site) -> str:
     if wanted not in caller_of(request).objects:
         raise ApiError(404, f"there is nothing of {wanted[:100]!r} here; the site is {site.id!r}")
     return wanted
+
+
+def only_known_parameters(request: Request) -> None:
+    """See that a question has no parameter that its route does not know: one that is misspelt must not be ignored.
+
+    Raises
+    ------
+    ApiError
+        400 if it has.
+    """
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    strange = [name for name in request.query_params if name not in known]
+    if strange:
+        possible = ", ".join(sorted(known)) or "none"
+        raise ApiError(400, f"there is no parameter {strange[0][:100]!r} here; possible are: {possible}")
 
 
 def ms(moment: datetime) -> int:

@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from domain import __version__
 from domain.site import Site
 from partners import token_route
+from partners.examples import ANSWERS
 
 PREFIX = "/api/v1"
 """Where the API lives; what changes incompatibly gets another."""
@@ -30,8 +31,11 @@ def specification(api: APIRouter, site: Site) -> dict[str, Any]:
         ),
         routes=api.routes,
     )
-    for operations in spec["paths"].values():
+    for path, operations in spec["paths"].items():
         for operation in operations.values():
+            example = ANSWERS.get(path.removeprefix(PREFIX))
+            if example is not None:
+                operation["responses"]["200"]["content"]["application/json"]["example"] = example
             operation["responses"].pop("422", None)  # wrong parameters are answered 400
             for status, response in operation["responses"].items():
                 told = response.get("content", {}).get("application/json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -79,8 +80,17 @@ def _operation(path: str, method: str, operation: Mapping[str, Any]) -> str:
             _table(("Name", "Type", "Meaning"), parameters),
             "<h3>Answers</h3>",
             _table(("Status", "Content", "Meaning"), responses),
+            *_example(operation),
         ]
     )
+
+
+def _example(operation: Mapping[str, Any]) -> list[str]:
+    content = operation["responses"].get("200", {}).get("content", {})
+    example = content.get("application/json", {}).get("example")
+    if example is None:
+        return []
+    return ["<h3>Example</h3>", f"<pre><code>{escape(json.dumps(example, indent=1))}</code></pre>"]
 
 
 def _schema(name: str, schema: Mapping[str, Any]) -> str:

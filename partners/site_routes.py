@@ -10,10 +10,10 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from analytics.contract.energy import energy_by, measured_at, quarters
+from analytics.contract.energy import energy_by, measured_at, midnight, periods, quarters
 from domain.errors import InputError
 from partners.demand import number
-from partners.desk import Desk, Form, Moment, caller_of, span
+from partners.desk import Day, Desk, Form, Moment, caller_of, span
 from partners.forecast_routes import DAY_MS, TABLES, UNCHANGED
 from partners.forecasts import iso
 from partners.formats import Format, negotiated, written
@@ -219,9 +219,9 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
             Literal["day", "month"], Query(description="Days or months of the site's calendar")
         ] = "day",
         first: Annotated[
-            date | None, Query(alias="from", description="First day; a week back if absent, or this month")
+            Day | None, Query(alias="from", description="First day; a week back if absent, or this month")
         ] = None,
-        last: Annotated[date | None, Query(alias="to", description="Last day; today if absent")] = None,
+        last: Annotated[Day | None, Query(alias="to", description="Last day; today if absent")] = None,
         form: Form = None,
     ) -> Response:
         """Tell energy by the meters' counters, IT energy and PUE (ISO/IEC 30134-2), and carbon by the grid's emission factors.
@@ -239,21 +239,21 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
             )
 
         def made() -> bytes:
-            begin = since.replace(day=1) if by == "month" else since
-            start = int(datetime(begin.year, begin.month, begin.day, tzinfo=site.zone).timestamp() * 1000)
-            starts, total, it = quarters(plant, sources.energy, start, now)
-            found = energy_by(starts, total, it, site.zone, sources.energy, since, until, by, now)
+            found = periods(since, until, by)
+            start, end = midnight(found[0][1], site.zone), midnight(found[-1][2], site.zone)
+            starts, total, it = quarters(plant, sources.energy, start, min(end, now))
+            told = energy_by(starts, total, it, site.zone, sources.energy, found, now)
             rows: dict[str, list[Any]] = {
-                "period": [e.name for e in found],
-                "start": [iso(e.start) for e in found],
-                "end": [iso(e.end) for e in found],
-                "measured": [round(e.measured, 4) for e in found],
-                "energy": [number(e.energy, 0) for e in found],
-                "it_measured": [round(e.it_measured, 4) for e in found],
-                "it_energy": [number(e.it_energy, 0) for e in found],
-                "pue": [number(e.pue, 4) for e in found],
-                "carbon": [number(e.carbon, 1) for e in found],
-                "highest": [number(e.highest, 1) for e in found],
+                "period": [e.name for e in told],
+                "start": [iso(e.start) for e in told],
+                "end": [iso(e.end) for e in told],
+                "measured": [round(e.measured, 4) for e in told],
+                "energy": [number(e.energy, 0) for e in told],
+                "it_measured": [round(e.it_measured, 4) for e in told],
+                "it_energy": [number(e.it_energy, 0) for e in told],
+                "pue": [number(e.pue, 4) for e in told],
+                "carbon": [number(e.carbon, 1) for e in told],
+                "highest": [number(e.highest, 1) for e in told],
             }
             document = {
                 "object_id": site.id,

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from partners.access import Access
-from partners.problems import ApiError
+from partners.problems import MEDIA_TYPE, ApiError
 from partners.routes import problems
 from partners.settings import Shows
 from partners.tokens import LIFETIME_S, Tokens
@@ -53,7 +53,11 @@ def add(
         tags=["access"],
         responses={
             200: {"model": TokenTold, "description": "The token, for an hour"},
-            400: {"model": TokenRefused, "description": "The request is wrong"},
+            400: {
+                "model": TokenRefused,
+                "description": "The request is wrong",
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            },
             401: {"model": TokenRefused, "description": "The client is not known, or its key ended"},
             **problems(413),
         },

@@ -6,6 +6,7 @@ Energy is by the meters' own counters where they have them, also across gaps; PU
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
@@ -115,20 +116,18 @@ def energy_by(
     it: Values,
     zone: ZoneInfo,
     settings: EnergySettings,
-    first: date,
-    last: date,
-    by: Literal["day", "month"],
+    named: Sequence[tuple[str, date, date]],
     now: int,
 ) -> list[EnergyOf]:
-    """Return energy by local day or month, from quarter hours as `quarters` gives them."""
+    """Return energy by local days or months as `periods` gives them, from quarter hours as `quarters` does."""
     days = pd.to_datetime(starts, unit="ms", utc=True).tz_convert(zone).date
     factor = {
         day: np.nan if (f := settings.factor(day)) is None else f.kg_per_kwh for day in dict.fromkeys(days)
     }
     carbon = total * QUARTER_S / KWH_J * np.array([factor[d] for d in days])
     found = []
-    for name, begin, after in periods(first, last, by):
-        since, until = _midnight(begin, zone), _midnight(after, zone)
+    for name, begin, after in named:
+        since, until = midnight(begin, zone), midnight(after, zone)
         inside = (starts >= since) & (starts < min(until, now))
         expected = max(1, (min(until, now) - since) // QUARTER_MS)
         power, load = total[inside], it[inside]
@@ -157,5 +156,6 @@ def _sum(values: Values, whole: bool = False) -> float:
     return float(values[known].sum()) if known.any() and (known.all() or not whole) else np.nan
 
 
-def _midnight(day: date, zone: ZoneInfo) -> int:
+def midnight(day: date, zone: ZoneInfo) -> int:
+    """Return when a day begins at a place, UTC ms."""
     return int(pd.Timestamp(day, tz=zone).timestamp() * 1000)
