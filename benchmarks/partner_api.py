@@ -2,7 +2,7 @@
 
 The API is served as in service, by a process of its own on one core. So many partners, each with a key and a connection of its own,
 ask for the newest forecast (48 hours, 19 quantiles, JSON): whole, compressed, and with the tag of what they have (304). First
-each asks as soon as the answer before is there, which tells how many answers there are in a second; then all together ask `rate`
+each asks as soon as the answer before is there, which tells how many answers there are in a second, and what of a core each takes; then all together ask `rate`
 times a second, which tells how long one takes (from when it was due). The reference is a bare FastAPI route on the same
 server that answers the same bytes, without key, limit or freshness.
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import yaml
 from fastapi import FastAPI, Response
 
@@ -148,10 +149,19 @@ def measure(partners: int, seconds: float, rate: float) -> dict[str, Any]:
         "gzip": (PATH, [of | {"Accept-Encoding": "gzip"} for of in known]),
         "304": (PATH, [of | {"If-None-Match": told} for of in known]),
     }
-    found, paced = {}, {}
+    process = psutil.Process(server.pid)
+
+    def spent() -> float:
+        times = process.cpu_times()
+        return float(times.user + times.system)
+
+    found, paced, cost = {}, {}, {}
     for name, (path, headers) in cases.items():
         asyncio.run(ask(port, path, headers, 1.0))
-        found[name] = len(asyncio.run(ask(port, path, headers, seconds))) / seconds
+        before, began = spent(), time.monotonic()
+        answers = len(asyncio.run(ask(port, path, headers, seconds)))
+        found[name] = answers / (time.monotonic() - began)
+        cost[name] = 1000 * (spent() - before) / answers
         took = np.array(asyncio.run(ask(port, path, headers, seconds, rate)))
         paced[name] = 1000 * float(np.quantile(took, 0.99))
     ours.send("stop")
@@ -159,6 +169,7 @@ def measure(partners: int, seconds: float, rate: float) -> dict[str, Any]:
     figures = {}
     for name in ("200", "gzip", "304"):
         figures[f"answers_{name}_per_s"] = _figure(found[name], "1/s", found["bare"])
+        figures[f"answers_{name}_core_ms"] = _figure(cost[name], "ms", cost["bare"])
         figures[f"answers_{name}_p99_ms"] = _figure(paced[name], "ms", paced["bare"])
     return figures
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from analytics.contract.baseline import LOOK_BACK_DAYS, BaselineRule, baseline
-from analytics.contract.energy import EnergySettings, energy_by, measured_at, quarters
+from analytics.contract.energy import EnergySettings, energy_by, measured_at, midnight, periods, quarters
 from analytics.contract.month import LEVELS, PAST_DAYS, month_of, month_report
 from analytics.contract.tariff import Tariff
 from domain.errors import InputError
@@ -101,15 +101,15 @@ class Contract:
             raise InputError(
                 f"the first day must not come after the last or today, and {MOST_DAYS} days are the most"
             )
-        begin = since.replace(day=1) if by == "month" else since
-        start = int(pd.Timestamp(begin, tz=site.zone).timestamp() * 1000)
-        starts, total, it = quarters(self._plant, self._energy, start, now)
-        found = energy_by(starts, total, it, site.zone, self._energy, since, until, by, now)
-        periods = [
+        wanted = periods(since, until, by)
+        start, end = midnight(wanted[0][1], site.zone), midnight(wanted[-1][2], site.zone)
+        starts, total, it = quarters(self._plant, self._energy, start, min(end, now))
+        found = energy_by(starts, total, it, site.zone, self._energy, wanted, now)
+        told = [
             {name: None if value != value else value for name, value in asdict(one).items()} for one in found
         ]
         where = measured_at(self._plant, self._energy)[0]
-        return {"site": site.id, "by": by, "it_measured_at": where, "periods": periods}
+        return {"site": site.id, "by": by, "it_measured_at": where, "periods": told}
 
     def usual(self, start: int, end: int) -> float:
         """Return the baseline of the time from `start` to `end` (UTC ms) by the usual rule, W.
