@@ -207,6 +207,7 @@ class System:
                     self.ingest.accept,
                     int(configuration.alerts.max_age * 1000),
                     self.contract.usual,
+                    configuration.data,
                 )
                 parts |= self.grid.parts()
             self.record_upkeep = RecordUpkeep(self.records, configuration.storage.records, self.site.id)

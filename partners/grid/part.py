@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -28,6 +29,7 @@ from storage.records import Records
 log = structlog.get_logger(__name__)
 
 LOOK_S = 5.0
+BREACHES = "grid-breaches.json"
 LATE_MS = 30 * 86_400_000
 """Work that runs on beyond its planned end is known for so long."""
 LONGEST_PLAN_MS = 7 * 86_400_000
@@ -52,6 +54,8 @@ class Grid:
         A reading older than this is missing.
     usual
         Returns baselines for reports.
+    folder
+        The data folder.
 
     Raises
     ------
@@ -68,6 +72,7 @@ class Grid:
         sink: Sink,
         fresh_ms: int,
         usual: Usual,
+        folder: Path,
     ) -> None:
         self.settings = settings
         self._plant = plant
@@ -80,7 +85,12 @@ class Grid:
         if settings.flex is not None:
             _known_nodes(settings.flex.feeds, plant, "grid.flex.feeds")
             self.flex = FlexAgent(
-                _with_session(settings.flex, plant.site.id), self.desk, plant, self.racks, settings
+                _with_session(settings.flex, plant.site.id),
+                self.desk,
+                plant,
+                self.racks,
+                settings,
+                folder / BREACHES,
             )
 
         reporter = Reporter(plant, records, self.racks, usual)

@@ -7,8 +7,10 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Collection
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Protocol
 
+import orjson
 import structlog
 
 from analytics.flexibility.racks import FlexibleRack, chosen, under
@@ -17,7 +19,7 @@ from domain.batch import now_ms
 from domain.errors import StorageError
 from domain.grid import OPEN_END, HeldLimit
 from partners.grid.desk import GridDesk
-from partners.grid.flex.feeds import BreachNews, BreachWatch, Ramp
+from partners.grid.flex.feeds import BreachNews, BreachWatch, OpenBreach, Ramp
 from partners.grid.flex.keys import Signer
 from partners.grid.flex.messages import LARGEST, event, moment, watts
 from partners.grid.flex.settings import FlexSettings
@@ -74,6 +76,8 @@ class FlexAgent:
         Who would give power.
     policy
         When a target counts as kept.
+    file
+        Where breaches that last are kept over a restart.
 
     Raises
     ------
@@ -88,6 +92,7 @@ class FlexAgent:
         plant: PlantView,
         racks: Racks,
         policy: Policy,
+        file: Path,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self._settings = settings
@@ -102,7 +107,9 @@ class FlexAgent:
         self._signer = Signer(settings.sign)
         self._power = RecentPower(plant, policy.mean)
         self._ramps = {tag: Ramp() for tag in self.feeds}
-        self._breaches = {tag: BreachWatch(settings) for tag in self.feeds}
+        self._file = file
+        kept = _kept(file)
+        self._breaches = {tag: BreachWatch(settings, kept.get(tag)) for tag in self.feeds}
         self._seen = 0
         self._agreed: frozenset[int] = frozenset()
         self._told = -math.inf
@@ -184,6 +191,7 @@ class FlexAgent:
             breach = self._breaches[tag].look(target, power[tag], now, self._settle_ms)
             if breach is not None:
                 self._unsent.append(self._alert(tag, node, breach, now))
+                self._keep()
         self._tell(held, power, news, now)
         self._send_alerts()
 
@@ -253,7 +261,7 @@ class FlexAgent:
                 **({} if over else {"resolved_at": moment(breach.resolved)}),
             },
             "target": {
-                "correlation_id": breach.request.reference,
+                "correlation_id": breach.reference,
                 "load_constraint": watts(breach.limit),
             },
             "measured_load": watts(breach.power),
@@ -267,9 +275,20 @@ class FlexAgent:
             "powerbreach",
             self._signer.sign(data),
             now,
-            breach.request.reference,
-            self.door.traces.get(breach.request.reference, ""),
+            breach.reference,
+            self.door.traces.get(breach.reference, ""),
         )
+
+    def _keep(self) -> None:
+        lasting = {
+            tag: breach.open.model_dump() for tag, breach in self._breaches.items() if breach.open is not None
+        }
+        part = self._file.with_suffix(".part")
+        try:
+            part.write_bytes(orjson.dumps(lasting))
+            part.replace(self._file)
+        except OSError as error:
+            log.warning("breaches are not kept over a restart", error=str(error))
 
     def _hints(self, node: str, excess: float, now: int) -> list[dict[str, Any]]:
         """Return which racks would come down, the first to give first."""
@@ -294,6 +313,17 @@ class FlexAgent:
 
     def _topic(self, rest: str) -> str:
         return f"grid/v1/dsx-flex-agent/{self._settings.identifier}/{rest}"
+
+
+def _kept(file: Path) -> dict[str, OpenBreach]:
+    try:
+        told = orjson.loads(file.read_bytes())
+        return {tag: OpenBreach.model_validate(breach) for tag, breach in told.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError) as error:
+        log.warning("breaches from before the start are not known", error=str(error))
+        return {}
 
 
 def _target(held: HeldLimit, now: int) -> dict[str, Any]:

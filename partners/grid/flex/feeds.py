@@ -6,7 +6,8 @@ import math
 import uuid
 from dataclasses import dataclass
 
-from domain.grid import GridRequest, HeldLimit
+from domain.configuration import SettingsModel
+from domain.grid import HeldLimit
 from partners.grid.flex.settings import FlexSettings
 
 CRITICAL_ABOVE = 0.2
@@ -47,76 +48,82 @@ class Ramp:
 
 @dataclass(slots=True)
 class BreachNews:
-    """What is to be told of a breach: ``active``, ``escalated`` or ``resolved``, of which severity."""
+    """What is to be told of a breach: ``active``, ``escalated`` or ``resolved``, of which severity; `reference` of its target."""
 
     status: str
     severity: str
     id: str
     detected: int
     resolved: int
-    request: GridRequest
+    reference: str
     limit: float
     power: float
 
 
+class OpenBreach(SettingsModel):
+    """A breach that lasts, as it is kept over a restart; times in UTC ms, the limit in W."""
+
+    id: str
+    detected: int
+    escalated: bool
+    severity: str
+    request: int
+    reference: str
+    limit: float
+
+
 @dataclass(slots=True)
 class BreachWatch:
-    """Tells breaches of one feed: begun, escalated, over; each has one id all along."""
+    """Tells breaches of one feed: begun, escalated, over; each has one id all along, `open` while it lasts."""
 
     settings: FlexSettings
+    open: OpenBreach | None = None
     _over_since: int = 0
-    _id: str = ""
-    _detected: int = 0
-    _escalated: bool = False
-    _severity: str = ""
-    _target: HeldLimit | None = None
 
     def look(self, target: HeldLimit | None, power: float, now: int, settle_ms: int) -> BreachNews | None:
         """Take in the target in force and the power (W); return what is news, None where nothing is."""
-        if self._id and (
-            target is None or self._target is None or target.request.id != self._target.request.id
-        ):
-            return self._resolved(power, now)
+        if self.open is not None and (target is None or target.request.id != self.open.request):
+            return self._resolved(self.open, power, now)
         if target is None:
             self._over_since = 0
             return None
         excess = power / target.limit - 1
-        if self._id and excess <= 0:
-            return self._resolved(power, now)
+        if self.open is not None and excess <= 0:
+            return self._resolved(self.open, power, now)
         settling = now < target.start + settle_ms
-        if excess <= self.settings.breach_above or (settling and not self._id):
-            if not self._id:
+        if excess <= self.settings.breach_above or (settling and self.open is None):
+            if self.open is None:
                 self._over_since = 0
             return None
         self._over_since = self._over_since or now
-        if now - self._over_since < self.settings.breach_after * 1000:
-            return None
         severity = "critical" if excess > CRITICAL_ABOVE else "warning"
-        if not self._id:
-            self._id, self._detected, self._escalated = str(uuid.uuid4()), self._over_since, False
-            self._target, self._severity = target, severity
-            return self._news("active", power, 0)
-        worse = severity == "critical" and self._severity == "warning"
-        late = now - self._detected >= self.settings.escalate_after * 1000
-        if (worse or late) and not self._escalated:
-            self._escalated, self._severity = True, severity
-            return self._news("escalated", power, 0)
+        if self.open is None:
+            if now - self._over_since < self.settings.breach_after * 1000:
+                return None
+            request = target.request
+            self.open = OpenBreach(
+                id=str(uuid.uuid4()),
+                detected=self._over_since,
+                escalated=False,
+                severity=severity,
+                request=request.id,
+                reference=request.reference,
+                limit=target.limit,
+            )
+            return _news(self.open, "active", power, 0)
+        worse = severity == "critical" and self.open.severity == "warning"
+        late = now - self.open.detected >= self.settings.escalate_after * 1000
+        if (worse or late) and not self.open.escalated:
+            self.open = self.open.model_copy(update={"escalated": True, "severity": severity})
+            return _news(self.open, "escalated", power, 0)
         return None
 
-    def _resolved(self, power: float, now: int) -> BreachNews:
-        news = self._news("resolved", power, now)
-        self._id, self._target, self._over_since = "", None, 0
-        return news
+    def _resolved(self, breach: OpenBreach, power: float, now: int) -> BreachNews:
+        self.open, self._over_since = None, 0
+        return _news(breach, "resolved", power, now)
 
-    def _news(self, status: str, power: float, resolved: int) -> BreachNews:
-        assert self._target is not None
-        return BreachNews(
-            status,
-            self._severity,
-            self._id,
-            self._detected,
-            resolved,
-            self._target.request,
-            self._target.limit,
-            power,
-        )
+
+def _news(breach: OpenBreach, status: str, power: float, resolved: int) -> BreachNews:
+    return BreachNews(
+        status, breach.severity, breach.id, breach.detected, resolved, breach.reference, breach.limit, power
+    )

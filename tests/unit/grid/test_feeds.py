@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from domain.grid import HeldLimit
-from partners.grid.flex.feeds import BreachWatch, Ramp
+from partners.grid.flex.feeds import BreachWatch, OpenBreach, Ramp
 from partners.grid.flex.settings import FlexSettings
 from tests.unit.grid.test_limits_of_the_grid import asked
 
@@ -94,6 +94,15 @@ def test_a_breach_ends_with_its_target():
         watch.look(TARGET, 11e6, at * S, SETTLE)
     assert watch.look(None, 11e6, 470 * S, SETTLE).status == "resolved"
     assert watch.look(None, 11e6, 480 * S, SETTLE) is None
+
+
+def test_a_breach_keeps_its_id_over_a_restart_and_is_resolved_after_it():
+    watch = BreachWatch(SETTINGS)
+    first = [watch.look(TARGET, 11e6, at * S, SETTLE) for at in (400, 460)][-1]
+    again = BreachWatch(SETTINGS, OpenBreach.model_validate_json(watch.open.model_dump_json()))
+    assert again.look(TARGET, 11e6, 480 * S, SETTLE) is None
+    over = again.look(TARGET, 9e6, 490 * S, SETTLE)
+    assert (over.status, over.id, over.detected) == ("resolved", first.id, first.detected)
 
 
 def test_another_target_in_its_place_begins_a_breach_of_its_own():
