@@ -17,6 +17,7 @@ from alerts.oncall.people import OnCall
 from alerts.oncall.roster import Roster, rosters
 from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
+from analytics.contract.energy import EnergySettings
 from dashboard.alarms import Alarms
 from dashboard.cooling import CoolingDesk
 from dashboard.foretold import ForecastDesk
@@ -24,6 +25,7 @@ from dashboard.incidents import IncidentDesk
 from dashboard.lately import Lately
 from dashboard.power import PowerWatch
 from dashboard.readings import ObjectReadings
+from dashboard.reports import ReportDesk
 from dashboard.things import Things
 from dashboard.views import (
     LOST,
@@ -93,6 +95,10 @@ class ConsoleData:
         Gives the newest forecast of every node, with the ramps to expect.
     watched
         Returns the open incidents of the anomaly watch, ready for JSON.
+    energy
+        Where IT energy is measured for the PUE, and what a kilowatt hour emits.
+    contract
+        Returns the running month against the energy contract.
     """
 
     def __init__(
@@ -116,6 +122,8 @@ class ConsoleData:
         runbooks: Runbooks | None = None,
         newest: Callable[[], Mapping[str, Forecast]] = dict,
         watched: Callable[[], Rows] = tuple,
+        energy: EnergySettings | None = None,
+        contract: Callable[[], Mapping[str, Any] | None] = lambda: None,
     ) -> None:
         self.site = site
         self.registry = registry
@@ -144,6 +152,7 @@ class ConsoleData:
             plant, self._readings, clock, lambda cdu, pod: self._cdu(cdu, pod, None), self._severity
         )
         self.incidents = IncidentDesk(records, plant, clock, watched, self.rack_of)
+        self.reports = ReportDesk(plant, records, clock, settings, energy or EnergySettings(), contract)
         self.foretold = ForecastDesk(plant, records, clock, newest, int(settings.max_age * 1000))
         self.things = Things(plant, self._readings, clock)
         self.power = PowerWatch(

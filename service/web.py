@@ -17,6 +17,7 @@ from alerts.oncall.people import OnCall
 from dashboard.answer import Answering, answer_router
 from dashboard.app import Console, mount
 from dashboard.data import ConsoleData
+from domain.batch import now_ms
 from domain.errors import HallwatchError
 from partners.api import router as partner_router
 from partners.sources import Sources
@@ -108,6 +109,8 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         alert_settings=system.configuration.alerts,
         newest=system.issuer.newest,
         watched=lambda: system.live.incidents,
+        energy=system.configuration.settings.energy,
+        contract=lambda: system.contract.month(now_ms()),
         note=note,
         runbooks=system.runbooks,
     )

@@ -11,11 +11,13 @@ from dashboard.pages import (
     overview,
     power,
     rack,
+    reports,
     thing,
 )
 
 PAGES: tuple[Page, ...] = (
     overview.PAGE,
+    reports.PAGE,
     power.PAGE,
     cooling.PAGE,
     forecast.PAGE,

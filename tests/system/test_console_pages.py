@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,3 +160,34 @@ def test_a_cdu_that_stands_still_is_seen_with_what_is_left_of_its_pod(open_page,
         expect(page.locator("#loop-name")).to_have_text("P01")
     finally:
         console.plant.change = None
+
+
+def test_the_shift_report_is_read_printed_and_kept_as_a_file(open_page, console):
+    page = open_page("/")
+    page.click("#nav-reports")
+    expect(page.locator("#report-title")).to_have_text(re.compile(r"^20\d\d-\d\d-\d\d$"), timeout=WAIT)
+    page.get_by_text("Shift", exact=True).click()
+    expect(page.locator("#report-title")).to_have_text(re.compile(r"^20\d\d-\d\d-\d\d \d\d:00"), timeout=WAIT)
+    expect(page.locator("#report-parts tr").first).to_contain_text(":00")
+    now = page.text_content("#report-title")
+    page.click("#report-before")
+    expect(page.locator("#report-title")).not_to_have_text(now, timeout=WAIT)
+    expect(page).to_have_url(
+        re.compile(r"span=shift.*back=1|back=1.*span=shift")
+    )  # what is looked at is a link
+    page.click("#report-after")
+    expect(page.locator("#report-title")).to_have_text(now, timeout=WAIT)
+
+    with page.expect_download() as kept:
+        page.click("#report-file")
+    text = Path(kept.value.path()).read_text(encoding="utf-8")
+    assert text.startswith("start,start_utc,site_W,it_W,limit_W,pue,over_limit")
+    with page.expect_download() as tables:
+        page.click("#report-tables")
+    assert "Envelope" in Path(tables.value.path()).read_text(encoding="utf-8")
+
+    page.emulate_media(media="print")
+    expect(page.locator("header")).to_be_hidden()
+    expect(page.locator(".report-acts")).to_be_hidden()
+    expect(page.locator("#report-envelope")).to_be_visible()
+    assert page.pdf(format="A4").startswith(b"%PDF")
