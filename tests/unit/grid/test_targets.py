@@ -10,9 +10,11 @@ import pytest
 from domain.batch import now_ms
 from domain.errors import ConfigurationError
 from domain.grid import OPEN_END, Standing
+from partners.grid.flex.agent import FlexAgent
 from partners.grid.flex.keys import KeyRegistry
 from partners.grid.flex.settings import FlexSettings, PartyKey
 from partners.grid.flex.targets import MOST_A_MINUTE, TargetDoor
+from partners.grid.settings import GridSettings
 from tests.servers.energy_partner import iso, key_pair, load_key, signed, target, target_event
 
 HOUR = timedelta(hours=1)
@@ -236,3 +238,24 @@ def test_a_time_without_a_zone_is_no_time(door):
     assert made.send(payload) is None
     assert made.send(one(), time=datetime.now(UTC).replace(tzinfo=None).isoformat()) is None
     assert made.reasons() == {"refused_invalid_target": 1, "refused_malformed": 1}
+
+
+def test_so_many_messages_wait_and_the_rest_is_left_with_the_broker(hall, keys, tmp_path, monkeypatch):
+    monkeypatch.setattr("partners.grid.flex.agent.MOST_WAITING", 3)
+    flex = FlexSettings(sign={"key_file": keys["site"][0]})
+    agent = FlexAgent(flex, hall.desk(), hall.plant, lambda _now: [], GridSettings(), tmp_path / "breaches")
+    for number in range(5):
+        agent._arrived(b"grid/v1/isv/acme/loadtarget/set", b"{", number)
+    assert agent.stats()["left_with_broker"] == 2
+    agent._step()
+    assert agent.stats()["refused_malformed"] == 3
+
+
+def test_a_site_that_is_not_measured_tells_nothing_and_breaches_that_cannot_be_read_are_begun_anew(
+    hall, keys, tmp_path
+):
+    (tmp_path / "breaches").write_text("{")
+    flex = FlexSettings(sign={"key_file": keys["site"][0]})
+    agent = FlexAgent(flex, hall.desk(), hall.plant, lambda _now: [], GridSettings(), tmp_path / "breaches")
+    agent._step()
+    assert "statuses" not in agent.stats()
