@@ -36,7 +36,6 @@ from dashboard.threads import background_done, reading
 from dashboard.windows import Windows
 from dashboard.words import chosen, say, script, words_router
 from domain.errors import HallwatchError, StorageError
-from domain.role import Role
 from storage.accounts import Accounts
 from storage.sessions import LoginSessions
 
@@ -233,7 +232,7 @@ def _register_live(
                     unanswered += 1
                     continue
                 unanswered = 0
-                wanted = {spoken(name, language) for name in sections_of(path or "/", data)}
+                wanted = {spoken(name, language) for name in sections_of(path or "/", data, session.role)}
                 for name, payload in (await viewer.changes(wanted)).items():
                     push(unspoken(name)[0].partition(":")[0], payload)
                 if data.clock() // 60_000 != minute:
@@ -269,7 +268,7 @@ def _register_acknowledge(app: Dash, data: ConsoleData, broadcaster: Broadcaster
             return no_update
         who = session_now().user
         try:
-            if session_now().role is Role.VIEWER:
+            if not session_now().role.may("acknowledge"):
                 return {"error": say("done.no_acknowledge", who=who)}
             number, note = int(request["id"]), str(request.get("note", ""))[:LONGEST_NOTE].strip()
             await reading(data.alarms.acknowledge, number, who, note)
@@ -291,7 +290,7 @@ def _register_alarm_acts(app: Dash, data: ConsoleData, broadcaster: Broadcaster)
             return no_update
         who = session_now().user
         try:
-            if session_now().role is Role.VIEWER:
+            if not session_now().role.may(str(request["act"])):
                 return {"error": say("done.no_change", who=who)}
             text = await reading(data.alarms.act, request, who)
         except (HallwatchError, KeyError, TypeError, ValueError) as error:

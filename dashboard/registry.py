@@ -41,12 +41,14 @@ def navigation(role: Role) -> list[tuple[Level, list[Page]]]:
     return [(level, pages) for level, pages in groups if pages]
 
 
-def sections_of(path: str, data: ConsoleData) -> frozenset[str]:
-    """Return the sections that the page at `path` shows: those of an object as ``NAME:OBJECT``."""
+def sections_of(path: str, data: ConsoleData, role: Role = Role.ADMINISTRATOR) -> frozenset[str]:
+    """Return the sections that the page at `path` shows to a role: those of an object as ``NAME:OBJECT``."""
     found = page_at(path)
     if found is None:
         return frozenset(ALWAYS)
     page, which = found
+    if not role.includes(page.role):
+        return frozenset(ALWAYS)
     if not page.of_objects:
         return frozenset(ALWAYS) | set(page.live)
     if not page.known(data, which):

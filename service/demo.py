@@ -20,6 +20,7 @@ import yaml
 
 from domain.batch import now_ms
 from domain.errors import HallwatchError
+from domain.role import Role
 from domain.site import Site
 from service import logs
 from service.configuration import SHIPPED, load
@@ -239,7 +240,7 @@ Ctrl-C stops everything; the next start continues on the same data.
             kept = json.loads(path.read_text(encoding="utf-8"))
             return kept["user"], kept["password"], kept["api_key"]
         password = secrets.token_urlsafe(9)
-        system.accounts.add_user("demo", password)
+        system.accounts.add_user("demo", password, Role.ADMINISTRATOR)
         key, _ = system.accounts.add_api_key("demo partner")
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:

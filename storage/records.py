@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, or_, select
 
 from domain.batch import now_ms
 from storage import record_tables as t
@@ -61,14 +61,20 @@ class Records(
             db.execute(insert(t.audit).values(at=now_ms(), who=who, what=what, detail=detail))
 
     def audit_trail(
-        self, start: int = 0, end: int | None = None, limit: int = 1000, who: str = ""
+        self, start: int = 0, end: int | None = None, limit: int = 1000, who: str = "", words: str = ""
     ) -> list[AuditEntry]:
-        """Return what was done in [start, end), by one person if named, newest first, `limit` at most."""
+        """Return what was done in [start, end), by one person if named, newest first, `limit` at most.
+
+        With `words`, only what holds them in the act, its detail or the name of who did it.
+        """
         query = select(t.audit).where(t.audit.c.at >= start)
         if who:
             query = query.where(t.audit.c.who == who)
         if end is not None:
             query = query.where(t.audit.c.at < end)
+        if words:
+            parts = (t.audit.c.what, t.audit.c.detail, t.audit.c.who)
+            query = query.where(or_(*(part.icontains(words, autoescape=True) for part in parts)))
         with self.reading() as db:
             rows = db.execute(query.order_by(t.audit.c.id.desc()).limit(limit))
             return [AuditEntry(row.at, row.who, row.what, row.detail) for row in rows]

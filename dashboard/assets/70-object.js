@@ -36,6 +36,12 @@
     if (!told.around.length) place.replaceChildren(hw.el('div', 'muted', hw.say('object.alone')));
   });
 
+  hw.on('audit-trail', (trail) => {
+    hw.rows('audit-rows', trail.rows);
+    const told = document.getElementById('audit-told');
+    if (told) told.textContent = trail.told;
+  });
+
   hw.on('object-history', (history) => {
     if (!here(history)) return;
     mark();

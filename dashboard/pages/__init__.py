@@ -3,6 +3,7 @@
 from dashboard.page import Page
 from dashboard.pages import (
     alerts,
+    audit,
     cooling,
     forecast,
     health,
@@ -28,5 +29,6 @@ PAGES: tuple[Page, ...] = (
     rack.PAGE,
     thing.PAGE,
     health.PAGE,
+    audit.PAGE,
 )
 """In the order of the navigation."""

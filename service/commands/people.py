@@ -84,7 +84,10 @@ def audit(
 def add_user(
     name: Name,
     role: Annotated[
-        Role, typer.Option(help="viewer looks, operator also acknowledges alerts")
+        Role,
+        typer.Option(
+            help="viewer looks, operator also deals with alerts, administrator also sees who did what"
+        ),
     ] = Role.OPERATOR,
     password_file: PasswordFile = None,
     config: RecordsOf = None,

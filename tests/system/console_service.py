@@ -17,6 +17,7 @@ from dashboard.data import ConsoleData
 from domain.batch import Batch, now_ms
 from domain.forecast import Forecast
 from domain.points import PointRegistry
+from domain.role import Role
 from domain.site import Site
 from storage.accounts import Accounts
 from storage.ingest import Ingest
@@ -27,6 +28,8 @@ from storage.settings import StorageSettings
 from tests.system.console_plant import Plant
 
 USER, PASSWORD = "anna", "night-shift-1"
+ADMINISTRATOR = "root"
+"""Has the same password."""
 SECRET = "only for tests, and long enough"
 
 
@@ -48,6 +51,7 @@ class LiveConsole:
         self.records = Records(f"sqlite:///{folder}/records.sqlite")
         self.accounts = Accounts(self.records)
         self.accounts.add_user(USER, PASSWORD)
+        self.accounts.add_user(ADMINISTRATOR, PASSWORD, Role.ADMINISTRATOR)
         self.plant = Plant(site, self.registry, gpus)
         view = PlantView(site, self.registry, self.ingest.latest, self.store)
         self.sources: dict[str, dict[str, Any]] = {"mqtt:bms": {"connected": True, "messages": 0}}

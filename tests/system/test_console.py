@@ -8,11 +8,13 @@ import time
 import pytest
 from playwright.sync_api import Browser, expect
 
+from alerts.actions import acknowledge
 from domain.alert import AlertState, Severity
 from domain.batch import now_ms
+from domain.role import Role
 from tests.servers.hallwatch import eventually
 from tests.system.console_plant import condition
-from tests.system.console_service import PASSWORD, USER, LiveConsole
+from tests.system.console_service import ADMINISTRATOR, PASSWORD, USER, LiveConsole
 
 pytestmark = [pytest.mark.server("chromium"), pytest.mark.xdist_group("console")]
 
@@ -271,4 +273,34 @@ def test_objects_are_links_in_tables_and_alerts(open_page, console):
     page.go_back()
     page.click(f"#alert-row-{alert.id} .object")
     expect(page).to_have_url(re.compile("/object/P01-CDU1$"))
+    console.records.clear_alerts([alert.id], now_ms())
+
+
+def test_who_did_what_is_shown_to_an_administrator_and_to_nobody_else(open_page, console):
+    alert = console.records.open_alerts([condition("leak", "R009", Severity.CRITICAL)], now_ms())[0]
+    acknowledge(console.records, alert.id, USER, "bucket is there", now_ms())
+    page = open_page(ADMINISTRATOR)
+    page.click("#nav-audit")
+    rows = page.locator("#audit-rows tr")
+    expect(rows.filter(has_text="bucket is there")).to_contain_text([f"{USER}acknowledged alert"])
+    page.fill("#audit-words", "BUCKET")
+    expect(rows).to_have_count(1)
+    page.fill("#audit-who", ADMINISTRATOR)
+    expect(rows).to_have_count(0)
+    other = open_page()
+    expect(other.locator("#nav-audit")).to_have_count(0)
+    other.goto(console.url + "/audit")
+    expect(other.locator("#page")).to_contain_text("Nothing here")
+    console.records.clear_alerts([alert.id], now_ms())
+
+
+def test_a_viewer_is_offered_nothing_to_do_and_may_do_nothing(open_page, console):
+    console.accounts.add_user("vera", "may-only-look", Role.VIEWER)
+    alert = console.records.open_alerts([condition("leak", "R010", Severity.CRITICAL)], now_ms())[0]
+    page = open_page("vera", "may-only-look", bypass_csp=True)
+    expect(page.locator(f"#alert-row-{alert.id}")).to_be_visible()
+    expect(page.locator(f"#ack-{alert.id}")).to_be_hidden()
+    page.evaluate(f"dash_clientside.set_props('acknowledge-request', {{data: {{id: {alert.id}, note: ''}}}})")
+    expect(page.locator("#message")).to_contain_text("may look, but not acknowledge")
+    assert console.records.alert(alert.id).state is AlertState.OPEN
     console.records.clear_alerts([alert.id], now_ms())

@@ -13,6 +13,7 @@ from domain.alert import AlertState, Severity
 from domain.batch import now_ms
 from tests.servers.hallwatch import eventually
 from tests.system.console_plant import condition
+from tests.system.console_service import ADMINISTRATOR
 
 pytestmark = [pytest.mark.server("chromium"), pytest.mark.xdist_group("console")]
 
@@ -74,7 +75,7 @@ def storm(console):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_page_has_a_serious_finding_calm_or_in_alarm(open_page, console, storm, theme):
     # axe-core is evaluated in the page, which the console's own policy forbids
-    page = open_page(color_scheme=theme, bypass_csp=True)
+    page = open_page(ADMINISTRATOR, color_scheme=theme, bypass_csp=True)
     assert (grey(page) > 0.5) == (theme == "light")
     found = {}
     for one in PAGES:
