@@ -60,6 +60,7 @@
     const more = alert.explains ? hw.count('alert.explains', alert.explains) : '';
     set(row.querySelector('.summary'), alert.summary);
     set(row.querySelector('.explains'), more);
+    row.querySelector('.explains').hidden = !more;
     set(row.querySelector('.told'), told(alert));
     const held = row.querySelector('.held');
     if (alert.state === 'acknowledged') {

@@ -126,6 +126,7 @@
   function select(name, options) {
     const node = hw.el('select');
     node.name = name;
+    node.setAttribute('aria-label', hw.say('foretold.ask_move'));
     for (const [value, text] of options) {
       const option = hw.el('option', '', text);
       option.value = value;

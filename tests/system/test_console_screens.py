@@ -42,9 +42,11 @@ def troubles(page: Page) -> list[str]:
     ]
 
 
-def shown(page: Page, url: str, path: str, live: dict) -> None:
-    """Open a page and wait until its live sections are there."""
-    page.goto(url + path)
+def shown(page: Page, console, one) -> None:
+    """Open a page, of rack R005 or of the first incident where it is of an object, and wait for its live sections."""
+    which = next((name for name in ("R005", "1") if one.known(console.data, name)), "R005")
+    live = one.live if not one.of_objects or one.known(console.data, which) else {}
+    page.goto(console.url + one.path.format(object=which))
     expect(page.locator("#site-power")).to_contain_text("MW")
     expect(page.locator("#page > *").first).to_be_visible()
     for name in live:
@@ -79,11 +81,11 @@ def test_no_page_has_a_serious_finding_calm_or_in_alarm(open_page, console, stor
     assert (grey(page) > 0.5) == (theme == "light")
     found = {}
     for one in PAGES:
-        shown(page, console.url, one.path.format(object="R005"), one.live)
+        shown(page, console, one)
         found[one.path] = troubles(page)
     console.records.clear_alerts([alert.id for alert in storm], now_ms())
     for one in PAGES[:2]:
-        shown(page, console.url, one.path.format(object="R005"), one.live)
+        shown(page, console, one)
         expect(page.locator("#alert-count")).to_have_text("0")
         found[f"{one.path} calm"] = troubles(page)
     assert {path: what for path, what in found.items() if what} == {}
