@@ -42,7 +42,7 @@ def hall(h: Hall, limits: ThermalLimits, zone: ZoneInfo) -> Payload:
                     [p.point.object_id, "name"],
                     [p.point.point_type, ""],
                     [p.point.state_label(p.value), "alarm"],
-                    [cells.clock(p.observed, zone, "%d %b %H:%M:%S"), ""],
+                    [cells.date(p.observed, zone, "long"), ""],
                 ],
             }
             for n, p in enumerate(h.leaks)

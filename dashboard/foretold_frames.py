@@ -239,7 +239,7 @@ def _of_power(f: Forecast, issued: Forecast, found: Answer, now: int, zone: Zone
         [
             say(
                 "foretold.peak", power=cells.quantity(float(middle[best]), "W", 4),
-                at=cells.clock(int(f.start[best]), zone, "%d %b %H:%M"), before=cells.quantity(before, "W", 4),
+                at=cells.date(int(f.start[best]), zone), before=cells.quantity(before, "W", 4),
             ),
             "",
         ],
@@ -256,7 +256,7 @@ def _of_power(f: Forecast, issued: Forecast, found: Answer, now: int, zone: Zone
 def _issued(f: Foretold, zone: ZoneInfo) -> cells.Cell:
     if f.forecast is None:
         return [say("foretold.none_issued"), "missing"]
-    at = cells.clock(f.forecast.issued, zone, "%d %b %H:%M")
+    at = cells.date(f.forecast.issued, zone)
     good = f.forecast.quality == "good"
     text = say("foretold.issued", at=at, age=cells.duration(f.now - f.forecast.issued))
     return [text if good else f"{text}, {f.forecast.quality}", "" if good else "warning", f.forecast.model]
@@ -314,8 +314,8 @@ def _planned(work: PlannedWork, zone: ZoneInfo) -> Payload:
         "cells": [
             [work.name, "name", work.source],
             [str(len(work.racks)), "", _named(work.racks)],
-            [cells.clock(work.start, zone, "%d %b %H:%M"), ""],
-            [cells.clock(work.end, zone, "%d %b %H:%M"), ""],
+            [cells.date(work.start, zone), ""],
+            [cells.date(work.end, zone), ""],
             [each or cells.DASH, "" if each else "muted", say("foretold.each_rack")],
         ],
     }

@@ -56,7 +56,7 @@ def incident(data: ConsoleData, which: str) -> Payload:
                 "id": f"note-{n}",
                 "mark": "",
                 "cells": [
-                    [cells.clock(note.at, zone, "%d %b %H:%M"), "name"],
+                    [cells.date(note.at, zone), "name"],
                     [note.who, ""],
                     [note.note, ""],
                 ],
@@ -96,7 +96,7 @@ def _card(i: Incident, data: ConsoleData) -> Payload:
         "active": i.active,
         "who": lead.acknowledged_by,
         "opened": i.opened,
-        "openedText": cells.clock(i.opened, data.site.zone, "%d %b %H:%M:%S"),
+        "openedText": cells.date(i.opened, data.site.zone, "long"),
         "closed": i.closed,
     }
 
@@ -135,7 +135,7 @@ def _step(step: Step, lead: Alert, data: ConsoleData) -> Payload:
         "id": "",
         "mark": mark,
         "cells": [
-            [cells.clock(change.at, data.site.zone, "%d %b %H:%M:%S"), "name"],
+            [cells.date(change.at, data.site.zone, "long"), "name"],
             [condition.object_id, "incident-lead" if step.alert.id == lead.id else ""],
             [data.alarms.title(condition.rule, language()), ""],
             [state, ""],
@@ -145,7 +145,7 @@ def _step(step: Step, lead: Alert, data: ConsoleData) -> Payload:
 
 
 def _lasted(i: Incident, data: ConsoleData) -> cells.Cell:
-    since = cells.clock(i.opened, data.site.zone, "%d %b %H:%M:%S")
+    since = cells.date(i.opened, data.site.zone, "long")
     if not i.closed:
         return [say("incident.since", time=since), ""]
     return [say("incident.lasted", time=since, span=cells.duration(i.closed - i.opened)), "muted"]

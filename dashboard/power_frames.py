@@ -155,7 +155,7 @@ def _observed(u: Unit, zone: ZoneInfo) -> cells.Cell:
     return [
         f"{cells.quantity(o.power, 'W', 3)}, {cells.percent(share)}",
         "alarm" if share > OVER else "",
-        say("power.observed_at", at=cells.clock(o.at, zone, "%d %b %H:%M")),
+        say("power.observed_at", at=cells.date(o.at, zone)),
     ]
 
 
@@ -279,7 +279,7 @@ def _named(names: tuple[str, ...]) -> str:
 def _peak_note(peak: Peak | None, zone: ZoneInfo) -> str:
     if peak is None:
         return say("power.only_now")
-    at = cells.clock(peak.start, zone, "%d %b %H:%M")
+    at = cells.date(peak.start, zone)
     middle, high = (cells.quantity(v, "W", 3) for v in (peak.middle, peak.high))
     return say("power.peak", at=at, middle=middle, high=high)
 

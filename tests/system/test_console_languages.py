@@ -66,7 +66,7 @@ def test_the_language_is_chosen_in_the_frame_and_no_page_has_a_word_of_another(o
     assert page.get_attribute("html", "lang") == "zh-Hant"
 
     names = {
-        console.site.name, console.site.id, console.data.note, "test", "on_call", *console.site.racks,
+        console.site.name, console.site.id, console.data.note, "test", "on_call", condition().summary.removeprefix("R003"), *console.site.racks,
         *(p.object_id for p in console.registry), *(p.object_type for p in console.registry),
         *(p.point_type for p in console.registry), *(p.key for p in console.registry),
         *(word for p in console.registry for _, word in p.state_text),
