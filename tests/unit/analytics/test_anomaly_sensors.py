@@ -88,6 +88,13 @@ def test_the_mistaken_unit_is_named():
     assert [names[k] if k >= 0 else "" for k in found] == ["degF", "kelvin", ""]
 
 
+def test_a_reading_at_the_edge_of_its_tolerance_is_not_in_a_unit_that_hardly_differs():
+    pressure = np.full((ROWS, 1), 80e3)
+    read = pressure + 6000.0 + 250.0 * np.sin(np.arange(ROWS))[:, None]  # kelvins for Celsius would add 273
+    assert unit_mistake(read, pressure, np.full(1, 6000.0)).tolist() == [-1]
+    assert unit_mistake(1e-3 * pressure, pressure, np.full(1, 6000.0)).tolist() == [0]
+
+
 def test_supply_and_return_that_are_exchanged_are_both_named():
     supply, ret = np.full(ROWS, 32.0), np.full(ROWS, 44.0)
     estimate = np.column_stack([supply, ret, supply, ret])
@@ -118,6 +125,16 @@ def test_a_virtual_flow_agrees_with_the_heat_balance():
     supply, ret = np.array([32.0, 32.0]), np.array([44.0, 32.5])
     power = np.array([COOLANT_HEAT * 150 * 12 / 0.95, 1e3])
     np.testing.assert_allclose(virtual.flow_from_heat(power, supply, ret), [150.0, np.nan])
+
+
+def test_racks_without_coolant_give_it_no_heat():
+    pods, units = np.zeros(3, np.int32), np.zeros(2, np.int32)
+    power, flow = np.array([100e3, 100e3, 40e3]), np.array([300.0, 100.0])
+    cooled = np.array([True, True, False])
+    np.testing.assert_allclose(
+        virtual.coolant_heat(power, flow, pods, units, cooled), 0.95 * 200e3 * np.array([0.75, 0.25])
+    )
+    np.testing.assert_allclose(virtual.coolant_heat(power, flow, pods, units).sum(), 0.95 * 240e3)
 
 
 def test_peers_vote_from_three_on():
