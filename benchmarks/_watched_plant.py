@@ -110,6 +110,7 @@ class Plant:
 
     def read(self) -> PlantReadings:
         """Return what the instruments tell now."""
+        self._hear()  # a gap is over with the next message, seconds later: a long step must not stretch it to a whole round
         reading = self._hear()
         table = self._held * self.bms.scale + self.bms.offset
         table[self._worth == Quality.BAD] = np.nan
