@@ -130,7 +130,9 @@ def mount(
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     inner.add_api_route("/alive", _alive, include_in_schema=False)
     inner.include_router(runbook_router(data.runbooks))
-    inner.include_router(preferences_router(secure=secure_cookie))
+    inner.include_router(
+        preferences_router(lambda wanted: sessions.remember(session_now().user, wanted), secure=secure_cookie)
+    )
     inner.include_router(words_router())
     inner.include_router(search_router(Search(data, PAGES)))
     for page in PAGES:

@@ -28,11 +28,18 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard.preferences import as_preferred, preferences_of, preferred
+from dashboard.preferences import (
+    Preferences,
+    as_preferred,
+    keep,
+    known_theme,
+    preferences_of,
+    preferred,
+)
 from dashboard.threads import reading
 from dashboard.throttle import Attempt, LoginThrottle, same_name
 from dashboard.windows import Windows
-from dashboard.words import language, say
+from dashboard.words import chosen, language, say
 from domain.batch import now_ms
 from domain.errors import StorageError
 from storage.accounts import Accounts, User, plain
@@ -90,7 +97,7 @@ class Sessions:
         self._devices = URLSafeTimedSerializer(secret, salt="hallwatch known browser")
         self._kept = kept
         self._seconds = hours * 3600
-        self._secure = secure
+        self.secure = secure
         self._live: dict[str, Session] = {}
         self._looked = -math.inf
         self._lock = threading.Lock()
@@ -110,7 +117,7 @@ class Sessions:
             max_age=int(self._seconds),
             httponly=True,
             samesite="lax",
-            secure=self._secure,
+            secure=self.secure,
         )
         response.set_cookie(
             DEVICE_COOKIE,
@@ -119,7 +126,7 @@ class Sessions:
             path="/login",
             httponly=True,
             samesite="strict",
-            secure=self._secure,
+            secure=self.secure,
         )
 
     def device(self, connection: HTTPConnection, name: str) -> str:
@@ -159,6 +166,18 @@ class Sessions:
         """Return whether a session still counts: begun, not ended, not too old, its person not locked out or changed."""
         found = self._live.get(session.key)
         return found is not None and found.role == session.role and now_ms() < found.expires
+
+    def preferences(self, user: str) -> Preferences | None:
+        """Return how a person wanted the console when they last chose, or None; blocks."""
+        try:
+            kept = self._kept.preferences(user)
+        except StorageError:  # it is no reason to keep anybody out
+            return None
+        return None if kept is None else Preferences(chosen(kept[0]), known_theme(kept[1]))
+
+    def remember(self, user: str, wanted: Preferences) -> None:
+        """Keep how a person wants the console, for whatever browser they log in from next; blocks."""
+        self._kept.keep_preferences(user, wanted.language, wanted.theme)
 
     def refresh(self) -> None:
         """Ask the records which sessions count; blocks."""
@@ -285,6 +304,9 @@ def login_router(passwords: Passwords, sessions: Sessions, site_name: str) -> AP
         throttle.succeeded(attempt)
         response = RedirectResponse(following, status_code=303)
         sessions.give(response, *found)
+        wanted = await reading(sessions.preferences, found[1].user)
+        if wanted is not None:
+            keep(response, wanted, secure=sessions.secure)
         log.info("login", user=found[1].user, address=address)
         return response
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -13,7 +13,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from alerts.languages import Language
+from dashboard.threads import reading
 from dashboard.words import chosen, speaking
+from domain.errors import StorageError
 
 Theme = Literal["auto", "light", "dark"]
 THEMES: tuple[Theme, ...] = get_args(Theme)
@@ -70,8 +72,11 @@ def keep(response: Response, preferences: Preferences, *, secure: bool) -> None:
         )
 
 
-def preferences_router(*, secure: bool) -> APIRouter:
-    """Return the route by which a browser changes them; mount it behind the console's guard."""
+def preferences_router(remember: Callable[[Preferences], None], *, secure: bool) -> APIRouter:
+    """Return the route by which a browser changes them; mount it behind the console's guard.
+
+    `remember` keeps them with the person's login; it blocks.
+    """
     router = APIRouter(include_in_schema=False)
 
     @router.post("/preferences", status_code=204)
@@ -82,6 +87,8 @@ def preferences_router(*, secure: bool) -> APIRouter:
                 chosen(str(form.get("language", before.language))),
                 known_theme(str(form.get("theme", before.theme))),
             )
+        with contextlib.suppress(StorageError):  # the browser keeps them all the same
+            await reading(remember, wanted)
         response = Response(status_code=204)
         keep(response, wanted, secure=secure)
         return response

@@ -413,6 +413,14 @@ partner_pushes = Table(
 )
 Index("partner_pushes_due", partner_pushes.c.status, partner_pushes.c.not_before)
 
+preferences = Table(
+    "preferences",
+    metadata,
+    Column("user", String(200), primary_key=True),
+    _text("language", 20),
+    _text("theme", 20),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -70,6 +70,20 @@ class LoginSessions:
                 for row in db.execute(query)
             }
 
+    def preferences(self, user: str) -> tuple[str, str] | None:
+        """Return the language and the theme that a person chose last, or None where nobody chose any."""
+        p = t.preferences
+        with self._records.reading() as db:
+            row = db.execute(select(p.c.language, p.c.theme).where(p.c.user == user)).first()
+        return None if row is None else (row.language, row.theme)
+
+    def keep_preferences(self, user: str, language: str, theme: str) -> None:
+        """Keep the language and the theme that a person chose."""
+        p = t.preferences
+        with self._records.writing() as db:
+            db.execute(delete(p).where(p.c.user == user))
+            db.execute(insert(p).values(user=user, language=language, theme=theme))
+
     def end(self, session: Session) -> None:
         """Log out: the cookie is worthless from now on, wherever a copy of it is."""
         s = t.sessions

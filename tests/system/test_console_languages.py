@@ -65,6 +65,9 @@ def test_the_language_is_chosen_in_the_frame_and_no_page_has_a_word_of_another(o
     expect(page.locator("#nav-alerts")).to_have_text("警報")
     assert page.get_attribute("html", "lang") == "zh-Hant"
 
+    elsewhere = open_page(ADMINISTRATOR, locale="de-DE")  # another browser of the same person
+    expect(elsewhere.locator("#nav-alerts")).to_have_text("警報")
+
     names = {
         console.site.name, console.site.id, console.data.note, "test", "on_call", condition().summary.removeprefix("R003"), *console.site.racks,
         *(p.object_id for p in console.registry), *(p.object_type for p in console.registry),
