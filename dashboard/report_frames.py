@@ -173,7 +173,7 @@ def _over(r: Report, zone: ZoneInfo) -> list[Payload]:
             "id": f"over-{n}",
             "mark": "alarm",
             "cells": [
-                [cells.clock(int(r.start[i]), zone, "%d %b %H:%M"), "name"],
+                [cells.date(int(r.start[i]), zone), "name"],
                 [cells.quantity(float(r.power[i]), "W", 4), "alarm"],
                 [cells.quantity(float(r.limit[i]), "W", 4), ""],
                 [cells.quantity(float(r.power[i] - r.limit[i]), "W", 3), ""],
@@ -191,7 +191,7 @@ def _incidents(r: Report, data: ConsoleData) -> list[Payload]:
             "id": f"report-incident-{i.lead.id}",
             "mark": i.lead.condition.severity.value,
             "cells": [
-                [cells.clock(i.opened, zone, "%d %b %H:%M"), "name"],
+                [cells.date(i.opened, zone), "name"],
                 [i.lead.condition.object_id, ""],
                 [data.alarms.title(i.lead.condition.rule, language()), ""],
                 [
@@ -257,12 +257,12 @@ def _title(span: Span, zone: ZoneInfo) -> str:
 
 
 def _state(span: Span, now: int, zone: ZoneInfo) -> cells.Cell:
-    made = cells.clock(now, zone, "%d %b %H:%M")
+    made = cells.date(now, zone)
     return [say("report.so_far" if span.running else "report.over", made=made), "muted"]
 
 
 def _at(watts: float, start: int, zone: ZoneInfo) -> str:
-    return f"{cells.quantity(float(watts), 'W', 4)}, {cells.clock(int(start), zone, '%d %b %H:%M')}"
+    return f"{cells.quantity(float(watts), 'W', 4)}, {cells.date(int(start), zone)}"
 
 
 def _two(value: float) -> str:
