@@ -26,6 +26,8 @@ LEAST_HEAT = 20e3
 def hall(h: Hall, limits: ThermalLimits, zone: ZoneInfo) -> Payload:
     """Return the tables of the page and the figures beside them."""
     ratio = h.site.value / h.it.value if h.it.value > 0 and not h.it.missing else math.nan
+    if ratio < 1:  # what batteries carry, or a feed that nothing measures, is not in the site's power
+        ratio = math.nan
     balance = [p for p in h.pods if not math.isnan(p.carried)]
     carried = (
         sum(p.heat.value for p in balance) / sum(p.power.value for p in balance) if balance else math.nan

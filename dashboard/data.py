@@ -26,6 +26,7 @@ from dashboard.lately import Lately
 from dashboard.power import PowerWatch
 from dashboard.readings import ObjectReadings
 from dashboard.reports import ReportDesk
+from dashboard.series import merged
 from dashboard.things import Things
 from dashboard.views import (
     LOST,
@@ -259,7 +260,7 @@ class ConsoleData:
         start = now - int(hours * 3_600_000)
         fine = self.plant.power_history(self.site.id, start, now, MINUTE_MS)
         coarse = self.plant.demand_history(self.site.id, start - QUARTER_MS, now)
-        return _merge(fine, coarse)
+        return merged(fine, coarse)
 
     def limit_steps(self, start: int, end: int) -> Series:
         """Return the site's limit from `start` to `end` as the corners of a stepwise line."""
@@ -339,7 +340,7 @@ class ConsoleData:
         known = rack in self.plant.envelope.nodes and found["RackPower"] is None
         if known and (len(self.plant.power_points(rack)) or self.plant.former_power(rack, now - length)):
             # a rack that tells no power itself: that of its taps, or its PDUs
-            history["RackPower"] = _merge(
+            history["RackPower"] = merged(
                 self.plant.power_history(rack, now - length, now, step),
                 self.plant.power_history(rack, now - length - QUARTER_MS, now, max(step, QUARTER_MS)),
             )
@@ -350,7 +351,7 @@ class ConsoleData:
         if step < QUARTER_MS:
             coarse = self.plant.history(points, now - length - QUARTER_MS, now, QUARTER_MS, Aggregate.MEAN)
         return history | {
-            t: _merge(_row(fine, i), _row(coarse, i)) for t, i in found.items() if i is not None
+            t: merged(_row(fine, i), _row(coarse, i)) for t, i in found.items() if i is not None
         }
 
     # --- alerts and health ----------------------------------------------------------------------------------------
@@ -525,24 +526,3 @@ def _row(grid: Grid, point: int) -> Grid:
     rows = np.flatnonzero(grid.point == point)
     values = grid.values[rows] if len(rows) else np.full((1, len(grid.start)), np.nan)
     return Grid(np.array([point], np.int32), grid.start, grid.step, values)
-
-
-def _merge(fine: Grid, coarse: Grid) -> Series:
-    """Return one line of the fine steps, with a coarse step in the middle of its time where no fine one is.
-
-    The line breaks (NaN) where neither knows anything.
-    """
-    known = ~np.isnan(fine.values[0])
-    time, value = fine.start[known] + fine.step // 2, fine.values[0][known]
-    if coarse.step > fine.step:
-        filled = np.isin(coarse.start, np.unique(fine.start[known] - fine.start[known] % coarse.step))
-        extra = ~np.isnan(coarse.values[0]) & ~filled
-        time = np.concatenate([coarse.start[extra] + coarse.step // 2, time])
-        value = np.concatenate([coarse.values[0][extra], value])
-        order = np.argsort(time, kind="stable")
-        time, value = time[order], value[order]
-    gap = np.flatnonzero(np.diff(time) > 1.7 * max(coarse.step, 3 * fine.step))
-    return Series(
-        np.insert(time, gap + 1, (time[gap] + 1) if len(gap) else []).astype(np.int64),
-        np.insert(value, gap + 1, np.nan),
-    )

@@ -12,6 +12,7 @@ import numpy as np
 
 from analytics.outlook.whatif import Answer, Present, Scenario, WhatIf
 from dashboard.lately import Lately
+from dashboard.series import merged
 from dashboard.views import MINUTE_MS, QUARTER_MS, Series
 from domain.envelope import EnvelopeNode
 from domain.errors import InputError
@@ -120,7 +121,7 @@ class ForecastDesk:
         return Foretold(
             now,
             node,
-            _line(fine, quarters),
+            merged(fine, quarters),
             _steps(node, begin, max(end, now)),
             forecast,
             Series(np.zeros(0, np.int64), np.zeros(0))
@@ -184,16 +185,6 @@ class ForecastDesk:
             if accuracy:
                 found.append((slot.start, accuracy))
         return Worth(found)
-
-
-def _line(fine: Grid, quarters: Grid) -> Series:
-    """Return the finer steps, and quarter hours before the first of them."""
-    known = ~np.isnan(fine.values[0])
-    first = int(fine.start[known][0]) if known.any() else math.inf
-    before = (quarters.start < first) & ~np.isnan(quarters.values[0])
-    time = np.concatenate([quarters.start[before] + QUARTER_MS // 2, fine.start + fine.step // 2])
-    value = np.concatenate([quarters.values[0][before], fine.values[0]])
-    return Series(time, value)
 
 
 def _came(forecast: Forecast, quarters: Grid, now: int) -> Series:

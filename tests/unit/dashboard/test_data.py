@@ -10,9 +10,9 @@ import pytest
 
 from analytics.live.gpus import finding_point
 from dashboard import cells, frames
-from dashboard.data import _merge
 from dashboard.frames import rack_charts
 from dashboard.pages.rack import moment_in
+from dashboard.series import merged
 from dashboard.views import SILENT, SILENT_MS
 from domain.alert import Severity
 from domain.batch import Batch
@@ -159,7 +159,7 @@ def test_the_measured_line_takes_coarse_steps_only_where_there_are_no_fine_ones(
     )
     start = np.arange(7 * quarter, 8 * quarter, MINUTE)
     fine = Grid(np.array([0]), start, MINUTE, np.full((1, 15), 3.0))
-    line = _merge(fine, coarse)
+    line = merged(fine, coarse)
     assert line.time[0] == quarter // 2
     assert (line.value == 3.0).sum() == 15
     assert (line.value == 1.0).sum() == 4
