@@ -483,10 +483,13 @@ class Dispatcher:
         queued = {d.created for d in deliveries}
         early = "".join(sorted(a.condition.key for d, a in group if d.id < 0))
         digest = hashlib.sha256(f"{company} {min(queued)} {early}".encode()).hexdigest()[:16]
-        notices = [self.notice(d.event, alert, max(d.id, 0)) for d, alert in group]
+        # an event that comes again has the number of the one before, but another time
+        notices = [
+            self.notice(d.event, alert, f"{d.id}-{d.created}" if d.id > 0 else "") for d, alert in group
+        ]
         return self.page(f"{self._site.id}-{max(first.id, 0)}-{digest}", notices)
 
-    def notice(self, event: Event, alert: Alert, delivery: int = 0) -> Notice:
+    def notice(self, event: Event, alert: Alert, delivery: str = "") -> Notice:
         """Return what there is to tell of one alert, from memory."""
         rule = alert.condition.rule
         found = {language: self._runbooks.find(rule, language) for language in LANGUAGES}

@@ -5,7 +5,7 @@ The alert engine runs in a process of its own (`benchmarks._alerting_process`), 
 - So many changes of state in a minute, over 5,000 objects, and a leak among them: what of them is recorded, how soon the leak
   is paged, what memory it takes.
 - Killed with SIGKILL at so many random moments while racks leak and dry: every leak that is recorded was told, and none of
-  them twice but for repetitions of the same alert and event, which a receiver can tell by their numbers.
+  them twice but for repetitions, which a receiver can tell by the number of the message or of the delivery.
 
 Prints one JSON object.
 """
@@ -179,13 +179,16 @@ def killed(kills: int, rng: random.Random) -> dict[str, Any]:
         active = records.active()
         alerting.end()
         told: Counter[tuple[int, str]] = Counter()
+        deliveries: Counter[str] = Counter()
         early: set[str] = set()  # told from memory, before they had a number
         messages: Counter[str] = Counter()
         for _, body in pages.got:
             messages[body["id"]] += 1
             if messages[body["id"]] == 1:  # a receiver drops what it has by its number
-                told.update((a["alert_id"], a["event"]) for a in body["alerts"] if a["alert_id"] > 0)
                 early |= {a["key"] for a in body["alerts"] if a["alert_id"] <= 0}
+                for a in (a for a in body["alerts"] if a["alert_id"] > 0):
+                    deliveries[a["delivery"]] += 1
+                    told[a["alert_id"], a["event"]] += deliveries[a["delivery"]] == 1
     ever = {number for number, _ in told} | {number for number, key in recorded.items() if key in early}
     return {
         "kills": figure(kills, "kills"),
@@ -193,6 +196,7 @@ def killed(kills: int, rng: random.Random) -> dict[str, Any]:
         "active_and_not_told": figure(len(active - ever), "alerts"),
         "recorded_and_never_told": figure(len(recorded.keys() - ever), "alerts"),
         "messages_repeated_under_their_number": figure(sum(messages.values()) - len(messages), "messages"),
+        "alerts_repeated_under_their_delivery": figure(sum(n - 1 for n in deliveries.values()), "alerts"),
         "told_from_memory": figure(len(early), "alerts"),
         "told_twice": figure(sum(n > 1 for n in told.values()), "events"),
         "told_once": figure(sum(n == 1 for n in told.values()), "events"),

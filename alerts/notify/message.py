@@ -34,7 +34,8 @@ class Notice:
     advice
         What to do first, where the rule says it itself.
     delivery
-        Number of the delivery.
+        Names this telling: the same whenever it is told again, also after a crash and in other company; empty where it is
+        told before it could be written down.
     facts
         What is known about its surroundings.
     runbooks
@@ -44,7 +45,7 @@ class Notice:
     event: Event
     alert: Alert
     advice: str = ""
-    delivery: int = 0
+    delivery: str = ""
     facts: Facts = field(default_factory=Facts)
     runbooks: Mapping[Language, Runbook] = field(default_factory=dict)
     link: str = ""

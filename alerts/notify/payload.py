@@ -34,6 +34,7 @@ def _record(notification: Notification, notice: Notice, reader: Reader) -> dict[
     return {
         "event": notice.event.value,
         "alert_id": alert.id,
+        "delivery": notice.delivery,
         "key": line(condition.key, MOST_OF_TEXT),
         "rule": condition.rule,
         "object_id": line(condition.object_id, MOST_OF_TEXT),

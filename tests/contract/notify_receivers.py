@@ -45,7 +45,8 @@ def notification(*objects, event=Event.OPENED, summary=None, severity=Severity.C
         )
 
     notices = tuple(
-        Notice(event, alert(n, o), "Plan less load.", n) for n, o in enumerate(objects or ("taipei-1",), 1)
+        Notice(event, alert(n, o), "Plan less load.", f"{n}-1")
+        for n, o in enumerate(objects or ("taipei-1",), 1)
     )
     return Notification("taipei-1-1-abc", "taipei-1", "Taipei", ZoneInfo("Asia/Taipei"), notices, "")
 

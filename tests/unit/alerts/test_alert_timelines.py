@@ -493,6 +493,20 @@ def test_what_is_tried_again_goes_in_the_same_company_with_the_same_id_while_oth
     assert sorted(map(len, keys.values())) == [1, 2]
 
 
+def test_what_is_told_twice_for_want_of_a_note_has_the_same_delivery_also_in_other_company(lab):
+    plant, sensors = leak_lab(lab)
+    plant.read(sensors[0], 1)
+    plant.engine.dispatcher._note = lambda: None  # the process dies before it can write down that it told
+    assert plant.step() == [("opened", "leak/R001")]
+    plant.restart()
+    plant.at(1).read(sensors[1], 1)
+    plant.step()
+    told = [notice for message in plant.mail.tried for notice in message.notices]
+    deliveries = {notice.delivery for notice in told if notice.alert.condition.key == "leak/R001"}
+    assert len(deliveries) == 1 < len(told)
+    assert len({notice.delivery for notice in told}) == 2
+
+
 def test_what_waits_for_a_receiver_that_is_back_goes_at_once_the_oldest_first(lab):
     plant, sensors = leak_lab(lab)
     plant.mail.broken = True
