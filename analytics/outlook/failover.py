@@ -124,11 +124,6 @@ class Failover:
         self._rack_limit = np.array([envelope[r].limit for r in site.racks])
         self.limit: ValueArray = np.array([n.limit for n in self._nodes])
 
-    @property
-    def units(self) -> tuple[str, ...]:
-        """Ids of what may be lost: all above the racks."""
-        return tuple(n.id for n in self._nodes)
-
     def losses(
         self, racks: ValueArray, measured: Mapping[str, float], site: float = math.nan
     ) -> dict[str, Loss]:
