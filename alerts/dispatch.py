@@ -180,7 +180,8 @@ class Dispatcher:
                     self.counters["looks_failed"] += 1
                     log.error("what is to be told cannot be read", error=str(error))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_S)
+                    async with asyncio.timeout(LOOK_S):
+                        await self._wake.wait()
                 self._wake.clear()
         finally:
             retiring.cancel()

@@ -571,7 +571,9 @@ class AlertEngine:
         await asyncio.sleep(max(soonest - (time.monotonic() - self._began), 0.0))
         left = max(self.settings.interval - (time.monotonic() - self._began), 0.0)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), left)
+            # `wait_for` of Python 3.11 swallows a cancellation that comes together with the event
+            async with asyncio.timeout(left):
+                await self._changed.wait()
         self._changed.clear()
 
     def _measure(self) -> None:

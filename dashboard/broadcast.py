@@ -155,7 +155,8 @@ class Broadcaster:
             self.counters["last_ms"] = round(1000 * took, 1)
             wait = max(0.05, self._period - took) if self._interest else None
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._due.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._due.wait()
 
     async def _publish(self, sections: dict[str, Section]) -> None:
         async with self._published:

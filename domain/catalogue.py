@@ -194,6 +194,7 @@ def _ours(name: str, unit: str, description: str, *, state: bool = False, counte
 
 _OURS = (
     # electrical, mostly from SNMP devices
+    _ours("SmokeDetect", STATE, "Smoke"),
     _ours("ReactivePower", "var", "Reactive power"),
     _ours("Energy", "J", "Active energy since the meter was made", counter=True),
     _ours("ApparentEnergy", "VAh", "Apparent energy since the meter was made", counter=True),

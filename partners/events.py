@@ -94,7 +94,8 @@ class Stream:
         TimeoutError
             If none came in so many seconds.
         """
-        return await asyncio.wait_for(self._waiting.get(), seconds)
+        async with asyncio.timeout(seconds):
+            return await self._waiting.get()
 
 
 class Events:

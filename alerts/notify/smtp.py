@@ -114,7 +114,8 @@ class SmtpNotifier:
         if any(n.facts.trend is not None for n in notification.notices):
             drawing = asyncio.get_running_loop().run_in_executor(_DRAWING, pictures, notification, reader)
             with contextlib.suppress(TimeoutError):
-                shown = await asyncio.wait_for(asyncio.shield(drawing), DRAWING_S)
+                async with asyncio.timeout(DRAWING_S):
+                    shown = await asyncio.shield(drawing)
         return self._message(notification, reader, shown)
 
     def _message(

@@ -70,7 +70,7 @@ def test_what_happens_if_a_ups_fails_now_and_at_tonights_peak(open_page, console
     page = open_page("/")
     page.click("#nav-power")
     unit = page.locator("#unit-UPS-A1")
-    expect(unit).to_contain_text("MW", timeout=WAIT)
+    expect(unit).to_contain_text(re.compile(r"\d [kM]W"), timeout=WAIT)
     expect(page.locator("#reserve-answer")).to_contain_text("N+1", timeout=WAIT)
     unit.click()
     expect(page.locator("#unit-fails-now")).to_contain_text("UPS-B1", timeout=WAIT)

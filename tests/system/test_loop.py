@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.abuse import Pages, Partner, Publisher, User, Window, demo
 from dashboard.threads import READERS
-from partners.answers import THREADS
+from partners.workers import THREADS
 from service.threads import BACKGROUND, CALLS
 from tests.servers.hallwatch import eventually
 

@@ -187,7 +187,9 @@ _SWITCHED = re.compile(r"\b(state|status|outlet|output|relay|switch|valve|input|
 
 
 def _state_point(own: str) -> str:
-    return "LeakDetect" if re.search(r"\b(leak|water|wld)\b", own) else "Status"
+    if re.search(r"\b(leak|water|wld)\b", own):
+        return "LeakDetect"
+    return "SmokeDetect" if re.search(r"\bsmoke\b", own) else "Status"
 
 
 def _state(obj: MibObject, own: str) -> Guess | None:

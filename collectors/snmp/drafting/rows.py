@@ -416,7 +416,9 @@ def _by_label(label: str) -> Guess | None:
         return None
     if _DISCRETE.search(spelled) or re.search(r"\b(status|state)\b", spelled):
         leak = re.search(r"\b(water|leak|leakage|flood|rope)\b", spelled)
-        return Guess(point="LeakDetect" if leak else "Status", states={0: "0", 1: "1"})
+        smoke = re.search(r"\bsmoke\b", spelled)
+        point = "LeakDetect" if leak else "SmokeDetect" if smoke else "Status"
+        return Guess(point=point, states={0: "0", 1: "1"})
     camel = words[0] + "".join(w.capitalize() for w in words[1:])
     what = guess(MibObject(camel, "", "", syntax=_PLAIN), "sensor", (), kind="Sensor")
     return what if what is not None and not what.states else None

@@ -137,7 +137,8 @@ class FlexAgent:
                 except StorageError as error:  # what came is read again at the next look
                     log.warning("grid requests cannot be kept now", error=str(error))
                 try:
-                    await asyncio.wait_for(self._something.wait(), LOOK_S)
+                    async with asyncio.timeout(LOOK_S):
+                        await self._something.wait()
                 except TimeoutError:
                     continue
                 self._something.clear()

@@ -120,7 +120,8 @@ class Ven:
                         log.warning("the VTN cannot be asked", name=self.settings.name, error=str(error))
                     self.up, self.error = False, str(error)
                 try:
-                    await asyncio.wait_for(self._told.wait(), self.settings.interval)
+                    async with asyncio.timeout(self.settings.interval):
+                        await self._told.wait()
                 except TimeoutError:
                     continue
                 self._told.clear()
