@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -105,14 +106,14 @@ class PrometheusCollector:
         looking = ThreadPoolExecutor(1, thread_name_prefix="prometheus-files")
         scrapes: dict[Target, asyncio.Task[None]] = {}
         try:
-            # the system's certificates take a tenth of a second to load
+            # the system's certificates take a tenth of a second to load, and so does what the first client imports
             tls = await asyncio.get_running_loop().run_in_executor(
                 looking, trusted, settings.ca_file, "prometheus"
             )
-            async with (
-                httpx.AsyncClient(headers=headers, verify=tls, limits=CONNECTIONS) as client,
-                asyncio.TaskGroup() as group,
-            ):
+            made = await asyncio.get_running_loop().run_in_executor(
+                looking, partial(httpx.AsyncClient, headers=headers, verify=tls, limits=CONNECTIONS)
+            )
+            async with made as client, asyncio.TaskGroup() as group:
                 while True:
                     wanted = await asyncio.get_running_loop().run_in_executor(looking, self.targets)
                     for target in scrapes.keys() - wanted:
