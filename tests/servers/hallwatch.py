@@ -13,6 +13,9 @@ from typing import Any
 
 import httpx
 import yaml
+from typer.testing import CliRunner
+
+from service.cli import app
 
 SITE = {
     "id": "lab",
@@ -45,6 +48,14 @@ def hallwatch(
             f"hallwatch {' '.join(map(str, arguments))} gave {done.returncode}:\n{done.stderr}"
         )
     return done
+
+
+def command(*arguments: object) -> str:
+    """Run a command in this process, which saves its imports, and return what it printed; errors are raised."""
+    ran = CliRunner().invoke(app, [*map(str, arguments)])
+    if ran.exception is not None and not isinstance(ran.exception, SystemExit):
+        raise ran.exception
+    return ran.stdout
 
 
 def write_configuration(

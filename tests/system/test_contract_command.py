@@ -10,15 +10,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 from domain.batch import Batch, now_ms
 from domain.errors import InputError
 from domain.points import Point, Quality
-from service.cli import app
 from service.contract import Contract
 from service.system import open_ingest
-from tests.servers.hallwatch import SITE, Service, write_configuration
+from tests.servers.hallwatch import SITE, Service, command, write_configuration
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config/examples/tariffs/taiwan-illustrative.yaml"
@@ -72,14 +70,6 @@ def wait_for_rollups(config):
             if monotonic() > deadline:
                 raise
             sleep(0.2)
-
-
-def command(*arguments):
-    """Run a command in this process, which saves its imports, and return what it printed; errors are raised."""
-    ran = CliRunner().invoke(app, [*map(str, arguments)])
-    if ran.exception is not None and not isinstance(ran.exception, SystemExit):
-        raise ran.exception
-    return ran.stdout
 
 
 @pytest.fixture(scope="module")

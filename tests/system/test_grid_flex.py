@@ -5,11 +5,9 @@ import time
 from datetime import timedelta
 
 import pytest
-from typer.testing import CliRunner
 
 from domain.batch import now_ms
 from domain.errors import InputError
-from service.cli import app
 from storage.records import Records
 from tests.servers.bms_meters import Meters
 from tests.servers.energy_partner import (
@@ -22,7 +20,7 @@ from tests.servers.energy_partner import (
     target,
     target_event,
 )
-from tests.servers.hallwatch import SITE, Service, write_configuration
+from tests.servers.hallwatch import SITE, Service, command, write_configuration
 from tests.servers.mosquitto import Mosquitto
 
 pytestmark = [pytest.mark.server("mosquitto"), pytest.mark.xdist_group("mosquitto")]
@@ -51,14 +49,6 @@ RULES = [
         "severity": "critical",
     },
 ]
-
-
-def command(*arguments):
-    """Run a command in this process, which saves its imports, and return what it printed; errors are raised."""
-    ran = CliRunner().invoke(app, [*map(str, arguments)])
-    if ran.exception is not None and not isinstance(ran.exception, SystemExit):
-        raise ran.exception
-    return ran.stdout
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
@@ -18,6 +17,7 @@ from partners.grid.desk import GridDesk
 from partners.grid.flex.keys import KeyRegistry, Refused, digest
 from partners.grid.flex.messages import LARGEST, LoadTargetEvent, SetLoadTarget, Target
 from partners.grid.flex.settings import FlexSettings
+from partners.grid.refusal import SHOWN, Refusal
 from storage.grid_records import TakenBefore
 
 log = structlog.get_logger(__name__)
@@ -29,20 +29,8 @@ AHEAD_MS = 60_000
 """So far a partner's clock may be ahead of ours."""
 MOST_A_MINUTE = 60
 """Targets of one partner that are taken in a minute."""
-SHOWN = 50
-"""Refusals that are shown, the newest."""
 FURTHEST_MS = 400 * 86_400_000
 """A target that begins later is a mistake of units or years."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What was refused: when (UTC ms), as whose (as it says), under which reason, and why in words."""
-
-    at: int
-    party: str
-    reason: str
-    detail: str
 
 
 class TargetDoor:

@@ -23,28 +23,18 @@ from partners.grid.openadr.messages import Event, PayloadDescriptor, Program
 from partners.grid.openadr.reports import Due, Reporter, dues
 from partners.grid.openadr.settings import VenSettings
 from partners.grid.openadr.vtn import Conflict, Unreachable, Vtn
+from partners.grid.refusal import SHOWN, Refusal
 from storage.grid_records import TakenBefore
 from storage.plant import PlantView
 
 log = structlog.get_logger(__name__)
 
-SHOWN = 50
 MOST_KNOWN = 2_000
 """Events that are known at a time: those of the VTN's list, and those that still have to be reported on."""
 MOST_REPORTS = 1_000
 """Reports that wait for the VTN; then the oldest goes."""
 LATEST_MS = 7 * 86_400_000
 """A report that is due for longer is not made any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An event that was not understood: when (UTC ms), whose, and why."""
-
-    at: int
-    party: str
-    reason: str
-    detail: str
 
 
 @dataclass(slots=True)
