@@ -147,13 +147,15 @@ class Broadcaster:
         while True:
             began = loop.time()
             self._due.clear()
-            if self._interest:
-                await self._publish(await reading(self._sections, tuple(self._interest)))
+            wanted = tuple(self._interest)
+            if wanted:
+                await self._publish(await reading(self._sections, wanted))
             else:  # the next viewer must not be shown what the last one saw
                 self._snapshot = Snapshot(self._snapshot.number)
             took = loop.time() - began
             self.counters["last_ms"] = round(1000 * took, 1)
-            wait = max(0.05, self._period - took) if self._interest else None
+            # also if the last viewer left meanwhile: only over an empty snapshot may it wait for somebody to come
+            wait = max(0.05, self._period - took) if wanted else None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._due.wait()

@@ -1,6 +1,7 @@
 """One look for all viewers: what each is sent, and what a slow or vanished one costs."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -94,6 +95,29 @@ async def test_who_comes_after_a_pause_sees_the_present_and_not_what_the_last_vi
         assert await asyncio.wait_for(viewer.changes({"header"}), 5) == {"header": {"n": 9}}
         screen.content["header"] = {"n": 10}
         assert await look(broadcaster, (viewer, {"header"})) == [{"header": {"n": 10}}]
+
+
+async def test_who_comes_as_the_last_viewer_left_during_a_look_goes_on_seeing(screen):
+    looking, go_on = threading.Event(), threading.Event()
+
+    def build(name):
+        looking.set()
+        assert go_on.wait(10)
+        return screen.build(name)
+
+    broadcaster = Broadcaster(build, period=0.1)
+    task = asyncio.create_task(broadcaster.run())
+    with broadcaster.viewer() as leaving:
+        leaving.look_at(frozenset({"header"}))
+        assert await asyncio.to_thread(looking.wait, 10)
+    go_on.set()
+    await asyncio.wait_for(broadcaster.after(0, frozenset()), 10)
+    with broadcaster.viewer() as viewer:
+        for n in range(3):
+            screen.content["header"] = {"n": n}
+            await asyncio.wait_for(viewer.changes({"header"}), 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_another_page_is_built_without_waiting_for_the_next_second(broadcaster):

@@ -190,7 +190,7 @@ def test_the_health_page_lists_parts_that_wear_and_marks_those_due_within_a_mont
     }  # fmt: skip
     hall.upkeep = [line, line | {"object": "P01-CDU2", "days_left": 90.0}]
     soon, later = section(hall.data, "health")["upkeep"]
-    assert [text for text, _ in soon["cells"]] == [
+    assert [cell[0] for cell in soon["cells"]] == [
         "P01-CDU1", "pump head lost", "0.21", "0.25", "20 d", "15 d to \u2014", "Inspect it.",
     ]  # fmt: skip
     assert (soon["mark"], later["mark"]) == ("warning", "")

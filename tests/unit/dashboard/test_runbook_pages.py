@@ -26,7 +26,7 @@ async def test_a_runbook_is_a_page_in_each_language(browser):
     assert '<h2 class="first">First action</h2>' in english.text
     assert 'href="?lang=zh-Hant"' in english.text
     chinese = await browser.get("/runbooks/cdu-stopped", params={"lang": "zh-Hant"})
-    assert '<html lang="zh-Hant">' in chinese.text
+    assert '<html lang="zh-Hant" ' in chinese.text
     assert "<h1>冷卻液分配裝置停止</h1>" in chinese.text
 
 
