@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import structlog
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update, set_props
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard.auth import (
@@ -20,6 +20,7 @@ from dashboard.auth import (
     Passwords,
     Sessions,
     login_router,
+    role_needed,
     security_headers,
     session_now,
 )
@@ -137,7 +138,7 @@ def mount(
     inner.include_router(search_router(Search(data, PAGES)))
     for page in PAGES:
         if page.routes is not None:
-            inner.include_router(page.routes(data))
+            inner.include_router(page.routes(data), dependencies=[Depends(role_needed(page.role))])
     dash = _build(inner, data, broadcaster, sessions, windows)
     headers = security_headers(dash.csp_hashes())
     app.include_router(login_router(passwords, sessions, data.site.name))
@@ -189,6 +190,7 @@ def _build(
         update_title=None,  # type: ignore[arg-type]  # None is how Dash is told to leave the title alone
         websocket_inactivity_timeout=0,
         websocket_heartbeat_interval=10_000,
+        websocket_batch_delay=0,  # gathered, fast updates of one property get lost (Dash issue 3981)
     )
 
     def layout() -> html.Div:

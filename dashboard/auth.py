@@ -13,14 +13,14 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import structlog
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.datastructures import Headers
@@ -42,6 +42,7 @@ from dashboard.windows import Windows
 from dashboard.words import chosen, language, say
 from domain.batch import now_ms
 from domain.errors import StorageError
+from domain.role import Role
 from storage.accounts import Accounts, User, plain
 from storage.api_keys import LONGEST_NAME
 from storage.sessions import LoginSessions, Session, digest
@@ -73,6 +74,16 @@ def session_now() -> Session:
     if session is None:
         raise RuntimeError("a console callback ran without a session: the guard is not in place")
     return session
+
+
+def role_needed(role: Role) -> Callable[[], Awaitable[None]]:
+    """Return what refuses, before a route answers, whoever has a lesser role."""
+
+    async def check() -> None:
+        if not session_now().role.includes(role):
+            raise HTTPException(403, say("done.role_needed", role=say(f"role.{role}")))
+
+    return check
 
 
 class Sessions:

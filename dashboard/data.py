@@ -27,6 +27,7 @@ from dashboard.power import PowerWatch
 from dashboard.readings import ObjectReadings
 from dashboard.reports import ReportDesk
 from dashboard.series import merged
+from dashboard.settings import SettingsDesk
 from dashboard.things import Things
 from dashboard.views import (
     LOST,
@@ -100,6 +101,8 @@ class ConsoleData:
         Where IT energy is measured for the PUE, and what a kilowatt hour emits.
     contract
         Returns the running month against the energy contract.
+    partners, scopes
+        Energy partners that the configuration names, and what their keys may show.
     """
 
     def __init__(
@@ -125,6 +128,8 @@ class ConsoleData:
         watched: Callable[[], Rows] = tuple,
         energy: EnergySettings | None = None,
         contract: Callable[[], Mapping[str, Any] | None] = lambda: None,
+        partners: Sequence[str] = (),
+        scopes: Sequence[str] = (),
     ) -> None:
         self.site = site
         self.registry = registry
@@ -149,6 +154,7 @@ class ConsoleData:
         settings = alert_settings or AlertSettings()
         self.runbooks = runbooks or Runbooks()
         self.alarms = Alarms(records, clock, settings, self.runbooks)
+        self.settings = SettingsDesk(records, self.alarms, clock, on_call, partners, scopes)
         self.loops = CoolingDesk(
             plant, self._readings, clock, lambda cdu, pod: self._cdu(cdu, pod, None), self._severity
         )

@@ -93,7 +93,7 @@ class Page:
     connect
         Registers the page's own callbacks, once.
     routes
-        Returns routes of its own, such as files to download; behind the login.
+        Returns routes of its own, such as files to download; behind the login, and for no lesser role than the page.
     in_navigation
         Whether the frame has a link to it.
     role

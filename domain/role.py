@@ -14,7 +14,7 @@ class Role(StrEnum):
     OPERATOR = "operator"
     """Look, and deal with alerts: acknowledge, shelve, comment, keep quiet for work, take out of service, retire."""
     ADMINISTRATOR = "administrator"
-    """All of that, and see who did what."""
+    """All of that, see who did what, and change people, keys of partners and who is on call."""
 
     def includes(self, other: Role) -> bool:
         """Return whether whoever has this role may do what takes the `other`."""
@@ -38,5 +38,15 @@ RIGHTS: Mapping[str, Role] = {
     "out of service": Role.OPERATOR,
     "retire": Role.OPERATOR,
     "audit": Role.ADMINISTRATOR,
+    "add person": Role.ADMINISTRATOR,
+    "change role": Role.ADMINISTRATOR,
+    "set password": Role.ADMINISTRATOR,
+    "lock out": Role.ADMINISTRATOR,
+    "let in": Role.ADMINISTRATOR,
+    "make key": Role.ADMINISTRATOR,
+    "renew key": Role.ADMINISTRATOR,
+    "revoke key": Role.ADMINISTRATOR,
+    "stand in": Role.ADMINISTRATOR,
+    "end stand-in": Role.ADMINISTRATOR,
 }
 """The least role that each act takes."""

@@ -22,6 +22,7 @@ from dashboard.data import ConsoleData
 from domain.batch import now_ms
 from domain.errors import HallwatchError
 from partners.api import router as partner_router
+from partners.settings import Shows
 from partners.sources import Sources
 from service import internal
 from service.bodies import BodyLimit
@@ -115,6 +116,8 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         contract=lambda: system.contract.month(now_ms()),
         note=note,
         runbooks=system.runbooks,
+        partners=[c.name for c in system.configuration.settings.partners.contracts],
+        scopes=[part.value for part in Shows],
     )
     secret = kept_secret(system.configuration.data)
     console = mount(app, data, system.accounts, secret, secure_cookie=web.secure_cookie)

@@ -13,6 +13,7 @@ from dashboard.pages import (
     power,
     rack,
     reports,
+    settings,
     thing,
 )
 
@@ -30,5 +31,6 @@ PAGES: tuple[Page, ...] = (
     thing.PAGE,
     health.PAGE,
     audit.PAGE,
+    settings.PAGE,
 )
 """In the order of the navigation."""

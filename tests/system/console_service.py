@@ -19,6 +19,7 @@ from domain.forecast import Forecast
 from domain.points import PointRegistry
 from domain.role import Role
 from domain.site import Site
+from partners.settings import Shows
 from storage.accounts import Accounts
 from storage.ingest import Ingest
 from storage.open import open_store
@@ -68,6 +69,8 @@ class LiveConsole:
             note=note,
             clocks=self.ingest.clocks.stats,
             newest=lambda: self.newest,
+            partners=["taipower"],
+            scopes=[part.value for part in Shows],
         )
         self.feeding = threading.Event()
         self.feeding.set()

@@ -46,7 +46,9 @@ def english(texts: list[str], names: set[str]) -> set[str]:
     return left
 
 
-def test_the_language_is_chosen_in_the_frame_and_no_page_has_a_word_of_another(open_page, console):
+def test_the_language_is_chosen_in_the_frame_and_no_page_has_a_word_of_another_or_asks_the_world_outside(
+    open_page, console
+):
     records = console.records
     first, second, third = records.open_alerts(
         [
@@ -75,7 +77,10 @@ def test_the_language_is_chosen_in_the_frame_and_no_page_has_a_word_of_another(o
         *(word for p in console.registry for _, word in p.state_text),
     }  # fmt: skip
     longest_first = dict.fromkeys(sorted(names, key=len, reverse=True))
-    left = {}
+    left, asked, troubles = {}, [], []
+    page.context.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda line: troubles.append(line.text) if line.type == "error" else None)
     for shown in PAGES:
         which = next((name for name in ("R005", "1") if shown.known(console.data, name)), "R005")
         page.goto(console.url + shown.path.format(object=which))
@@ -85,6 +90,9 @@ def test_the_language_is_chosen_in_the_frame_and_no_page_has_a_word_of_another(o
             page.wait_for_function(f"window.hallwatch.latest['live-{name}'] !== undefined")
         left[shown.path] = english(page.evaluate(TEXTS), longest_first)
     assert {path: words for path, words in left.items() if words} == {}
+    assert len(asked) > len(PAGES)
+    assert [url for url in asked if not url.startswith((console.url, "data:", "blob:"))] == []
+    assert troubles == []
     records.clear_alerts([first.id, second.id, third.id], now_ms())
 
 
