@@ -20,6 +20,7 @@ from alerts.settings import AlertSettings
 from analytics.contract.energy import EnergySettings
 from dashboard.alarms import Alarms
 from dashboard.cooling import CoolingDesk
+from dashboard.energy import EnergyCalls, EnergyDesk
 from dashboard.foretold import ForecastDesk
 from dashboard.incidents import IncidentDesk
 from dashboard.lately import Lately
@@ -99,10 +100,10 @@ class ConsoleData:
         Returns the open incidents of the anomaly watch, ready for JSON.
     energy
         Where IT energy is measured for the PUE, and what a kilowatt hour emits.
-    contract
-        Returns the running month against the energy contract.
     partners, scopes
         Energy partners that the configuration names, and what their keys may show.
+    energy_calls
+        The functions behind API and commands of contract, energy and grid.
     """
 
     def __init__(
@@ -127,9 +128,9 @@ class ConsoleData:
         newest: Callable[[], Mapping[str, Forecast]] = dict,
         watched: Callable[[], Rows] = tuple,
         energy: EnergySettings | None = None,
-        contract: Callable[[], Mapping[str, Any] | None] = lambda: None,
         partners: Sequence[str] = (),
         scopes: Sequence[str] = (),
+        energy_calls: EnergyCalls | None = None,
     ) -> None:
         self.site = site
         self.registry = registry
@@ -159,7 +160,9 @@ class ConsoleData:
             plant, self._readings, clock, lambda cdu, pod: self._cdu(cdu, pod, None), self._severity
         )
         self.incidents = IncidentDesk(records, plant, clock, watched, self.rack_of)
-        self.reports = ReportDesk(plant, records, clock, settings, energy or EnergySettings(), contract)
+        calls = energy_calls or EnergyCalls()
+        self.energy = EnergyDesk(plant, clock, calls)
+        self.reports = ReportDesk(plant, records, clock, settings, energy or EnergySettings(), calls.month)
         self.foretold = ForecastDesk(plant, records, clock, newest, int(settings.max_age * 1000))
         self.things = Things(plant, self._readings, clock)
         self.power = PowerWatch(

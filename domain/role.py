@@ -12,7 +12,8 @@ class Role(StrEnum):
     VIEWER = "viewer"
     """Look."""
     OPERATOR = "operator"
-    """Look, and deal with alerts: acknowledge, shelve, comment, keep quiet for work, take out of service, retire."""
+    """Look, and deal with alerts: acknowledge, shelve, comment, keep quiet for work, take out of service, retire; and decide on
+    what the grid asks."""
     ADMINISTRATOR = "administrator"
     """All of that, see who did what, and change people, keys of partners and who is on call."""
 
@@ -37,6 +38,7 @@ RIGHTS: Mapping[str, Role] = {
     "maintenance": Role.OPERATOR,
     "out of service": Role.OPERATOR,
     "retire": Role.OPERATOR,
+    "grid": Role.OPERATOR,
     "audit": Role.ADMINISTRATOR,
     "add person": Role.ADMINISTRATOR,
     "change role": Role.ADMINISTRATOR,

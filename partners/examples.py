@@ -163,6 +163,22 @@ ANSWERS: dict[str, dict[str, Any]] = {
                 "excess": 9800.0,
             }
         ],
+        "periods": [
+            {
+                "period": "half-peak",
+                "season": "other",
+                "start": "2026-11-24T02:00:00Z",
+                "end": "2026-11-24T03:00:00Z",
+                "price": 5.47,
+            },
+            {
+                "period": "off-peak",
+                "season": "other",
+                "start": "2026-11-24T03:00:00Z",
+                "end": "2026-11-24T06:00:00Z",
+                "price": 2.32,
+            },
+        ],
     },
     "/site": {
         "object_id": "taipei-1",

@@ -70,6 +70,16 @@ class PeakTold(BaseModel):
     excess: float | None = Field(description="Expected cost of exceeding by the month's end")
 
 
+class PeriodTold(BaseModel):
+    """A period of the tariff from `start` until another begins."""
+
+    period: str
+    season: str
+    start: datetime
+    end: datetime
+    price: float | None = Field(description="Of a kWh, in `currency`")
+
+
 class MonthTold(BaseModel):
     """The running month against the contract."""
 
@@ -85,6 +95,7 @@ class MonthTold(BaseModel):
     energy_cost: float = Field(description="So far")
     quantiles: list[float] = Field(description="Levels of `end`")
     peaks: list[PeakTold]
+    periods: list[PeriodTold] = Field(description="That runs now, and the next three")
 
 
 class EnergyPeriod(BaseModel):
@@ -353,4 +364,5 @@ def _month(found: dict[str, Any]) -> dict[str, Any]:
             }
             for peak in found["peaks"]
         ],
+        "periods": [run | {"start": iso(run["start"]), "end": iso(run["end"])} for run in found["periods"]],
     }

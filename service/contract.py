@@ -19,6 +19,8 @@ from storage.records import Records
 DAY_MS = 86_400_000
 MOST_DAYS = 400
 """Of one question of energy."""
+MOST_PERIODS = 4
+"""Periods of the tariff that are told: the running one and the next."""
 
 
 class Contract:
@@ -43,7 +45,7 @@ class Contract:
         self._tariff = tariff
 
     def month(self, now: int) -> dict[str, Any]:
-        """Return the month so far and where it will end (`analytics.contract.month.Month`), ready for JSON.
+        """Return the month so far and where it will end (`analytics.contract.month.Month`), and the periods to come, ready for JSON.
 
         Raises
         ------
@@ -57,7 +59,13 @@ class Contract:
         demand = self._demand(start - PAST_DAYS * DAY_MS, now)
         forecast = self._records.latest_forecast(site.id)
         found = month_report(demand, now, tariff, site.zone, site.country, forecast)
-        return asdict(found) | {"levels": LEVELS, "site": site.id, "contract": tariff.name}
+        coming = tariff.coming(now, site.zone, site.country)[:MOST_PERIODS]
+        return asdict(found) | {
+            "levels": LEVELS,
+            "site": site.id,
+            "contract": tariff.name,
+            "periods": [asdict(run) for run in coming],
+        }
 
     def baseline(self, start: int, end: int, events: tuple[date, ...], rule: BaselineRule) -> dict[str, Any]:
         """Return what a demand-response event from `start` to `end` (UTC ms) delivered, ready for JSON.
@@ -74,7 +82,9 @@ class Contract:
         found = baseline(demand, first, last, rule, tariff, site.country, events)
         return asdict(found) | {"rule": rule.name, "days": [d.isoformat() for d in found.days]}
 
-    def energy(self, now: int, by: Literal["day", "month"], first: date | None, last: date | None) -> Any:
+    def energy(
+        self, now: int, by: Literal["day", "month"], first: date | None = None, last: date | None = None
+    ) -> Any:
         """Return energy, PUE and carbon of days or months (`analytics.contract.energy.EnergyOf`), ready for JSON.
 
         Parameters

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,20 @@ import structlog
 from fastapi import FastAPI
 
 from alerts.oncall.people import OnCall
+from analytics.outlook.quarters import QuartersTold
 from dashboard.answer import Answering, answer_router
 from dashboard.app import Console, mount
 from dashboard.data import ConsoleData
+from dashboard.energy import EnergyCalls, GridCalls
 from domain.batch import now_ms
 from domain.errors import HallwatchError
 from partners.api import router as partner_router
+from partners.grid.part import Grid
 from partners.settings import Shows
 from partners.sources import Sources
 from service import internal
 from service.bodies import BodyLimit
+from service.contract import Contract
 from service.grid_routes import notices
 from service.server import WEB_SHARE, Gate, Limits, Server, configured, raise_handles
 from service.settings import WebSettings
@@ -113,7 +117,7 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         newest=system.issuer.newest,
         watched=lambda: system.live.incidents,
         energy=system.configuration.settings.energy,
-        contract=lambda: system.contract.month(now_ms()),
+        energy_calls=energy_calls(system.contract, lambda: system.live.quarters.told, system.grid),
         note=note,
         runbooks=system.runbooks,
         partners=[c.name for c in system.configuration.settings.partners.contracts],
@@ -123,6 +127,19 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
     console = mount(app, data, system.accounts, secret, secure_cookie=web.secure_cookie)
     _make_ready(app.routes)
     return app, console
+
+
+def energy_calls(
+    contract: Contract, quarters: Callable[[], QuartersTold | None], grid: Grid | None
+) -> EnergyCalls:
+    """Return what the console asks of contract and grid: what the partner API and the commands ask too."""
+    asked = None
+    if grid is not None:
+        desk = grid.desk
+        asked = GridCalls(grid.status, grid.requests, grid.flexibility, desk.consent, desk.refuse)
+    return EnergyCalls(
+        lambda: contract.month(now_ms()), lambda by: contract.energy(now_ms(), by), quarters, asked
+    )
 
 
 def _make_ready(routes: Iterable[Any]) -> None:

@@ -6,7 +6,9 @@ Every quarter hour of a year has one season and one period: the first in the lis
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -17,6 +19,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from analytics.forecast.calendar import public_holidays
 from domain.configuration import SettingsModel
+from domain.envelope import QUARTER_MS
 from domain.errors import UnitError
 from domain.points import TimeArray
 from domain.units import parse_quantity
@@ -25,6 +28,8 @@ QUARTERS = 96
 Day = Literal["weekday", "saturday", "sunday", "holiday"]
 EVERY_DAY: tuple[Day, ...] = ("weekday", "saturday", "sunday", "holiday")
 KWH_J = 3.6e6
+AHEAD_DAYS = 8
+"""Days of which it is told which period comes when: longer than any run but one that holds all week."""
 
 
 def _power(value: Any) -> float:
@@ -153,6 +158,17 @@ class DemandCharge(SettingsModel):
         return self.contracted / 1000 * price_in(self.prices, season)
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One period of the tariff from `start` until another begins, UTC ms; `price` of a kWh, None where none is written."""
+
+    period: str
+    season: str
+    start: int
+    end: int
+    price: float | None
+
+
 class Tariff(SettingsModel):
     """The contract (`tariff.yaml`)."""
 
@@ -210,6 +226,23 @@ class Tariff(SettingsModel):
             of_day = days == day
             numbers = self._of_day(self.season(day), self.day(day, self.country or country))
             found[of_day] = numbers[quarter[of_day]]
+        return found
+
+    def coming(self, now: int, zone: ZoneInfo, country: str = "") -> list[Run]:
+        """Return the period that runs at `now` (UTC ms), from its quarter hour on, and those that follow within `AHEAD_DAYS`."""
+        start = now - now % QUARTER_MS + QUARTER_MS * np.arange(AHEAD_DAYS * QUARTERS, dtype=np.int64)
+        numbers = self.classify(start, zone, country)
+        days = pd.to_datetime(start, unit="ms", utc=True).tz_convert(zone).date
+        of_day = {day: self.season(day) for day in dict.fromkeys(days)}
+        seasons = np.array([of_day[day] for day in days])
+        turns = np.flatnonzero((np.diff(numbers) != 0) | (seasons[1:] != seasons[:-1])) + 1
+        edges = [0, *turns.tolist(), len(start)]
+        found = []
+        for first, after in pairwise(edges):
+            period, season = self.periods[numbers[first]].name, str(seasons[first])
+            priced = [e.price for e in self.energy if e.period == period and e.season in ("", season)]
+            end = int(start[after - 1]) + QUARTER_MS
+            found.append(Run(period, season, int(start[first]), end, priced[0] if priced else None))
         return found
 
     def _of_day(self, season: str, day: Day) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from dashboard.pages import (
     alerts,
     audit,
     cooling,
+    energy,
     forecast,
     health,
     incidents,
@@ -19,6 +20,7 @@ from dashboard.pages import (
 
 PAGES: tuple[Page, ...] = (
     overview.PAGE,
+    energy.PAGE,
     reports.PAGE,
     power.PAGE,
     cooling.PAGE,

@@ -120,7 +120,9 @@ class Grid:
         works = self._records.planned_work(now - LATE_MS, max(now, at) + 1, known_at=now)
         return flexible_racks(self._plant, works, self.settings.flexibility, now, self._fresh_ms, at)
 
-    def flexibility(self, node: str, target: float | None, start: int, end: int) -> dict[str, Any]:
+    def flexibility(
+        self, node: str = "", target: float | None = None, start: int = 0, end: int = 0
+    ) -> dict[str, Any]:
         """Return what a node could shed or raise now, the headroom of its feeds, and a plan where a target is given. Blocks.
 
         Parameters

@@ -66,6 +66,13 @@ def month(json: Json = False, config: RecordsOf = None, data: Data = None) -> No
         [[name, f"{joules / 3.6e9:,.1f} MWh"] for name, joules in answer["energy"].items() if joules],
     )
     say(f"Energy so far costs {answer['energy_cost']:,.0f} {money}.")
+    priced = [
+        f"{run['period']}{'' if run['price'] is None else ' at ' + format(run['price'], 'g') + ' ' + money + '/kWh'}"
+        for run in answer["periods"]
+    ]
+    if priced:
+        then = f", then {priced[1]}" if len(priced) > 1 else ""
+        say(f"Now {priced[0]}, until {when(answer['periods'][0]['end'])}{then}.")
     if any(peak["end"] is None for peak in answer["peaks"]):
         say("Where the month will end is told once a week is measured.")
 

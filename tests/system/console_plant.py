@@ -12,6 +12,7 @@ from domain.alert import Condition, Severity
 from domain.batch import Batch, now_ms
 from domain.envelope import QUARTER_MS, quarter_start
 from domain.forecast import QUANTILES, Forecast
+from domain.grid import GridRequest, Kind, Part, Standing
 from domain.points import Point, PointRegistry, Quality
 from domain.site import Site
 
@@ -262,3 +263,11 @@ def condition(
     """A condition, as a rule would find it."""
     text = summary or f"{object_id} coolant return is above its limit"
     return Condition(rule, object_id, severity, text, value, limit, unit, now_ms())
+
+
+def less_is_asked(node: str, limit: float, now: int) -> GridRequest:
+    """Return a request of an energy partner for an hour that begins in an hour (`now` in UTC ms), below a limit in W."""
+    part = Part(node, now + 3_600_000, now + 7_200_000, limit)
+    return GridRequest(
+        0, "flex", "acme", "acme", f"r{now}", 0, Kind.LIMIT, (part,), "W", "", False, now, Standing.WAITING
+    )

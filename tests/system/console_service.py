@@ -12,6 +12,9 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from analytics.contract.tariff import Tariff
+from analytics.flexibility.settings import FlexibilitySettings, JobClass
+from analytics.outlook.quarters import QuarterWatch
 from dashboard.app import Console, mount
 from dashboard.data import ConsoleData
 from domain.batch import Batch, now_ms
@@ -19,7 +22,12 @@ from domain.forecast import Forecast
 from domain.points import PointRegistry
 from domain.role import Role
 from domain.site import Site
+from partners.grid.part import Grid
+from partners.grid.settings import GridSettings
 from partners.settings import Shows
+from service.configuration import SHIPPED, load
+from service.contract import Contract
+from service.web import energy_calls
 from storage.accounts import Accounts
 from storage.ingest import Ingest
 from storage.open import open_store
@@ -29,6 +37,9 @@ from storage.settings import StorageSettings
 from tests.system.console_plant import Plant
 
 USER, PASSWORD = "anna", "night-shift-1"
+FLEXIBLE = FlexibilitySettings(
+    classes=(JobClass(name="batch", jobs=("*",), sheds=0.5, within=60),), unbooked="batch"
+)
 ADMINISTRATOR = "root"
 """Has the same password."""
 SECRET = "only for tests, and long enough"
@@ -57,6 +68,13 @@ class LiveConsole:
         view = PlantView(site, self.registry, self.ingest.latest, self.store)
         self.sources: dict[str, dict[str, Any]] = {"mqtt:bms": {"connected": True, "messages": 0}}
         self.newest: dict[str, Forecast] = {}
+        tariff = load(SHIPPED / "examples" / "tariffs" / "taiwan-illustrative.yaml", Tariff)
+        self.quarters = QuarterWatch(view, 1000)
+        grid = GridSettings(consent="always", flexibility=FLEXIBLE)
+        self.grid = Grid(
+            grid, view, self.records, self.registry, self.ingest.accept, 60_000, lambda _a, _b: 0.0, folder
+        )
+        calls = energy_calls(Contract(view, self.records, tariff), lambda: self.quarters.told, self.grid)
         self.data = ConsoleData(
             site,
             self.registry,
@@ -71,6 +89,7 @@ class LiveConsole:
             newest=lambda: self.newest,
             partners=["taipower"],
             scopes=[part.value for part in Shows],
+            energy_calls=calls,
         )
         self.feeding = threading.Event()
         self.feeding.set()
@@ -118,6 +137,7 @@ class LiveConsole:
         await self.ingest.accept(self.plant.batch(now_ms()))
         async with asyncio.TaskGroup() as group:
             parts = [group.create_task(self.ingest.run()), group.create_task(self._feed())]
+            parts.append(group.create_task(self.grid.run()))
             await self._start_web()
             self._started.set()
             await self._stop.wait()
@@ -133,6 +153,7 @@ class LiveConsole:
                     frozenset() if tick % 10 == 0 else frozenset({"PowerMeter", "Rack", "CDU", "UPS", "Site"})
                 )
                 await self.ingest.accept(self.plant.batch(now_ms(), quick))
+                await asyncio.to_thread(self.quarters.look, now_ms())
             tick += 1
             await asyncio.sleep(self._tick)
 

@@ -15,8 +15,8 @@ from domain.alert import Severity
 from domain.batch import now_ms
 from domain.forecast import Ramps
 from tests.system.console_fixtures import log_in
-from tests.system.console_plant import condition, demo_site, forecast_of
-from tests.system.console_service import LiveConsole
+from tests.system.console_plant import condition, demo_site, forecast_of, less_is_asked
+from tests.system.console_service import USER, LiveConsole
 
 pytestmark = [pytest.mark.server("chromium"), pytest.mark.xdist_group("console")]
 
@@ -191,3 +191,34 @@ def test_the_shift_report_is_read_printed_and_kept_as_a_file(open_page, console)
     expect(page.locator(".report-acts")).to_be_hidden()
     expect(page.locator("#report-envelope")).to_be_visible()
     assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_what_the_grid_asks_is_seen_and_agreed_to_on_the_energy_page(open_page, console):
+    now, site = now_ms(), console.site
+    asked = console.grid.desk.take(less_is_asked(site.id, 0.9 * site.limit, now), "first")
+    page = open_page("/")
+    page.click("#nav-energy")
+    expect(page.locator("#energy-ends")).to_contain_text("MW", timeout=WAIT)
+    expect(page.locator("#energy-elapsed")).to_contain_text("left, until")
+    expect(page.locator("#energy-tariff tr").first).to_contain_text("TWD/kWh", timeout=WAIT)
+    expect(page.locator("#energy-peaks")).to_contain_text("15.20 MW")
+    expect(page.locator("#energy-costs")).to_contain_text("TWD")
+    expect(page.locator("#energy-offers tr").first).to_contain_text(site.id)
+    expect(page.locator("#energy-jobs tr").first).to_contain_text("class batch, gives")
+    row = page.locator(f"#energy-request-{asked.id}")
+    expect(row).to_contain_text("waits for consent")
+    expect(row).to_contain_text("\u2264")
+    expect(page.locator("#energy-waiting")).to_have_text("1 request waits for consent")
+    row.locator("input").fill("the night shift knows")
+    page.click(f"#grid-consent-{asked.id}")
+    expect(page.locator("#message")).to_contain_text(f"{asked.id} is agreed to by {USER}")
+    expect(row).to_contain_text("agreed", timeout=WAIT)
+    expect(page.locator(f"#grid-consent-{asked.id}")).to_have_count(0)
+    (held,) = console.grid.desk.held
+    assert (held.node, held.limit) == (site.id, pytest.approx(0.9 * site.limit))
+    entry = console.records.audit_trail(now, limit=5, who=USER, words="grid request agreed")[0]
+    assert "the night shift knows" in entry.detail
+
+    page.click(f"#grid-refuse-{asked.id}")  # what was agreed to may be withdrawn
+    expect(row).to_contain_text("refused", timeout=WAIT)
+    assert console.grid.desk.held == []

@@ -12,7 +12,7 @@ from dashboard.pages import PAGES
 from domain.alert import AlertState, Severity
 from domain.batch import now_ms
 from tests.servers.hallwatch import eventually
-from tests.system.console_plant import condition
+from tests.system.console_plant import condition, less_is_asked
 from tests.system.console_service import ADMINISTRATOR
 
 pytestmark = [pytest.mark.server("chromium"), pytest.mark.xdist_group("console")]
@@ -70,7 +70,9 @@ def storm(console):
         now_ms(),
     )
     records.keep_incidents([opened[0].id], {opened[1].id: opened[0].id}, now_ms())
+    asked = console.grid.desk.take(less_is_asked("FEED-A", 1e6, now_ms()), str(now_ms()))
     yield opened
+    console.grid.desk.refuse(asked.id, ADMINISTRATOR)
     records.clear_alerts([alert.id for alert in opened], now_ms())
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic, sleep
@@ -98,6 +99,7 @@ def test_the_month_tells_its_highest_demand_against_the_contract_and_what_that_c
     assert peak["excess_so_far"] == pytest.approx(10 * 100 * 2, rel=1e-2)
     assert peak["end"][2] == pytest.approx(400e3, rel=1e-2)
     printed = command("contract", "month", "-c", service.config)
+    assert re.search(r"Now \S+ at [\d.]+ TWD/kWh, until ", printed)
     assert "390.0 kW" in printed
     assert "TWD" in printed
 

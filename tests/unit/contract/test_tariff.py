@@ -5,6 +5,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analytics.contract.tariff import QUARTERS, Tariff
@@ -109,3 +110,21 @@ def test_what_a_contract_cannot_be_is_told(tmp_path, text, message):
     )
     with pytest.raises(ConfigurationError, match=message):
         load(file, Tariff)
+
+
+def test_the_period_that_runs_and_the_next_are_told_with_their_prices(taiwan):
+    friday = pd.Timestamp("2026-07-10T17:10", tz=TAIPEI)
+    first, second, third = taiwan.coming(int(friday.timestamp() * 1000), TAIPEI)[:3]
+    assert (first.period, first.season, first.price) == ("peak", "summer", 9.39)
+    assert pd.Timestamp(first.start, unit="ms", tz=TAIPEI) == pd.Timestamp("2026-07-10T17:00", tz=TAIPEI)
+    assert pd.Timestamp(first.end, unit="ms", tz=TAIPEI) == pd.Timestamp("2026-07-10T22:00", tz=TAIPEI)
+    assert (second.period, second.price) == ("half-peak", 5.85)
+    assert second.end == third.start
+
+
+def test_a_period_ends_with_its_season_where_the_price_is_another(taiwan):
+    night = pd.Timestamp("2026-10-15T23:50", tz=TAIPEI)
+    first, second = taiwan.coming(int(night.timestamp() * 1000), TAIPEI)[:2]
+    assert (first.season, second.season) == ("summer", "non-summer")
+    assert second.period == "off-peak"
+    assert pd.Timestamp(second.start, unit="ms", tz=TAIPEI) == pd.Timestamp("2026-10-16T00:00", tz=TAIPEI)

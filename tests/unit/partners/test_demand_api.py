@@ -249,6 +249,8 @@ def test_the_site_tells_its_facts_and_what_the_caller_may_read(grid):
 
 def test_the_month_is_set_against_the_contract(grid):
     body = told(grid, "/contract/month", "MonthTold")
+    assert body["periods"][0]["end"] == body["periods"][1]["start"]
+    assert body["periods"][0]["price"] > 0
     assert (body["month"], body["currency"]) == ("2026-09", "TWD")
     assert body["peaks"][0]["so_far"] == 250e3
 
