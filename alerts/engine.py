@@ -54,7 +54,7 @@ from storage.records import Records
 log = structlog.get_logger(__name__)
 
 PATIENCE_S = 0.5
-"""How long telling waits for what is new to be written down."""
+"""How long telling waits for a writing down that is under way, from its beginning."""
 SOONEST_S = 0.25
 """A state that changes is looked at at once, but this long after the look before at the soonest."""
 MOST_OF_A_RULE = 10_000
@@ -89,6 +89,8 @@ class Look:
         Active alerts whose condition is gone for long enough.
     modes
         Which equipment is in a mode in which its alarms are expected.
+    early
+        Keys of the alerts that were told from memory before it.
     """
 
     now: int
@@ -97,6 +99,7 @@ class Look:
     due: tuple[Condition, ...]
     gone: tuple[Alert, ...]
     modes: Modes = field(default_factory=Modes)
+    early: frozenset[str] = frozenset()
 
 
 class AlertEngine:
@@ -241,7 +244,7 @@ class AlertEngine:
         """
         if self._active is None:
             self._read(now)
-        active = self._active or {}
+        active, early = self._active or {}, frozenset(self._early.copy())
         found, failed = self._evaluate(now, {**self._early, **active})
         return Look(
             now,
@@ -250,6 +253,7 @@ class AlertEngine:
             self._due(found, active, now),
             self._gone(found, active, failed, now),
             look_at_modes(self.settings.modes, self._view),
+            early,
         )
 
     def keep(self, look: Look) -> None:
@@ -528,28 +532,32 @@ class AlertEngine:
                 told.add(channel)
                 self.dispatcher.queue_early(new, event, [channel])
 
-    def _written_down(self) -> None:
-        """Forget what was told from memory: the records have it now."""
-        self._early.clear()
-        self._early_channels.clear()
+    def _written_down(self, look: Look) -> None:
+        """Forget what was told from memory until then: the records have it now."""
+        for key in (look.early | {condition.key for condition in look.due}) & self._early.keys():
+            del self._early[key]
+            self._early_channels.pop(key, None)
 
     # --- tasks ----------------------------------------------------------------------------------------------
 
     async def _evaluate_forever(self, looking: ThreadPoolExecutor, keeping: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         kept: asyncio.Future[None] | None = None
+        written: Look | None = None
+        began = 0.0
         while True:
             self._measure()
             try:
                 look = await loop.run_in_executor(looking, self.look, self._clock())
                 if not self.rules or len(look.failed) < len(self.rules):
                     self._looked = time.monotonic()
-                if kept is None or kept.done():
+                if kept is None or written is None or kept.done():
+                    began, written = loop.time(), look
                     kept = loop.run_in_executor(keeping, self.keep, look)
-                await asyncio.wait({kept}, timeout=PATIENCE_S)
+                await asyncio.wait({kept}, timeout=max(0.0, began + PATIENCE_S - loop.time()))
                 if kept.done() and kept.exception() is None:
                     self._written = time.monotonic()
-                    self._written_down()
+                    self._written_down(written)
                 else:
                     self.tell_early(look)
                 if kept.done():

@@ -20,7 +20,10 @@ class Severity(StrEnum):
     @property
     def rank(self) -> int:
         """Order of severities: 0 for info, higher is worse."""
-        return (Severity.INFO, Severity.WARNING, Severity.HIGH, Severity.CRITICAL).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {Severity.INFO: 0, Severity.WARNING: 1, Severity.HIGH: 2, Severity.CRITICAL: 3}
 
 
 class AlertState(StrEnum):

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from domain.alert import Alert, AlertState, Condition, Severity
 from domain.errors import InputError
 from storage import record_tables as t
 from storage.alert_notes import AlertNotes, add_note
-from storage.alert_rows import ACTIVE, IDS_OF_A_STATEMENT, LISTED, alert_of, condition_fields, parts
+from storage.alert_rows import (
+    ACTIVE,
+    IDS_OF_A_STATEMENT,
+    LISTED,
+    SEVERITIES,
+    STATES,
+    alert_of,
+    condition_fields,
+    parts,
+)
 from storage.delivery_records import DeliveryRecords, queue_cleared
 from storage.suppression_records import SuppressionRecords, suppressed_of
 
@@ -65,15 +74,16 @@ class AlertRecords(DeliveryRecords, SuppressionRecords, AlertNotes):
     def update_alerts(self, updates: Sequence[tuple[int, Condition]], now: int) -> None:
         """Refresh the figures, the sentence and the severity of active alerts, in one transaction."""
         with self.writing() as db:
-            for alert_id, condition in updates:
-                row = _alert_row(db, alert_id)
-                db.execute(
-                    update(t.alerts)
-                    .where(t.alerts.c.id == alert_id)
-                    .values(**condition_fields(condition), updated=now)
-                )
-                if row.severity != condition.severity.value:
-                    _log(db, alert_id, now, AlertState(row.state), condition.severity)
+            for part in parts(updates):
+                before = _rows(db, [alert_id for alert_id, _ in part])
+                fields = [condition_fields(condition) | {"which": n, "updated": now} for n, condition in part]
+                db.execute(update(t.alerts).where(t.alerts.c.id == bindparam("which")), fields)
+                steps = [
+                    (n, STATES[before[n].state], condition.severity)
+                    for n, condition in part
+                    if before[n].severity != condition.severity.value
+                ]
+                _log_all(db, now, steps)
 
     def acknowledge_alert(self, alert_id: int, who: str, note: str, now: int) -> Alert:
         """Note that somebody has taken an alert, and return it as it is now; one whose condition is gone is over then.
@@ -127,12 +137,9 @@ class AlertRecords(DeliveryRecords, SuppressionRecords, AlertNotes):
             LISTED, a.state == AlertState.RETURNED.value, a.cleared_at < before
         )
         with self.writing() as db:
-            rows = db.execute(query).all()
-            for row in rows:
-                fields = {"state": AlertState.CLEARED.value, "updated": now}
-                db.execute(update(t.alerts).where(a.id == row.id).values(**fields))
-                _log(db, row.id, now, AlertState.CLEARED, Severity(row.severity), "", note)
-        return len(rows)
+            closed = {row.id: SEVERITIES[row.severity] for row in db.execute(query)}
+            _close(db, closed, now, note)
+        return len(closed)
 
     def reopen_alerts(self, alert_ids: Sequence[int], now: int, note: str) -> None:
         """Let active alerts be open again, whoever took them before: what kept them quiet has ended."""
@@ -271,20 +278,34 @@ def _log_all(
 def close_returned_of(db: Connection, keys: set[str], now: int) -> None:
     """Close what of these keys was returned: it is there again."""
     a = t.alerts.c
-    for row in db.execute(select(t.alerts).where(LISTED, a.state == AlertState.RETURNED.value)).all():
-        if f"{row.rule}/{row.object_id}" in keys:
-            fields = {"state": AlertState.CLEARED.value, "updated": now}
-            db.execute(update(t.alerts).where(a.id == row.id).values(**fields))
-            _log(db, row.id, now, AlertState.CLEARED, Severity(row.severity), "", "it came again")
+    query = select(a.id, a.rule, a.object_id, a.severity).where(LISTED, a.state == AlertState.RETURNED.value)
+    again = {
+        row.id: SEVERITIES[row.severity] for row in db.execute(query) if f"{row.rule}/{row.object_id}" in keys
+    }
+    _close(db, again, now, "it came again")
+
+
+def _close(db: Connection, returned: Mapping[int, Severity], now: int, note: str) -> None:
+    """Close what was returned."""
+    fields = {"state": AlertState.CLEARED.value, "updated": now}
+    for part in parts([*returned]):
+        db.execute(update(t.alerts).where(t.alerts.c.id.in_(part)).values(**fields))
+    _log_all(db, now, [(n, AlertState.CLEARED, severity) for n, severity in returned.items()], "", note)
+
+
+def _rows(db: Connection, alert_ids: Sequence[int]) -> dict[int, Row[Any]]:
+    """Return the rows of alerts, as many as one statement takes, by id."""
+    rows = {row.id: row for row in db.execute(select(t.alerts).where(t.alerts.c.id.in_(alert_ids)))}
+    for alert_id in alert_ids:
+        if alert_id not in rows:
+            raise InputError(f"there is no alert {alert_id}")
+    return rows
 
 
 def _end(db: Connection, alert_ids: Sequence[int], now: int, who: str, note: str, keep: bool) -> list[Alert]:
     """End alerts, as many as one statement takes, and return those that were not over; see `_over`."""
     a = t.alerts
-    rows = {row.id: row for row in db.execute(select(a).where(a.c.id.in_(alert_ids)))}
-    for alert_id in alert_ids:
-        if alert_id not in rows:
-            raise InputError(f"there is no alert {alert_id}")
+    rows = _rows(db, alert_ids)
     quiet = suppressed_of(db, alert_ids)
     ends: dict[tuple[AlertState, bool], list[int]] = defaultdict(list)
     for row in (rows[alert_id] for alert_id in alert_ids):

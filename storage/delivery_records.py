@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,7 @@ from sqlalchemy.engine import Row
 from domain.alert import Alert, Severity
 from domain.errors import InputError
 from storage import record_tables as t
-from storage.alert_rows import ACTIVE, IDS_OF_A_STATEMENT, LISTED, alert_of, parts
+from storage.alert_rows import ACTIVE, IDS_OF_A_STATEMENT, LISTED, SEVERITIES, alert_of, parts
 from storage.database import Database
 from storage.oncall_records import Progress, keep_progress
 
@@ -188,14 +189,18 @@ class DeliveryRecords(Database):
             .where(LISTED, t.alerts.c.state.in_(ACTIVE))
             .distinct()
         )
-        found: dict[int, Told] = {}
+        found: defaultdict[int, list[tuple[str, str, str]]] = defaultdict(list)
         with self.reading() as db:
-            for row in db.execute(query):
-                before = found.get(row.alert_id, Told(frozenset(), Severity.INFO, frozenset()))
-                severity = max(before.severity, Severity(row.severity), key=lambda s: s.rank)
-                channels = before.channels | {row.channel}
-                found[row.alert_id] = Told(before.events | {Event(row.event)}, severity, channels)
-        return found
+            for alert_id, event, severity, channel in db.execute(query):
+                found[alert_id].append((event, severity, channel))
+        return {
+            alert_id: Told(
+                frozenset(Event(event) for event in {event for event, _, _ in rows}),
+                max((SEVERITIES[severity] for _, severity, _ in rows), key=lambda s: s.rank),
+                frozenset(channel for _, _, channel in rows),
+            )
+            for alert_id, rows in found.items()
+        }
 
     def _settle(self, ids: Sequence[int], attempts: int, detail: str, fields: dict[str, Any]) -> None:
         d = t.deliveries

@@ -145,7 +145,7 @@ def test_a_leak_seen_for_a_moment_while_nothing_can_be_written_is_written_down_l
     assert plant.mail.take() == [("opened", "leak/R002")]
     later = plant.at(4).engine.look(plant.now)
     plant.engine.keep(later)
-    plant.engine._written_down()
+    plant.engine._written_down(later)
     assert [a.condition.key for a in plant.records.alert_history()] == ["leak/R002"]
     asyncio.run(plant.deliver())
     assert plant.step() == [("cleared", "leak/R002")]
