@@ -13,8 +13,11 @@ ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
 def pytest_collection_modifyitems(items):
     for item in items:
+        if _shares_with_its_module(item) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
         for mark in item.iter_markers("server"):
             program = mark.args[0]
             if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
@@ -23,6 +26,14 @@ def pytest_collection_modifyitems(items):
                         f"{item.nodeid} needs {program}, and in CI nothing may be skipped"
                     )
                 item.add_marker(pytest.mark.skip(reason=f"{program} is not installed"))
+
+
+def _shares_with_its_module(item):
+    """Return whether a test uses a fixture of its whole module, which two workers would each make for themselves."""
+    return any(
+        known[-1].scope == "module" and not name.startswith("_")
+        for name, known in item._fixtureinfo.name2fixturedefs.items()
+    )
 
 
 @pytest.fixture(scope="session")

@@ -34,4 +34,4 @@ testdata="${HALLWATCH_TESTDATA:-../shared}"
 unset PYTHONDONTWRITEBYTECODE
 # one thread per library: the suite itself runs in parallel
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-exec python -m pytest -n "${HALLWATCH_TEST_WORKERS:-2}" --dist loadgroup --cov --cov-report=term:skip-covered "$@"
+exec python -m pytest -n "${HALLWATCH_TEST_WORKERS:-2}" --dist loadgroup --durations=40 --durations-min=5 "$@"
