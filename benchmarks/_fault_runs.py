@@ -30,6 +30,8 @@ SOON_MS = 600_000
 """Within this time of its first mark a sensor's fault must be known as one."""
 WORK_MS = 3_600_000
 """What shows at an object within this time of the end of works on it, the works may have done."""
+ACCEPT_MS = 1_200_000
+"""So long after the end whoever worked there takes its new state as usual (`hallwatch accept`), as the handbook asks."""
 
 
 @dataclass
@@ -61,6 +63,7 @@ class Watched:
         self.watch.rewire(self.plant.equipment, Grouping.of(self.plant.topology()))
         self.run = Run()
         self._faulty: set[tuple[str, str]] = set()
+        self._accepted = 0
 
     def copy(self) -> Watched:
         """Return another one that is as this one is now, and has told nothing yet."""
@@ -99,6 +102,7 @@ class Watched:
             run.seconds += time.process_time() - begun
             run.rounds += 1
             look(readings)
+            self._accept_works(now)
             for cause in (i.cause for i in opened):
                 evidence = "; ".join(cause.evidence)
                 run.found.append(Found(now, cause.root, cause.fault, cause.fault in INSTRUMENTS, evidence))
@@ -106,6 +110,13 @@ class Watched:
                 run.found.append(Found(now, key[0], f"{key[1]} {watch.faulty[key].name.lower()}", True))
             self._faulty = set(watch.faulty)
         return run
+
+    def _accept_works(self, now: int) -> None:
+        """Take as usual what people have left behind."""
+        works = self.plant.factory.roughness.works
+        while self._accepted < len(works) and works[self._accepted].end + ACCEPT_MS <= now:
+            self.watch.accept(works[self._accepted].target)
+            self._accepted += 1
 
 
 def related(plant: Plant, target: str) -> set[str]:

@@ -40,11 +40,13 @@ CALM = 0.5
 STILL_ROWS = 120
 """Equal readings in a row that make an instrument a stuck one although nothing says that the quantity moved."""
 LIVELY, LIVELY_ROWS = 0.5, 20
-"""An instrument that changes at less than this share of its readings, or of which fewer have been seen, may stand still for long:"""
+"""An instrument that changes at less than this share of its readings, or of which fewer have been seen, may stand still for long,"""
 AWAY_ROWS = 10
-"""it must be away from what it should read, by the middle one of so many readings."""
+"""unless it is away from what it should read, by the middle one of so many readings. So may a lively one while its load stands."""
 STILL_TIMES = 3
-"""So many times longer than it ever stood still before."""
+"""So many times longer than it ever stood still before, and while so many times as much was asked of it."""
+LOOKS = 5
+"""What is expected counts by the middle of so many values: nothing answers to a dip of seconds."""
 SILENT_ROWS = 18
 """Missing readings in a row that make an instrument a silent one."""
 CONFIRM = 2
@@ -92,6 +94,9 @@ class InstrumentWatch:
         self._heard = np.zeros(len(self.names), np.int32)
         self._moves = np.zeros(len(self.names), np.int32)
         self._steps = Steps(len(self.names))
+        # what was expected while each stood still: lowest and highest now, and the widest that it stood through before it moved
+        self._low, self._high = np.full((2, len(self.names)), np.nan)
+        self._through = np.zeros(len(self.names))
 
     def take(self, values: ValueArray, expected: ValueArray) -> None:
         """Remember one moment: readings and what they should be by the others, shape (instruments,) each, NaN where missing."""
@@ -106,6 +111,15 @@ class InstrumentWatch:
         self._expected[:-1] = self._expected[1:]
         self._values[-1], self._expected[-1] = values, expected
         self._rows += 1
+        self._stand(same)
+
+    def _stand(self, same: np.ndarray) -> None:
+        """Follow what is expected of those that stand still: a controller tells nothing of what moves by less than its deadband."""
+        due = np.sort(self._expected[-LOOKS:], axis=0)[LOOKS // 2]
+        stood = (self._high - self._low) * (self.verdict != Verdict.STUCK)
+        self._through = np.where(same, self._through, np.fmax(self._through, stood))
+        self._low = np.where(same, np.fmin(self._low, due), due)
+        self._high = np.where(same, np.fmax(self._high, due), due)
 
     def expected(self, name: tuple[str, str]) -> float:
         """Return what the others last said that an instrument should read; NaN where they say nothing, or there is no such one."""
@@ -157,11 +171,13 @@ class InstrumentWatch:
         return np.asarray(self._run >= least)
 
     def _telling(self) -> np.ndarray:
-        """Whether a standstill says anything: of what never stands still for long, or of what should have moved by far more than its steps."""
+        """Whether a standstill says anything: of what never stands still for long while so much is asked of it, or of what should read otherwise."""
         before = self._heard - self._run
         lively = (before >= LIVELY_ROWS) & (self._moves > LIVELY * before)
         # of one that never moved nobody knows how coarse it is
         step = np.where(np.isfinite(self._steps.step), self._steps.step, self.tolerance)
+        # where nothing tells what should be read, its own ways have to do
+        lively &= ~(self._high - self._low <= np.maximum(STILL_TIMES * self._through, COARSE * step))
         # a load that dips for a moment moves what is expected before a slow instrument has noticed
         away = np.sort(np.abs(self._values[-AWAY_ROWS:] - self._expected[-AWAY_ROWS:]), axis=0)
         return np.asarray(lively | (away[AWAY_ROWS // 2] > np.maximum(COARSE * step, self.tolerance)))

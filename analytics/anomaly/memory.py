@@ -30,7 +30,7 @@ from analytics.anomaly.upses import LossCurve, UpsScorer
 from analytics.anomaly.watch import FactoryWatch
 from domain.errors import InputError
 
-VERSION = 6
+VERSION = 7
 """Changes whenever what is kept changes its meaning."""
 PRESENT_MS = 60_000
 """After a longer pause lags and smoothed residuals begin anew."""
@@ -39,7 +39,7 @@ OLDEST_MS = 7 * 86_400_000
 
 _LEARNT: dict[type, tuple[str, ...]] = {
     FactoryWatch: ("racks", "cdus", "taps", "upses", "air", "gpus", "water", "instruments", "_usual_water"),
-    RackScorer: ("lines", "track", "resting", "rise", "load", "die", "pod_load", "valve"),
+    RackScorer: ("lines", "track", "resting", "rise", "load", "die", "pod_load", "valve", "most", "passing"),
     CduScorer: ("track", "water", "resting", "filled", "top", "filter_steps", "load", "valve"),
     TapScorer: ("track", "own", "shared", "steps"),
     UpsScorer: ("track", "losses", "full"),
@@ -54,6 +54,9 @@ _LEARNT: dict[type, tuple[str, ...]] = {
         "_heard",
         "_moves",
         "_steps",
+        "_low",
+        "_high",
+        "_through",
         "_values",
         "_expected",
         "_rows",

@@ -51,14 +51,18 @@ VALVE_PATIENCE = 60.0
 """For so long a valve may take to follow, controllers that hold and clocks that are off included, s."""
 VALVE_LOOKS = 5
 """What lasts less than half as many looks, no valve follows."""
-VALVE_ENDS = (0.06, 0.97)
-"""Positions beyond which a valve cannot go further and need not move."""
+LEAST_OPEN = 0.06
+"""Position below which a valve cannot go further and need not move."""
 FULL_RISE = 33.6
 """Rise of a GPU over its coolant, K, at full load: residuals are told as if a rack were loaded so."""
 IDLE = 0.45
 """Share of the largest rack's power below which a valve may stand at its least flow, whatever the load asks for."""
 WIDE_OPEN = 0.92
 """Position, as a plain positioner tells it, from which a valve may have no more to give: how much it lets through says all."""
+NEARLY_ALL = math.log(0.95)
+"""A path that lets through this share of the most that it ever did may have no more to give: of valves that tell no position."""
+FORGETS = 14 * 86_400.0
+"""The most that a path ever let through is forgotten with this time constant, s."""
 OFF = 0.02
 """A rack below this share of the largest rack's power is off."""
 HOTTEST_RISE = 40.0
@@ -156,6 +160,10 @@ class RackScorer:
     die: Lagged = field(init=False)
     pod_load: Lagged = field(init=False)
     valve: Standstill = field(init=False)
+    most: ValueArray = field(init=False)
+    """The most that each path has let through for minutes, ln of L/min over the root of Pa, shape (racks,)."""
+    passing: ValueArray = field(init=False)
+    """What each lets through, averaged over minutes."""
     resting: Stopped = field(init=False)
 
     def __post_init__(self) -> None:
@@ -171,6 +179,7 @@ class RackScorer:
             PATH: FleetLine(math.log(self.rack.rangeability), 0.15),
         }
         self.valve = Standstill(len(self.racks), VALVE_STEP, VALVE_PATIENCE, VALVE_LOOKS)
+        self.most, self.passing = np.full((2, len(self.racks)), np.nan)
         self.resting = Stopped(len(self.racks))
         self.track = ResidualTrack(LEAST_LIMIT, len(self.racks), self.smoothing, self.memory, NATURAL)
 
@@ -233,11 +242,13 @@ class RackScorer:
         residual[PATH] = self.lines[PATH].residual(x, y)
         spent = (now.valve > WIDE_OPEN) & np.isfinite(y)
         own = self.track.offset
+        spent |= np.isnan(now.valve) & self._at_most(y, seconds)
         idle = now.power < IDLE * np.fmax.reduce(now.power)
-        less, warmer = residual[FLOW] < own[FLOW], residual[RISE] > own[RISE]
+        more, warmer = ~(residual[FLOW] < own[FLOW]), residual[RISE] > own[RISE]
+        less = ~more | (self.track.known[FLOW] < SETTLE)
         # what is excused tells nothing of a rack's nature either
         for signal, excused in (
-            (FLOW, spent | (idle & ~less)),
+            (FLOW, (spent & less) | (idle & more)),
             (RISE, (spent & warmer) | (idle & ~warmer)),
             (GPU, idle),
         ):
@@ -271,10 +282,18 @@ class RackScorer:
         assert self.rise is not None
         load = np.where(np.isfinite(now.power), self.load.cause, np.nan)
         still = self.valve.update(now.valve, load, seconds) / self.lines[PATH].prior
-        low, high = VALVE_ENDS
-        return np.where(
-            (now.valve > low) & (now.valve < high), still, np.where(np.isfinite(still), 0.0, np.nan)
-        )
+        # one that is wide open stands there for as long as the load asks for more: its flow tells when it should not
+        within = (now.valve > LEAST_OPEN) & (now.valve < WIDE_OPEN)
+        return np.where(within, still, np.where(np.isfinite(still), 0.0, np.nan))
+
+    def _at_most(self, path: ValueArray, seconds: float) -> np.ndarray:
+        """Return whose path lets through about the most that it ever did, by what was read before, shape (racks,)."""
+        at_most = path > self.most + NEARLY_ALL
+        known = np.isfinite(path)
+        averaged = self.passing - math.expm1(-seconds / SETTLE) * (path - self.passing)
+        self.passing = np.where(known, np.where(np.isfinite(averaged), averaged, path), self.passing)
+        self.most = np.fmax(self.most - seconds / FORGETS, self.passing)
+        return np.asarray(at_most)
 
     def _lines_of(self, now: RackReadings) -> list[tuple[int, ValueArray, ValueArray, Lagged]]:
         """Signal, cause, effect and lag of every question that is answered by a line through the fleet."""

@@ -193,11 +193,17 @@ class ResidualTrack:
         return np.maximum(np.minimum(one, two), np.minimum(np.maximum(one, two), residual))
 
     def accept(self, member: int, but: Sequence[int] = ()) -> None:
-        """Take the present state of an object as usual, after work on it; `but` are signals that have no usual state."""
+        """Take the present state of an object as usual, after work on it; `but` are signals that have no usual state.
+
+        What it shows from now on, until it has been known for `SETTLE`, is its nature anew: not everything can be seen at any moment.
+        """
         self.smooth[list(but), member] = self.offset[list(but), member] = 0.0
         self.offset[:, member] += self.smooth[:, member]
         self.smooth[:, member] = 0.0
-        self.reference[:, member] = self.offset[:, member]
+        anew = self.natural[:, 0] > 0
+        anew[list(but)] = False
+        self.known[anew, member] = np.minimum(self.known[anew, member], 0.0)
+        self.reference[:, member] = np.where(anew, np.nan, self.offset[:, member])
 
     def _learn(self, deviation: ValueArray, new: np.ndarray, worth: ValueArray, seconds: float) -> None:
         slow = -math.expm1(-seconds / self.memory)

@@ -395,8 +395,9 @@ class FactoryWatch:
         lines, own = self.racks.lines, self.racks.track.offset
         asked = lines[FLOW].offset + lines[FLOW].slope * self.racks.load.now + own[FLOW]
         path = lines[PATH].offset + lines[PATH].slope * r.valve + own[PATH]
-        most = path + 0.5 * np.log(np.maximum(r.dp, 1.0))
-        spent = (r.valve > WIDE_OPEN) & np.isfinite(most)
+        untold = np.isnan(r.valve)
+        most = np.where(untold, self.racks.most, path) + 0.5 * np.log(np.maximum(r.dp, 1.0))
+        spent = np.where(untold, most < asked, (r.valve > WIDE_OPEN) & np.isfinite(most))
         return np.asarray(np.exp(np.where(spent, most, asked)))
 
     def _expected_rise(self) -> ValueArray:

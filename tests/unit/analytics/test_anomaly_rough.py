@@ -166,3 +166,90 @@ def test_a_noisy_meter_is_found_although_its_load_swings():
     noisy = copy.copy(values)
     noisy[100:, 2] += rng.normal(0, 15.0, len(values) - 100)
     assert {key for row in judged(flow_meters(), noisy, expected) for key in row} == {("R2", "flow")}
+
+
+def held(truth: np.ndarray, deadband: float) -> np.ndarray:
+    """Return what a controller tells of each column: the last value until the truth is a deadband away from it."""
+    told = truth.copy()
+    for i in range(1, len(told)):
+        told[i] = np.where(np.abs(truth[i] - told[i - 1]) < deadband, told[i - 1], truth[i])
+    return told
+
+
+def test_a_lively_value_that_is_held_within_its_deadband_while_the_load_stands_is_not_stuck():
+    swings = np.resize([98.0, 102.0, 99.0, 101.0, 100.0], (100, 1))
+    stands = swings[-1] + 0.4 * np.sin(np.arange(200) / 40.0)[:, None]
+    expected = np.repeat(np.concatenate([swings, stands]), 3, axis=1)
+    values = expected.copy()
+    values[:, 1] = held(expected, 1.5)[:, 1]
+    assert (np.diff(values[150:, 1]) == 0).all()
+    assert not any(judged(flow_meters(), values, expected))
+
+
+def test_the_same_value_is_stuck_once_its_load_has_moved_by_far_more_than_it_ever_stood_through():
+    swings = np.resize([98.0, 102.0, 99.0, 101.0, 100.0], (100, 1))
+    expected = np.repeat(np.concatenate([swings, swings[-1] + 0.04 * np.arange(200)[:, None]]), 3, axis=1)
+    values = held(expected, 0.5)
+    values[100:, 1] = values[99, 1]
+    found = judged(flow_meters(), values, expected)
+    assert found[-1] == {("R1", "flow"): Verdict.STUCK}
+    assert all(set(row) <= {("R1", "flow")} for row in found)
+
+
+def untold(now: RackReadings, rack: int = 0) -> RackReadings:
+    """Take the position of a rack's valve away."""
+    now.valve[rack] = np.nan
+    return now
+
+
+def spent_flow(now: RackReadings, most: float) -> RackReadings:
+    """Let the first rack's valve give no more than so many L/min."""
+    flow = np.minimum(now.flow, np.where(np.arange(8) == 0, most, np.inf))
+    return replace(now, flow=flow, ret=now.supply + 0.95 * now.power / (66.3 * flow))
+
+
+def test_a_valve_that_tells_no_position_is_known_to_be_fully_open_by_the_most_that_it_ever_let_through():
+    scorer = RackScorer([f"R{i}" for i in range(8)], np.zeros(8, np.int32))
+    worst = 0.0
+    for n in range(600):
+        load = 0.6 + 0.4 * min(1.0, max(0.0, (n % 200 - 60) / 30))
+        scores = scorer.update(untold(spent_flow(racks_at(np.full(8, load)), 118.0)))
+        worst = max(worst, float(np.nan_to_num(scores.contributions[0, FLOW])))
+    assert worst < 1.0  # it lacks a quarter of the flow at full load
+    for _ in range(60):
+        scores = scorer.update(untold(spent_flow(racks_at(np.full(8, 0.9)), 100.0)))
+    assert scores.contributions[0, FLOW] > 1.0  # a blockage
+
+
+def test_a_valve_at_its_end_of_which_the_instrument_reads_too_little_does_not_stand_still():
+    scorer = RackScorer([f"R{i}" for i in range(8)], np.zeros(8, np.int32))
+    worst = 0.0
+    for n in range(600):
+        now = spent_flow(racks_at(np.full(8, 0.6 if n < 100 else 0.8 + 0.2 * (n // 100 % 2))), 100.0)
+        now.valve[0] = min(now.valve[0], 0.95) if n < 100 else 0.95
+        worst = max(worst, float(np.nan_to_num(scorer.update(now).contributions[0, [FLOW, STILL]]).max()))
+    assert worst < 1.0
+    for _ in range(60):  # and stays where it is when the load falls
+        now = spent_flow(racks_at(np.full(8, 0.45)), 100.0)
+        now.flow[0], now.valve[0] = 100.0, 0.95
+        scores = scorer.update(now)
+    assert scores.contributions[0, FLOW] > 1.0
+
+
+def test_what_could_not_be_seen_when_it_was_accepted_is_usual_once_it_shows():
+    scorer = RackScorer([f"R{i}" for i in range(8)], np.zeros(8, np.int32))
+    for _ in range(60):
+        scorer.update(racks_at(np.full(8, 0.7)))
+    for n in range(60):  # another meter, while the valve is wide open
+        now = spent_flow(racks_at(np.full(8, 1.0)), 100.0)
+        now.flow[0] *= 0.85
+        scorer.update(now)
+        if n == 30:
+            scorer.accept(0)
+    worst = 0.0
+    for _ in range(120):
+        now = racks_at(np.full(8, 0.7))
+        now.flow[0] *= 0.85
+        worst = max(worst, float(scorer.update(now).contributions[0, FLOW]))
+    assert worst < 1.0
+    assert scorer.track.offset[FLOW, 0] == pytest.approx(np.log(0.85), abs=0.03)
