@@ -1,7 +1,7 @@
 """The alert engine: evaluates rules, opens and clears alerts, and sees to it that people are told.
 
 What is open, acknowledged, told or still to be told lies in the records, so that a restart forgets nothing and
-repeats nothing. The engine itself keeps only since when conditions hold or are gone.
+repeats nothing. In memory lies only since when conditions hold or are gone (`alerts.evaluation`).
 
 All of it runs on an event loop of its own, with threads of its own: nothing that the rest of the service waits for
 holds it up. Looking (`look`) needs memory only and has a thread for itself; writing down what was found (`keep`) has
@@ -18,26 +18,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from alerts.dispatch import Dispatcher
+from alerts.evaluation import Evaluation, Look
 from alerts.flapping import Flaps
 from alerts.heartbeat import Heartbeat
 from alerts.incidents.causes import Causes
 from alerts.incidents.reach import Reach
 from alerts.modes import Modes
-from alerts.modes import look as look_at_modes
 from alerts.notify.message import Notifier
 from alerts.oncall.addressing import Addressing, Link
 from alerts.oncall.hand_over import LATE_MS, HandOvers
 from alerts.remind import Reminder
 from alerts.routing import Routing
-from alerts.rules import Rule, build
-from alerts.rules.settings import EvaluationError, SharedCause
-from alerts.rules.sources import StaleSourceRule
 from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from alerts.suppressor import Suppressor
@@ -57,10 +54,6 @@ PATIENCE_S = 0.5
 """How long telling waits for a writing down that is under way, from its beginning."""
 SOONEST_S = 0.25
 """A state that changes is looked at at once, but this long after the look before at the soonest."""
-MOST_OF_A_RULE = 10_000
-"""Alerts of one rule at a time; what else it finds meanwhile is counted."""
-MOST_OF_ERROR = 200
-"""Characters of an error that are told."""
 LATE_S = 10.0
 """Alerting does not work while no look has ended for so long, or for five intervals where that is more."""
 UNWRITTEN_S = 300.0
@@ -69,37 +62,6 @@ LOOK_CLOSED_MS = 60_000
 """Time between two looks for what returned long ago."""
 REFRESH_MS = 30_000
 """Figures of an active alert are written to the records at most this often."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one evaluation found.
-
-    Attributes
-    ----------
-    now
-        UTC ms.
-    found
-        The conditions that hold, by key.
-    failed
-        Names of the rules that could not be evaluated.
-    due
-        Conditions that have held long enough to be alerted.
-    gone
-        Active alerts whose condition is gone for long enough.
-    modes
-        Which equipment is in a mode in which its alarms are expected.
-    early
-        Keys of the alerts that were told from memory before it.
-    """
-
-    now: int
-    found: Mapping[str, Condition]
-    failed: frozenset[str]
-    due: tuple[Condition, ...]
-    gone: tuple[Alert, ...]
-    modes: Modes = field(default_factory=Modes)
-    early: frozenset[str] = frozenset()
 
 
 class AlertEngine:
@@ -135,9 +97,6 @@ class AlertEngine:
         link: Link | None = None,
     ) -> None:
         self.settings = rules
-        # a cause that several share is found in what the others find, and an error where they fail
-        last = sorted(rules.rules, key=lambda r: (isinstance(r, EvaluationError), isinstance(r, SharedCause)))
-        self.rules: list[Rule] = [build(rule) for rule in last if rule.enabled]
         self.counters: Counter[str] = Counter()
         by_name = {rule.name: rule for rule in rules.rules}
         runbooks = runbooks or Runbooks()
@@ -161,25 +120,22 @@ class AlertEngine:
         self._view = view
         self._records = records
         self._clock = clock
-        self._takes_over = {rule.name: rule.takes_over for rule in rules.rules if rule.takes_over}
         self.hand_overs = HandOvers(
             self._routing.on_call, records, self.dispatcher, self._routing.tells_what_is_no_alert, clock
         )
         self._causes = Causes(rules, Reach(view.site, view.topology))
         self._past: list[Lead] = []  # leads that cleared lately
-        self._pending: dict[str, int] = {}  # key -> since when the condition holds, not alerted yet
-        self._seen: dict[str, int] = {}  # key of an active alert -> when its condition last held
         self._active: dict[str, Alert] | None = None  # as the records were when they were read last
         self._told: Mapping[int, Told] = {}
         self._suppressor = Suppressor(rules, view, records)
         self._flaps = Flaps(rules.flapping)
-        self._known = frozenset(rule.name for rule in rules.rules if rule.enabled)
+        self._evaluation = Evaluation(rules, view, self._causes.reach, self._flaps, self.counters)
+        self.rules = self._evaluation.rules
         self._of_points = frozenset(rule.name for rule in rules.rules if rule.kind in ("limit", "state"))
         self._closed = -math.inf  # when what returned long ago was looked for, UTC ms
         self._early: dict[str, Alert] = {}  # what cannot be written down now; ids below 0
         self._early_channels: dict[str, set[str]] = {}
         self._numbers = itertools.count(-1, -1)
-        self._evaluation_ms = math.nan
         self._changed = asyncio.Event()
         self._began = self._interval_s = self._longest_s = math.nan
         self._looked = self._written = -math.inf
@@ -244,17 +200,7 @@ class AlertEngine:
         """
         if self._active is None:
             self._read(now)
-        active, early = self._active or {}, frozenset(self._early.copy())
-        found, failed = self._evaluate(now, {**self._early, **active})
-        return Look(
-            now,
-            found,
-            frozenset(failed),
-            self._due(found, active, now),
-            self._gone(found, active, failed, now),
-            look_at_modes(self.settings.modes, self._view),
-            early,
-        )
+        return self._evaluation.look(now, self._active or {}, self._early.copy())
 
     def keep(self, look: Look) -> None:
         """Bring the records up to date with what a look found, and queue what is to be told. Blocks.
@@ -309,95 +255,20 @@ class AlertEngine:
             **{f"notifications_{name}": n for name, n in self.dispatcher.stats().items()},
             **{f"reminders_{name}": n for name, n in self._reminder.counters.items()},
             "rules": len(self.rules),
-            "pending": len(self._pending),
+            "pending": self._evaluation.pending,
             "flapping": len(self._flaps),
             "not_written_down": len(self._early),
-            "evaluation_ms": self._evaluation_ms,
+            "evaluation_ms": self._evaluation.took_ms,
             "interval_s": self._interval_s,
             "longest_interval_s": self._longest_s,
             "heartbeat": None if self._heartbeat is None else self._heartbeat.stats(),
         }
 
-    # --- one evaluation -------------------------------------------------------------------------------------
-
-    def _evaluate(self, now: int, active: Mapping[str, Alert]) -> tuple[dict[str, Condition], set[str]]:
-        """Return the conditions that hold by key, and the names of the rules that could not be evaluated."""
-        begun = time.perf_counter()
-        self._view.refresh(now)
-        found: dict[str, Condition] = {}
-        failed: set[str] = set()
-        left_out = 0
-        behind: dict[str, frozenset[str]] = {}
-        for rule in self.rules:
-            name = rule.settings.name
-            objects = {a.condition.object_id for a in active.values() if a.condition.rule == name}
-            room = MOST_OF_A_RULE - sum(a.condition.rule == name for a in active.values())
-            try:
-                conditions = self._view.found[name] = rule.evaluate(now, self._view, objects)
-                for condition in conditions:
-                    new = condition.key not in active and condition.key not in found
-                    if new and room <= 0:
-                        left_out += 1
-                        continue
-                    room -= new
-                    found.setdefault(condition.key, condition)
-            except Exception as error:  # one broken rule must not silence the others
-                failed.add(name)
-                self._view.failing[name] = f"{type(error).__name__}: {error}"[:MOST_OF_ERROR]
-                self.counters["rule_errors"] += 1
-                log.exception("a rule could not be evaluated", rule=name)
-            if isinstance(rule, StaleSourceRule):
-                behind |= rule.behind(self._view)
-        self._causes.reach.sources(behind)
-        self.counters["left_out"] = left_out
-        self._evaluation_ms = (time.perf_counter() - begun) * 1000
-        return found, failed
-
-    def _due(
-        self, found: Mapping[str, Condition], active: Mapping[str, Alert], now: int
-    ) -> tuple[Condition, ...]:
-        hold_for = {rule.settings.name: rule.settings.hold_for * 1000 for rule in self.rules}
-        holding = {key: c for key, c in found.items() if key not in active}
-        # what was told from memory is to be written down, also where it was there for a moment only
-        early = {key: alert.condition for key, alert in self._early.copy().items() if key not in active}
-        # none since later than now: our clock may have been set back
-        self._pending = {key: min(self._pending.get(key, now), now) for key in holding}
-        due = {key: c for key, c in holding.items() if now - self._pending[key] >= hold_for[c.rule]}
-        # what is there is not foretold any more
-        there = due.keys() | active.keys() | early.keys()
-        foretold = {
-            f"{before}/{object_id}"
-            for key in there
-            for rule, _, object_id in (key.partition("/"),)
-            for before in self._takes_over.get(rule, ())
-        }
-        return tuple(c for key, c in (early | due).items() if key not in foretold)
-
-    def _gone(
-        self, found: Mapping[str, Condition], active: Mapping[str, Alert], failed: set[str], now: int
-    ) -> tuple[Alert, ...]:
-        keep = {rule.settings.name: rule.settings.keep_firing_for * 1000 for rule in self.rules}
-        watched = {**self._early, **active}
-        # an alert from before a restart has its time to keep firing counted from the restart
-        self._seen = {
-            key: now if key in found or alert.condition.rule in failed else min(self._seen.get(key, now), now)
-            for key, alert in watched.items()
-        }
-        return tuple(
-            alert
-            for key, alert in watched.items()
-            if key not in found
-            and alert.condition.rule not in failed
-            and alert.condition.rule
-            in self._known  # of a rule that is gone nobody knows: it is retired by hand
-            and now - self._seen[key] >= max(keep.get(alert.condition.rule, 0), self._flaps.hold(key))
-        )
-
     def _take_over(self, look: Look, active: dict[str, Alert]) -> set[str]:
         """Let active alerts become those of the rules that they foretold; return the keys of these."""
         changes: list[tuple[int, Condition]] = []
         for condition in look.due:
-            rules = self._takes_over.get(condition.rule, ())
+            rules = self._evaluation.takes_over.get(condition.rule, ())
             keys = [f"{rule}/{condition.object_id}" for rule in rules]
             before = next((key for key in keys if key in active), None)
             if condition.key not in active and before is not None:
@@ -427,7 +298,7 @@ class AlertEngine:
     def _without(self, alert: Alert, unknown: Condition | None) -> Condition | None:
         """Return what is to be said of an alert that only a person can end, once; None for every other."""
         why = ""
-        if alert.condition.rule not in self._known:
+        if alert.condition.rule not in self._evaluation.known:
             why = "no such rule is evaluated any more"
         elif (
             unknown is not None

@@ -296,7 +296,7 @@ def test_many_alerts_of_one_rule_at_once_are_one_message(lab):
 
 
 def test_a_rule_has_so_many_alerts_at_a_time_and_the_rest_is_counted(lab, monkeypatch):
-    monkeypatch.setattr("alerts.engine.MOST_OF_A_RULE", 2)
+    monkeypatch.setattr("alerts.evaluation.MOST_OF_A_RULE", 2)
     plant, sensors = leak_lab(lab)
     plant.read(sensors, 1)
     assert len(plant.step()) == 2
