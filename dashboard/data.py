@@ -195,6 +195,7 @@ class ConsoleData:
         return Header(
             now,
             self._readings.power(node.id),
+            self._readings.held(node.id),
             node.limit_at(now),
             node.binding_limit(quarter_start(now), quarter_start(now) + QUARTER_MS),
             min(changes, key=lambda c: c.limit).reason if changes else "",

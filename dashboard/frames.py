@@ -54,7 +54,7 @@ SOON_DAYS = 30.0
 def header(h: Header, zone: ZoneInfo) -> Payload:
     """Return the header that every page shows."""
     margin = h.limit - h.power.value
-    age = h.now - h.power.observed if h.power.observed else None
+    age = h.now - h.held if h.held else None
     tight = "alarm" if margin < 0 else "warning" if margin < MARGIN_WARNING * h.limit else ""
     end = h.quarter_end.value
     risk = h.quarter_risk.value

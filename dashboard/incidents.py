@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from alerts.incidents.reach import Reach
 from dashboard.lately import Lately
 from dashboard.views import Rows
 from domain.alert import Alert
@@ -49,7 +50,8 @@ class IncidentNow:
         What the anomaly watch says of its cause now: ``root``, ``class``, ``evidence``, ``alternatives``; None where it says
         nothing of it.
     racks, gpus
-        Racks that hang on the lead's object or have an alert beneath it, and how many GPUs these hold.
+        Racks that hang on the lead's object (also a group of redundancy, such as a pod's cooling), have an alert beneath it
+        or are where the anomaly watch saw it, and how many GPUs these hold.
     """
 
     incident: Incident
@@ -87,6 +89,7 @@ class IncidentDesk:
         self._clock = clock
         self._watched = watched
         self._rack_of = rack_of
+        self._reach = Reach(plant.site, plant.topology)
         self._open = Lately(records.incidents, 1000, clock)
         self._past = Lately(self._ask_past, 30_000, clock)
         self._looked_at: dict[int, Lately[IncidentNow | None]] = {}
@@ -139,16 +142,18 @@ class IncidentDesk:
         condition = incident.lead.condition
         changes = self._records.transitions_of([incident.lead.id, *(a.id for a in members)], MOST_STEPS)
         alerts = {a.id: a for a in (incident.lead, *members)}
-        below = self._plant.topology().downstream(condition.object_id)
-        hit = {self._rack_of(a.condition.object_id) for a in (incident.lead, *members)}
-        reached = hit.union(below)
+        cause = self.cause(incident, members)
+        objects = {a.condition.object_id for a in (incident.lead, *members)}
+        objects.update(() if cause is None else cause["members"])
+        hit = {self._rack_of(o) for o in objects}
+        reached = hit.union(self._reach.of(condition.object_id, "downstream"))
         racks = tuple(r for r in self._plant.site.racks if r in reached)
         return IncidentNow(
             incident,
             members,
             tuple(Step(alerts[alert_id], change) for alert_id, change in changes),
             tuple(self._records.alert_notes(condition.rule, condition.object_id)),
-            self.cause(incident, members),
+            cause,
             racks,
             len(racks) * self._plant.site.rack_gpus,
         )

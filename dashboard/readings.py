@@ -26,6 +26,7 @@ class ObjectReadings:
         self._clock = clock
         self._found: dict[tuple[str, str, frozenset[str]], tuple[IntArray, list[int]]] = {}
         self._silence: tuple[int, frozenset[str]] = (0, frozenset())
+        self._heard: dict[str, int] = {}
         self._beside: dict[str, tuple[IntArray, IntArray]] = {}
         self._in_racks: dict[str, tuple[IntArray, dict[str, IntArray]]] = {}
 
@@ -118,6 +119,27 @@ class ObjectReadings:
         silent = self._registry[index].source in self.silent() and now.quality != Quality.BAD
         return Reading(float(now.value), int(now.seen), SILENT if silent else int(now.quality), 0)
 
+    def held(self, node_id: str) -> int:
+        """Return when a node's power was last known to be what it is, UTC ms; 0 where it is not known.
+
+        A source whose heart beats tells what changes, and repeats the rest every 100 s: what it told within `STALE_MS` holds as of
+        its newest reading, so that a feed which stays at 0 W does not look as if nobody told it.
+        """
+        points = self._plant.power_points(node_id)
+        seen = self._latest.at(points).seen
+        if not len(points) or not seen.all():
+            return 0
+        now, silent = self._clock(), self.silent()
+        newest: dict[str, int] = {}
+        sources = [self._registry[int(i)].source for i in points]
+        for source, at in zip(sources, seen.tolist(), strict=True):
+            newest[source] = max(newest.get(source, 0), at)
+        beats = self._heard.keys() - silent
+        return min(
+            newest[s] if s in beats and now - at <= STALE_MS else at
+            for s, at in zip(sources, seen.tolist(), strict=True)
+        )
+
     def silent(self) -> frozenset[str]:
         """Return the sources whose heartbeat has stopped; one that never had any is judged by its readings' age."""
         now = self._clock()
@@ -127,7 +149,8 @@ class ObjectReadings:
             for i, received in zip(beats.tolist(), self._latest.at(beats).received.tolist(), strict=True):
                 source = self._registry[i].source
                 heard[source] = max(heard.get(source, 0), received)
-            self._silence = (now, frozenset(s for s, at in heard.items() if 0 < at < now - SILENT_MS))
+            self._heard = {s: at for s, at in heard.items() if at}
+            self._silence = (now, frozenset(s for s, at in self._heard.items() if at < now - SILENT_MS))
         return self._silence[1]
 
     def _of_silent(self, points: IntArray) -> NDArray[np.bool_]:

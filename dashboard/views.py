@@ -66,6 +66,7 @@ class Header:
 
     now: int
     power: Reading
+    held: int
     limit: float
     quarter_limit: float
     limit_reason: str

@@ -34,7 +34,7 @@
     }
     set(row.querySelector('.summary'), i.summary);
     set(row.querySelector('.incident-why'), [i.cause, i.who ? hw.say('incident.taken', { who: i.who }) : ''].filter(Boolean).join(' \u00b7 '));
-    set(row.querySelector('.incident-below'), i.members ? hw.say('incident.below', { n: i.members, active: i.active, what: i.below }) : '');
+    set(row.querySelector('.incident-below'), i.members ? hw.count('incident.below', i.members, { active: i.active, what: i.below }) : '');
   }
 
   function list(id, cards, empty) {

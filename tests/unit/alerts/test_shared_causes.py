@@ -35,7 +35,14 @@ class Plant:
     """The shipped rules of power and cooling; everything is well until it is set otherwise."""
 
     def __init__(self, lab, shipped):
-        named = {"ups-on-battery", "cdu-stopped", "coolant-supply-too-warm", "gpu-too-hot", "leak"}
+        named = {
+            "ups-on-battery",
+            "cdu-stopped",
+            "coolant-supply-too-warm",
+            "gpu-too-hot",
+            "gpu-degraded",
+            "leak",
+        }
         named |= {"supply-lost", "cooling-lost", "racks-too-warm", "incident"}
         rules = [
             r | {"takes_over": ()} for r in shipped.model_dump(by_alias=True)["rules"] if r["name"] in named
@@ -61,7 +68,12 @@ class Plant:
             self.points[f"leak {rack}"] = point(
                 "Rack", "RackLeakDetect", rack, states=((0, "NoLeak"), (1, "Leak"))
             )
-        self.now = {name: ON if "CDU" in name else 32.0 if name[0] == "R" else NORMAL for name in self.points}
+        heat = ((0, "None"), (1, "slowdown_by_heat"))
+        self.points["R001-T01-G0"] = point("GPU", "GpuDegraded", "R001-T01-G0", states=heat, associate="R001")
+        self.now = {
+            name: ON if "CDU" in name else 32.0 if name[0] == "R" and "-" not in name else NORMAL
+            for name in self.points
+        }
 
     def at(self, seconds, **changes):
         """Set the clock, change some readings (names with _ for -), look, and return what was told."""
@@ -158,6 +170,16 @@ def test_racks_that_heat_up_without_cooling_are_not_told_nor_when_they_cool_down
     assert plant.during(122, 223) == [("cleared", "cooling-lost/P1-cooling")]
     assert plant.at(224, **dict.fromkeys(racks, 33.0)) == []  # 104 s after the cooling came back
     assert plant.during(226, 500) == []
+    assert plant.lab.active == {}
+
+
+def test_a_gpu_that_is_slowed_down_by_the_heat_is_not_told_without_cooling(plant):
+    assert plant.at(10, P1_CDU1=OFF, P1_CDU2=OFF) == [("opened", "cooling-lost/P1-cooling")]
+    assert plant.at(40, R001_T01_G0=1) == []
+    assert plant.during(42, 140) == []
+    assert "gpu-degraded/R001-T01-G0" in plant.lab.active
+    assert plant.at(140, P1_CDU1=ON, P1_CDU2=ON, R001_T01_G0=0) == []
+    assert plant.during(142, 600) == [("cleared", "cooling-lost/P1-cooling")]
     assert plant.lab.active == {}
 
 

@@ -13,6 +13,7 @@ from dashboard import cells
 from dashboard.registry import section, sections_of
 from dashboard.views import PointNow
 from domain.alert import Severity
+from domain.batch import Batch
 from domain.points import Point, Quality
 from storage.plant import Reading
 from tests.system.console_plant import condition, forecast_of
@@ -87,6 +88,32 @@ def test_the_data_age_turns_amber_and_then_red(hall):
         marks.append(section(hall.data, "header")["cells"]["data-age"][1])
         hall.now -= age
     assert marks == ["", "warning", "alarm"]
+
+
+def test_a_feed_that_stays_at_zero_is_as_fresh_as_its_source_that_tells_what_changes(hall):
+    """A BMS repeats what does not change every 100 s only, and tells by its heart that it lives."""
+    beat = hall.registry.register(
+        Point(
+            "System/HeartbeatTimestampBms/BMS/beat",
+            "System",
+            "HeartbeatTimestampBms",
+            "BMS",
+            source="dsx:bms",
+        )
+    )
+    hall.tick()
+    feed = hall.registry.select("PowerMeter", "ActivePower", "FEED-B")
+
+    def age(passed: int, heart: bool) -> str:
+        hall.now += passed
+        hall.accept(Batch.of(feed, hall.now, [2e6]))
+        if heart:
+            hall.accept(Batch.of([beat], hall.now, [1.0], received=hall.now))
+        return section(hall.data, "header")["cells"]["data-age"][0]
+
+    assert age(60_000, heart=False) == "60 s"
+    assert age(1_000, heart=True) == "0.0 s"
+    assert age(180_000, heart=True) == "4 min"  # the meter of FEED-A is dead though the BMS lives
 
 
 def test_a_breached_limit_is_an_alarm_and_a_thin_margin_a_warning(hall):

@@ -77,6 +77,37 @@ def test_its_page_shows_the_alarms_beneath_what_was_affected_and_what_happened_w
     assert any(cells[2][0] == "valve 3 sticks" for cells in (row["cells"] for row in told["notes"]))
 
 
+def test_what_hangs_on_a_pods_cooling_are_its_racks_though_none_has_an_alarm_yet(bare):
+    bare.tick()
+    lost = condition("cooling-lost", "P01-cooling", Severity.CRITICAL)
+    lead, *below = bare.records.open_alerts(
+        [
+            lost,
+            condition("cdu-stopped", CDU, Severity.HIGH),
+            condition("cdu-stopped", "P01-CDU2", Severity.HIGH),
+        ],
+        bare.now,
+    )
+    bare.records.keep_incidents([lead.id], {a.id: lead.id for a in below}, bare.now)
+    told = plain(incident_frames.incident(bare.data, str(lead.id)))
+    assert told["racks"] == [f"R{n:03d}" for n in range(1, 9)]
+
+
+def test_racks_where_the_anomaly_watch_saw_it_are_affected_too(storm):
+    storm.watched.append(
+        {
+            "root": "R012",
+            "class": "leak",
+            "evidence": [],
+            "alternatives": [],
+            "members": ["R013"],
+            "since": storm.now,
+        }
+    )
+    told = plain(incident_frames.incident(storm.data, str(storm.leak.id)))
+    assert told["racks"] == ["R012", "R013"]
+
+
 def test_an_incident_that_is_over_is_listed_among_the_past_ones_and_tells_how_long_it_lasted(storm):
     everything = [storm.lead.id, *(a.id for a in storm.below)]
     storm.now += 600_000
