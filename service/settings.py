@@ -96,7 +96,10 @@ class Settings(SettingsModel):
     gpu_health: Path | None = Field(
         None, description="Catalogue of GPU health instead of the one that comes with Hallwatch"
     )
-    records: str = Field("", description="SQLAlchemy URL of the records; SQLite in the data folder if empty")
+    records: str = Field(
+        "",
+        description="SQLAlchemy URL of the records, such as postgresql+psycopg://user@host/name; SQLite in the data folder if empty",
+    )
     storage: StorageSettings = StorageSettings()
     mqtt: tuple[MqttSettings, ...] = ()
     snmp: SnmpSettings | None = None

@@ -3,10 +3,12 @@
 # need a missing one skip and say so (in CI they fail instead). Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export PATH="$PATH:/usr/sbin:/sbin"
+# Debian keeps the programs of PostgreSQL in a folder of their version
+reach() { PATH="$PATH:/usr/sbin:/sbin$(printf ':%s' /usr/lib/postgresql/*/bin)"; export PATH; }
+reach
 
 declare -A package=([mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients [snmpd]=snmpd [snmpbulkwalk]=snmp
-    [influxd]=influxdb [nginx]=nginx [chromium]=chromium [ip]=iproute2
+    [influxd]=influxdb [nginx]=nginx [chromium]=chromium [ip]=iproute2 [initdb]=postgresql
     [prometheus-alertmanager]=prometheus-alertmanager)
 missing=()
 for program in "${!package[@]}"; do
@@ -21,6 +23,7 @@ if [ ${#missing[@]} -gt 0 ]; then
         apt-get update -qq
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
         rm -f /usr/sbin/policy-rc.d
+        reach
     else
         echo "Not installed, so the tests that need them will skip: ${missing[*]}"
         echo "To run all tests: sudo apt-get install ${missing[*]}"

@@ -8,6 +8,15 @@ from benchmarks._influxdb_server import InfluxServer
 from benchmarks._server_process import ServerProcess, free_port
 from tests.servers.alertmanager import AlertmanagerServer
 from tests.servers.mosquitto import Mosquitto
+from tests.servers.postgresql import Postgresql
 from tests.servers.snmpd import Snmpd
 
-__all__ = ["AlertmanagerServer", "InfluxServer", "Mosquitto", "ServerProcess", "Snmpd", "free_port"]
+__all__ = [
+    "AlertmanagerServer",
+    "InfluxServer",
+    "Mosquitto",
+    "Postgresql",
+    "ServerProcess",
+    "Snmpd",
+    "free_port",
+]

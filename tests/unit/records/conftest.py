@@ -1,24 +1,35 @@
-"""Records on SQLite, and on PostgreSQL too where HALLWATCH_TEST_POSTGRESQL names an empty database by URL."""
+"""Records on SQLite and on PostgreSQL: tests run on both, but for those whose time goes into hashing passwords."""
 
-import os
+import tempfile
+from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import insert
 
-from storage.record_tables import metadata
+from storage import record_tables as t
 from storage.records import Records
+from tests.servers import Postgresql
 
-POSTGRESQL = os.environ.get("HALLWATCH_TEST_POSTGRESQL", "")
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """The URL of records in PostgreSQL, and what made their tables: to make them takes longer than a test, to empty them does not."""
+    with tempfile.TemporaryDirectory(prefix="pg") as folder, Postgresql(Path(folder)) as server:
+        kept = Records(server.url)
+        yield server.url, kept
+        kept.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"] if POSTGRESQL else ["sqlite"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server("initdb"))])
 def url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/records.sqlite"
-    engine = create_engine(POSTGRESQL)
-    metadata.drop_all(engine)
-    engine.dispose()
-    return POSTGRESQL
+    url, kept = request.getfixturevalue("postgresql")
+    with kept.writing() as db:
+        names = ", ".join(table.name for table in t.metadata.sorted_tables)
+        db.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
+        db.execute(insert(t.schema).values(version=t.SCHEMA_VERSION))
+    return url
 
 
 @pytest.fixture

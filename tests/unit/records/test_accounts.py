@@ -10,6 +10,8 @@ from domain.pace import Pace
 from domain.role import Role
 from storage.accounts import FAILURES_LISTED, Accounts
 
+pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # hashing takes the time
+
 
 @pytest.fixture
 def accounts(records):
@@ -120,7 +122,6 @@ def test_a_key_that_another_process_revoked_is_refused_within_a_second(accounts,
     assert accounts.verify_api_key(key) is None
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_neither_password_nor_key_lies_in_the_file(accounts, records, tmp_path):
     accounts.add_user("mei", "correct horse battery")
     key, _ = accounts.add_api_key("Taipower")

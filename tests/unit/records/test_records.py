@@ -15,6 +15,7 @@ from domain.errors import InputError, StoreUnavailable
 from domain.forecast import QUANTILES, Forecast
 from domain.suppression import SuppressionKind
 from storage import database, suppression_records
+from storage.accounts import Accounts
 from storage.alert_notes import MOST_NOTES
 from storage.delivery_records import DeliveryStatus, Event, Told
 from storage.records import Records
@@ -336,3 +337,14 @@ def test_who_looks_in_from_outside_leaves_the_log_of_the_running_service_alone(t
     again = Records(f"sqlite:///{file}")
     assert len(again.audit_trail()) == 3
     again.close()
+
+
+def test_people_and_keys_are_known_again_and_a_name_is_taken_once(records):
+    accounts = Accounts(records)
+    accounts.add_user("mei", "correct horse")
+    with pytest.raises(InputError, match="mei"):
+        accounts.add_user("mei", "battery staple")
+    assert accounts.verify_password("mei", "correct horse").name == "mei"
+    key, _ = accounts.add_api_key("utility")
+    assert accounts.verify_api_key(key).partner == "utility"
+    assert [entry.what for entry in records.audit_trail()][:1] == ["made API key"]
