@@ -60,6 +60,8 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "acknowledged": a.acknowledged_at,
         "note": a.note,
         "quiet": _quiet(a, data),
+        # its sentence and figures are not kept of each moment
+        "told": cells.date(a.updated, data.site.zone) if 0 < data.moment < a.updated else "",
         "lead": data.leads().get(a.id, 0),
         "explains": data.explains().get(a.id, 0),
         "noted": f"{cells.date(note.at, data.site.zone)} {note.who}: {note.note}"

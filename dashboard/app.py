@@ -29,6 +29,7 @@ from dashboard.components.frame import frame, nothing
 from dashboard.data import ConsoleData
 from dashboard.page import Payload
 from dashboard.pages import PAGES
+from dashboard.past import BEAT_S, Past, where
 from dashboard.preferences import preferences_router, preferred
 from dashboard.registry import LIVE, asked, page_at, sections_of, slow, spoken, spoken_section, unspoken
 from dashboard.runbooks import runbook_router
@@ -195,7 +196,14 @@ def _build(
 
     def layout() -> html.Div:
         session = session_now()
-        return frame(data.site.name, data.note, session.user, session.role, [*LIVE, "session"])
+        return frame(
+            data.site.name,
+            data.note,
+            session.user,
+            session.role,
+            [*LIVE, "session", "past"],
+            data.site.zone.key,
+        )
 
     app.layout = layout
     _register_live(app, data, broadcaster, sessions, windows)
@@ -212,15 +220,19 @@ def _build(
 def _register_live(
     app: Dash, data: ConsoleData, broadcaster: Broadcaster, sessions: Sessions, windows: Windows
 ) -> None:
+    past = Past(data)
+
     @app.callback(websocket=True, persistent=True)
     async def live() -> None:
         """Send one viewer what changed, for as long as its window is open.
 
         The browser is asked where it is before each frame: its answer says that it has taken the frame before, and
-        which page it shows. So one frame at most is under way, and a slow browser gets fewer of them.
+        which page it shows, and of which moment. So one frame at most is under way, and a slow browser gets fewer of them.
         """
         socket, session = ctx.websocket, session_now()
         minute, unanswered, language = -1, 0, None
+        shown: tuple[frozenset[str], int] | None = None
+        told: Payload = {}
         with broadcaster.viewer() as viewer, windows.opened(session.user) as window:
             # a browser's windows share one socket: of a closed one only the silence tells
             while not socket.is_shutdown and not window.ended and unanswered < MOST_UNANSWERED:
@@ -230,13 +242,27 @@ def _register_live(
                 try:
                     if language is None:  # the socket may have been opened by a window of another language
                         language = chosen(await socket.get_prop("language", "data", timeout=ANSWER_S))
-                    path = await socket.get_prop("url", "pathname", timeout=ANSWER_S)
+                    path, moment = where(await socket.get_prop("url", "href", timeout=ANSWER_S), data)
                 except TimeoutError:
                     viewer.look_at(frozenset())
                     unanswered += 1
                     continue
                 unanswered = 0
-                wanted = {spoken(name, language) for name in sections_of(path or "/", data, session.role)}
+                if moment:
+                    viewer.leave()
+                    names = sections_of(path, data, session.role, past=True)
+                    if shown != (names, moment):
+                        sections, told = await past.sections(names, moment, language)
+                        shown = (names, moment)
+                        for name, payload in sections.items():
+                            push(name.partition(":")[0], payload | {"moment": moment})
+                    push("past", told | {"now": data.clock()})
+                    await asyncio.sleep(BEAT_S)
+                    continue
+                if shown is not None:
+                    shown = None
+                    push("past", {"moment": 0, "now": data.clock()})
+                wanted = {spoken(name, language) for name in sections_of(path, data, session.role)}
                 for name, payload in (await viewer.changes(wanted)).items():
                     push(unspoken(name)[0].partition(":")[0], payload)
                 if data.clock() // 60_000 != minute:

@@ -25,9 +25,14 @@ class Behind(Generic[T]):
         An answer older than this is asked for anew, the next time that somebody wants it.
     clock
         UTC ms.
+    wait
+        Whether whoever asks first waits for the answer, which is then kept for good: of a moment that is past.
     """
 
-    def __init__(self, ask: Callable[[], T], keep_ms: int, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, ask: Callable[[], T], keep_ms: int, clock: Callable[[], int], wait: bool = False
+    ) -> None:
+        self._wait = wait
         self._ask = ask
         self._keep_ms = keep_ms
         self._clock = clock
@@ -39,12 +44,20 @@ class Behind(Generic[T]):
 
     def __call__(self) -> T | None:
         """Return the newest answer, None before the first; have a newer one made if it is old."""
+        if self._wait:
+            return self._at_once()
         now = self._clock()
         with self._lock:
             fresh = self._asked is not None and abs(now - self._asked) < self._keep_ms
             if not fresh and not self._running:
                 self._running, self._asked = True, now
                 in_background(self.work)
+            return self._answer
+
+    def _at_once(self) -> T | None:
+        with self._lock:
+            if self._answer is None:
+                self.work()
             return self._answer
 
     def work(self) -> None:

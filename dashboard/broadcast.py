@@ -68,6 +68,11 @@ class Viewer:
             del self._sent[name]
         return changed
 
+    def leave(self) -> None:
+        """Look at nothing for now; all is sent again to a viewer that comes back."""
+        self.look_at(frozenset())
+        self._sent.clear()
+
     def look_at(self, wanted: frozenset[str]) -> None:
         """Tell the broadcaster which sections this viewer wants from now on."""
         if wanted != self._wanted:

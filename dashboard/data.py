@@ -23,7 +23,7 @@ from dashboard.cooling import CoolingDesk
 from dashboard.energy import EnergyCalls, EnergyDesk
 from dashboard.foretold import ForecastDesk
 from dashboard.incidents import IncidentDesk
-from dashboard.lately import Lately
+from dashboard.lately import Kept, Lately
 from dashboard.power import PowerWatch
 from dashboard.readings import ObjectReadings
 from dashboard.reports import ReportDesk
@@ -58,12 +58,16 @@ from domain.points import PointRegistry, Quality
 from domain.site import PodSite, Site
 from domain.topology import Topology
 from storage.latest import LatestValues
+from storage.past import values_at
 from storage.plant import PlantView, Reading
 from storage.records import Records
+from storage.records_at import RecordsAt
 from storage.telemetry import Aggregate, Grid, StoreHealth, TelemetryStore
 
 WORKED_OUT_MS = 60_000
 """What is worked out every few seconds and is older than this could not be worked out since."""
+MOST_MOMENTS = 8
+"""Past moments whose figures are kept; the one that was looked at longest ago goes."""
 _URGENCY = {severity: order for order, severity in enumerate(Severity)}  # the worst first
 
 
@@ -104,6 +108,9 @@ class ConsoleData:
         Energy partners that the configuration names, and what their keys may show.
     energy_calls
         The functions behind API and commands of contract, energy and grid.
+    moment, step
+        The past moment that all of this is of, UTC ms, where `clock` stands still, and how long the steps are that values
+        are of, ms (0 for readings); 0 for the present.
     """
 
     def __init__(
@@ -131,7 +138,11 @@ class ConsoleData:
         partners: Sequence[str] = (),
         scopes: Sequence[str] = (),
         energy_calls: EnergyCalls | None = None,
+        moment: int = 0,
+        step: int = 0,
     ) -> None:
+        self.moment, self.step = moment, step
+        self._moments: Kept[ConsoleData] = Kept(MOST_MOMENTS)
         self.site = site
         self.registry = registry
         self.latest = latest
@@ -172,6 +183,45 @@ class ConsoleData:
             clock,
             lambda: (self._severity(), self._rack_severity()),
             int(settings.max_age * 1000),
+            past=moment > 0,
+        )
+        self._alert_settings, self._energy = settings, energy
+
+    def at(self, moment: int) -> ConsoleData:
+        """Return the same of a past moment (UTC ms): values, alerts, incidents and forecasts as they stood then.
+
+        What is not kept is empty there: counters, parts that wear, instruments that misbehave, clocks, causes.
+
+        Raises
+        ------
+        StorageError
+            If store or records do not answer.
+        """
+        return self._moments.get(moment, lambda: self._as_of(moment))
+
+    def _as_of(self, moment: int) -> ConsoleData:
+        def then() -> int:
+            return moment
+
+        values = values_at(self.store, self.registry, moment)
+        records = RecordsAt(self.records, moment)
+        plant = PlantView(self.site, self.registry, values.latest, self.store, then)
+        plant.envelope = self.plant.envelope  # its schedule tells the limits of any time
+        return ConsoleData(
+            self.site,
+            self.registry,
+            values.latest,
+            self.store,
+            records,
+            plant,
+            note=self.note,
+            clock=then,
+            on_call=self._on_call,
+            alert_settings=self._alert_settings,
+            runbooks=self.runbooks,
+            energy=self._energy,
+            moment=moment,
+            step=values.step,
         )
 
     def rosters(self) -> tuple[OnCall | None, list[Roster], int]:

@@ -117,7 +117,7 @@ class ForecastDesk:
         fine = self._plant.power_history(node_id, begin, now, step)
         quarters = self._plant.demand_history(node_id, begin - QUARTER_MS, now)
         end = now + AHEAD_MS if forecast is None else int(forecast.start[-1]) + QUARTER_MS
-        newest = self._newest().get(node_id)
+        newest = self._newest().get(node_id) or (None if ago_ms else forecast)
         return Foretold(
             now,
             node,

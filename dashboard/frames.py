@@ -356,17 +356,17 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
 def rack_charts(data: ConsoleData, rack_id: str, span: str, at: int = 0) -> Payload:
     """Return the charts of one rack: its past over one of `SPANS`, and what is forecast of its power.
 
-    With `at` (UTC ms) they are of that moment, a quarter of the span after it included, and of no forecast.
+    With `at` (UTC ms) they are of that moment, a quarter of the span after it included, and of the forecast as issued then.
     """
     now = data.clock()
     end = min(at + SPANS[span][0] // 4, now) if 0 < at < now else now
     try:
         found, trouble = data.rack_history(rack_id, span, end), ""
-        forecast = data.forecast(rack_id) if end == now else None
+        forecast = (data.at(at) if end < now else data).forecast(rack_id)
     except StorageError as error:
         found, forecast, trouble = {}, None, str(error)
-    charts = rack_history(found, forecast, rack_id, span, end, data.site.zone)
     past = end < now
+    charts = rack_history(found, forecast, rack_id, span, end, data.site.zone, at if past else 0)
     return charts | {
         "trouble": trouble,
         "moment": cells.wall(np.array([at]), data.site.zone).tolist()[0] if past else "",
@@ -381,11 +381,12 @@ def rack_history(
     span: str,
     now: int,
     zone: ZoneInfo,
+    at: int = 0,
 ) -> Payload:
-    """Return the lines of one rack's charts, power in kW; the forecast reaches as far ahead as the past goes back."""
+    """Return the lines of one rack's charts up to `now`, power in kW; the forecast (from `at` on) reaches as far ahead as the past goes back."""
     length = SPANS[span][0]
     start, end, ahead = cells.wall(np.array([now - length, now, now + length]), zone).tolist()
-    fan = None if forecast is None else _fan(forecast, now, zone, 1e3)
+    fan = None if forecast is None else _fan(forecast, at or now, zone, 1e3)
     if fan is None or not fan["time"]:
         fan, ahead = None, end
     return {

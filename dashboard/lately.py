@@ -1,9 +1,10 @@
-"""An answer that is asked for anew after a while only, whoever wants it."""
+"""Answers that are kept: for a while, or for good where they do not change."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -53,3 +54,31 @@ class Lately(Generic[T]):
         """Have it asked for anew the next time, also where somebody is asking right now."""
         self._forgotten += 1
         self._answer = None
+
+
+class Kept(Generic[T]):
+    """Answers that do not change, each asked for once. Safe from several threads: one asks, the others wait.
+
+    Parameters
+    ----------
+    most
+        So many are kept; the one that was wanted longest ago goes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Hashable, ask: Callable[[], T]) -> T:
+        """Return the answer to a key, asked for if it is not kept. What `ask` raises reaches the caller, and nothing is kept."""
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = ask()
+                if len(self._kept) > self._most:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(key)
+            return self._kept[key]

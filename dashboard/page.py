@@ -98,6 +98,8 @@ class Page:
         Whether the frame has a link to it.
     role
         The least role that may see it.
+    of_past
+        Whether it can show a past moment; one of whose content no past is kept says that it cannot.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Page:
     routes: Callable[[ConsoleData], APIRouter] | None = None
     in_navigation: bool = True
     role: Role = Role.VIEWER
+    of_past: bool = True
 
     @property
     def of_objects(self) -> bool:

@@ -154,6 +154,8 @@ class PowerWatch:
         Returns the worst severity by object, and by rack.
     max_age_ms
         What was told longer ago is not how the plant is now.
+    past
+        Whether `clock` stands at a moment that is past: then all is worked out when it is asked for.
     """
 
     def __init__(
@@ -164,6 +166,7 @@ class PowerWatch:
         clock: Callable[[], int],
         severity: Callable[[], tuple[Mapping[str, Severity], Mapping[str, Severity]]],
         max_age_ms: int,
+        past: bool = False,
     ) -> None:
         self._plant = plant
         self._records = records
@@ -176,8 +179,8 @@ class PowerWatch:
         self.nodes = tuple(n for n in plant.envelope if n.kind not in ("Site", "Rack"))
         """Everything above the racks, in the order of the site file."""
         self._foretold = Lately(self._ask_foretold, 10_000, clock)
-        self.reserve = Behind(self.ask_reserve, RESERVE_MS, clock)
-        self.observed = Behind(self.ask_observed, OBSERVED_MS, clock)
+        self.reserve = Behind(self.ask_reserve, RESERVE_MS, clock, past)
+        self.observed = Behind(self.ask_observed, OBSERVED_MS, clock, past)
 
     def path(self) -> PowerPath:
         """Return every unit as it is now."""

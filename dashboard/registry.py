@@ -12,8 +12,16 @@ from dashboard.pages import PAGES
 from dashboard.words import speaking
 from domain.role import Role
 
+
+def _header(data: ConsoleData) -> Payload:
+    told = frames.header(data.header(), data.site.zone)
+    if data.moment:  # how the store was then is not kept
+        told["cells"]["store-state"] = ["", "", ""]
+    return told | {"moment": data.moment}
+
+
 ALWAYS = {
-    "header": Live(lambda data, _: frames.header(data.header(), data.site.zone)),
+    "header": Live(lambda data, _: _header(data)),
     "alerts": Live(lambda data, _: alarm_frames.alerts(data)),
 }
 """Sections that every page shows."""
@@ -41,13 +49,15 @@ def navigation(role: Role) -> list[tuple[Level, list[Page]]]:
     return [(level, pages) for level, pages in groups if pages]
 
 
-def sections_of(path: str, data: ConsoleData, role: Role = Role.ADMINISTRATOR) -> frozenset[str]:
-    """Return the sections that the page at `path` shows to a role: those of an object as ``NAME:OBJECT``."""
+def sections_of(
+    path: str, data: ConsoleData, role: Role = Role.ADMINISTRATOR, past: bool = False
+) -> frozenset[str]:
+    """Return the sections that the page at `path` shows to a role, or can show of the past: those of an object as ``NAME:OBJECT``."""
     found = page_at(path)
     if found is None:
         return frozenset(ALWAYS)
     page, which = found
-    if not role.includes(page.role):
+    if not role.includes(page.role) or (past and not page.of_past):
         return frozenset(ALWAYS)
     if not page.of_objects:
         return frozenset(ALWAYS) | set(page.live)

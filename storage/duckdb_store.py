@@ -335,6 +335,23 @@ class DuckDBStore(TieredStore):
 
         return self._read(ask)
 
+    def newest(self, points: IntArray, start: int, end: int) -> Batch:
+        """Return of each point that has raw readings in [start, end) the newest of them, ordered by point."""
+        wanted = np.unique(np.asarray(points, dtype=np.int32))
+
+        def ask(con: duckdb.DuckDBPyConnection) -> Batch:
+            where = points_condition(con, wanted, self._points)
+            rows = self._raw.select("point, observed, value, quality", start, end, where)
+            return _batch(
+                _fetch(
+                    con,
+                    "SELECT point, max(observed) AS observed, arg_max(value, observed) AS value, "
+                    f"arg_max(quality, observed) AS quality FROM ({rows}) GROUP BY point ORDER BY point",
+                )
+            )
+
+        return self._read(ask)
+
     def read_tier(self, name: str, points: IntArray, start: int, end: int) -> Steps:
         """Return a tier's rows, ordered by point, then by start."""
         wanted = np.unique(points)

@@ -18,6 +18,8 @@ from storage.database import inserted
 
 MOST_LISTED = 1000
 """Incidents of one answer."""
+FORETOLD = "foretold by "
+"""How the step begins that makes an alert one of another rule; the rule before follows."""
 OPEN = 0
 """`closed` of an incident whose lead is active, and `left` of a member that it still explains."""
 
@@ -117,7 +119,7 @@ class IncidentRecords(AlertRecords):
                 fields = condition_fields(condition) | {"rule": condition.rule, "updated": now}
                 db.execute(update(t.alerts).where(t.alerts.c.id == alert_id).values(**fields))
                 step = {"alert_id": alert_id, "at": now, "state": row.state, "who": ""}
-                step |= {"severity": condition.severity.value, "note": f"foretold by {row.rule}"}
+                step |= {"severity": condition.severity.value, "note": f"{FORETOLD}{row.rule}"}
                 db.execute(insert(t.transitions).values(**step))
         return self.alerts([alert_id for alert_id, _ in changes])
 
@@ -165,12 +167,15 @@ class IncidentRecords(AlertRecords):
             ids = list(db.scalars(query))
         return self.alerts(ids)
 
-    def transitions_of(self, alert_ids: Sequence[int], limit: int) -> list[tuple[int, Transition]]:
-        """Return what happened to some alerts, each step with its alert's id, oldest first, the newest `limit` at most."""
+    def transitions_of(
+        self, alert_ids: Sequence[int], limit: int, until: int | None = None
+    ) -> list[tuple[int, Transition]]:
+        """Return what happened to some alerts until then, each step with its alert's id, oldest first, the newest `limit` at most."""
         s = t.transitions
-        query = (
-            select(s).where(s.c.alert_id.in_(alert_ids)).order_by(s.c.at.desc(), s.c.id.desc()).limit(limit)
-        )
+        query = select(s).where(s.c.alert_id.in_(alert_ids))
+        if until is not None:
+            query = query.where(s.c.at <= until)
+        query = query.order_by(s.c.at.desc(), s.c.id.desc()).limit(limit)
         with self.reading() as db:
             rows = db.execute(query).all()
         return [

@@ -302,6 +302,14 @@ class InfluxStore(TieredStore):
         )
         return _batch(index, columns)
 
+    def newest(self, points: IntArray, start: int, end: int) -> Batch:
+        """Return of each point that has raw readings in [start, end) the newest of them, ordered by point."""
+        index, columns = self._ask(
+            "raw", "value, quality", 3, np.asarray(points, np.int32), _between(start, end),
+            " ORDER BY time DESC LIMIT 1",
+        )  # fmt: skip
+        return _batch(index, columns)
+
     def read_tier(self, name: str, points: IntArray, start: int, end: int) -> Steps:
         """Return a tier's rows, ordered by point, then by start."""
         if end <= start:

@@ -133,13 +133,18 @@ class SuppressionRecords(Database):
             .join(s, s.c.id == c.c.suppression_id)
             .where(c.c.until == 0, s.c.ended == 0)
         )
-        found: dict[int, Suppression] = {}
         with self.reading() as db:
-            for row in db.execute(query):
-                new, before = _suppression(row), found.get(row.alert_id)
-                if before is None or _lasts(new) > _lasts(before):
-                    found[row.alert_id] = new
-        return found
+            return longest_of(db.execute(query))
+
+
+def longest_of(rows: Iterable[Row[Any]]) -> dict[int, Suppression]:
+    """Return by alert, of the suppressions that keep it quiet, the one that lasts longest."""
+    found: dict[int, Suppression] = {}
+    for row in rows:
+        new, before = _suppression(row), found.get(row.alert_id)
+        if before is None or _lasts(new) > _lasts(before):
+            found[row.alert_id] = new
+    return found
 
 
 def suppressed_of(db: Connection, alert_ids: Sequence[int]) -> set[int]:

@@ -95,6 +95,13 @@ class TelemetryStore(Protocol):
     def read(self, points: IntArray, start: int, end: int) -> Batch:
         """Return raw readings, ordered by point, then by time."""
 
+    def newest(self, points: IntArray, start: int, end: int) -> Batch:
+        """Return of each point that has raw readings in [start, end) the newest of them, ordered by point."""
+
+    @property
+    def raw_from(self) -> int:
+        """Since when the raw readings are complete, UTC ms."""
+
     def aggregate(
         self, points: IntArray, start: int, end: int, step: int, how: Aggregate, max_gap: int | None = None
     ) -> Grid:

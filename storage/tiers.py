@@ -85,6 +85,10 @@ class TieredStore(TelemetryStore, ABC):
         """Return raw readings, ordered by point, then by time."""
 
     @abstractmethod
+    def newest(self, points: IntArray, start: int, end: int) -> Batch:
+        """Return of each point that has raw readings in [start, end) the newest of them, ordered by point."""
+
+    @abstractmethod
     def read_tier(self, name: str, points: IntArray, start: int, end: int) -> Steps:
         """Return a tier's rows (a name of `TIERS`), ordered by point, then by start."""
 

@@ -3,6 +3,10 @@
 (function () {
   'use strict';
 
+  // What was pushed of another moment than the one that is shown is not painted.
+  const FRAME = ['live-past', 'live-session'];
+  const ofMoment = (store, payload) => !store.startsWith('live-') || FRAME.includes(store) || (payload.moment || 0) === (console_.moment || 0);
+
   const console_ = {
     latest: {},      // newest payload by store id
     chosen: {},      // what the viewer chose, by radio group
@@ -15,7 +19,7 @@
     },
     paint(store) {
       const payload = this.latest[store];
-      if (!payload) return;
+      if (!payload || !ofMoment(store, payload)) return;
       for (const paint of this.painters[store] || []) {
         try {
           paint(payload);
@@ -144,16 +148,16 @@
 
   // --- links within the console change the page without loading it anew --------------------------------------------------
 
-  console_.go = function (leads) {
-    history.pushState({}, '', leads);
+  console_.go = function (leads, left) { // at the moment that is shown, unless that is `left`
+    history.pushState({}, '', console_.moment && !left ? console_.at(leads) : leads);
     window.dispatchEvent(new CustomEvent('_dashprivate_pushstate'));
   };
-  const own = (leads) => (document.getElementById('console')?.dataset.pages || '').split(' ').some((path) =>
+  console_.own = (leads) => (document.getElementById('console')?.dataset.pages || '').split(' ').some((path) =>
     (path.endsWith('/') && path !== '/' ? leads.startsWith(path) : leads.split('?')[0] === path));
   document.addEventListener('click', (event) => {
     const link = event.target.closest && event.target.closest('a[href]');
     if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
-    if (!own(link.getAttribute('href')) || link.target) return;
+    if (!console_.own(link.getAttribute('href')) || link.target) return;
     event.preventDefault();
     console_.go(link.getAttribute('href'));
   });

@@ -86,6 +86,7 @@
       parts.push(hw.say('alert.taken', { who: alert.who }) + (alert.note ? hw.say('text.colon') + alert.note : ''));
     }
     if (alert.noted) parts.splice(alert.who ? -1 : parts.length, 0, hw.say('alert.noted', { note: alert.noted }));
+    if (alert.told) parts.unshift(hw.say('alert.told_later', { time: alert.told }));
     return parts.join(' \u00b7 ');
   }
 

@@ -47,12 +47,17 @@
     }
     return large;
   }
-  hw.chart = { draw: draw, axis: axis, times: times }; // for pages that have charts of their own
+  // The line that stands where now is, or the moment that is shown.
+  function upright(x) {
+    return { type: 'line', x0: x, x1: x, yref: 'paper', y0: 0, y1: 1, line: { color: hw.colour('muted'), width: 1, dash: 'dot' } };
+  }
+  hw.chart = { draw: draw, axis: axis, times: times, upright: upright }; // for pages that have charts of their own
 
   // The line's tip: what the header told since the last series came.
   const MOST_TIPS = 900;
-  let tip = { time: [], power: [] };
+  let tip = { time: [], power: [], moment: 0 };
   hw.on('live-header', (header) => {
+    if ((header.moment || 0) !== tip.moment) tip = { time: [], power: [], moment: header.moment || 0 };
     const chart = hw.latest['live-power'];
     const [observed, watts] = header.power;
     if (!chart || watts === null) return;
@@ -125,7 +130,7 @@
       yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
       margin: { l: 66, r: 10, t: 6, b: 42 },
       bargap: 0,
-      shapes: [{ type: 'line', x0: p.now, x1: p.now, yref: 'paper', y0: 0, y1: 1, line: { color: hw.colour('muted'), width: 1, dash: 'dot' } }],
+      shapes: [upright(p.now)],
       annotations: [
         { x: 1, y: p.limit.length ? p.limit[p.limit.length - 1] : 0, xref: 'paper', xanchor: 'right', yanchor: 'bottom',
           showarrow: false, text: hw.say('chart.limit'), font: { size: 12, color: hw.colour('vermilion') } },
@@ -158,6 +163,7 @@
         xaxis: times({ nticks: 6, range: [history.start, ahead ? history.ahead : history.end] }),
         yaxis: axis({ nticks: 4 }),
         margin: { l: 46, r: 12, t: 24, b: 24 },
+        shapes: history.moment ? [upright(history.moment)] : [],
         annotations: [{ x: 0, y: 1, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'bottom', showarrow: false,
           text: lines.map((l) => '<span style="color:' + hw.colour(l[2]) + '">' + hw.say(l[1]) + '</span>').join(hw.say('text.comma')) + ' (' + unit + ')' +
             (history.momentText ? hw.say('text.comma') + hw.say('chart.as_at', { time: history.momentText }) : '') +

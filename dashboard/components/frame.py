@@ -14,7 +14,7 @@ from dashboard.words import NAMES, language, say
 from domain.role import Role
 
 
-def frame(site_name: str, note: str, user: str, role: Role, live: Sequence[str]) -> html.Div:
+def frame(site_name: str, note: str, user: str, role: Role, live: Sequence[str], zone: str) -> html.Div:
     """Return the whole screen of one person; the page goes into ``page``.
 
     Each section of `live` is pushed as JSON into the hidden element ``live-<name>``. Not into a ``dcc.Store`` that a callback
@@ -33,14 +33,20 @@ def frame(site_name: str, note: str, user: str, role: Role, live: Sequence[str])
             dcc.Store(id="alarm-act-answer"),
             html.A(say("frame.skip"), href="#page", className="skip"),
             html.Header([_bar(site_name, user, role), _figures()]),
+            html.Div(
+                id="time-bar", role="region", className="time-bar", hidden=True, **aria(say("time.bar"))
+            ),
             html.Div(note, id="demo-note", className="demo-note", hidden=not note),
             html.Div(id="connection", role="alert", className="connection", hidden=True),
             html.Div(id="message", role="status", className="message", hidden=True),
+            html.Div(say("past.none"), id="past-none", className="plain", hidden=True),
             html.Main(id="page", tabIndex=-1),
         ],
         id="console",
         className=role,
         **data_of("pages", " ".join(page.path.removesuffix("{object}") for page in PAGES)),
+        **data_of("present", " ".join(page.path for page in PAGES if not page.of_past)),
+        **data_of("zone", zone),
     )
 
 
@@ -75,6 +81,13 @@ def _bar(site_name: str, user: str, role: Role) -> html.Div:
                 id="search-open",
                 type="button",
                 className="search-open",
+            ),
+            html.Button(
+                say("time.open"),
+                id="time-open",
+                type="button",
+                className="search-open",
+                title=say("time.open_hint"),
             ),
             html.Div(
                 [

@@ -10,8 +10,8 @@ from dashboard import alarm_frames
 from dashboard.broadcast import Broadcaster
 from dashboard.components.panel import choice, live_table, panel
 from dashboard.data import ConsoleData
+from dashboard.moments import seen
 from dashboard.page import Asked, Level, Live, Page
-from dashboard.threads import reading
 from dashboard.words import say, several
 from domain.alert import Severity
 
@@ -78,10 +78,10 @@ def layout(_asked: Asked) -> html.Div:
 
 
 def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
-    @app.callback(Output("alert-history", "data"), Input("alert-change", "data"))
-    async def alert_history(_change: str) -> Any:
+    @app.callback(Output("alert-history", "data"), Input("alert-change", "data"), Input("url", "search"))
+    async def alert_history(_change: str, search: str | None) -> Any:
         """Return the newest alerts of every state, whenever an alert opened, was taken or cleared."""
-        return await reading(alarm_frames.alert_history, data)
+        return await seen(data, search, alarm_frames.alert_history)
 
 
 PAGE = Page(

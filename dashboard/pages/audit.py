@@ -11,8 +11,8 @@ from dashboard.auth import session_now
 from dashboard.broadcast import Broadcaster
 from dashboard.components.panel import choice, live_table, panel
 from dashboard.data import ConsoleData
+from dashboard.moments import seen
 from dashboard.page import Asked, Level, Page, Payload
-from dashboard.threads import reading
 from dashboard.words import count, say, several, term
 from domain.errors import StorageError
 from domain.role import Role
@@ -95,14 +95,20 @@ def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
         Input("audit-days", "value"),
         Input("audit-who", "value"),
         Input("audit-words", "value"),
+        Input("url", "search"),
         Input("minute", "data"),
     )
-    async def audit(days: str, who: str | None, words: str | None, _minute: int) -> Any:
+    async def audit(days: str, who: str | None, words: str | None, search: str | None, _minute: int) -> Any:
         """Return what was done, to an administrator only, whatever the browser asks for."""
         if not session_now().role.may("audit"):
             return no_update
-        return await reading(
-            trail, data, days, str(who or "").strip()[:LONGEST_NAME], str(words or "").strip()[:LONGEST_WORDS]
+        return await seen(
+            data,
+            search,
+            trail,
+            days,
+            str(who or "").strip()[:LONGEST_NAME],
+            str(words or "").strip()[:LONGEST_WORDS],
         )
 
 

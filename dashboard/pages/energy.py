@@ -152,4 +152,5 @@ PAGE = Page(
     live={"energy": Live(lambda data, _: energy_frames.now(data), every_s=2.0)},
     stores=("energy-account", "grid-act-answer"),
     connect=_connect,
+    of_past=False,
 )

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from dash import Dash, Input, Output, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboard import foretold_frames
 from dashboard.broadcast import Broadcaster
 from dashboard.components.panel import aria, choice, live_table, panel
 from dashboard.data import ConsoleData
 from dashboard.foretold import AGO
+from dashboard.moments import seen
 from dashboard.page import Asked, Level, Page
-from dashboard.threads import reading
 from dashboard.words import say
 from domain.errors import HallwatchError
 
@@ -87,21 +87,27 @@ def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
         Output("foretold", "data"),
         Input("foretold-node", "value"),
         Input("foretold-ago", "value"),
+        Input("url", "search"),
         Input("minute", "data"),
     )
-    async def foretold(node: str, ago: str, _minute: int) -> Any:
+    async def foretold(node: str, ago: str, search: str | None, _minute: int) -> Any:
         """Return what is foretold of a node, anew each minute."""
         if not data.foretold.known(node) or ago not in AGO:
             return no_update
-        return await reading(foretold_frames.page, data, node, ago)
+        return await seen(data, search, foretold_frames.page, node, ago)
 
-    @app.callback(Output("whatif-answer", "data"), Input("whatif-request", "data"), prevent_initial_call=True)
-    async def what_if(asked: dict[str, Any] | None) -> Any:
+    @app.callback(
+        Output("whatif-answer", "data"),
+        Input("whatif-request", "data"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    async def what_if(asked: dict[str, Any] | None, search: str | None) -> Any:
         """Answer a what-if question; it changes nothing, so that anybody who may look may ask."""
         if not asked:
             return no_update
         try:
-            return await reading(foretold_frames.ask, data, asked)
+            return await seen(data, search, foretold_frames.ask, asked)
         except (HallwatchError, KeyError, TypeError, ValueError) as error:
             return {"error": str(error)}
 

@@ -110,4 +110,5 @@ PAGE = Page(
     level=Level.DIAGNOSIS,
     layout=layout,
     live={"health": Live(lambda data, _: frames.health(data.health(), data.site.zone))},
+    of_past=False,
 )

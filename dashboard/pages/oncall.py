@@ -17,8 +17,8 @@ from dashboard.auth import session_now
 from dashboard.broadcast import Broadcaster
 from dashboard.components.panel import aria, panel
 from dashboard.data import ConsoleData
+from dashboard.moments import seen
 from dashboard.page import Asked, Level, Page
-from dashboard.threads import reading
 from dashboard.words import say, several
 
 COLOURS = 8
@@ -190,10 +190,10 @@ def _shown(at: int, zone: ZoneInfo) -> str:
 
 
 def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
-    @app.callback(Output("oncall-body", "children"), Input("minute", "data"))
-    async def on_call(_minute: int) -> Any:
+    @app.callback(Output("oncall-body", "children"), Input("minute", "data"), Input("url", "search"))
+    async def on_call(_minute: int, search: str | None) -> Any:
         """Return who is on call, anew each minute."""
-        people, known, now = await reading(data.rosters)
+        people, known, now = await seen(data, search, ConsoleData.rosters)
         return body(people, known, now, session_now().user)
 
 

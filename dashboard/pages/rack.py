@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs
 
 from dash import Dash, Input, Output, dcc, html, no_update
 
@@ -13,8 +11,9 @@ from dashboard.broadcast import Broadcaster
 from dashboard.components.floor import gpu_grid
 from dashboard.components.panel import choice, figure, live_table, panel
 from dashboard.data import ConsoleData
+from dashboard.moments import moment_in
 from dashboard.page import Asked, Level, Live, Page
-from dashboard.threads import reading
+from dashboard.threads import reading, reading_past
 from dashboard.views import SPANS
 from dashboard.words import say, several
 
@@ -120,18 +119,6 @@ def unknown(rack: str) -> html.Div:
     )
 
 
-def moment_in(search: str | None) -> int:
-    """Return the moment (UTC ms) that an address asks for, such as the link of a message: 0 where it asks for none."""
-    try:
-        text = parse_qs((search or "").removeprefix("?"), max_num_fields=20)["at"][0]
-        moment = datetime.fromisoformat(text)
-    except (KeyError, ValueError):
-        return 0
-    if moment.tzinfo is None:
-        return 0
-    return max(int((moment - datetime.fromtimestamp(0, UTC)).total_seconds() * 1000), 0)
-
-
 def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
     @app.callback(
         Output("rack-history", "data"),
@@ -144,7 +131,9 @@ def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
         """Return a rack's history, anew each minute (the minute is pushed, not polled)."""
         if span not in SPANS or rack_id not in data.site.racks:
             return no_update
-        return await reading(frames.rack_charts, data, rack_id, span, moment_in(search))
+        moment = moment_in(search, data.site.zone, data.clock())
+        asked = reading_past if moment else reading
+        return await asked(frames.rack_charts, data, rack_id, span, moment)
 
 
 PAGE = Page(

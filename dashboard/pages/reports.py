@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from dash import Dash, Input, Output, dcc, html, no_update
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
 
 from dashboard import report_frames
 from dashboard.broadcast import Broadcaster
 from dashboard.components.panel import aria, choice, live_table, panel
 from dashboard.data import ConsoleData
+from dashboard.moments import seen
 from dashboard.page import Asked, Level, Page
 from dashboard.reports import SPANS
-from dashboard.threads import reading
 from dashboard.words import say, several
 from domain.errors import InputError, StorageError
 
@@ -91,22 +91,23 @@ def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
         Output("report", "data"),
         Input("report-span", "value"),
         Input("report-back", "data"),
+        Input("url", "search"),
         Input("minute", "data"),
     )
-    async def report(span: str, back: int, _minute: int) -> Any:
+    async def report(span: str, back: int, search: str | None, _minute: int) -> Any:
         """Return a report, anew each minute while its time lasts."""
         if span not in SPANS or not isinstance(back, int):
             return no_update
-        return await reading(report_frames.page, data, span, max(0, back))
+        return await seen(data, search, report_frames.page, span, max(0, back))
 
 
 def _routes(data: ConsoleData) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/reports/quarters.csv")
-    async def quarters(span: str = "day", back: int = 0) -> Response:
+    async def quarters(request: Request, span: str = "day", back: int = 0) -> Response:
         try:
-            name, text = await reading(report_frames.quarters_csv, data, span, back)
+            name, text = await seen(data, request.url.query, report_frames.quarters_csv, span, back)
         except InputError as error:
             raise HTTPException(400, str(error)) from error
         except StorageError as error:

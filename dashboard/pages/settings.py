@@ -99,4 +99,5 @@ PAGE = Page(
     layout=layout,
     routes=_routes,
     role=Role.ADMINISTRATOR,
+    of_past=False,
 )

@@ -12,9 +12,9 @@ from dashboard import alarm_frames, cells
 from dashboard.broadcast import Broadcaster
 from dashboard.components.panel import choice, live_table, panel
 from dashboard.data import ConsoleData
+from dashboard.moments import moment_in
 from dashboard.page import Asked, Level, Live, Page, Payload, fields_of
-from dashboard.pages.rack import moment_in
-from dashboard.threads import reading
+from dashboard.threads import reading, reading_past
 from dashboard.views import SPANS
 from dashboard.words import say, several
 from domain.errors import StorageError
@@ -153,7 +153,9 @@ def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
         """Return the past of the point that the address names, anew each minute."""
         if span not in SPANS:
             return no_update
-        return await reading(history, data, name, fields_of(search).get("point", ""), span, moment_in(search))
+        moment = moment_in(search, data.site.zone, data.clock())
+        asked = reading_past if moment else reading
+        return await asked(history, data, name, fields_of(search).get("point", ""), span, moment)
 
 
 PAGE = Page(

@@ -166,6 +166,19 @@ def test_latest_is_the_newest_of_each_point_that_has_one(bench):
     assert sorted(got.observed.tolist()) == [T0 + 1000, T0 + 5000]
 
 
+def test_the_newest_of_a_range_is_told_of_each_point_that_has_readings_in_it(bench):
+    bench.write(
+        [0, 0, 0, 1, 2], [T0, T0 + 10, T0 + 20, T0 + 5, T0 - 10], [1.0, 2.0, 3.0, 4.0, 5.0], Quality.BAD
+    )
+    assert bench.store.raw_from <= T0
+    found = bench.store.newest(bench.points(0, 1, 2, 3), T0, T0 + 20)
+    assert found.point.tolist() == [0, 1]
+    assert found.observed.tolist() == [T0 + 10, T0 + 5]
+    assert found.value.tolist() == [2.0, 4.0]
+    assert set(found.quality.tolist()) == {Quality.BAD}
+    assert len(bench.store.newest(bench.points(), T0, T0 + 20)) == 0
+
+
 def test_nothing_stored_is_an_empty_answer_everywhere(bench):
     points = bench.points(0, 1)
     assert len(bench.store.read(points, T0, T0 + HOUR)) == 0

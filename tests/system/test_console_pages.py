@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -222,3 +223,48 @@ def test_what_the_grid_asks_is_seen_and_agreed_to_on_the_energy_page(open_page, 
     page.click(f"#grid-refuse-{asked.id}")  # what was agreed to may be withdrawn
     expect(row).to_contain_text("refused", timeout=WAIT)
     assert console.grid.desk.held == []
+
+
+def test_what_happened_at_three_yesterday(open_page, console):
+    zone = console.site.zone
+    three = datetime.now(zone).replace(hour=3, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    then = int(three.timestamp() * 1000)
+    high = condition("temperature", "R003", Severity.HIGH)
+    console.plant.change = lambda values: values.update({"Rack/RackPower/R003": 155e3})
+    console.accept(console.plant.batch(then - 4_000))
+    console.plant.change = None
+    (alert,) = console.records.open_alerts([high], then - 60_000)
+    console.records.clear_alerts([alert.id], then + 600_000)
+
+    page = open_page(f"/?at={three:%Y-%m-%dT%H:%M}")
+    told = page.locator("#past-told")
+    expect(told).to_contain_text(f"Past: {three.day} {three:%b} 03:00", timeout=WAIT)
+    expect(told).to_contain_text("not live")
+    expect(page.locator("#clock-site")).to_have_text("03:00:00")
+    expect(page.locator("#data-age")).to_have_text("4.0 s")
+    row = page.locator(f"#alert-row-{alert.id}")
+    expect(row).to_contain_text("R003")
+    expect(row.locator("button")).to_be_hidden()
+
+    page.click("#rack-R003")  # links stay at the moment
+    expect(page.locator("#rack-power")).to_contain_text("155", timeout=WAIT)
+    expect(page).to_have_url(re.compile(r"/rack/R003\?at="))
+    page.click("#nav-health")
+    expect(page.locator("#past-none")).to_be_visible(timeout=WAIT)
+    page.go_back()
+    page.locator("#time-forward").focus()  # by keyboard
+    page.keyboard.press("Enter")
+    expect(page.locator("#clock-site")).to_have_text("03:01:00", timeout=WAIT)
+    page.select_option("#time-step", "3600")
+    page.click("#time-forward")
+    expect(page.locator("#clock-site")).to_have_text("04:01:00", timeout=WAIT)
+    expect(page.locator("#rack-power")).to_have_text("\u2014")  # nothing was measured: it is missing
+
+    page.click("#time-now")
+    expect(page.locator("#rack-power")).to_contain_text("kW", timeout=WAIT)
+    expect(page.locator("#time-bar")).to_be_hidden()
+    expect(page).not_to_have_url(re.compile("at="))
+    page.click("#time-open")
+    page.fill("#time-field", f"{three:%Y-%m-%dT%H:%M}")
+    page.locator("#time-field").blur()
+    expect(page.locator("#rack-power")).to_contain_text("155", timeout=WAIT)

@@ -66,7 +66,10 @@ class Window:
             for message in messages:
                 arrived.append(message)
                 if answer and message["type"] == "get_props_request":
-                    reply = {"requestId": message["requestId"], "payload": {"pathname": self.path}}
+                    reply = {
+                        "requestId": message["requestId"],
+                        "payload": {"pathname": self.path, "href": self.path},
+                    }
                     self.send({"type": "get_props_response"} | reply)
         return arrived
 

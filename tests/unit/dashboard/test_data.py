@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
-from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from analytics.live.gpus import finding_point
 from dashboard import cells, frames
 from dashboard.frames import rack_charts
-from dashboard.pages.rack import moment_in
 from dashboard.series import merged
 from dashboard.views import SILENT, SILENT_MS
 from domain.alert import Severity
@@ -170,7 +168,6 @@ def test_the_measured_line_takes_coarse_steps_only_where_there_are_no_fine_ones(
 
 
 def test_a_limit_that_changes_by_schedule_is_told_with_its_reason_and_drawn_as_a_step(tmp_path, hall):
-    from datetime import UTC, datetime
 
     from domain.site import LimitSchedule
     from storage.plant import PlantView
@@ -338,30 +335,12 @@ def test_the_link_of_a_message_shows_a_rack_as_it_was_then(hall):
     hall.tick()
     hall.records.save_forecast(replace(forecast_of(hall.site, hall.now), object_id="R001"))
     then = hall.now - 24 * 60 * MINUTE
-    told = datetime.fromtimestamp(then / 1000, UTC).isoformat(timespec="milliseconds")
-    assert moment_in(f"?alert=17&{urlencode({'at': told})}") == then
+    hall.records.save_forecast(replace(forecast_of(hall.site, then - MINUTE), object_id="R001"))
     charts = rack_charts(hall.data, "R001", "1h", then)
     assert charts["start"] < charts["moment"] < charts["end"] < rack_charts(hall.data, "R001", "1h")["start"]
-    assert charts["fan"] is None
+    assert charts["fan"]["issued"] != rack_charts(hall.data, "R001", "1h")["fan"]["issued"]
     now = rack_charts(hall.data, "R001", "1h", hall.now + MINUTE)
     assert (now["moment"], now["end"]) == ("", rack_charts(hall.data, "R001", "1h")["end"])
-
-
-@pytest.mark.parametrize(
-    "search",
-    [
-        None,
-        "",
-        "?at=",
-        "?at=soon",
-        "?at=2026-09-21",
-        "?at=1e400",
-        "?at=0001-01-01T00:00:00Z",
-        "?" + "a=1&" * 50,
-    ],
-)
-def test_an_address_that_asks_for_no_moment_shows_the_present(search):
-    assert moment_in(search) == 0
 
 
 def say(hall, point, value, source="snmp:x", quality=Quality.GOOD):

@@ -1,0 +1,254 @@
+// Time travel: ?at= in the address is the moment that is shown. A bar under the header chooses, steps and plays it; what is
+// past can be mistaken for nothing else. Times are the site's wall clock.
+(function () {
+  'use strict';
+  const hw = window.hallwatch;
+  const DAY_MS = 86400000;
+  const STEPS = [[10, 'time.s10'], [60, 'time.m1'], [900, 'time.m15'], [3600, 'time.h1']];
+  const PLAY_MS = 1500;
+  const SLIDE_MS = 250;
+  let live = 0;      // the present by the server's clock, ms
+  let playing = 0;
+  let sliding = 0;
+  let painted = null;
+  let open = false;
+
+  const frame = () => document.getElementById('console');
+  const by = (id) => document.getElementById(id);
+  const asked = (name) => new URLSearchParams(location.search).get(name);
+
+  // --- the site's wall clock ------------------------------------------------------------------------------------------
+
+  let clock = null;
+  function wall(ms) { // such as 2026-11-27T03:00:00
+    clock = clock || new Intl.DateTimeFormat('sv-SE', { timeZone: frame().dataset.zone, year: 'numeric', month: '2-digit', day: '2-digit',
+      hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+    return clock.format(ms).replace(' ', 'T');
+  }
+  const offset = (ms) => Date.parse(wall(ms) + 'Z') - Math.floor(ms / 1000) * 1000;
+  function epoch(text) { // of a wall time of the site; of one that comes twice, the second
+    const guess = Date.parse(text + 'Z');
+    return guess - offset(guess - offset(guess));
+  }
+  function read(text) {
+    if (!text) return 0;
+    if (/^\d+$/.test(text)) return Number(text) < 1e11 ? Number(text) * 1000 : Number(text);
+    const zoned = /(Z|[+-]\d\d:?\d\d)$/.test(text);
+    return (zoned ? Date.parse(text) : epoch(text)) || 0;
+  }
+  function written(ms) { // as an address has it: by the wall clock, unless that tells another time
+    const text = wall(ms).replace(/:00$/, '');
+    return epoch(text) === Math.floor(ms / 1000) * 1000 ? text : String(Math.floor(ms / 1000));
+  }
+
+  // --- where we are ---------------------------------------------------------------------------------------------------
+
+  hw.moment = 0;
+  function moment() {
+    const at = read(asked('at'));
+    return at > 0 && at < (live || Date.now()) ? at : 0;
+  }
+
+  // An address of the console at the moment that is shown, or at one that is named: links keep it.
+  hw.at = function (leads, ms) {
+    const url = new URL(leads, location.href);
+    const wanted = ms === undefined ? hw.moment : ms;
+    if (ms === undefined && url.searchParams.has('at')) return leads;
+    if (wanted) {
+      url.searchParams.set('at', written(wanted));
+      for (const name of ['from', 'until']) {
+        if (ms === undefined && asked(name)) url.searchParams.set(name, asked(name));
+      }
+    } else {
+      ['at', 'from', 'until'].forEach((name) => url.searchParams.delete(name));
+    }
+    return url.pathname + url.search;
+  };
+
+  function go(ms, quietly) {
+    const ends = read(asked('until'));
+    const wanted = ms < (live || Date.now()) - 1000 ? Math.max(ms, 1) : 0;
+    const leads = new URL(hw.at(location.pathname + location.search, wanted), location.href);
+    if (wanted && ends) ['from', 'until'].forEach((name) => asked(name) && leads.searchParams.set(name, asked(name)));
+    const url = leads.pathname + leads.search;
+    if (quietly) {
+      history.replaceState({}, '', url);
+      window.dispatchEvent(new CustomEvent('_dashprivate_pushstate'));
+    } else {
+      hw.go(url, true);
+    }
+  }
+  function now() {
+    stop();
+    open = false;
+    hw.go(hw.at(location.pathname + location.search, 0), true);
+  }
+
+  // --- the bar --------------------------------------------------------------------------------------------------------
+
+  function button(id, text, label, act) {
+    const node = hw.el('button', '', text);
+    Object.assign(node, { id: id, type: 'button', title: label, onclick: act });
+    node.setAttribute('aria-label', label);
+    return node;
+  }
+
+  function build(bar) {
+    const told = hw.el('strong');
+    told.id = 'past-told';
+    told.setAttribute('role', 'status');
+    const figures = hw.el('span', 'past-figures');
+    figures.id = 'past-figures';
+    const field = hw.el('input');
+    Object.assign(field, { id: 'time-field', type: 'datetime-local', step: 1, title: hw.say('time.field') });
+    field.setAttribute('aria-label', hw.say('time.field'));
+    field.onchange = () => { if (field.value) { stop(); go(epoch(field.value.length === 16 ? field.value + ':00' : field.value)); } };
+    const slider = hw.el('input');
+    Object.assign(slider, { id: 'time-slider', type: 'range' });
+    slider.setAttribute('aria-label', hw.say('time.slider'));
+    slider.oninput = () => {
+      stop();
+      tell(Number(slider.value));
+      clearTimeout(sliding);
+      sliding = setTimeout(() => { sliding = 0; go(Number(slider.value), !!hw.moment); }, SLIDE_MS);
+    };
+    const step = hw.el('select');
+    step.id = 'time-step';
+    step.setAttribute('aria-label', hw.say('time.step'));
+    step.title = hw.say('time.step');
+    STEPS.forEach(([seconds, key]) => {
+      const option = hw.el('option', '', hw.say(key));
+      option.value = seconds;
+      step.append(option);
+    });
+    step.value = '60';
+    const move = (sign) => { stop(); go((hw.moment || live) + sign * 1000 * step.value); };
+    bar.append(told, figures,
+      button('time-back', '\u25c0', hw.say('time.back'), () => move(-1)), field,
+      button('time-forward', '\u25b6', hw.say('time.forward'), () => move(1)), step, slider,
+      button('time-play', hw.say('time.play'), hw.say('time.play_hint'), () => (playing ? stop() : play())),
+      button('time-now', hw.say('time.now'), hw.say('time.now_hint'), now));
+  }
+
+  function tell(ms) {
+    const field = by('time-field');
+    if (field && document.activeElement !== field) field.value = wall(ms);
+    by('time-slider').setAttribute('aria-valuetext', wall(ms).replace('T', ' '));
+  }
+
+  function range() {
+    const from = read(asked('from'));
+    const until = read(asked('until'));
+    if (from && until > from) return [from, Math.min(until, live)];
+    const end = hw.moment && hw.moment < live - DAY_MS ? Math.min(hw.moment + DAY_MS / 2, live) : live;
+    return [end - DAY_MS, end];
+  }
+
+  function dress() {
+    const bar = by('time-bar');
+    if (!bar || !live) return;
+    if (!bar.firstChild) build(bar);
+    const past = hw.moment > 0;
+    bar.hidden = !past && !open;
+    by('time-open').setAttribute('aria-expanded', String(!bar.hidden));
+    if (bar.hidden) return;
+    const [low, high] = range();
+    const slider = by('time-slider');
+    if (!sliding) {
+      Object.assign(slider, { min: low, max: high, step: high - low <= 7200000 ? 10000 : 60000 });
+      slider.value = hw.moment || high;
+      tell(hw.moment || live);
+    }
+    by('time-now').disabled = !past;
+    by('time-forward').disabled = !past;
+    by('time-play').disabled = !past;
+  }
+
+  // --- playing, from the moment that is shown to the end -----------------------------------------------------------------
+
+  function stop() {
+    clearInterval(playing);
+    playing = 0;
+    const node = by('time-play');
+    if (node) node.textContent = hw.say('time.play');
+  }
+  function play() {
+    const end = read(asked('until')) || live;
+    if (hw.moment >= end && asked('from')) go(read(asked('from')), true);
+    by('time-play').textContent = hw.say('time.pause');
+    playing = setInterval(() => {
+      if (document.body.classList.contains('past-loading')) return; // one moment after the other is seen
+      const next = hw.moment + 1000 * by('time-step').value;
+      if (!hw.moment || next > end) stop();
+      else go(next, true);
+    }, PLAY_MS);
+  }
+
+  // --- what is shown is what the address asks for ------------------------------------------------------------------------
+
+  function refresh() {
+    const wanted = moment();
+    const present = (frame()?.dataset.present || '').split(' ').includes(location.pathname);
+    document.body.classList.toggle('past', wanted > 0);
+    document.body.classList.toggle('past-none', wanted > 0 && present);
+    const none = by('past-none');
+    if (none) none.hidden = !(wanted > 0 && present);
+    const changed = wanted !== hw.moment;
+    if (changed) {
+      hw.moment = wanted;
+      document.body.classList.add('past-loading');
+      const told = by('past-told');
+      if (told && wanted) told.textContent = hw.say('past.loading', { time: wall(wanted).replace('T', ' ') });
+      if (wanted && asked('play') && !playing) setTimeout(() => by('time-play') && play(), PLAY_MS);
+    }
+    dress();
+    if (changed) hw.paintAll();
+  }
+  const again = () => setTimeout(refresh, 0);
+  window.addEventListener('popstate', again);
+  window.addEventListener('_dashprivate_pushstate', again);
+
+  (function begin() {
+    if (frame()) refresh();
+    else setTimeout(begin, 50);
+  })();
+
+  hw.on('live-past', (past) => {
+    hw.lastFrame = performance.now();
+    live = past.now;
+    refresh();
+    if ((past.moment || 0) !== hw.moment || !hw.moment) return;
+    document.body.classList.remove('past-loading');
+    by('past-told').textContent = past.trouble || past.text;
+    by('past-told').classList.toggle('alarm', !!past.trouble);
+    by('past-figures').textContent = past.trouble ? '' : past.figures;
+    document.title = past.text + ' \u00b7 Hallwatch';
+  });
+  hw.on('live-header', (header) => {
+    if (header.moment) return;
+    live = header.now;
+    if (!hw.moment) document.body.classList.remove('past-loading');
+    if (painted !== Math.floor(live / 60000) || hw.moment !== moment()) {
+      painted = Math.floor(live / 60000);
+      refresh();
+    }
+  });
+
+  // Links within the console stay at the moment; one of Dash's own would go by what it was built with.
+  document.addEventListener('click', (event) => {
+    const link = event.target.closest && event.target.closest('a[href]');
+    if (!link || !hw.moment || event.button || event.metaKey || event.ctrlKey || event.shiftKey || link.target) return;
+    const leads = link.getAttribute('href');
+    if (!hw.own(leads)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    hw.go(leads);
+  }, true);
+
+  document.addEventListener('click', (event) => {
+    if (!event.target.closest || !event.target.closest('#time-open') || !live) return;
+    open = by('time-bar').hidden;
+    dress();
+    if (open) by('time-field').focus();
+  });
+})();
