@@ -32,7 +32,7 @@ def moment_in(search: str | None, zone: ZoneInfo, now: int) -> int:
     elif ":" in text:  # a day is no moment
         try:
             told = datetime.fromisoformat(text)
-            moment = int((told.replace(tzinfo=told.tzinfo or zone) - _EPOCH).total_seconds() * 1000)
+            moment = round((told.replace(tzinfo=told.tzinfo or zone) - _EPOCH).total_seconds() * 1000)
         except (ValueError, OverflowError):
             return 0
     else:

@@ -26,6 +26,14 @@
     return link;
   }
 
+  // the console at the moment at which an alert opened
+  function then(alert) {
+    const link = hw.el('a', 'then', hw.say('alert.then'));
+    link.href = hw.at(alert.rack ? '/rack/' + encodeURIComponent(alert.rack) : '/', Math.ceil(alert.opened / 1000) * 1000);
+    link.title = hw.say('alert.then_hint');
+    return link;
+  }
+
   function build(alert) {
     const row = hw.el('article', 'alert');
     row.id = 'alert-row-' + alert.id;
@@ -36,7 +44,7 @@
     if (alert.rack) object.href = '/rack/' + encodeURIComponent(alert.rack);
     head.append(object, rule(alert), hw.el('span', 'against'), hw.el('span', 'since'));
     const state = hw.el('div', 'alert-state');
-    state.append(explained(alert), hw.el('span', 'told'), hw.el('span', 'held'));
+    state.append(explained(alert), hw.el('span', 'told'), hw.el('span', 'held'), then(alert));
     const summary = hw.el('div', 'summary');
     summary.lang = 'en'; // as the rules tell it
     row.append(head, summary, state, hw.el('div', 'alert-act'));

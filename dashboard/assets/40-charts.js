@@ -55,9 +55,11 @@
 
   // The line's tip: what the header told since the last series came.
   const MOST_TIPS = 900;
-  let tip = { time: [], power: [], moment: 0 };
+  let tip = { time: [], power: [] };
+  let tipped = 0; // the moment that it is of
   hw.on('live-header', (header) => {
-    if ((header.moment || 0) !== tip.moment) tip = { time: [], power: [], moment: header.moment || 0 };
+    if ((header.moment || 0) !== tipped) tip = { time: [], power: [] };
+    tipped = header.moment || 0;
     const chart = hw.latest['live-power'];
     const [observed, watts] = header.power;
     if (!chart || watts === null) return;

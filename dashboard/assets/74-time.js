@@ -60,7 +60,7 @@
         if (ms === undefined && asked(name)) url.searchParams.set(name, asked(name));
       }
     } else {
-      ['at', 'from', 'until'].forEach((name) => url.searchParams.delete(name));
+      ['at', 'from', 'until', 'play'].forEach((name) => url.searchParams.delete(name));
     }
     return url.pathname + url.search;
   };
@@ -70,6 +70,7 @@
     const wanted = ms < (live || Date.now()) - 1000 ? Math.max(ms, 1) : 0;
     const leads = new URL(hw.at(location.pathname + location.search, wanted), location.href);
     if (wanted && ends) ['from', 'until'].forEach((name) => asked(name) && leads.searchParams.set(name, asked(name)));
+    leads.searchParams.delete('play');
     const url = leads.pathname + leads.search;
     if (quietly) {
       history.replaceState({}, '', url);
@@ -184,6 +185,37 @@
     }, PLAY_MS);
   }
 
+  function begin() { // a replay: from its own beginning, in steps by which it takes a minute or two
+    const span = read(asked('until')) - read(asked('from'));
+    by('time-step').value = String(span > 14400000 ? 900 : span > 1200000 ? 60 : 10);
+    const url = new URL(location.href);
+    url.searchParams.delete('play');
+    history.replaceState({}, '', url.pathname + url.search);
+    play();
+  }
+
+  // An incident leads to the console at its opening, and can be played from there to its end.
+  hw.on('live-incident', (told) => {
+    const head = document.querySelector('.incident-head');
+    const shown = by('incident-shown');
+    if (!head || !told.alert || !live || !shown || shown.textContent !== told.lead) return;
+    let place = by('incident-then');
+    if (!place) {
+      place = hw.el('span', 'incident-then');
+      place.id = 'incident-then';
+      for (const [id, key] of [['incident-moment', 'alert.then'], ['incident-replay', 'time.replay']]) {
+        const link = hw.el('a', '', hw.say(key));
+        link.id = id;
+        place.append(link);
+      }
+      head.append(place);
+    }
+    const from = Math.ceil(told.alert.opened / 1000) * 1000;
+    const until = told.alert.cleared || live;
+    by('incident-moment').href = hw.at('/', from);
+    by('incident-replay').href = hw.at(location.pathname, from) + '&from=' + from + '&until=' + Math.ceil(until / 1000) * 1000 + '&play=1';
+  });
+
   // --- what is shown is what the address asks for ------------------------------------------------------------------------
 
   function refresh() {
@@ -199,18 +231,18 @@
       document.body.classList.add('past-loading');
       const told = by('past-told');
       if (told && wanted) told.textContent = hw.say('past.loading', { time: wall(wanted).replace('T', ' ') });
-      if (wanted && asked('play') && !playing) setTimeout(() => by('time-play') && play(), PLAY_MS);
     }
     dress();
     if (changed) hw.paintAll();
+    if (wanted && asked('play') && !playing && by('time-play')) begin();
   }
   const again = () => setTimeout(refresh, 0);
   window.addEventListener('popstate', again);
   window.addEventListener('_dashprivate_pushstate', again);
 
-  (function begin() {
+  (function ready() {
     if (frame()) refresh();
-    else setTimeout(begin, 50);
+    else setTimeout(ready, 50);
   })();
 
   hw.on('live-past', (past) => {

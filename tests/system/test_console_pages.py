@@ -268,3 +268,32 @@ def test_what_happened_at_three_yesterday(open_page, console):
     page.fill("#time-field", f"{three:%Y-%m-%dT%H:%M}")
     page.locator("#time-field").blur()
     expect(page.locator("#rack-power")).to_contain_text("155", timeout=WAIT)
+
+
+def test_an_incident_is_played_from_its_opening_to_its_end(open_page, console):
+    opened = now_ms() // 1000 * 1000 - 40 * 60_000
+    lead, member = console.records.open_alerts(
+        [condition("ups", "UPS-A1", Severity.CRITICAL), condition("power", "R004", Severity.HIGH)], opened
+    )
+    console.records.keep_incidents([lead.id], {member.id: lead.id}, opened + 15_000)
+    console.records.clear_alerts([lead.id, member.id], opened + 30_000)
+    console.records.keep_incidents([], {}, opened + 30_000)
+    page = open_page(f"/incident/{lead.id}")
+    expect(page.locator("#incident-replay")).to_be_visible(timeout=WAIT)
+    page.evaluate("""() => {
+        const clock = document.getElementById('clock-site');
+        window.played = [];
+        new MutationObserver(() => window.played.push(clock.textContent)).observe(clock, { childList: true });
+    }""")
+    page.click("#incident-replay")
+    expect(page.locator("#past-told")).to_contain_text("not live", timeout=WAIT)
+    end = datetime.fromtimestamp(opened / 1000 + 30, console.site.zone)
+    expect(page.locator("#clock-site")).to_have_text(f"{end:%H:%M:%S}", timeout=WAIT)  # by itself
+    expect(page.locator("#incident-active")).to_have_text("0", timeout=WAIT)
+    expect(page.locator("#time-play")).to_have_text("Play", timeout=WAIT)  # and no further
+    steps = [datetime.fromtimestamp(opened / 1000 + s, console.site.zone) for s in (0, 10, 20, 30)]
+    assert page.evaluate("window.played.slice(-4)") == [f"{step:%H:%M:%S}" for step in steps]
+    page.click("#time-now")
+    expect(page.locator("#time-bar")).to_be_hidden()
+    page.click("#incident-moment")
+    expect(page.locator(f"#alert-row-{lead.id}")).to_be_visible(timeout=WAIT)

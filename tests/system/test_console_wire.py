@@ -205,7 +205,10 @@ def test_the_database_is_never_asked_on_the_event_loop(console, session):
             history = {
                 "output": "alert-history.data",
                 "outputs": {"id": "alert-history", "property": "data"},
-                "inputs": [{"id": "alert-change", "property": "data", "value": ""}],
+                "inputs": [
+                    {"id": "alert-change", "property": "data", "value": ""},
+                    {"id": "url", "property": "search", "value": ""},
+                ],
                 "changedPropIds": ["alert-change.data"],
                 "state": [],
             }

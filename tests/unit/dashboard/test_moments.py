@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerts import actions
+from alerts.notify.message import iso
 from dashboard import alarm_frames, foretold_frames
 from dashboard.data import MOST_MOMENTS
 from dashboard.moments import moment_in, seen
@@ -38,6 +39,11 @@ LATER = 2_000_000_000_000
 def test_a_moment_is_told_by_the_sites_clocks_or_with_a_zone_or_in_seconds(text):
     then = int(datetime(2026, 11, 26, 19, tzinfo=UTC).timestamp() * 1000)
     assert moment_in("?" + urlencode({"alert": 17, "at": text}), TAIPEI, LATER) == then
+
+
+def test_the_moment_in_a_messages_link_is_read_to_the_millisecond():
+    for then in range(1_790_000_000_000, 1_790_000_001_000):
+        assert moment_in("?" + urlencode({"at": iso(then)}), TAIPEI, LATER) == then
 
 
 @pytest.mark.parametrize(
