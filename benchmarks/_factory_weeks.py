@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from analytics.planned.bookings import Bookings
 from analytics.planned.scheduled import RackPast
 from domain.envelope import QUARTER_MS
+from domain.planned import PlannedWork
 from domain.plant.conditions import Conditions
 from domain.points import TimeArray
 from domain.site import Site
@@ -46,8 +47,19 @@ class Weeks:
     bookings: Bookings
 
     @classmethod
-    def of(cls, site: Site, seed: int, start: int, days: int, traces: Traces | None = None) -> Weeks:
-        """Return them as measured, and the announcements with the times from which they were known."""
+    def of(
+        cls,
+        site: Site,
+        seed: int,
+        start: int,
+        days: int,
+        traces: Traces | None = None,
+        foreseen: bool = False,
+    ) -> Weeks:
+        """Return them as measured, and the announcements with the times from which they were known.
+
+        Where everything is `foreseen`, the schedule names every job days before as it will really run: the most that one can tell.
+        """
         factory = Factory(site, seed, start, traces=traces)
         end = start + days * DAY_MS
         sampled = start + QUARTER_MS // 5 * np.arange(days * DAY * 5, dtype=np.int64)
@@ -57,11 +69,18 @@ class Weeks:
                 for part in np.array_split(sampled, days)
             ]
         )
+        works = announced(factory.workload, site.racks, end, "jobs", days)
+        if foreseen:
+            works = [
+                PlannedWork("jobs", j.name, tuple(site.racks[j.first : j.last]), j.start, j.end, intensity=j.told_intensity,
+                            known_since=j.start - 3 * DAY_MS, until=j.end)
+                for j in factory.workload.jobs(start, end + 2 * DAY_MS)
+            ]  # fmt: skip
         return cls(
             sampled[::5],
             site_power(factory, start, end, QUARTER_MS // 5).reshape(-1, 5).mean(1),
             racks.reshape(-1, 5, racks.shape[1]).mean(1).T,
-            Bookings.of(announced(factory.workload, site.racks, end, "jobs", days), site.racks),
+            Bookings.of(works, site.racks),
         )
 
     def past(self, upto: int) -> RackPast:

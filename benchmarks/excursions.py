@@ -31,6 +31,7 @@ from analytics.outlook.excursions import exceedance
 from analytics.outlook.temperatures import foretold_load
 from analytics.outlook.thermal import RackHistory, approach_outlook, temperature_outlook
 from analytics.planned.scheduled import RackPast, ScheduledForecaster, booked_nodes
+from benchmarks._breach_alerts import Told, shipped_rules, told
 from benchmarks._factory_weeks import DAY, DAY_MS, Values, Weeks
 from benchmarks._quarter_hour import figures as quarter_hour_figures
 from domain.envelope import QUARTER_MS
@@ -47,8 +48,8 @@ TRAINING_DAYS = 28
 LIMIT_QUANTILE = 0.90
 """The limit is what the training weeks pass in a tenth of their quarter hours, so that breaches happen."""
 LEADS = 24
-ALARMS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-"""Probabilities from which a breach counts as foretold; `config/alerts.yaml` names the one that alarms."""
+ALARMS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+"""Probabilities at which the alert is tried, beside the shipped one of `config/alerts.yaml`."""
 BINS = (0.0, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 SEEDS = (7101, 7102, 7103)
 THERMAL_SEEDS = (7201, 7202)
@@ -58,10 +59,12 @@ THERMAL_SEEDS = (7201, 7202)
 class Foretold:
     """Forecasts of one seed.
 
-    Breach probability and median, shape (origins, LEADS), whether the 90 % interval held what came, what came (W, the same
-    shape), and the measured quarter hours from the first origin on, shape (origins + LEADS,), with their limit.
+    Quantiles, shape (origins, LEADS, quantiles), breach probability and median, shape (origins, LEADS), whether the 90 % interval
+    held what came, what came (W, the same shape), and the measured quarter hours from the first origin on, shape
+    (origins + LEADS,), with their limit.
     """
 
+    values: Values
     probability: Values
     median: Values
     held: NDArray[np.bool_]
@@ -85,40 +88,49 @@ def breach_forecasts(site: Site, weeks: Weeks, schedule: bool) -> Foretold:
                 planned.fit(history[:origin])
             else:
                 planned.resume(planned.model, planned.split, history[:origin])
-            told = planned.predict(LEADS)
+            quantiles = planned.predict(LEADS)
         else:
             if row % DAY == 0:
                 plain.fit(history[:origin])
             else:
                 plain.update(history[origin - 1 : origin])
-            told = plain.predict(LEADS, list(QUANTILES))
-        values[row] = told.to_numpy()
+            quantiles = plain.predict(LEADS, list(QUANTILES))
+        values[row] = quantiles.to_numpy()
     came = np.stack([power[origin : origin + LEADS] for origin in origins])
     probability = np.stack([exceedance(v, QUANTILES, np.full(LEADS, limit)) for v in values])
     held = (values[..., 0] <= came) & (came <= values[..., -1])
     median = values[..., QUANTILES.index(0.5)]
-    return Foretold(probability, median, held, came, power[TRAINING_DAYS * DAY :], limit)
+    return Foretold(values, probability, median, held, came, power[TRAINING_DAYS * DAY :], limit)
 
 
 def breach_figures(
     site: Site, seeds: Sequence[int], days: int, traces: Traces | None = None
 ) -> tuple[Result, Result]:
     """Score the breach probability with and without the schedule; returns figures and tables."""
-    found: dict[bool, list[Foretold]] = {True: [], False: []}
+    found: dict[str, list[Foretold]] = {"": [], "_without_schedule": []}
     for seed in seeds:
         weeks = Weeks.of(site, seed, START_MS, TRAINING_DAYS + days, traces)
-        for schedule, forecasts in found.items():
-            forecasts.append(breach_forecasts(site, weeks, schedule))
+        for suffix, forecasts in found.items():
+            forecasts.append(breach_forecasts(site, weeks, schedule=not suffix))
     figures: Result = {}
     tables: Result = {}
-    for schedule, forecasts in found.items():
-        suffix = "" if schedule else "_without_schedule"
+    for suffix, forecasts in found.items():
         figures |= {name + suffix: f for name, f in _scores(forecasts).items()}
-        figures |= {name + suffix: f for name, f in _alarm_scores(forecasts, days).items()}
+        figures |= {name + suffix: f for name, f in _alarm_scores(site, forecasts).items()}
         tables["reliability" + suffix] = _reliability(forecasts)
     for name in [n for n in figures if n.startswith("mae_") and n + "_without_schedule" in figures]:
         figures[name] = figure(figures[name]["value"], "W", figures[name + "_without_schedule"]["value"])
     return figures, tables
+
+
+def ceiling_figures(site: Site, seeds: Sequence[int], days: int, traces: Traces | None = None) -> Result:
+    """Score the same were every job's real start and end known days before: what is missed then, nobody can announce."""
+    forecasts = []
+    for seed in seeds:
+        weeks = Weeks.of(site, seed, START_MS, TRAINING_DAYS + days, traces, foreseen=True)
+        forecasts.append(breach_forecasts(site, weeks, schedule=True))
+    found = _scores(forecasts) | _alarm_scores(site, forecasts)
+    return {name + "_all_jobs_known": f for name, f in found.items()}
 
 
 def _scores(forecasts: Sequence[Foretold]) -> Result:
@@ -145,51 +157,21 @@ def _scores(forecasts: Sequence[Foretold]) -> Result:
     return figures
 
 
-def _alarm_scores(forecasts: Sequence[Foretold], days: int) -> Result:
-    """Count breaches foretold, and alarms that were false.
-
-    A breach begins after an hour below the limit. Strict: the forecast issued 15 (30) minutes before its quarter hour began,
-    and no other, gave that very quarter hour the probability. Any: some forecast at least so long before did, up to six hours.
-    Neighbours: the forecast issued then gave it to that quarter hour or the one before or after. Alerted: it gave it to any of
-    the coming six hours, which is when `envelope-breach-predicted` is up; such an alert is false if none of these passes the limit.
-    """
+def _alarm_scores(site: Site, forecasts: Sequence[Foretold]) -> Result:
+    """Count breaches that were told, so long before they were a fact, and alerts that no breach followed, as the rule pages."""
+    predicted, exceeded = shipped_rules()
+    ratio = predicted.clear_probability / predicted.probability
     figures: Result = {}
-    told: dict[tuple[float, str], list[bool]] = {}
-    false_alarms: dict[float, int] = dict.fromkeys(ALARMS, 0)
-    false_alerts: dict[float, int] = dict.fromkeys(ALARMS, 0)
-    breaches = 0
-    for f in forecasts:
-        p, over = f.probability, f.power > f.limit
-        begins = [t for t in range(LEADS, len(p)) if over[t] and not over[t - 4 : t].any()]
-        breaches += len(begins)
-        for alarm in ALARMS:
-            for t in begins:
-                for name, k in (("15min", 1), ("30min", 2)):
-                    told.setdefault((alarm, f"strict_{name}"), []).append(bool(p[t - k, k] >= alarm))
-                    about = p[t - k, max(k - 1, 0) : k + 2].max()
-                    told.setdefault((alarm, f"neighbours_{name}"), []).append(bool(about >= alarm))
-                    told.setdefault((alarm, f"alerted_{name}"), []).append(bool(p[t - k].max() >= alarm))
-                    ever = any(p[t - j, j] >= alarm for j in range(k, LEADS))
-                    told.setdefault((alarm, f"any_{name}"), []).append(ever)
-            # an alarm for the coming hour, after which none comes for two hours, was false
-            for t in _rises(p[:, :4].max(axis=1) >= alarm):
-                false_alarms[alarm] += int(not over[t : t + 8].any())
-            for t in _rises(p.max(axis=1) >= alarm):
-                false_alerts[alarm] += int(not over[t : t + LEADS].any())
-    figures["breaches"] = figure(breaches, "count")
-    for (alarm, name), hits in told.items():
-        figures[f"foretold_{name}_at_{alarm:g}"] = figure(float(np.mean(hits)), "1")
-    weeks = len(forecasts) * days / 7
-    for alarm in ALARMS:
-        figures[f"false_predictions_per_week_at_{alarm:g}"] = figure(false_alarms[alarm] / weeks, "1/week")
-        figures[f"false_alerts_per_week_at_{alarm:g}"] = figure(false_alerts[alarm] / weeks, "1/week")
+    weeks = sum(len(f.probability) for f in forecasts) / (7 * DAY)
+    for alarm in sorted({*ALARMS, predicted.probability}):
+        rule = predicted.model_copy(update={"probability": alarm, "clear_probability": alarm * ratio})
+        runs = [told(site, f.values, f.probability, f.power, f.limit, rule, exceeded) for f in forecasts]
+        whole = Told([a for run in runs for a in run.ahead], sum(run.false for run in runs))
+        figures["breaches"] = figure(len(whole.ahead), "count")
+        for quarters in (1, 2, 4):
+            figures[f"told_{quarters * 15}min_ahead_at_{alarm:g}"] = figure(whole.share(quarters), "1")
+        figures[f"false_alerts_per_week_at_{alarm:g}"] = figure(whole.false / weeks, "1/week")
     return figures
-
-
-def _rises(raised: NDArray[np.bool_]) -> list[int]:
-    """Return where an alarm is raised that was not up before."""
-    rises: list[int] = np.flatnonzero(raised & ~np.concatenate([[False], raised[:-1]])).tolist()
-    return rises
 
 
 def _reliability(forecasts: Sequence[Foretold]) -> Result:
@@ -376,6 +358,8 @@ def measure(
     if "breaches" in parts:
         found, tables = breach_figures(site, seeds, days, traces)
         figures |= found
+    if "ceiling" in parts:
+        figures |= ceiling_figures(site, seeds, days, traces)
     if "quarters" in parts:
         figures |= quarter_hour_figures(site, seeds, START_MS, days, TRAINING_DAYS, LIMIT_QUANTILE, traces)
     if "temperatures" in parts:
@@ -389,7 +373,7 @@ def measure(
     }
 
 
-PARTS = ("cost", "breaches", "quarters", "temperatures")
+PARTS = ("cost", "breaches", "ceiling", "quarters", "temperatures")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

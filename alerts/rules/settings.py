@@ -109,11 +109,16 @@ class EnvelopeExceeded(RuleSettings):
 
 
 class EnvelopePredicted(RuleSettings):
-    """A coming interval of the newest forecast that will likely exceed the limit."""
+    """A limit that the newest forecast will likely exceed."""
 
     kind: Literal["envelope_predicted"]
-    probability: Share = Field(0.5, gt=0, le=1, description="Breach probability at which it alerts")
-    clear_probability: Share = Field(0.35, description="Breach probability under which it clears")
+    probability: Share = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Probability that the limit is passed at all meanwhile at which it alerts",
+    )
+    clear_probability: Share = Field(0.35, description="That probability under which it clears")
     within: Duration = Field(6 * 3600.0, description="How far ahead it looks")
     objects: tuple[str, ...] = Field(
         (), description="Whose forecasts, as ids or globs such as `UPS-*`; the site's if empty"

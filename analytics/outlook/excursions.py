@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from domain.breaches import PERSISTENCE, breached_by, path_scores
 from domain.envelope import QUARTER_MS, quarter_start
 from domain.points import TimeArray, ValueArray
 
@@ -187,38 +188,26 @@ def time_to_breach(
     values: ValueArray,
     quantiles: tuple[float, ...],
     limit: ValueArray,
-    persistence: float = 0.9,
+    persistence: float = PERSISTENCE,
     paths: int = 2000,
     seed: int = 0,
 ) -> ValueArray:
     """Return the probability that the limit has been exceeded by the end of each interval, shape (n,).
 
-    The issued quantiles say nothing of how one interval hangs on the one before. Paths are drawn whose normal scores
-    follow a first-order autoregression (a Gaussian copula), so that a path that begins high stays high for a while.
-
     Parameters
     ----------
     values, quantiles, limit
         As for `exceedance`.
-    persistence
-        Correlation of the normal scores of neighbouring intervals, 0 to 1.
-    paths, seed
-        How many paths, and from which seed.
+    persistence, paths, seed
+        As for `domain.breaches.breached_by`.
     """
-    each = np.nan_to_num(exceedance(values, quantiles, limit))
-    # an interval breaches on a path where the path's rank is above 1 - its own probability
-    normal = NormalDist()
-    threshold = np.array([normal.inv_cdf(min(max(1 - p, 1e-12), 1 - 1e-12)) for p in each])
-    threshold = np.where(each <= 0, np.inf, np.where(each >= 1, -np.inf, threshold))
-    scores = _scores(len(values), persistence, paths, seed)
-    reached: ValueArray = np.logical_or.accumulate(scores > threshold, axis=1).mean(axis=0)
-    return reached
+    return breached_by(exceedance(values, quantiles, limit), persistence, paths, seed)
 
 
 def likely_paths(
     values: ValueArray,
     quantiles: tuple[float, ...],
-    persistence: float = 0.9,
+    persistence: float = PERSISTENCE,
     paths: int = 1000,
     seed: int = 0,
 ) -> ValueArray:
@@ -228,14 +217,5 @@ def likely_paths(
     """
     normal = NormalDist()
     level = np.array([normal.inv_cdf(q) for q in quantiles])
-    scores = _scores(len(values), persistence, paths, seed)
+    scores = path_scores(len(values), persistence, paths, seed)
     return np.stack([np.interp(scores[:, i], level, row) for i, row in enumerate(values)], axis=1)
-
-
-def _scores(steps: int, persistence: float, paths: int, seed: int) -> ValueArray:
-    """Return normal scores that follow a first-order autoregression, shape (paths, steps)."""
-    noise = np.random.default_rng(seed).standard_normal((steps, paths))
-    fresh = math.sqrt(1 - persistence**2)
-    for i in range(1, steps):
-        noise[i] = persistence * noise[i - 1] + fresh * noise[i]
-    return noise.T

@@ -121,8 +121,17 @@ def test_a_predicted_breach_names_the_quarter_hour_its_probability_and_the_limit
     condition = plant.active["predicted/lab"].condition
     assert (condition.object_id, condition.limit) == ("lab", 600e3)
     assert condition.value == pytest.approx(605e3)
-    assert condition.summary.startswith("lab: 70% likely to exceed 600.0 kW in ")
-    assert " 08:30-08:45 (median forecast 605.0 kW, issued 08:01)" in condition.summary
+    assert condition.summary.startswith("lab: 90% likely to exceed 600.0 kW by 2026-")
+    told = " 09:00, most likely in 08:45-09:00 (median forecast 605.0 kW, issued 08:01)"
+    assert condition.summary.endswith(told)
+
+
+def test_many_small_chances_are_a_likely_breach(power):
+    plant = power(PREDICTED)
+    plant.forecast([0.3] + [0.0] * 23)
+    assert plant.step() == []
+    plant.at(1).forecast([0.3] * 24)
+    assert plant.step() == [("opened", "predicted/lab")]
 
 
 def test_a_prediction_clears_only_when_it_has_become_clearly_unlikely(power):
