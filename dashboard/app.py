@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import orjson
+import plotly
 import structlog
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update, set_props
+from dash.fingerprint import build_fingerprint
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,7 +34,17 @@ from dashboard.page import Payload
 from dashboard.pages import PAGES
 from dashboard.past import BEAT_S, Past, where
 from dashboard.preferences import preferences_router, preferred
-from dashboard.registry import LIVE, asked, page_at, sections_of, slow, spoken, spoken_section, unspoken
+from dashboard.registry import (
+    ALWAYS,
+    LIVE,
+    asked,
+    page_at,
+    sections_of,
+    slow,
+    spoken,
+    spoken_section,
+    unspoken,
+)
 from dashboard.runbooks import runbook_router
 from dashboard.search import Search, search_router
 from dashboard.threads import background_done, reading
@@ -49,7 +62,7 @@ MOST_UNANSWERED = 20
 """A window that answered nothing so many times is gone; one that only slept notices, and loads itself anew."""
 LONGEST_NOTE = 500
 _INDEX = """<!doctype html>
-<html lang="{language}" data-theme="{theme}">
+<html lang="{language}" data-theme="{theme}" data-plotly="{plotly}">
 <head>
 {metas}
 <title>{title}</title>
@@ -172,7 +185,18 @@ class _SpokenDash(Dash):
         wanted = preferred()
         mark = script(wanted.language)[1]
         words = f'<script src="/words/{wanted.language}.js?{mark}"></script>'
-        return _INDEX.format(**parts, words=words, language=wanted.language, theme=wanted.theme)
+        return _INDEX.format(
+            **parts, words=words, language=wanted.language, theme=wanted.theme, plotly=_plotly()
+        )
+
+
+@cache
+def _plotly() -> str:
+    """Return where Dash serves Plotly, which the script of the charts loads once one is drawn; it changes with its version."""
+    file = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    when = int(file.stat().st_mtime)
+    mark = build_fingerprint("package_data/plotly.min.js", plotly.__version__, when)  # type: ignore[no-untyped-call]
+    return f"/_dash-component-suites/plotly/{mark}"
 
 
 def _build(
@@ -184,7 +208,7 @@ def _build(
         backend="fastapi",
         assets_folder=str(Path(__file__).parent / "assets"),
         serve_locally=True,
-        eager_loading=True,
+        eager_loading=False,  # Plotly and what no page shows are most of it
         suppress_callback_exceptions=True,
         add_log_handler=False,
         title=data.site.name,
@@ -231,6 +255,7 @@ def _register_live(
         """
         socket, session = ctx.websocket, session_now()
         minute, unanswered, language = -1, 0, None
+        greeted = False
         shown: tuple[frozenset[str], int] | None = None
         told: Payload = {}
         with broadcaster.viewer() as viewer, windows.opened(session.user) as window:
@@ -262,7 +287,9 @@ def _register_live(
                 if shown is not None:
                     shown = None
                     push("past", {"moment": 0, "now": data.clock()})
-                wanted = {spoken(name, language) for name in sections_of(path, data, session.role)}
+                live_names = sections_of(path, data, session.role) if greeted else ALWAYS
+                greeted = True  # what every page shows does not wait for the floor and the charts
+                wanted = {spoken(name, language) for name in live_names}
                 for name, payload in (await viewer.changes(wanted)).items():
                     push(unspoken(name)[0].partition(":")[0], payload)
                 if data.clock() // 60_000 != minute:

@@ -24,9 +24,20 @@
   function times(extra) {
     return axis(Object.assign({ type: 'date', tickformat: hw.say('chart.ticks'), hoverformat: hw.say('chart.hover') }, extra));
   }
+  // Plotly is most of what a browser loads, and comes when the first chart is drawn: figures do not wait for it.
+  let loading = null;
+  function load() {
+    if (loading) return;
+    loading = hw.el('script');
+    loading.src = document.documentElement.dataset.plotly;
+    loading.onload = () => hw.paintAll();
+    loading.onerror = () => { loading.remove(); loading = null; }; // the next figures ask again
+    document.head.append(loading);
+  }
   function draw(id, traces, shape) {
     const place = document.getElementById(id);
-    if (!place || !window.Plotly) return;
+    if (!place) return;
+    if (!window.Plotly) return load();
     window.Plotly.react(place, grown(traces), grown(layout(shape)), CONFIG);
     if (!place.dataset.watched) {
       place.dataset.watched = 'yes'; // the panel may still grow or shrink while the page fills
