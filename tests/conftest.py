@@ -29,10 +29,10 @@ def pytest_collection_modifyitems(items):
 
 
 def _shares_with_its_module(item):
-    """Return whether a test uses a fixture of its whole module, which two workers would each make for themselves."""
+    """Return whether a test uses a fixture that its module has for all, which two workers would each make for themselves."""
     return any(
-        known[-1].scope == "module" and not name.startswith("_")
-        for name, known in item._fixtureinfo.name2fixturedefs.items()
+        known[-1].scope in {"module", "session"} and known[-1].func.__module__ == item.module.__name__
+        for known in item._fixtureinfo.name2fixturedefs.values()
     )
 
 

@@ -129,7 +129,7 @@ class Service:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, timeout: float = 60) -> None:
+    def start(self, timeout: float = 120) -> None:
         """Start it; returns when it serves."""
         (self.data / "running.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
@@ -150,13 +150,13 @@ class Service:
         """End it as Ctrl-C does and return its exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGINT)
-        return self._process.wait(30)
+        return self._process.wait(60)
 
     def kill(self) -> None:
         """End it with SIGKILL."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(30)
+        self._process.wait(60)
 
     @property
     def url(self) -> str:
@@ -201,7 +201,7 @@ class Service:
             self.stop()
 
 
-def eventually(look: Any, timeout: float = 30, every: float = 0.2) -> Any:
+def eventually(look: Any, timeout: float = 60, every: float = 0.2) -> Any:
     """Return what `look` gives once it is true (not None, not False, no AssertionError); fail after `timeout`."""
     deadline = time.monotonic() + timeout
     while True:

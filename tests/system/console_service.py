@@ -104,14 +104,14 @@ class LiveConsole:
 
     def __enter__(self) -> LiveConsole:
         self._thread.start()
-        assert self._started.wait(20), "the console did not start"
+        assert self._started.wait(60), "the console did not start"
         return self
 
     def __exit__(self, *exc: object) -> None:
         if not self._web[0].done():
             self.stop_web()
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
+        self._thread.join(60)
         self.store.close()
         self.records.close()
 
@@ -121,11 +121,11 @@ class LiveConsole:
 
     def stop_web(self) -> None:
         """Take the web server down; viewers lose their connection."""
-        asyncio.run_coroutine_threadsafe(self._stop_web(), self._loop).result(20)
+        asyncio.run_coroutine_threadsafe(self._stop_web(), self._loop).result(60)
 
     def start_web(self) -> None:
         """Bring the web server back on the same port."""
-        asyncio.run_coroutine_threadsafe(self._start_web(), self._loop).result(20)
+        asyncio.run_coroutine_threadsafe(self._start_web(), self._loop).result(60)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -188,7 +188,7 @@ class Kept:
     def value(self, key):
         return self.latest[key][0] if key in self.latest else None
 
-    async def until(self, condition, patience=20.0):
+    async def until(self, condition, patience=60.0):
         async with asyncio.timeout(patience):
             while not condition():
                 self._changed.clear()
@@ -229,7 +229,7 @@ class Running:
         await self.kept.until(lambda: device.polls >= polls)
 
 
-async def until(condition, patience=20.0):
+async def until(condition, patience=60.0):
     """Wait for something that nobody tells of."""
     async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110

@@ -50,7 +50,7 @@ def simulated(tmp_path):
     ports = json.loads(process.stdout.readline())
     yield site, start, ports
     process.terminate()
-    process.wait(20)
+    process.wait(60)
 
 
 def lay_down_history(config, site, start):

@@ -66,7 +66,7 @@ class Hall:
         return list(dict.fromkeys(told[~np.isnan(told)].round().tolist()))
 
     async def until(self, condition):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 

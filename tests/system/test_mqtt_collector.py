@@ -37,14 +37,14 @@ class Kept:
         self.rows += zip(batch.point.tolist(), batch.observed.tolist(), batch.value.tolist(), strict=True)
         self.grew.set()
 
-    async def wait_for(self, enough, timeout=30):
+    async def wait_for(self, enough, timeout=60):
         async with asyncio.timeout(timeout):
             while not enough(self.rows):
                 self.grew.clear()
                 await self.grew.wait()
 
 
-async def until(condition, timeout):
+async def until(condition, timeout=60):
     """Wait for something that tells nobody when it happens."""
     async with asyncio.timeout(timeout):
         while not condition():  # noqa: ASYNC110
@@ -187,7 +187,7 @@ async def test_what_was_not_stored_is_not_acknowledged_and_comes_again_to_the_ne
         async with collecting(mosquitto, stuck, registry) as collector:
             for n in range(50):
                 bus.publish(*sweep(n))
-            await until(lambda: collector.stats()["sweeps"] + collector.stats()["queued"] >= 50, 10)
+            await until(lambda: collector.stats()["sweeps"] + collector.stats()["queued"] >= 50)
         assert stuck.rows == []
         fresh = Kept()
         async with collecting(mosquitto, fresh, registry):
@@ -204,7 +204,7 @@ async def test_while_the_sink_refuses_nothing_is_lost(mosquitto, error):
         with publishing(mosquitto) as bus:
             for n in range(200):
                 bus.publish(*sweep(n))
-            await until(lambda: collector.stats()["sink_failures"], 10)
+            await until(lambda: collector.stats()["sink_failures"])
             sink.refusing = None
             await sink.wait_for(lambda rows: len(rows) >= 200 * value_count(1))
 
@@ -216,7 +216,7 @@ async def test_a_full_queue_holds_the_broker_back_instead_of_growing(mosquitto):
         with publishing(mosquitto) as bus:
             for n in range(2000):
                 bus.publish(*sweep(n))
-            await until(lambda: collector.stats()["held_back"], 10)
+            await until(lambda: collector.stats()["held_back"])
             assert collector.stats()["queued"] <= 100
             sink.open.set()
             await sink.wait_for(lambda rows: len(rows) >= 2000 * value_count(1))
@@ -227,9 +227,9 @@ async def test_after_the_broker_was_killed_the_collector_subscribes_again(mosqui
     sink = Kept()
     async with collecting(mosquitto, sink) as collector:
         mosquitto.kill()
-        await until(lambda: not collector.stats()["connected"], 15)
+        await until(lambda: not collector.stats()["connected"])
         mosquitto.start()
-        await asyncio.to_thread(connected, collector.connection, 20.0, subscribed=True)
+        await asyncio.to_thread(connected, collector.connection, 60.0, subscribed=True)
         with publishing(mosquitto) as bus:
             bus.publish(*sweep(0))
             await sink.wait_for(lambda rows: len(rows) >= value_count(1))
@@ -245,7 +245,7 @@ async def test_two_collectors_share_the_load_and_one_takes_all_when_the_other_en
             with publishing(mosquitto) as bus:
                 for n in range(400):
                     bus.publish(*sweep(n))
-                await until(lambda: len(first.rows) + len(second.rows) >= 400 * value_count(1), 20)
+                await until(lambda: len(first.rows) + len(second.rows) >= 400 * value_count(1))
         assert min(len(first.rows), len(second.rows)) > 100 * value_count(1)
         alone = len(second.rows)
         with publishing(mosquitto) as bus:
@@ -263,7 +263,7 @@ async def test_what_waited_for_a_killed_member_of_a_group_comes_when_it_is_back(
             subscriptions=["$share/g/hallwatch/v1/trays/+/+/sweep"],
         )
         gone.start()
-        await asyncio.to_thread(connected, gone, 15.0, subscribed=True)
+        await asyncio.to_thread(connected, gone, 60.0, subscribed=True)
         gone._client._sock.close()  # as a kill does: no goodbye
         gone._stop.set()
         with publishing(mosquitto) as bus:
@@ -271,7 +271,7 @@ async def test_what_waited_for_a_killed_member_of_a_group_comes_when_it_is_back(
                 bus.publish(*sweep(n))
             await asyncio.sleep(0.5)
         async with collecting(mosquitto, back, client_id="c1", share="g"):
-            await until(lambda: len(here.rows) + len(back.rows) >= 100 * value_count(1), 20)
+            await until(lambda: len(here.rows) + len(back.rows) >= 100 * value_count(1))
 
 
 async def test_probe_shows_points_and_violations(mosquitto):

@@ -65,7 +65,7 @@ async def test_a_collector_killed_again_and_again_loses_no_sweep(mosquitto, tmp_
     await asyncio.sleep(2)
     await until(running, lambda told: not told["rows"] and not told["queued"])
     running.terminate()
-    running.wait(20)
+    running.wait(60)
 
     registry = PointRegistry()
     store = open_store(StorageSettings(path=folder), registry)

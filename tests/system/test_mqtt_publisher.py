@@ -72,7 +72,7 @@ class Bus:
     async def __aexit__(self, *_):
         await asyncio.to_thread(self.connection.stop)
 
-    async def until(self, condition, timeout=20):
+    async def until(self, condition, timeout=60):
         async with asyncio.timeout(timeout):
             while not condition(self.messages):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -124,7 +124,7 @@ async def test_another_collector_reads_what_was_published_in_canonical_units(mos
     settings = MqttSettings(broker=BrokerSettings(url=mosquitto.url), ignore_tags=())
     async with running(MqttCollector(settings, registry, sink)), running(publisher):
         publisher.offer(Batch.of([0, 1, 2], now_ms(), [5200.0, 3.0, 1.5]))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(rows) < 4:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     assert (rows["R1-PDU-A"], rows["UPS-A1"], rows["R1-PDU-A/3"]) == (5200.0, 3.0, 1.5)
@@ -173,10 +173,10 @@ async def test_with_client_certificates_messages_arrive_and_without_them_they_do
 
         listener = Connection(known, take, ["a/#"])
         listener.start()
-        await asyncio.to_thread(connected, listener, 15.0, subscribed=True)
+        await asyncio.to_thread(connected, listener, 60.0, subscribed=True)
         for n in range(300):
             listener.publish(f"a/{n}", b"x" * 1000)
-        await asyncio.wait_for(got.wait(), 20)
+        await asyncio.wait_for(got.wait(), 60)
         await asyncio.to_thread(listener.stop)
         assert count == [1000] * 300
 

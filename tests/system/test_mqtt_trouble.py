@@ -21,7 +21,7 @@ from tests.servers.mosquitto import Mosquitto
 pytestmark = [pytest.mark.server("mosquitto"), pytest.mark.xdist_group("mosquitto")]
 
 
-async def until(condition, timeout=15):
+async def until(condition, timeout=60):
     async with asyncio.timeout(timeout):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)

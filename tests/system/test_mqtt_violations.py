@@ -274,7 +274,7 @@ async def test_each_violation_is_named_every_good_value_kept_and_no_wrong_one_go
             strict=True,
         )
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while collector.stats()["queued"] or ingest.pending_rows:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     await asyncio.sleep(0.3)

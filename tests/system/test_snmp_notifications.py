@@ -86,7 +86,7 @@ async def test_a_flood_of_notifications_is_left_to_the_kernel(community, monkeyp
         seconds = time.monotonic() - began + 1
         assert run.collector.traps.taken + run.collector.traps.dropped <= 20 * (seconds + 1)
         heard = run.collector.traps.taken
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while run.collector.traps.taken == heard:  # it listens again
                 await send(run.collector.traps.port, [trap])
                 await asyncio.sleep(0.05)

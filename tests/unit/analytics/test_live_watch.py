@@ -192,7 +192,7 @@ async def test_a_look_that_fails_ends_neither_the_others_nor_itself(watched, mon
     monkeypatch.setattr(watched.live.temperatures, "look", fails)
     monkeypatch.setattr(watched.live, "_sink", sink)
     running = asyncio.create_task(watched.live.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not seen or watched.live.counters["rounds_failed"] < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert not running.done()

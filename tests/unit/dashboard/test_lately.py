@@ -19,7 +19,7 @@ class Asked:
         answer = self.times
         self.entered.set()
         if self.wait is not None:
-            self.wait.wait(5)
+            self.wait.wait(60)
         return answer
 
 
@@ -37,7 +37,7 @@ def test_threads_that_want_it_at_once_ask_once():
     threads = [threading.Thread(target=lambda: got.append(asked.answers())) for _ in range(8)]
     for thread in threads:
         thread.start()
-    asked.entered.wait(5)
+    asked.entered.wait(60)
     asked.wait.set()
     for thread in threads:
         thread.join()
@@ -49,7 +49,7 @@ def test_what_was_forgotten_while_somebody_asked_is_asked_for_again():
     asked.wait = threading.Event()
     thread = threading.Thread(target=asked.answers)
     thread.start()
-    asked.entered.wait(5)
+    asked.entered.wait(60)
     asked.answers.forget()  # an alert was acknowledged after the question had been put
     asked.wait.set()
     thread.join()

@@ -353,7 +353,7 @@ async def test_nothing_is_synced_on_the_event_loop(tmp_path, monkeypatch):
     running = asyncio.create_task(collector.run())
     await asyncio.sleep(0)
     collector._take(*value(1.0))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not threads:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     running.cancel()

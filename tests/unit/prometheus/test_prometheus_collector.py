@@ -90,7 +90,7 @@ async def scraping(settings, registry=None, racks=None):
         changed.set()
 
     async def until(condition):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not condition(told):
                 changed.clear()
                 await changed.wait()

@@ -31,7 +31,7 @@ QUICK = Limits(
 
 async def until(true):
     """Return once a condition holds; a test that waits in vain fails."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110 - what is waited for is somebody else's
             await asyncio.sleep(0.01)
 
