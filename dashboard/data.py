@@ -18,6 +18,7 @@ from alerts.oncall.roster import Roster, rosters
 from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from analytics.contract.energy import EnergySettings
+from analytics.outlook.excursions import time_to_breach
 from dashboard.alarms import Alarms
 from dashboard.cooling import CoolingDesk
 from dashboard.energy import EnergyCalls, EnergyDesk
@@ -31,12 +32,14 @@ from dashboard.series import merged
 from dashboard.settings import SettingsDesk
 from dashboard.things import Things
 from dashboard.views import (
+    AHEAD_H,
     LOST,
     MINUTE_MS,
     MISSING,
     QUARTER_MS,
     SPANS,
     STALE_MS,
+    BreachAhead,
     CduState,
     Floor,
     Header,
@@ -162,6 +165,7 @@ class ConsoleData:
         self._health = Lately(store.health, 10_000, clock)
         self._foretold = Lately(self._ask_foretold, 10_000, clock)
         self._leads = Lately(records.leads, 500, clock)
+        self._breach_ahead = Lately(self._ask_breach_ahead, 10_000, clock)
         self._counted: tuple[Mapping[int, int], Mapping[int, int]] = ({}, {})
         settings = alert_settings or AlertSettings()
         self.runbooks = runbooks or Runbooks()
@@ -251,6 +255,7 @@ class ConsoleData:
             min(changes, key=lambda c: c.limit).reason if changes else "",
             self._readings.one(node.id, "QuarterHourPower"),
             self._readings.one(node.id, "QuarterHourBreachProbability"),
+            self._breach_ahead(),
             counts,
             self.store_health(),
         )
@@ -332,6 +337,19 @@ class ConsoleData:
     def forecast(self, object_id: str = "") -> Forecast | None:
         """Return the newest issued forecast of the power of the site, or of a node of the envelope."""
         return self.records.latest_forecast(object_id or self.site.id, "ActivePower")
+
+    def _ask_breach_ahead(self) -> BreachAhead | None:
+        now, forecast = self.clock(), self.forecast()
+        if forecast is None:
+            return None
+        length = forecast.interval_minutes * 60_000
+        coming = (forecast.start + length > now) & (forecast.start < now + AHEAD_H * 3_600_000)
+        if not coming.any():
+            return None
+        reached = time_to_breach(forecast.values[coming], forecast.quantiles, forecast.limit[coming])
+        likely = np.flatnonzero(reached > 0.5)
+        risk = max(float(reached[-1]), float(np.nanmax(forecast.breach_probability[coming], initial=0.0)))
+        return BreachAhead(int(forecast.start[coming][likely[0]]) if len(likely) else 0, risk)
 
     # --- one rack -------------------------------------------------------------------------------------------------
 

@@ -17,8 +17,10 @@ import numpy as np
 from dashboard import alarm_frames, cells
 from dashboard.data import ConsoleData
 from dashboard.views import (
+    AHEAD_H,
     SPANS,
     STALE_MS,
+    BreachAhead,
     CduState,
     Floor,
     Header,
@@ -88,6 +90,7 @@ def header(h: Header, zone: ZoneInfo) -> Payload:
                 quarter_mark,
                 say("header.risk_hint"),
             ],
+            **_breach_ahead(h.breach_ahead, h.now, zone),
             "clock-site": [cells.clock(h.now, zone), "", say("frame.site_time")],
             "clock-utc": [f"{cells.clock(h.now, UTC)} UTC", "", ""],
             "data-age": [
@@ -105,6 +108,19 @@ def header(h: Header, zone: ZoneInfo) -> Payload:
             ],
         },
     }
+
+
+def _breach_ahead(ahead: BreachAhead | None, now: int, zone: ZoneInfo) -> dict[str, cells.Cell]:
+    hint = say("header.ahead_hint", hours=AHEAD_H)
+    if ahead is None:
+        return {"breach-in": [cells.DASH, "missing", hint], "breach-risk": ["", "", hint]}
+    mark = "warning" if ahead.at else ""
+    value, told = f"> {AHEAD_H} h", ""
+    if ahead.at:
+        value = cells.duration(ahead.at - now) if ahead.at > now else say("header.ahead_now")
+        told = f" \u00b7 {cells.clock(max(ahead.at, now), zone, '%H:%M')}"
+    risk = say("header.risk", risk=cells.percent(ahead.risk)) + told
+    return {"breach-in": [value, mark, hint], "breach-risk": [risk, mark, hint]}
 
 
 def floor(f: Floor, site: Site) -> Payload:

@@ -24,6 +24,9 @@ SILENT_MS = 22_000
 SILENT, LOST = 254, 253
 """Qualities that only the console gives: the source is silent, the device is gone. What it told last is no longer so."""
 
+AHEAD_H = 6
+"""Hours for which the header tells whether the limit will be passed: those within which a breach is alerted."""
+
 MISSING = Reading(math.nan, 0, Quality.BAD, 1)
 """A figure that nothing measures."""
 
@@ -72,8 +75,25 @@ class Header:
     limit_reason: str
     quarter_end: Reading
     quarter_risk: Reading
+    breach_ahead: BreachAhead | None
     alerts: Mapping[Severity, int]
     store: StoreHealth
+
+
+@dataclass(frozen=True, slots=True)
+class BreachAhead:
+    """Whether the site's limit will be passed within `AHEAD_H`, by the newest forecast.
+
+    Attributes
+    ----------
+    at
+        When that has become more likely than not, UTC ms; 0 where it does not.
+    risk
+        How likely it is by the end of these hours, 0 to 1.
+    """
+
+    at: int
+    risk: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

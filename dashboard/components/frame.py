@@ -125,6 +125,7 @@ def _figures() -> html.Div:
                     figure(say("frame.limit"), "site-limit"),
                     figure(say("frame.margin"), "site-margin"),
                     figure(say("frame.quarter"), "quarter-end", "quarter-margin", "quarter-risk"),
+                    figure(say("frame.breach_in"), "breach-in", "breach-risk"),
                 ],
                 className="head-power",
             ),

@@ -119,6 +119,27 @@ def test_what_if_a_ups_is_lost_and_the_weather_is_hotter_is_answered_on_the_char
     expect(page.locator("#foretold-came")).to_contain_text("quarter hours are over", timeout=WAIT)
 
 
+def test_a_breach_that_is_foretold_is_noticed_looked_into_and_taken(open_page, console):
+    told = "taipei-1: 71% likely to exceed 2.667 MW"
+    (alert,) = console.records.open_alerts(
+        [condition("envelope-breach-predicted", console.site.id, Severity.WARNING, summary=told)], now_ms()
+    )
+    page = open_page("/forecast")
+    expect(page.locator("#breach-in")).to_have_text(re.compile(r"^(now|\d+ min|> 6 h)$"), timeout=WAIT)
+    expect(page.locator("#breach-risk")).to_contain_text("risk")
+    page.click("#nav-overview")
+    row = page.locator(f"#alert-list #alert-row-{alert.id}")
+    expect(row).to_contain_text("71% likely", timeout=WAIT)
+    page.click("#nav-forecast")
+    expect(page.locator("#foretold-chart")).to_have_attribute("data-shows", "issued", timeout=WAIT)
+    page.click("#nav-alerts")
+    page.click(f"#alert-table #ack-{alert.id}")
+    page.fill(f"#ack-note-{alert.id}", "job moved to the night")
+    page.keyboard.press("Enter")
+    expect(page.locator(f"#alert-row-{alert.id}")).to_contain_text("job moved to the night", timeout=WAIT)
+    console.records.clear_alerts([alert.id], now_ms())
+
+
 def test_in_a_storm_the_cause_leads_to_all_that_hangs_on_it_and_a_note_is_kept(open_page, console):
     records = console.records
     lead, *below = records.open_alerts(

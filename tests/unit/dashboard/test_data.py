@@ -183,6 +183,16 @@ def test_a_limit_that_changes_by_schedule_is_told_with_its_reason_and_drawn_as_a
     assert steps.value.tolist() == [site.limit, 2e6, site.limit, site.limit]
 
 
+def test_the_header_tells_when_the_limit_will_likely_be_passed(hall):
+    assert frames.header(hall.data.header(), hall.site.zone)["cells"]["breach-in"][0] == "\u2014"
+    for peak, beyond in ((0.95, "> 6 h"), (1.3, "now")):
+        hall.records.save_forecast(forecast_of(hall.site, hall.now, peak=peak))
+        hall.now += 60_000  # what was asked lately is kept for some seconds
+        cell = frames.header(hall.data.header(), hall.site.zone)["cells"]
+        assert cell["breach-in"][:2] == [beyond, "" if peak < 1 else "warning"]
+        assert cell["breach-risk"][0].startswith("risk <1 %" if peak < 1 else "risk 100 %")
+
+
 def test_acknowledging_keeps_who_and_why_and_leaves_a_trace(hall):
     alert = hall.records.open_alerts([condition("leak", "R003", Severity.CRITICAL)], hall.now)[0]
     assert hall.data.header().alerts[Severity.CRITICAL] == 1
