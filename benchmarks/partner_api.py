@@ -5,12 +5,17 @@ ask for the newest forecast (48 hours, 19 quantiles, JSON): whole, compressed, a
 each asks as soon as the answer before is there, which tells how many answers there are in a second, and what of a core each takes; then all together ask `rate`
 times a second, which tells how long one takes (from when it was due). The reference is a bare FastAPI route on the same
 server that answers the same bytes, without key, limit or freshness.
+
+Then another such process also ingests 34,560 values a second into its embedded store, in the same event loop, as the service does, on all cores: how long a
+batch takes from its reading until it is stored, while all partners ask together `rate` times a second; the reference is the same with
+nobody asking, taken in turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import os
@@ -18,6 +23,7 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -27,6 +33,7 @@ import psutil
 import yaml
 from fastapi import FastAPI, Response
 
+from benchmarks._busy_ingest import WARM_S, BusyIngest
 from domain.batch import now_ms
 from domain.envelope import QUARTER_MS, quarter_start
 from domain.forecast import QUANTILES, Forecast
@@ -55,8 +62,8 @@ def forecast(site: Site) -> Forecast:
     )  # fmt: skip
 
 
-async def serve(pipe: Connection, partners: int) -> None:
-    """Serve the API and tell where it is and with which keys; until told to stop."""
+async def serve(pipe: Connection, partners: int, ingesting: bool) -> None:
+    """Serve the API and tell where it is and with which keys, and what became of batches when asked; until told to stop."""
     with tempfile.TemporaryDirectory() as folder:
         records = Records(f"sqlite:///{folder}/records.sqlite")
         accounts = Accounts(records)
@@ -74,17 +81,69 @@ async def serve(pipe: Connection, partners: int) -> None:
 
         bound = web.listen("127.0.0.1", 0)
         serving = asyncio.create_task(web.serve(app, bound, Gate(Limits())))
+        parts = [serving]
+        busy = BusyIngest(Path(folder) / "telemetry") if ingesting else None
+        if busy is not None:
+            parts.append(asyncio.create_task(busy.run()))
         pipe.send((bound.getsockname()[1], keys))
-        await asyncio.to_thread(pipe.recv)
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
+        while (asked := await asyncio.to_thread(pipe.recv)) is not None:
+            pipe.send([] if busy is None else busy.between(*asked))
+        for part in parts:
+            part.cancel()
+        await asyncio.gather(*parts, return_exceptions=True)
         records.close()
 
 
-def run_server(pipe: Connection, partners: int) -> None:
-    if hasattr(os, "sched_setaffinity"):
+def run_server(pipe: Connection, partners: int, ingesting: bool) -> None:
+    if not ingesting and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    asyncio.run(serve(pipe, partners))
+    asyncio.run(serve(pipe, partners, ingesting))
+
+
+@contextlib.contextmanager
+def server(partners: int, ingesting: bool = False) -> Iterator[tuple[Connection, int, int, list[str]]]:
+    """Serve in a process of its own; yield the pipe to it, its id, its port and the keys."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=run_server, args=(theirs, partners, ingesting))
+    process.start()
+    port, keys = ours.recv()
+    try:
+        yield ours, process.pid or 0, port, keys
+    finally:
+        ours.send(None)
+        process.join()
+
+
+def beside_ingest(partners: int, seconds: float, rate: float, turns: int) -> dict[str, Any]:
+    """Return how long batches take until they are stored, with and without the partners, in turns."""
+    with server(partners, ingesting=True) as (pipe, _, port, keys):
+        known = [{"Authorization": f"Bearer {key}"} for key in keys]
+        time.sleep(WARM_S)
+        asyncio.run(ask(port, PATH, known, 1.0, rate))
+        spans: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+        for asking in [False, True] * turns:
+            began = time.monotonic()
+            if asking:
+                asyncio.run(ask(port, PATH, known, seconds, rate))
+            else:
+                time.sleep(seconds)
+            spans[asking].append((began, time.monotonic()))
+        time.sleep(1.0)  # the last batches are stored
+        took = {
+            asking: [1000 * t for span in told for t in _asked(pipe, span)] for asking, told in spans.items()
+        }
+    figures = {}
+    for name, share in (("median", 0.5), ("p99", 0.99)):
+        beside, alone = (float(np.quantile(took[asking], share)) for asking in (True, False))
+        figures[f"stored_{name}_ms"] = _figure(beside, "ms", alone)
+    return figures
+
+
+def _asked(pipe: Connection, span: tuple[float, float]) -> list[float]:
+    pipe.send(span)
+    told: list[float] = pipe.recv()
+    return told
 
 
 async def ask(
@@ -134,13 +193,14 @@ async def tag(port: int, headers: dict[str, str]) -> str:
 
 
 def measure(partners: int, seconds: float, rate: float) -> dict[str, Any]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    server = context.Process(target=run_server, args=(theirs, partners))
-    server.start()
-    port, keys = ours.recv()
-    if hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1:
-        os.sched_setaffinity(0, os.sched_getaffinity(0) - {min(os.sched_getaffinity(0))})
+    with server(partners) as (_, process, port, keys):
+        if hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1:
+            os.sched_setaffinity(0, os.sched_getaffinity(0) - {min(os.sched_getaffinity(0))})
+        return answered(process, port, keys, seconds, rate)
+
+
+def answered(process: int, port: int, keys: list[str], seconds: float, rate: float) -> dict[str, Any]:
+    """Return how many answers there are in a second, what of a core each takes, and how long."""
     known = [{"Authorization": f"Bearer {key}"} for key in keys]
     told = asyncio.run(tag(port, known[0]))
     cases: dict[str, tuple[str, list[dict[str, str]]]] = {
@@ -149,10 +209,10 @@ def measure(partners: int, seconds: float, rate: float) -> dict[str, Any]:
         "gzip": (PATH, [of | {"Accept-Encoding": "gzip"} for of in known]),
         "304": (PATH, [of | {"If-None-Match": told} for of in known]),
     }
-    process = psutil.Process(server.pid)
+    watched = psutil.Process(process)
 
     def spent() -> float:
-        times = process.cpu_times()
+        times = watched.cpu_times()
         return float(times.user + times.system)
 
     found, paced, cost = {}, {}, {}
@@ -164,8 +224,6 @@ def measure(partners: int, seconds: float, rate: float) -> dict[str, Any]:
         cost[name] = 1000 * (spent() - before) / answers
         took = np.array(asyncio.run(ask(port, path, headers, seconds, rate)))
         paced[name] = 1000 * float(np.quantile(took, 0.99))
-    ours.send("stop")
-    server.join()
     figures = {}
     for name in ("200", "gzip", "304"):
         figures[f"answers_{name}_per_s"] = _figure(found[name], "1/s", found["bare"])
@@ -183,8 +241,14 @@ def main() -> None:
     parser.add_argument("--partners", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
     parser.add_argument("--rate", type=float, default=500.0, help="questions a second, of all together")
+    parser.add_argument(
+        "--turns", type=int, default=3, help="of ingest alone and beside the partners; 0: none"
+    )
     options = parser.parse_args()
-    figures = measure(options.partners, options.seconds, options.rate)
+    figures = {}
+    if options.turns:
+        figures = beside_ingest(options.partners, options.seconds, options.rate, options.turns)
+    figures = measure(options.partners, options.seconds, options.rate) | figures
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
     json.dump({"name": "partner_api", "machine": machine, "figures": figures}, sys.stdout, indent=1)
     print()

@@ -229,9 +229,10 @@ forecasts = Table(
     Column("interval_minutes", Integer, nullable=False),
     _text("quantiles", 400),
     Column("intervals", Integer, nullable=False),
-    Column("arrays", LargeBinary, nullable=False),
     _text("model"),
     Column("quality", Text, nullable=False, default="good"),
+    # last: SQLite reads all that stands before a column, and these fill pages
+    Column("arrays", LargeBinary, nullable=False),
 )
 Index("forecasts_newest", forecasts.c.object_id, forecasts.c.point_type, forecasts.c.issued)
 Index("forecasts_issued", forecasts.c.issued)
