@@ -161,3 +161,25 @@ def changes_of(held: Iterable[HeldLimit]) -> dict[str, tuple[LimitChange, ...]]:
         reason = f"{h.request.source}: {h.request.party} asks"
         found[h.node].append(LimitChange(h.start, h.end, h.limit, reason, lowers_only=True))
     return {node: tuple(changes) for node, changes in found.items()}
+
+
+EMISSIONS = "g/kWh"
+"""Unit of the grid's emission signals; what has another is a price."""
+
+
+def signal_over(
+    requests: Iterable[GridRequest], start: int, end: int, emissions: bool
+) -> tuple[float, str] | None:
+    """Return the mean price (or marginal emissions) that the grid told for [start, end), UTC ms, and its unit.
+
+    None where no request covers all of that time; of several that do the newest counts.
+    """
+    for request in sorted(requests, key=lambda r: -r.id):
+        agreed = request.kind is Kind.PRICE and request.standing is Standing.AGREED
+        if not agreed or (request.unit == EMISSIONS) != emissions:
+            continue
+        times = {(p.start, p.end): p.value for p in request.parts}  # once, however many nodes it names
+        shares = [(max(0, min(e, end) - max(s, start)), value) for (s, e), value in times.items()]
+        if sum(share for share, _ in shares) >= end - start > 0:
+            return sum(s * v for s, v in shares) / sum(s for s, _ in shares), request.unit
+    return None

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from analytics.contract.baseline import LOOK_BACK_DAYS, BaselineRule, baseline
+from analytics.contract.baseline import LOOK_BACK_DAYS, BaselineRule, baseline, usual_power
 from analytics.contract.energy import EnergySettings, energy_by, measured_at, midnight, periods, quarters
 from analytics.contract.month import LEVELS, PAST_DAYS, month_of, month_report
 from analytics.contract.tariff import Tariff
 from domain.errors import InputError
+from domain.grid import BOUNDING, Standing
 from storage.plant import PlantView
 from storage.records import Records
 
@@ -122,14 +124,30 @@ class Contract:
         return {"site": site.id, "by": by, "it_measured_at": where, "periods": told}
 
     def usual(self, start: int, end: int) -> float:
-        """Return the baseline of the time from `start` to `end` (UTC ms) by the usual rule, W.
+        """Return the baseline of the time from `start` to `end` (UTC ms), which may be to come, by the usual rule, W.
+
+        Days of earlier events, which are those of the grid's limits that were agreed to, do not count.
 
         Raises
         ------
         InputError
             If there is no contract, or the days do not tell.
         """
-        return float(self.baseline(start, end, (), BaselineRule())["baseline"])
+        tariff, site = self._known(), self._plant.site
+        since = start - (LOOK_BACK_DAYS + 1) * DAY_MS
+        demand = self._demand(since, start)
+        demand.index = pd.DatetimeIndex(demand.index).tz_convert(site.zone)
+        first, last = (pd.Timestamp(t, unit="ms", tz="UTC").to_pydatetime() for t in (start, end))
+        events = {
+            day
+            for request in self._records.grid_requests(since)
+            if request.kind in BOUNDING and request.standing is Standing.AGREED
+            for part in request.parts
+            if part.value == part.value
+            and part.end - part.start <= DAY_MS  # what holds for longer is no event
+            for day in _days(part.start, min(part.end, start), site.zone)
+        }
+        return usual_power(demand, first, last, BaselineRule(), tariff, site.country, tuple(events))[0]
 
     def _known(self) -> Tariff:
         if self._tariff is None:
@@ -142,3 +160,9 @@ class Contract:
     def _demand(self, start: int, end: int) -> pd.Series:
         grid = self._plant.demand_history(self._plant.site.id, start, end)
         return pd.Series(grid.values[0], index=pd.to_datetime(grid.start, unit="ms", utc=True))
+
+
+def _days(start: int, end: int, zone: ZoneInfo) -> list[date]:
+    """Return the local days that [start, end), UTC ms, touches; none where it is empty."""
+    first, last = (pd.Timestamp(t, unit="ms", tz=zone).date() for t in (start, end - 1))
+    return [first + timedelta(n) for n in range((last - first).days + 1)]

@@ -72,6 +72,34 @@ def baseline(
     InputError
         If the event passes midnight, or there are fewer measured eligible days than the rule counts.
     """
+    usual, days = usual_power(demand, start, end, rule, tariff, country, events)
+    zone = pd.DatetimeIndex(demand.index).tz
+    first, last = pd.Timestamp(start).tz_convert(zone), pd.Timestamp(end).tz_convert(zone)
+    drawn = _window(demand, first.date(), first.time(), last)
+    if len(drawn) == 0 or drawn.isna().any():
+        raise InputError(f"the event of {first.date()} was not measured whole")
+    taken = float(drawn.max() if rule.delivered == "highest" else drawn.mean())
+    delivered = usual - taken
+    counted = delivered if delivered >= rule.minimum and delivered > 0 else 0.0
+    return Delivered(usual, taken, delivered, counted, days)
+
+
+def usual_power(
+    demand: pd.Series,
+    start: datetime,
+    end: datetime,
+    rule: BaselineRule,
+    tariff: Tariff,
+    country: str = "",
+    events: tuple[date, ...] = (),
+) -> tuple[float, tuple[date, ...]]:
+    """Return the baseline of an event that may be to come, W, and the days that it is made of; parameters as of `baseline`.
+
+    Raises
+    ------
+    InputError
+        If the event passes midnight, or there are fewer measured eligible days than the rule counts.
+    """
     zone = pd.DatetimeIndex(demand.index).tz
     first, last = pd.Timestamp(start).tz_convert(zone), pd.Timestamp(end).tz_convert(zone)
     day = first.date()
@@ -79,7 +107,6 @@ def baseline(
         raise InputError(
             "an event lies within one day and ends after it begins; split one that passes midnight"
         )
-    drawn = _window(demand, day, first.time(), last)
     days: list[date] = []
     values: list[float] = []
     for back in range(1, LOOK_BACK_DAYS + 1):
@@ -99,13 +126,8 @@ def baseline(
         raise InputError(
             f"only {len(days)} of the {rule.days} eligible days before {day} were measured whole in these hours"
         )
-    if len(drawn) == 0 or drawn.isna().any():
-        raise InputError(f"the event of {day} was not measured whole")
     usual = {"mean": float(np.mean(values)), "highest": max(values), "lowest": min(values)}[rule.over_days]
-    taken = float(drawn.max() if rule.delivered == "highest" else drawn.mean())
-    delivered = usual - taken
-    counted = delivered if delivered >= rule.minimum and delivered > 0 else 0.0
-    return Delivered(usual, taken, delivered, counted, tuple(sorted(days)))
+    return usual, tuple(sorted(days))
 
 
 def _window(demand: pd.Series, day: date, first: time, last: pd.Timestamp) -> pd.Series:

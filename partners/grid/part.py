@@ -10,16 +10,18 @@ from typing import Any
 
 import structlog
 
-from analytics.flexibility.plan import Offer, expected_power, offer, plan
+from analytics.flexibility.plan import Offer, Plan, expected_power, offer, plan
 from analytics.flexibility.plan import as_json as flexibility_json
 from analytics.flexibility.racks import FlexibleRack, flexible_racks, under
 from domain.batch import Sink, now_ms
 from domain.errors import ConfigurationError, InputError, Problem, StorageError
+from domain.grid import signal_over
 from domain.points import PointRegistry, Quality
 from partners.grid.desk import GridDesk, as_json
 from partners.grid.flex.agent import FlexAgent
 from partners.grid.flex.settings import FlexSettings
-from partners.grid.openadr.reports import Reporter, Usual
+from partners.grid.openadr.events import Usual
+from partners.grid.openadr.reports import Reporter
 from partners.grid.openadr.ven import Ven
 from partners.grid.settings import GridSettings
 from partners.grid.watch import GridWatch
@@ -32,6 +34,7 @@ LOOK_S = 5.0
 BREACHES = "grid-breaches.json"
 LATE_MS = 30 * 86_400_000
 """Work that runs on beyond its planned end is known for so long."""
+KWH_J = 3.6e6
 LONGEST_PLAN_MS = 7 * 86_400_000
 MOST_LISTED = 1000
 """Requests in one answer."""
@@ -96,7 +99,7 @@ class Grid:
         reporter = Reporter(plant, records, self.racks, usual)
         for ven in settings.openadr:
             _known_nodes(ven.nodes, plant, f"grid.openadr {ven.name}")
-        self.vens = {ven.name: Ven(ven, self.desk, plant, reporter) for ven in settings.openadr}
+        self.vens = {ven.name: Ven(ven, self.desk, plant, reporter, usual) for ven in settings.openadr}
 
     def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """Return what has to run, by name."""
@@ -163,8 +166,20 @@ class Grid:
         if math.isnan(expected[0]):
             raise InputError(f"the power of {node} is neither foretold then nor measured now")
         giving = under(self._plant, node, self.racks(now, start))
-        told["plan"] = flexibility_json(plan(node, target, max(start, now), end, expected, giving))
+        made = plan(node, target, max(start, now), end, expected, giving)
+        told["plan"] = flexibility_json(made) | self._worth(made)
         return told
+
+    def _worth(self, made: Plan) -> dict[str, Any]:
+        """Return what the energy that a plan sheds would have cost and emitted by the grid's own signals; None where it told none."""
+        kwh = made.shed * (made.end - made.start) / 1000 / KWH_J
+        price = signal_over(self.desk.told, made.start, made.end, emissions=False)
+        emitted = signal_over(self.desk.told, made.start, made.end, emissions=True)
+        currency, _, per = ("", "", "") if price is None else price[1].partition("/")
+        scale = {"KWH": 1.0, "MWH": 1e-3}.get(per.upper())
+        saves = None if price is None or scale is None else price[0] * scale * kwh
+        avoided = None if emitted is None else emitted[0] * kwh / 1000
+        return {"saves": saves, "currency": "" if saves is None else currency, "avoided_kg": avoided}
 
     def _offer(self, node: str, racks: list[FlexibleRack], now: int) -> Offer:
         below = under(self._plant, node, racks)

@@ -13,7 +13,7 @@ import numpy as np
 from analytics.outlook.excursions import exceedance
 from analytics.points import SOURCE, results
 from domain.batch import Batch
-from domain.grid import HeldLimit, Kind, Standing
+from domain.grid import EMISSIONS, HeldLimit, Kind, Standing
 from domain.points import Point, PointRegistry, Quality
 from partners.grid.desk import GridDesk
 from partners.grid.settings import GridSettings
@@ -164,7 +164,7 @@ class GridWatch:
                 if request.kind is Kind.NOTICE:
                     notices += 1
                 else:
-                    found["GridEmissions" if request.unit == "g/kWh" else "GridPrice"] = part.value
+                    found["GridEmissions" if request.unit == EMISSIONS else "GridPrice"] = part.value
         site = [self._plant.site.id]
         told = [results(self._registry, "Site", k, site, np.array([v]), now) for k, v in found.items()]
         count = np.array([float(notices)])

@@ -104,6 +104,10 @@ def _print(plan: dict[str, Any]) -> None:
     say(
         f"That sheds {_power(plan['shed'])}, at a loss of {tokens}{plan['rack_hours']:.1f} rack hours of work."
     )
+    if plan["saves"] is not None:
+        say(f"By the grid's price that energy costs {plan['saves']:,.0f} {plan['currency']}.")
+    if plan["avoided_kg"] is not None:
+        say(f"By the grid's emissions it stands for {plan['avoided_kg']:,.0f} kg of CO2 equivalent.")
     if plan["short"]:
         say(f"{_power(plan['short'])} are missing: the classes of jobs give no more.")
     say("This is advice; nothing is switched.")

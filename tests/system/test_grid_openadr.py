@@ -214,16 +214,22 @@ def test_prices_levels_and_alerts_are_taken_and_what_is_not_understood_is_shown(
     price = [
         {"objectType": "EVENT_PAYLOAD_DESCRIPTOR", "payloadType": "PRICE", "units": "KWH", "currency": "TWD"}
     ]
+    power = [
+        {"objectType": "EVENT_PAYLOAD_DESCRIPTOR", "payloadType": "DISPATCH_SETPOINT_RELATIVE", "units": "KW"}
+    ]
     events = {
         "price": one("PRICE", 4.2, payloadDescriptors=price),
         "level": one("SIMPLE", 2),
         "alert": one("ALERT_GRID_EMERGENCY", "reserve is short"),
+        "less": one("DISPATCH_SETPOINT_RELATIVE", 50.0, payloadDescriptors=power),
         "odd": one("IMPORT_CAPACITY_LIMIT", 300.0),
     }
     until(lambda: link(site).get("refused_not_understood"), "the odd one is not refused")
     found = {name: requests(site, event) for name, event in events.items()}
     assert [found[name][0]["kind"] for name in ("price", "level", "alert")] == ["price", "limit", "notice"]
     assert found["odd"] == []
+    assert found["less"][0]["kind"] == "notice"
+    assert "less than the baseline, which is not known: there is no contract" in found["less"][0]["text"]
     assert [r["standing"] for r in found["price"] + found["alert"]] == ["agreed", "agreed"]
     shown = command("grid", "status", "-c", site.config)
     assert "no unit that is told" in shown

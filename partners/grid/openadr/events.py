@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain.errors import InputError, brief, printable
-from domain.grid import OPEN_END, GridRequest, Kind, Part, Standing
+from domain.grid import EMISSIONS, OPEN_END, GridRequest, Kind, Part, Standing
 from domain.units import shown
 from partners.grid.openadr.messages import MOST_INTERVALS, Event, Interval, PayloadDescriptor
 from partners.grid.openadr.settings import VenSettings
 
+PERCENT = "PERCENT"
 WATTS = {"W": 1.0, "KW": 1e3, "MW": 1e6}
 ENDLESS = timedelta(days=36_500)
 """A duration from which on it means till further notice (``P9999Y``)."""
@@ -21,8 +22,12 @@ CAPACITY = "IMPORT_CAPACITY_SUBSCRIPTION"
 RESERVED = "IMPORT_CAPACITY_RESERVATION"
 LIMITS = {"IMPORT_CAPACITY_LIMIT": Kind.LIMIT, CAPACITY: Kind.LIMIT, "DISPATCH_SETPOINT": Kind.DISPATCH}
 """Payloads that bound the site's power by their value; a setpoint bounds it from above, nobody is made to draw more."""
+RELATIVE = "DISPATCH_SETPOINT_RELATIVE"
+"""Says by how much to draw less than the baseline, in power or per cent; its value has no sign, so that it cannot ask for more."""
 PRICES = ("PRICE", "GHG")
 """Payloads that are kept as series, and as readings while they hold."""
+Usual = Callable[[int, int], float]
+"""Returns the site's baseline of a time from one to another (UTC ms), W; raises InputError where it is not known."""
 SPOKEN = {"PRICE": "price", "GHG": "marginal emissions"}
 
 
@@ -83,6 +88,7 @@ def request_of(
     settings: VenSettings,
     site: str,
     received: int,
+    usual: Usual,
 ) -> GridRequest | None:
     """Return what an event asks; None where all of it is over.
 
@@ -98,6 +104,8 @@ def request_of(
         Id of the whole site.
     received
         UTC ms.
+    usual
+        Returns the baseline that a relative dispatch starts from; blocks.
 
     Raises
     ------
@@ -110,7 +118,10 @@ def request_of(
     for moment in timed(event, received):
         if moment.end <= received:
             continue
-        for kind, value, unit, text in _asked(moment.interval, descriptors, settings):
+        asked = [*_asked(moment.interval, descriptors, settings)]
+        if any(payload.type == RELATIVE for payload in moment.interval.payloads):
+            asked.append(_relative(moment, descriptors, settings, usual if nodes == [site] else None))
+        for kind, value, unit, text in asked:
             units[unit] = None
             found += [
                 (kind, text, Part(node, moment.start, moment.end, value)) for node in dict.fromkeys(nodes)
@@ -169,7 +180,7 @@ def _asked(
         if name in values:
             descriptor = descriptors.get(name)
             unit = (
-                "g/kWh"
+                EMISSIONS
                 if name == "GHG"
                 else "/".join(
                     filter(None, (descriptor.currency, descriptor.units) if descriptor is not None else ())
@@ -178,9 +189,35 @@ def _asked(
             price = _number(name, values[name])
             yield Kind.PRICE, price, unit, f"{SPOKEN[name]} {price:g} {unit}".strip()
     for name, told in values.items():
-        if name not in (*LIMITS, *PRICES, RESERVED, "SIMPLE"):
+        if name not in (*LIMITS, *PRICES, RESERVED, RELATIVE, "SIMPLE"):
             text = " ".join(str(value)[:128] for value in told[:3])
             yield Kind.NOTICE, math.nan, "", f"{name.lower().replace('_', ' ')} {text}".strip()
+
+
+def _relative(
+    moment: Timed, descriptors: Mapping[str, PayloadDescriptor], settings: VenSettings, usual: Usual | None
+) -> tuple[Kind, float, str, str]:
+    """Return what a relative dispatch asks: a limit below the baseline of its time, or a notice where that is not known."""
+    values = next(p.values for p in moment.interval.payloads if p.type == RELATIVE)
+    descriptor = descriptors.get(RELATIVE)
+    if descriptor is not None and (descriptor.units or "").upper() == PERCENT:
+        share = _number(RELATIVE, values) / 100
+        if not 0 < share < 1:
+            raise InputError(f"{RELATIVE} is more than 0 and less than 100 per cent, not {100 * share:g}")
+        less, words = 0.0, f"{100 * share:.4g} % less than the baseline"
+    else:
+        share, less = 0.0, _watts(RELATIVE, values, descriptors, settings)
+        words = f"{shown(less, 'W', 4)} less than the baseline"
+    if usual is None:
+        return Kind.NOTICE, math.nan, "", f"{words}, which is known of the whole site only"
+    try:
+        baseline = usual(moment.start, moment.end)
+    except InputError as error:
+        return Kind.NOTICE, math.nan, "", f"{words}, which is not known: {error}"
+    limit = baseline * (1 - share) - less
+    if limit <= 0:
+        raise InputError(f"{words} of {shown(baseline, 'W', 4)} leaves nothing")
+    return Kind.DISPATCH, limit, "W", f"{words} of {shown(baseline, 'W', 4)}: at most {shown(limit, 'W', 4)}"
 
 
 def _watts(

@@ -13,7 +13,7 @@ import numpy as np
 from analytics.flexibility.racks import FlexibleRack
 from domain.errors import InputError
 from domain.grid import OPEN_END
-from partners.grid.openadr.events import Timed, timed
+from partners.grid.openadr.events import Timed, Usual, timed
 from partners.grid.openadr.messages import Event, ReportDescriptor
 from storage.plant import PlantView
 from storage.records import Records
@@ -35,9 +35,6 @@ KNOWN = (USAGE, DEMAND, FORECAST, BASELINE, SHED, "READING")
 OF_POWER = (DEMAND, SHED, "READING")
 POWER_W = {"KW": 1e3, "MW": 1e6, "W": 1.0}
 ENERGY_J = {"KWH": 3.6e6, "MWH": 3.6e9, "WH": 3.6e3}
-
-Usual = Callable[[int, int], float]
-"""Returns the baseline's power between two times (UTC ms), W. Raises `InputError` where the days do not tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from domain.batch import now_ms
 from domain.errors import HallwatchError, InputError, SourceError, StorageError, printable
 from domain.grid import Standing
 from partners.grid.desk import GridDesk
-from partners.grid.openadr.events import request_of
+from partners.grid.openadr.events import Usual, request_of
 from partners.grid.openadr.messages import Event, PayloadDescriptor, Program
 from partners.grid.openadr.reports import Due, Reporter, dues
 from partners.grid.openadr.settings import VenSettings
@@ -59,6 +59,8 @@ class Ven:
         The site.
     reporter
         Makes reports.
+    usual
+        Returns the baseline that a relative dispatch starts from.
     clock
         UTC ms.
 
@@ -74,12 +76,14 @@ class Ven:
         desk: GridDesk,
         plant: PlantView,
         reporter: Reporter,
+        usual: Usual,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self.settings = settings
         self._desk = desk
         self._site = plant.site.id
         self._reporter = reporter
+        self._usual = usual
         self._clock = clock
         self._vtn = Vtn(settings)
         self._program: Program | None = None
@@ -252,7 +256,7 @@ class Ven:
         program = () if self._program is None else self._program.payloadDescriptors or ()
         own = event.payloadDescriptors or ()
         descriptors: dict[str, PayloadDescriptor] = {d.payloadType: d for d in (*program, *own)}
-        request = request_of(event, descriptors, self.settings, self._site, now)
+        request = request_of(event, descriptors, self.settings, self._site, now, self._usual)
         number = 0
         earlier = self._known.get(event.id)
         if request is None:

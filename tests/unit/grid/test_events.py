@@ -40,9 +40,16 @@ def settings(**others):
     return VenSettings.model_validate(fields | others)
 
 
+def usual(start, end):
+    """The baseline of the tests: of the first quarter hour 14 MW, of later ones it is not known."""
+    if start > AT:
+        raise InputError("only 3 of the 5 eligible days")
+    return 14e6
+
+
 def asked(told, now=NOW, **others):
     descriptors = {d.payloadType: d for d in told.payloadDescriptors or ()}
-    return request_of(told, descriptors, settings(**others), "site", now)
+    return request_of(told, descriptors, settings(**others), "site", now, usual)
 
 
 def parts(request):
@@ -201,3 +208,41 @@ def test_what_cannot_be_reported_is_not_due():
 def test_intervals_are_in_order_and_as_long_as_they_say():
     (only,) = timed(event([("SIMPLE", 1)], {"start": START, "duration": "PT90S"}), NOW)
     assert timedelta(milliseconds=only.end - only.start) == timedelta(seconds=90)
+
+
+RELATIVE = "DISPATCH_SETPOINT_RELATIVE"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "limit", "text"),
+    [
+        (500.0, "KW", 13.5e6, "500.0 kW less than the baseline of 14.00 MW: at most 13.50 MW"),
+        (10.0, "PERCENT", 12.6e6, "10 % less than the baseline of 14.00 MW: at most 12.60 MW"),
+    ],
+)
+def test_a_relative_dispatch_is_a_limit_below_the_baseline(value, unit, limit, text):
+    request = asked(
+        event([(RELATIVE, value)], payloadDescriptors=[KW | {"payloadType": RELATIVE, "units": unit}])
+    )
+    assert request.kind is Kind.DISPATCH
+    assert parts(request) == [(0, 15, pytest.approx(limit))]
+    assert request.text == text
+
+
+def test_a_relative_dispatch_without_a_baseline_is_a_notice_with_the_reason():
+    told = {"payloadDescriptors": [KW | {"payloadType": RELATIVE}]}
+    later = {"start": "2026-07-01T07:00:00Z", "duration": "PT15M"}
+    request = asked(event([(RELATIVE, 500.0)], later, **told))
+    assert request.kind is Kind.NOTICE
+    assert (
+        request.text == "500.0 kW less than the baseline, which is not known: only 3 of the 5 eligible days"
+    )
+    request = asked(event([(RELATIVE, 500.0)], targets=["a"], **told), nodes={"a": "FEED-A"})
+    assert request.kind is Kind.NOTICE
+    assert "known of the whole site only" in request.text
+
+
+@pytest.mark.parametrize(("value", "unit"), [(100.0, "PERCENT"), (15_000.0, "KW")])
+def test_a_relative_dispatch_that_leaves_nothing_is_refused(value, unit):
+    with pytest.raises(InputError):
+        asked(event([(RELATIVE, value)], payloadDescriptors=[KW | {"payloadType": RELATIVE, "units": unit}]))

@@ -9,11 +9,14 @@ import pytest
 from analytics.flexibility.plan import as_json, expected_power, offer, plan
 from analytics.flexibility.racks import FlexibleRack, flexible_racks, under
 from analytics.flexibility.settings import FlexibilitySettings, JobClass
-from domain.batch import Batch
+from domain.batch import Batch, now_ms
 from domain.forecast import QUANTILES, Forecast
+from domain.grid import GridRequest, Kind, Part, Standing
 from domain.planned import PlannedWork
 from domain.points import Point, Quality
 from domain.site import Site
+from partners.grid.part import Grid
+from partners.grid.settings import GridSettings
 from storage.plant import PlantView
 from tests.unit.grid.conftest import SITE
 
@@ -196,3 +199,41 @@ def test_a_plan_comes_down_from_the_cautious_forecast_of_its_time():
 def test_classes_that_contradict_each_other_are_refused(fields, said):
     with pytest.raises(ValueError, match=said):
         FlexibilitySettings(**fields)
+
+
+def test_a_plan_says_what_its_energy_costs_by_the_grids_own_signals(hall, tmp_path):
+    now = now_ms()
+
+    async def nowhere(_batch):
+        """Readings of the grid go nowhere here."""
+
+    settings = GridSettings(flexibility=SETTINGS.model_copy(update={"unbooked": "batch"}))
+    grid = Grid(
+        settings, hall.plant, hall.records, hall.registry, nowhere, 300_000, lambda _a, _b: 0.0, tmp_path
+    )
+    hall.latest.update(Batch.of([0, 1], now, [100e3, 80e3], Quality.GOOD, now))
+    asked = {"target": 160e3, "start": now + HOUR, "end": now + 3 * HOUR}
+    plan = grid.flexibility(**asked)["plan"]
+    assert (plan["needed"], plan["saves"], plan["avoided_kg"]) == (pytest.approx(20e3), None, None)
+    for number, (value, unit) in enumerate(((4.2, "TWD/KWH"), (500.0, "g/kWh"))):
+        part = Part("site", now, now + 24 * HOUR, value)
+        request = GridRequest(
+            0,
+            "vtn",
+            "u",
+            f"s{number}",
+            f"r{number}",
+            0,
+            Kind.PRICE,
+            (part,),
+            unit,
+            "",
+            False,
+            now,
+            Standing.WAITING,
+        )
+        grid.desk.take(request, str(number))
+    plan = grid.flexibility(**asked)["plan"]
+    kwh = plan["shed"] / 1000 * 2
+    assert (plan["saves"], plan["currency"]) == (pytest.approx(4.2 * kwh), "TWD")
+    assert plan["avoided_kg"] == pytest.approx(0.5 * kwh)

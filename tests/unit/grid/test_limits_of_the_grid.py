@@ -1,21 +1,30 @@
 """Which limits hold of what was agreed, and what they do to the envelope."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from domain.envelope import Envelope, EnvelopeNode, LimitChange
-from domain.grid import GridRequest, Kind, Part, Standing, changes_of, held_limits
+from domain.grid import GridRequest, Kind, Part, Standing, changes_of, held_limits, signal_over
 
 HOUR = 3_600_000
 
 
 def asked(
-    number, value, start=0, end=10, series="acme", kind=Kind.LIMIT, standing=Standing.AGREED, node="site"
+    number,
+    value,
+    start=0,
+    end=10,
+    series="acme",
+    kind=Kind.LIMIT,
+    standing=Standing.AGREED,
+    node="site",
+    unit="W",
 ):
     parts = (Part(node, start * HOUR, end * HOUR, value),)
     return GridRequest(
-        number, "flex", "acme", series, f"r{number}", 0, kind, parts, "W", "", False, 0, standing
+        number, "flex", "acme", series, f"r{number}", 0, kind, parts, unit, "", False, 0, standing
     )
 
 
@@ -73,3 +82,26 @@ def test_a_contract_step_that_raises_the_limit_is_still_lowered_by_the_grid():
     assert lowered.site.limit_at(HOUR) == 17e6
     assert lowered.site.limit_at(11 * HOUR) == 18e6
     assert lowered.site.binding_limit(9 * HOUR, 11 * HOUR) == 17e6
+
+
+def price(number, value, start=0, end=10, **others):
+    return asked(number, value, start, end, **({"kind": Kind.PRICE, "unit": "TWD/KWH"} | others))
+
+
+def test_the_price_of_a_time_is_the_mean_of_the_newest_series_that_covers_it():
+    two = price(1, 4.0, 0, 2)
+    two = replace(
+        two,
+        parts=(*two.parts, Part("site", 2 * HOUR, 4 * HOUR, 8.0), Part("FEED-A", 2 * HOUR, 4 * HOUR, 8.0)),
+    )
+    assert signal_over([two], HOUR, 4 * HOUR, False) == (pytest.approx(4.0 / 3 + 8.0 * 2 / 3), "TWD/KWH")
+    assert signal_over([two, price(2, 5.0)], HOUR, 4 * HOUR, False)[0] == 5.0
+    assert signal_over([two, price(2, 5.0, 0, 3)], HOUR, 4 * HOUR, False)[0] == pytest.approx(20 / 3)
+    assert signal_over([two], HOUR, 5 * HOUR, False) is None
+
+
+def test_emissions_are_no_price_and_a_price_is_no_emission():
+    carbon = price(1, 420.0, unit="g/kWh")
+    assert signal_over([carbon], 0, HOUR, False) is None
+    assert signal_over([carbon, price(2, 4.0)], 0, HOUR, True) == (420.0, "g/kWh")
+    assert signal_over([price(3, 4.0, standing=Standing.CANCELLED), asked(4, 9e6)], 0, HOUR, False) is None

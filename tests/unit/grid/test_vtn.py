@@ -122,7 +122,7 @@ async def test_so_many_reports_wait_and_then_the_oldest_goes(server, hall, monke
     monkeypatch.setattr("partners.grid.openadr.ven.MOST_REPORTS", 3)
     server.answers["reports"] = (503, b"{}")
     reporter = Reporter(hall.plant, hall.records, lambda _now: [], lambda _start, _end: 0.0)
-    ven = Ven(server.settings, hall.desk(), hall.plant, reporter)
+    ven = Ven(server.settings, hall.desk(), hall.plant, reporter, lambda _start, _end: 0.0)
     event = Event.model_validate(
         {
             "id": "e1",
