@@ -237,6 +237,7 @@ def _build(
             page.connect(app, data, broadcaster)
     _register_acknowledge(app, data, broadcaster)
     _register_alarm_acts(app, data, broadcaster)
+    _register_notes(app, data, broadcaster)
     _register_painting(app)
     return app
 
@@ -256,8 +257,7 @@ def _register_live(
         socket, session = ctx.websocket, session_now()
         minute, unanswered, language = -1, 0, None
         greeted = False
-        shown: tuple[frozenset[str], int] | None = None
-        told: Payload = {}
+        then = past.window()
         with broadcaster.viewer() as viewer, windows.opened(session.user) as window:
             # a browser's windows share one socket: of a closed one only the silence tells
             while not socket.is_shutdown and not window.ended and unanswered < MOST_UNANSWERED:
@@ -276,16 +276,14 @@ def _register_live(
                 if moment:
                     viewer.leave()
                     names = sections_of(path, data, session.role, past=True)
-                    if shown != (names, moment):
-                        sections, told = await past.sections(names, moment, language)
-                        shown = (names, moment)
-                        for name, payload in sections.items():
-                            push(name.partition(":")[0], payload | {"moment": moment})
-                    push("past", told | {"now": data.clock()})
+                    for name, payload in (await then.changes(names, moment, language)).items():
+                        push(
+                            name.partition(":")[0],
+                            payload if name != "past" else payload | {"now": data.clock()},
+                        )
                     await asyncio.sleep(BEAT_S)
                     continue
-                if shown is not None:
-                    shown = None
+                if then.left():
                     push("past", {"moment": 0, "now": data.clock()})
                 live_names = sections_of(path, data, session.role) if greeted else ALWAYS
                 greeted = True  # what every page shows does not wait for the floor and the charts
@@ -356,10 +354,27 @@ def _register_alarm_acts(app: Dash, data: ConsoleData, broadcaster: Broadcaster)
         return {"text": text, "act": str(request["act"])}
 
 
+def _register_notes(app: Dash, data: ConsoleData, broadcaster: Broadcaster) -> None:
+    @app.callback(Output("note-answer", "data"), Input("note-request", "data"), prevent_initial_call=True)
+    async def pin(request: dict[str, Any] | None) -> Any:
+        """Pin a note to a moment: in the name of the session, never of the browser."""
+        if not request:
+            return no_update
+        who = session_now().user
+        try:
+            if not session_now().role.may("annotate"):
+                return {"error": say("done.no_change", who=who)}
+            text = await reading(data.notes.pin, request, who)
+        except (HallwatchError, KeyError, TypeError, ValueError) as error:
+            return {"error": str(error)}
+        broadcaster.refresh()
+        return {"text": text}
+
+
 def _register_painting(app: Dash) -> None:
     """Connect the stores to the functions of ``assets/`` that paint them."""
     stores = [name for page in PAGES for name in page.stores]
-    for name in (*stores, "acknowledge-answer", "alarm-act-answer"):
+    for name in (*stores, "acknowledge-answer", "alarm-act-answer", "note-answer"):
         app.clientside_callback(  # type: ignore[no-untyped-call]
             ClientsideFunction("console", "take"), Input(name, "data"), State(name, "id")
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +25,9 @@ from storage.plant import Reading
 Cell = list[Any]
 
 DASH = "\u2014"
+SECONDS = 100_000_000_000
+"""A number below this is seconds since 1970, any other milliseconds."""
+_EPOCH = datetime.fromtimestamp(0, UTC)
 THIN_SPACE = "\u2009"
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _WELL = frozenset(
@@ -246,6 +249,20 @@ def duration(ms: float) -> str:
     if minutes < 48 * 60:
         return say("span.hours", h=minutes // 60, m=f"{minutes % 60:02d}")
     return say("span.days", d=minutes // 1440)
+
+
+def moment_of(text: str, zone: tzinfo) -> int:
+    """Return the moment (UTC ms) that a text tells, by the clocks of a place unless it names a zone; 0 where it tells none."""
+    if text.isdecimal() and len(text) <= 14:
+        number = int(text)
+        return number * 1000 if number < SECONDS else number
+    if ":" not in text:  # a day is no moment
+        return 0
+    try:
+        told = datetime.fromisoformat(text)
+        return max(0, round((told.replace(tzinfo=told.tzinfo or zone) - _EPOCH).total_seconds() * 1000))
+    except (ValueError, OverflowError):
+        return 0
 
 
 def wall(times: TimeArray, zone: tzinfo) -> TimeArray:

@@ -25,6 +25,7 @@ from dashboard.energy import EnergyCalls, EnergyDesk
 from dashboard.foretold import ForecastDesk
 from dashboard.incidents import IncidentDesk
 from dashboard.lately import Kept, Lately
+from dashboard.notes import NoteDesk
 from dashboard.power import PowerWatch
 from dashboard.readings import ObjectReadings
 from dashboard.reports import ReportDesk
@@ -180,6 +181,7 @@ class ConsoleData:
         self.reports = ReportDesk(plant, records, clock, settings, energy or EnergySettings(), calls.month)
         self.foretold = ForecastDesk(plant, records, clock, newest, int(settings.max_age * 1000))
         self.things = Things(plant, self._readings, clock)
+        self.notes = NoteDesk(site, self.things, records, clock, 0 if moment else 2000)
         self.power = PowerWatch(
             plant,
             records,

@@ -23,6 +23,10 @@ log = structlog.get_logger(__name__)
 
 MOST_SECTIONS = 64
 """Sections of past moments that are kept; the one that was sent longest ago goes."""
+CHANGING = frozenset({"notes"})
+"""Sections that change also of a moment that is past: notes are pinned to it later."""
+LOOK_AGAIN = 4
+"""Beats after which these are looked at again; so is a moment that could not be shown."""
 BEAT_S = 0.5
 """How often a window in the past is asked whether it went elsewhere, and told that it is connected."""
 _STEPS = {0: "readings", 60_000: "minute", 900_000: "quarter", 3_600_000: "hour"}
@@ -53,21 +57,64 @@ class Past:
     def _sections(
         self, names: Collection[str], moment: int, language: Language
     ) -> tuple[dict[str, Payload], Payload]:
+        built: dict[str, Payload] = {}
+        trouble = ""
         with speaking(language):
             try:
                 then = self._data.at(moment)
-                built = {
-                    name: self._kept.get((name, moment, language), partial(section, then, name))
-                    for name in sorted(names)
-                }
-                return built, told(then)
             except HallwatchError as error:
                 return {}, told(self._data, moment) | {"trouble": say("past.trouble", error=error)}
-            except Exception as error:
-                log.exception("a past moment cannot be shown", moment=moment)
-                return {}, told(self._data, moment) | {
-                    "trouble": say("past.trouble", error=type(error).__name__)
-                }
+            for name in sorted(names):
+                try:
+                    built[name] = self._section(then, name, language)
+                except Exception as error:
+                    log.exception("a section of the past cannot be built", section=name, moment=moment)
+                    trouble = say("past.partly", error=f"{type(error).__name__}: {error}")
+            return built, told(then) | {"trouble": trouble}
+
+    def window(self) -> PastWindow:
+        """Return what one window is sent of the past."""
+        return PastWindow(self)
+
+    def _section(self, then: ConsoleData, name: str, language: Language) -> Payload:
+        if name in CHANGING:
+            return section(then, name)
+        return self._kept.get((name, then.moment, language), partial(section, then, name))
+
+
+class PastWindow:
+    """One browser window that looks at past moments: it is sent what it has not got."""
+
+    def __init__(self, past: Past) -> None:
+        self._past = past
+        self._shown: tuple[frozenset[str], int] | None = None
+        self._changing: dict[str, Payload] = {}
+        self._told: Payload = {}
+        self._beats = 0
+
+    async def changes(self, names: frozenset[str], moment: int, language: Language) -> dict[str, Payload]:
+        """Return by section what is to be sent, and as ``past`` what the frame tells: after all that it tells of."""
+        new = self._shown != (names, moment)
+        self._beats = 0 if new else self._beats + 1
+        changed: dict[str, Payload] = {}
+        if self._beats % LOOK_AGAIN == 0:
+            whole = new or bool(self._told["trouble"])
+            wanted = names if whole else names & CHANGING
+            changed, self._told = await self._past.sections(wanted, moment, language)
+            self._shown = (names, moment)
+            for name in CHANGING & changed.keys():
+                if not whole and self._changing.get(name) == changed[name]:
+                    del changed[name]
+                else:
+                    self._changing[name] = changed[name]
+        return {name: payload | {"moment": moment} for name, payload in changed.items()} | {
+            "past": self._told
+        }
+
+    def left(self) -> bool:
+        """Return whether the window has just come back from the past."""
+        was, self._shown = self._shown is not None, None
+        return was
 
 
 def told(data: ConsoleData, moment: int = 0) -> Payload:

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 from alerts.languages import LANGUAGES, Language
 from dashboard import alarm_frames, frames
 from dashboard.data import ConsoleData
+from dashboard.notes import notes
 from dashboard.page import Asked, Level, Live, Page, Payload, fields_of
 from dashboard.pages import PAGES
 from dashboard.words import speaking
@@ -23,6 +24,7 @@ def _header(data: ConsoleData) -> Payload:
 ALWAYS = {
     "header": Live(lambda data, _: _header(data)),
     "alerts": Live(lambda data, _: alarm_frames.alerts(data)),
+    "notes": Live(lambda data, _: notes(data.notes, data.site), every_s=2.0),
 }
 """Sections that every page shows."""
 LIVE: dict[str, Live] = ALWAYS | {name: live for page in PAGES for name, live in page.live.items()}

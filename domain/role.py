@@ -12,7 +12,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
     """Look."""
     OPERATOR = "operator"
-    """Look, and deal with alerts: acknowledge, shelve, comment, keep quiet for work, take out of service, retire; and decide on
+    """Look, and deal with alerts: acknowledge, shelve, comment, pin notes, keep quiet for work, take out of service, retire; and decide on
     what the grid asks."""
     ADMINISTRATOR = "administrator"
     """All of that, see who did what, and change people, keys of partners and who is on call."""

@@ -177,6 +177,18 @@ alert_notes = Table(  # by rule and object: they are there when the alert comes 
 Index("alert_notes_of", alert_notes.c.object_id, alert_notes.c.rule, alert_notes.c.at)
 Index("alert_notes_alert", alert_notes.c.alert_id)
 
+moment_notes = Table(  # pinned to a moment, of the site (no object) or of an object
+    "moment_notes",
+    metadata,
+    _id(),
+    _time("at"),
+    _text("object_id", 250, default=""),
+    _text("who"),
+    Column("note", Text, nullable=False),
+    _time("written"),
+)
+Index("moment_notes_at", moment_notes.c.at)
+
 escalations = Table(
     "escalations",
     metadata,

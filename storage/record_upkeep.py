@@ -100,6 +100,7 @@ class RecordUpkeep:
         lasting = g.c.standing.in_((Standing.WAITING.value, Standing.AGREED.value))
         closed = or_(g.c.end < before(keep.alerts_days), ~lasting)
         remove("grid requests", g, g.c.received < before(keep.alerts_days), closed)
+        remove("moment notes", t.moment_notes, t.moment_notes.c.at < before(keep.alerts_days))
         remove("audit", t.audit, t.audit.c.at < before(keep.audit_days))
         a = t.alerts.c
         cleared = select(a.id).where(

@@ -11,6 +11,7 @@ from storage import record_tables as t
 from storage.forecast_records import ForecastRecords
 from storage.grid_records import GridRecords
 from storage.incident_records import IncidentRecords
+from storage.moment_notes import MomentNotes
 from storage.oncall_records import OnCallRecords
 from storage.planned_records import PlannedRecords
 from storage.push_records import PushRecords
@@ -32,6 +33,7 @@ class Records(
     ForecastRecords,
     GridRecords,
     IncidentRecords,
+    MomentNotes,
     OnCallRecords,
     PlannedRecords,
     PushRecords,

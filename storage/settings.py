@@ -64,7 +64,7 @@ class RecordRetention(_Settings):
     usage_days: float = Field(400, gt=0)
     """Days that it is kept how partners used the API, and what was refused."""
     alerts_days: float = Field(1100, gt=0)
-    """Days that cleared alerts are kept, with what became of them and who was told; ended suppressions and requests of the grid too."""
+    """Days that cleared alerts are kept, with what became of them and who was told; ended suppressions, requests of the grid and pinned notes too."""
     planned_days: float = Field(1100, gt=0)
     """Days that planned work is kept after it ended or was called off."""
     audit_days: float = Field(1100, gt=0)

@@ -38,8 +38,9 @@
     const place = document.getElementById(id);
     if (!place) return;
     if (!window.Plotly) return load();
-    window.Plotly.react(place, grown(traces), grown(layout(shape)), CONFIG);
+    window.Plotly.react(place, grown(traces), grown(layout(hw.noted ? hw.noted(shape) : shape)), CONFIG);
     if (!place.dataset.watched) {
+      place.on('plotly_clickannotation', (event) => hw.openNotes && event.annotation.name === 'note' && hw.openNotes());
       place.dataset.watched = 'yes'; // the panel may still grow or shrink while the page fills
       new ResizeObserver(() => place.isConnected && window.Plotly.Plots.resize(place)).observe(place);
     }

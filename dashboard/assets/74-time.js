@@ -25,6 +25,7 @@
       hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
     return clock.format(ms).replace(' ', 'T');
   }
+  hw.wall = wall;
   const offset = (ms) => Date.parse(wall(ms) + 'Z') - Math.floor(ms / 1000) * 1000;
   function epoch(text) { // of a wall time of the site; of one that comes twice, the second
     const guess = Date.parse(text + 'Z');
@@ -251,7 +252,7 @@
     refresh();
     if ((past.moment || 0) !== hw.moment || !hw.moment) return;
     document.body.classList.remove('past-loading');
-    by('past-told').textContent = past.trouble || past.text;
+    by('past-told').textContent = past.text + (past.trouble ? ' \u00b7 ' + past.trouble : '');
     by('past-told').classList.toggle('alarm', !!past.trouble);
     by('past-figures').textContent = past.trouble ? '' : past.figures;
     document.title = past.text + ' \u00b7 Hallwatch';

@@ -31,6 +31,8 @@ def frame(site_name: str, note: str, user: str, role: Role, live: Sequence[str],
             dcc.Store(id="acknowledge-answer"),
             dcc.Store(id="alarm-act-request"),
             dcc.Store(id="alarm-act-answer"),
+            dcc.Store(id="note-request"),
+            dcc.Store(id="note-answer"),
             html.A(say("frame.skip"), href="#page", className="skip"),
             html.Header([_bar(site_name, user, role), _figures()]),
             html.Div(
@@ -88,6 +90,13 @@ def _bar(site_name: str, user: str, role: Role) -> html.Div:
                 type="button",
                 className="search-open",
                 title=say("time.open_hint"),
+            ),
+            html.Button(
+                say("notes.open"),
+                id="notes-open",
+                type="button",
+                className="search-open",
+                title=say("notes.open_hint"),
             ),
             html.Div(
                 [

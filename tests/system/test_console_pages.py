@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from domain.alert import Severity
 from domain.batch import now_ms
 from domain.forecast import Ramps
+from domain.role import Role
 from tests.system.console_fixtures import log_in
 from tests.system.console_plant import condition, demo_site, forecast_of, less_is_asked
 from tests.system.console_service import USER, LiveConsole
@@ -318,3 +319,43 @@ def test_an_incident_is_played_from_its_opening_to_its_end(open_page, console):
     expect(page.locator("#time-bar")).to_be_hidden()
     page.click("#incident-moment")
     expect(page.locator(f"#alert-row-{lead.id}")).to_be_visible(timeout=WAIT)
+
+
+def test_a_note_is_pinned_to_a_moment_and_marked_in_the_charts(open_page, console):
+    then = now_ms() // 60_000 * 60_000 - 20 * 60_000
+    at = datetime.fromtimestamp(then / 1000, console.site.zone)
+    page = open_page(f"/rack/R002?at={at:%Y-%m-%dT%H:%M}")
+    expect(page.locator("#past-told")).to_contain_text("not live", timeout=WAIT)
+    page.click("#notes-open")
+    expect(page.locator("#note-object")).to_have_value("R002")
+    expect(page.locator("#note-text")).to_be_focused()
+    page.keyboard.type("filters changed by <b>night</b> shift")
+    page.keyboard.press("Enter")
+    expect(page.locator("#message")).to_contain_text("Note pinned to", timeout=WAIT)
+    expect(page.locator("#notes-open")).to_have_text("Notes 1", timeout=WAIT)
+    expect(page.locator("#rack-chart-power .annotation", has_text="\u270e")).to_be_visible(timeout=WAIT)
+    (note,) = console.records.moment_notes(then, then + 1, 9)
+    assert (note.object_id, note.who) == ("R002", USER)
+    assert console.records.audit_trail(words="filters changed")[0].who == USER
+
+    page.goto(f"{console.url}/")
+    expect(page.locator("#notes-open")).to_have_text("Notes 1", timeout=WAIT)
+    page.click("#notes-open")
+    row = page.locator(f"#note-{note.id}")
+    expect(row).to_contain_text("filters changed by <b>night</b> shift")
+    row.locator("a").click()
+    expect(page.locator("#clock-site")).to_have_text(f"{at:%H:%M}:00", timeout=WAIT)
+
+
+def test_a_viewer_reads_notes_and_pins_none(browser, console):
+    console.accounts.add_user("vera", "only-for-looking", Role.VIEWER)
+    context = browser.new_context()
+    page = context.new_page()
+    log_in(page, console.url, "vera", "only-for-looking")
+    page.click("#notes-open")
+    expect(page.locator("#notes-list")).to_be_visible()
+    expect(page.locator("#notes-form")).to_be_hidden()
+    page.evaluate("dash_clientside.set_props('note-request', { data: { note: 'I was here' } })")
+    expect(page.locator("#message")).to_contain_text("vera may look", timeout=WAIT)
+    assert console.records.audit_trail(words="I was here") == []
+    context.close()

@@ -112,7 +112,7 @@ def test_another_page_gets_other_sections(console, session):
     window = Window(console, session, path="/rack/R003")
     got = set(stores(window.watch(2.5)))
     window.socket.close()
-    assert got == {"live-header", "live-alerts", "live-rack", "minute"}
+    assert got == {"live-header", "live-alerts", "live-notes", "live-rack", "minute"}
 
 
 def test_a_window_that_does_not_answer_is_sent_nothing_more_and_one_that_answers_goes_on(console, session):

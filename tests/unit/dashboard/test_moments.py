@@ -18,7 +18,7 @@ from dashboard import alarm_frames, foretold_frames
 from dashboard.data import MOST_MOMENTS
 from dashboard.moments import moment_in, seen
 from dashboard.pages import PAGES
-from dashboard.past import MOST_SECTIONS, Past, where
+from dashboard.past import LOOK_AGAIN, MOST_SECTIONS, Past, where
 from dashboard.registry import ALWAYS, LIVE, section, sections_of
 from dashboard.threads import reading_past
 from domain.alert import AlertState, Severity
@@ -332,6 +332,50 @@ def test_windows_that_look_at_one_moment_share_what_was_built(bare):
     assert len(past._kept) == MOST_SECTIONS
 
 
+async def test_a_window_is_sent_a_moment_once_and_then_only_what_changes_of_it(bare_ticked):
+    then = bare_ticked.now - MINUTE
+    window = Past(bare_ticked.data).window()
+    names = frozenset({"header", "notes"})
+    first = await window.changes(names, then, "en")
+    assert list(first) == ["header", "notes", "past"]
+    assert {payload["moment"] for payload in first.values()} == {then}
+    beats = [await window.changes(names, then, "en") for _ in range(2 * LOOK_AGAIN)]
+    assert [list(beat) for beat in beats] == [["past"]] * len(beats)
+    bare_ticked.data.notes.pin({"note": "seen"}, "anna")
+    beats = [await window.changes(names, then, "en") for _ in range(LOOK_AGAIN)]
+    assert [list(beat) for beat in beats if len(beat) > 1] == [["notes", "past"]]
+    assert "header" in await window.changes(names, then - MINUTE, "en")
+    assert (window.left(), window.left()) == (True, False)
+    assert "header" in await window.changes(names, then - MINUTE, "en")
+
+
+async def test_a_moment_that_could_not_be_shown_is_tried_again(bare_ticked, monkeypatch):
+    def down(*_args):
+        raise InputError("no answer")
+
+    then, names = bare_ticked.now - MINUTE, frozenset({"header"})
+    window = Past(bare_ticked.data).window()
+    with monkeypatch.context() as broken:
+        broken.setattr("dashboard.data.values_at", down)
+        assert "no answer" in (await window.changes(names, then, "en"))["past"]["trouble"]
+    beats = [await window.changes(names, then, "en") for _ in range(LOOK_AGAIN)]
+    assert "header" in beats[-1]
+    assert beats[-1]["past"]["trouble"] == ""
+
+
+@pytest.fixture
+def bare_ticked(bare):
+    bare.tick()
+    return bare
+
+
+def test_one_section_that_cannot_be_built_hides_no_other(bare_ticked, monkeypatch):
+    monkeypatch.setattr("dashboard.frames.power_chart", lambda *_: 1 / 0)
+    sections, told = Past(bare_ticked.data)._sections(("header", "power"), bare_ticked.now - MINUTE, "en")
+    assert list(sections) == ["header"]
+    assert "ZeroDivisionError" in told["trouble"]
+
+
 def test_where_the_store_does_not_answer_it_is_said_in_words(bare, monkeypatch):
     def down(*_args):
         raise InputError("no answer")
@@ -340,3 +384,39 @@ def test_where_the_store_does_not_answer_it_is_said_in_words(bare, monkeypatch):
     sections, told = Past(bare.data)._sections(("header",), bare.now - MINUTE, "en")
     assert sections == {}
     assert "no answer" in told["trouble"]
+
+
+def test_a_note_is_pinned_to_the_moment_that_is_shown_and_seen_there_also_when_written_later(bare):
+    bare.tick()
+    then = bare.now
+    bare.now += HOUR
+    section(bare.data.at(then), "notes")  # somebody looks already
+    text = datetime.fromtimestamp(then / 1000, bare.site.zone).strftime("%Y-%m-%dT%H:%M:%S")
+    done = bare.data.notes.pin({"moment": text, "object": "R001", "note": "the door stood open"}, "anna")
+    assert "pinned" in done
+    bare.data.notes.pin({"note": "cool outside"}, "ben")
+    told = section(bare.data, "notes")["notes"]
+    assert [(n["object"], n["who"], n["note"]) for n in told] == [
+        ("", "ben", "cool outside"),
+        ("R001", "anna", "the door stood open"),
+    ]
+    assert told[1]["at"] == then // 1000 * 1000
+    again = Past(bare.data)._sections(("notes",), then - MINUTE, "en")[0]["notes"]
+    assert [n["note"] for n in again["notes"]] == ["cool outside", "the door stood open"]
+    bare.data.notes.pin({"moment": str(then), "note": "and it rained"}, "anna")
+    again = Past(bare.data)._sections(("notes",), then - MINUTE, "en")[0]["notes"]
+    assert len(again["notes"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        ({"moment": "soon", "note": "x"}, "no moment"),
+        ({"object": "R999", "note": "x"}, "no object R999"),
+        ({"moment": "9999-01-01T00:00", "note": "x"}, "has come"),
+    ],
+)
+def test_a_note_on_what_is_not_there_is_refused_in_words(bare, request_, why):
+    bare.tick()
+    with pytest.raises(InputError, match=why):
+        bare.data.notes.pin(request_, "anna")
