@@ -39,7 +39,7 @@
     if (c.contracted !== null) traces.push(line(c.edges, [c.contracted, c.contracted], 'amber', hw.say('energy.contracted'), 'dot'));
     draw('energy-chart', traces, {
       xaxis: times({ nticks: 9, range: c.edges }), yaxis: axis({ ticksuffix: ' MW', nticks: 5, rangemode: 'tozero' }),
-      barmode: 'overlay', margin: { l: 66, r: 10, t: 6, b: 36 },
+      barmode: 'overlay', margin: { l: 66, r: 24, t: 6, b: 36 },
     });
   }
 

@@ -23,6 +23,9 @@ from tests.system.console_service import USER, LiveConsole
 pytestmark = [pytest.mark.server("chromium"), pytest.mark.xdist_group("console")]
 
 WAIT = 60_000
+INSIDE = """[...document.querySelectorAll('.energy-page .panel')].every((panel) => [...panel.querySelectorAll('table, .chart')].every(
+  (part) => part.getBoundingClientRect().bottom <= panel.getBoundingClientRect().bottom + 1))"""
+"""No panel of the energy page is lower than what it holds."""
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +235,7 @@ def test_what_the_grid_asks_is_seen_and_agreed_to_on_the_energy_page(open_page, 
     expect(row).to_contain_text("waits for consent")
     expect(row).to_contain_text("\u2264")
     expect(page.locator("#energy-waiting")).to_have_text("1 request waits for consent")
+    assert page.evaluate(INSIDE)
     row.locator("input").fill("the night shift knows")
     page.click(f"#grid-consent-{asked.id}")
     expect(page.locator("#message")).to_contain_text(f"{asked.id} is agreed to by {USER}")
