@@ -188,6 +188,8 @@ def shown(value: float, canonical: str, digits: int = 3) -> str:
     """Return a value as people read it: ``shown(16e6, "W")`` is ``"16.0 MW"``, to `digits` significant digits."""
     scale, name = shown_in(value, canonical)
     scaled = value / scale
+    if canonical == "count" and abs(scaled) < 1e15:  # how many there are has no decimals
+        return f"{scaled:.0f}" if scaled == round(scaled) else f"{scaled:.{digits}g}"
     whole = len(str(int(abs(scaled))))
     number = f"{scaled:.{max(0, digits - whole)}f}"
     return f"{number} {name}".rstrip()

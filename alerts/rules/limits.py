@@ -52,7 +52,8 @@ class LimitRule:
         rule, measured, object_id = self.settings, view.registry[point], groups.objects[row]
         text = measured_of(object_id, measured)
         side = "above" if rule.above is not None else "below"
-        text += f" is {shown(value, rule.unit)}, limit {shown(limit, rule.unit)}"
+        text += ": " if rule.unit == "count" else " is "
+        text += f"{shown(value, rule.unit)}, limit {shown(limit, rule.unit)}"
         if passed > 1:
             text += f" ({passed} points {side} it)"
         severity, observed = groups.severity(row), view.observed(point)

@@ -74,8 +74,7 @@ class StateRule:
                     break
 
     def _condition(self, point: Point, value: float, observed: int) -> Condition:
-        what = POINT_TYPES[point.point_type].description
-        text = f"{point.object_id}: {point.state_label(value)} ({what})"
+        text = f"{point.object_id}: {_told(point.state_label(value), point.point_type)}"
         if point.object_name and point.object_name != point.object_id:
             text += f", {point.object_name}"
         if point.process_area:
@@ -107,3 +106,11 @@ class StateRule:
             rows.setdefault(view.registry[int(index)].object_id, []).append(row)
         view.watch(points)
         return _States(points, table, rows, {int(i): row for row, i in enumerate(points)}, ignored)
+
+
+def _told(label: str, point_type: str) -> str:
+    """Return a state as a sentence tells it: with what it is a state of, where the one does not say the other."""
+    what = POINT_TYPES[point_type].description
+    if label.casefold() in what.casefold():
+        return what[:1].lower() + what[1:]
+    return label if point_type == "Status" else f"{label} ({what})"

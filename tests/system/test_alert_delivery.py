@@ -130,7 +130,7 @@ async def test_a_predicted_breach_and_a_leak_reach_the_mailbox_with_object_value
     mails = [text.replace("\r\n", "\n") for text in mail.texts()]
     texts = {text.split("]")[1].split(":")[0].strip(): text for text in mails}
     leak, breach = texts["R017"], texts["taipei-1"]
-    assert leak.startswith("[CRITICAL opened] R017: Leak (Leak at a rack) (taipei-1)")
+    assert leak.startswith("[CRITICAL opened] R017: leak at a rack (taipei-1)")
     assert "Object: rack R017" in leak
     assert "Value: 1\n" in leak
     assert "Limit: 0\n" in leak

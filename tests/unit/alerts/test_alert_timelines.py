@@ -54,7 +54,7 @@ def test_a_leak_is_paged_once_acknowledged_and_cleared_when_it_is_dry(lab):
     assert plant.step() == [("opened", "leak/R002")]
     assert plant.at(12).step() == []
     alert = plant.active["leak/R002"]
-    assert alert.condition.summary == "R002: Leak (Leak at a rack)"
+    assert alert.condition.summary == "R002: leak at a rack"
     assert (alert.condition.value, alert.condition.limit) == (1.0, 0.0)
 
     taken = plant.acknowledge("leak/R002", "on my way")
@@ -108,7 +108,7 @@ def test_a_leak_that_came_and_went_between_two_looks_is_told(lab):
     plant.at(1).read(sensors[1], 1)
     plant.read(sensors[1], 0)
     assert plant.at(2).step() == [("opened", "leak/R002")]
-    assert plant.active["leak/R002"].condition.summary == "R002: Leak (Leak at a rack)"
+    assert plant.active["leak/R002"].condition.summary == "R002: leak at a rack"
     assert plant.at(4).step() == [("cleared", "leak/R002")]
 
 
