@@ -58,13 +58,13 @@ class TrayAgentProcess:
     def kill(self) -> None:
         """End it with SIGKILL."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self) -> None:
         """Ask it to end, and wait."""
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(15)
+            self.process.wait(60)
 
     def __enter__(self) -> Self:
         self.start()

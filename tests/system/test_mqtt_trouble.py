@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +14,7 @@ from collectors.mqtt.probe import probe
 from collectors.mqtt.settings import BrokerSettings, MqttSettings
 from domain.errors import SourceError, SourceRefused
 from domain.points import PointRegistry
+from tests.servers.hallwatch import hallwatch
 from tests.servers.mosquitto import Mosquitto
 
 pytestmark = [pytest.mark.server("mosquitto"), pytest.mark.xdist_group("mosquitto")]
@@ -139,30 +138,17 @@ def test_passwords_are_not_shown(free_port):
 
 
 def test_probe_takes_ca_and_user_as_options_and_the_password_from_a_file_or_the_environment(
-    tls_broker, certificates, tmp_path
+    tls_broker, certificates, tmp_path, monkeypatch
 ):
-    def run(*options, **environment):
-        command = [
-            str(Path(sys.executable).with_name("hallwatch")),
-            "probe",
-            "mqtt",
-            *options,
-            "--for",
-            "0.3",
-            "--json",
-        ]
-        return subprocess.run(
-            command, capture_output=True, text=True, env=os.environ | environment, timeout=60
-        )
+    def run(*options):
+        return hallwatch("probe", "mqtt", *options, "--for", "0.3", "--json", check=False)
 
     url, ca = f"mqtts://127.0.0.1:{tls_broker}", ("--ca-file", str(certificates / "ca.pem"))
     secret = tmp_path / "password"
     secret.write_text("s3cret\n")
-    for option, environment in (
-        (("--password-file", str(secret)), {}),
-        (("--password-env", "BUS_PASSWORD"), {"BUS_PASSWORD": "s3cret"}),
-    ):
-        told = run(url, *ca, "--username", "operator", *option, **environment)
+    monkeypatch.setenv("BUS_PASSWORD", "s3cret")
+    for option in (("--password-file", str(secret)), ("--password-env", "BUS_PASSWORD")):
+        told = run(url, *ca, "--username", "operator", *option)
         assert told.returncode == 0, told.stderr
         assert json.loads(told.stdout)["broker"] == url
     without_name = run(url, *ca, "--password-file", str(secret))
