@@ -49,7 +49,7 @@ def incident(data: ConsoleData, which: str) -> Payload:
         "known": True,
         "alert": alarm_frames.alert_row(lead, data),
         "members": [alarm_frames.alert_row(a, data) for a in found.members],
-        "cause": _cause(found.cause, lead),
+        "cause": _cause(found.cause, lead, data.moment > 0),
         "steps": [_step(s, lead, data) for s in found.steps],
         "notes": [
             {
@@ -109,12 +109,12 @@ def _named(cause: Mapping[str, Any]) -> str:
     return say("incident.likely", root=cause["root"], fault=cells.words(str(cause["class"])))
 
 
-def _cause(cause: Mapping[str, Any] | None, lead: Alert) -> Payload:
+def _cause(cause: Mapping[str, Any] | None, lead: Alert, past: bool = False) -> Payload:
     """Return the root, what speaks for it and what else it may be; without a word of the watch, what the lead says."""
     if cause is None:
         return {
             "root": lead.condition.object_id,
-            "fault": say("incident.by_rule"),
+            "fault": say("incident.not_kept" if past else "incident.by_rule"),
             "evidence": [lead.condition.summary],
             "alternatives": None,  # nobody looked for any
         }

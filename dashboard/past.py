@@ -16,7 +16,8 @@ from dashboard.moments import moment_in
 from dashboard.page import Payload
 from dashboard.registry import section
 from dashboard.threads import reading_past
-from dashboard.words import say, speaking
+from dashboard.words import count, say, speaking
+from domain.alert import AlertState
 from domain.errors import HallwatchError
 
 log = structlog.get_logger(__name__)
@@ -63,14 +64,16 @@ class Past:
             try:
                 then = self._data.at(moment)
             except HallwatchError as error:
-                return {}, told(self._data, moment) | {"trouble": say("past.trouble", error=error)}
+                return {}, told(self._data, self._data, moment) | {
+                    "trouble": say("past.trouble", error=error)
+                }
             for name in sorted(names):
                 try:
                     built[name] = self._section(then, name, language)
                 except Exception as error:
                     log.exception("a section of the past cannot be built", section=name, moment=moment)
                     trouble = say("past.partly", error=f"{type(error).__name__}: {error}")
-            return built, told(then) | {"trouble": trouble}
+            return built, told(then, self._data, moment) | {"trouble": trouble}
 
     def window(self) -> PastWindow:
         """Return what one window is sent of the past."""
@@ -117,12 +120,18 @@ class PastWindow:
         return was
 
 
-def told(data: ConsoleData, moment: int = 0) -> Payload:
-    """Return what the frame tells of a past moment: which it is, and what its figures are."""
-    moment, zone = moment or data.moment, data.site.zone
+def told(then: ConsoleData, now: ConsoleData, moment: int) -> Payload:
+    """Return what the frame tells of a past moment: which it is, what its figures are, and what asks for somebody now."""
+    zone = now.site.zone
+    this_year = cells.clock(moment, zone, "%Y") == cells.clock(now.clock(), zone, "%Y")
+    time = cells.date(moment, zone, "long") if this_year else cells.clock(moment, zone, "%Y-%m-%d %H:%M:%S")
+    waiting = [a.condition.severity for a in now.alarms.listed() if a.state is AlertState.OPEN]
+    worst = max(waiting, key=lambda severity: severity.rank, default=None)
     return {
         "moment": moment,
-        "text": say("past.banner", time=cells.date(moment, zone, "long")),
-        "figures": say(f"past.{_STEPS[data.step]}"),
+        "text": say("past.banner", time=time),
+        "figures": say(f"past.{_STEPS[then.step]}"),
         "trouble": "",
+        "waiting": count("past.waiting", len(waiting)) if waiting else "",
+        "worst": worst.value if worst else "",
     }

@@ -5,6 +5,7 @@
   const hw = window.hallwatch;
   const DAY_MS = 86400000;
   const STEPS = [[10, 'time.s10'], [60, 'time.m1'], [900, 'time.m15'], [3600, 'time.h1']];
+  const SIGNS = { critical: '\u25b2', high: '\u25a0', warning: '\u25c6', info: '\u25cf' };
   const PLAY_MS = 1500;
   const SLIDE_MS = 250;
   let live = 0;      // the present by the server's clock, ms
@@ -101,6 +102,19 @@
     told.setAttribute('role', 'status');
     const figures = hw.el('span', 'past-figures');
     figures.id = 'past-figures';
+    const waiting = hw.el('a', 'past-waiting');
+    Object.assign(waiting, { id: 'past-waiting', hidden: true });
+    const waits = hw.el('span');
+    waits.setAttribute('role', 'status');
+    waits.append(waiting);
+    waiting.onclick = (event) => { // alerts that wait now are taken now
+      event.preventDefault();
+      event.stopPropagation();
+      stop();
+      open = false;
+      hw.go('/alerts', true);
+    };
+    waiting.href = '/alerts';
     const field = hw.el('input');
     Object.assign(field, { id: 'time-field', type: 'datetime-local', step: 1, title: hw.say('time.field') });
     field.setAttribute('aria-label', hw.say('time.field'));
@@ -125,7 +139,7 @@
     });
     step.value = '60';
     const move = (sign) => { stop(); go((hw.moment || live) + sign * 1000 * step.value); };
-    bar.append(told, figures,
+    bar.append(told, waits, figures,
       button('time-back', '\u25c0', hw.say('time.back'), () => move(-1)), field,
       button('time-forward', '\u25b6', hw.say('time.forward'), () => move(1)), step, slider,
       button('time-play', hw.say('time.play'), hw.say('time.play_hint'), () => (playing ? stop() : play())),
@@ -199,7 +213,7 @@
   hw.on('live-incident', (told) => {
     const head = document.querySelector('.incident-head');
     const shown = by('incident-shown');
-    if (!head || !told.alert || !live || !shown || shown.textContent !== told.lead) return;
+    if (!head || !told.alert || !shown || shown.textContent !== told.lead) return;
     let place = by('incident-then');
     if (!place) {
       place = hw.el('span', 'incident-then');
@@ -212,7 +226,7 @@
       head.append(place);
     }
     const from = Math.ceil(told.alert.opened / 1000) * 1000;
-    const until = told.alert.cleared || live;
+    const until = told.alert.cleared || live || Date.now();
     by('incident-moment').href = hw.at('/', from);
     by('incident-replay').href = hw.at(location.pathname, from) + '&from=' + from + '&until=' + Math.ceil(until / 1000) * 1000 + '&play=1';
   });
@@ -254,6 +268,9 @@
     document.body.classList.remove('past-loading');
     by('past-told').textContent = past.text + (past.trouble ? ' \u00b7 ' + past.trouble : '');
     by('past-told').classList.toggle('alarm', !!past.trouble);
+    const waiting = by('past-waiting');
+    waiting.hidden = !past.waiting;
+    waiting.textContent = past.waiting ? (SIGNS[past.worst] || '') + ' ' + past.waiting : '';
     by('past-figures').textContent = past.trouble ? '' : past.figures;
     document.title = past.text + ' \u00b7 Hallwatch';
   });
@@ -270,7 +287,7 @@
   // Links within the console stay at the moment; one of Dash's own would go by what it was built with.
   document.addEventListener('click', (event) => {
     const link = event.target.closest && event.target.closest('a[href]');
-    if (!link || !hw.moment || event.button || event.metaKey || event.ctrlKey || event.shiftKey || link.target) return;
+    if (!link || !hw.moment || link.id === 'past-waiting' || event.button || event.metaKey || event.ctrlKey || event.shiftKey || link.target) return;
     const leads = link.getAttribute('href');
     if (!hw.own(leads)) return;
     event.preventDefault();
@@ -280,8 +297,8 @@
 
   document.addEventListener('click', (event) => {
     if (!event.target.closest || !event.target.closest('#time-open') || !live) return;
-    open = by('time-bar').hidden;
+    open = !hw.moment && by('time-bar').hidden;
     dress();
-    if (open) by('time-field').focus();
+    if (open || hw.moment) by('time-field').focus();
   });
 })();

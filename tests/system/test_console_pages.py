@@ -272,6 +272,11 @@ def test_what_happened_at_three_yesterday(open_page, console):
     expect(row).to_contain_text("R003")
     expect(row.locator("button")).to_be_hidden()
 
+    (other,) = console.records.open_alerts([condition("leak", "R009", Severity.CRITICAL)], now_ms())
+    expect(page.locator("#past-waiting")).to_have_text("\u25b2 now: 1 open alert", timeout=WAIT)
+    console.records.clear_alerts([other.id], now_ms())
+    expect(page.locator("#past-waiting")).to_be_hidden(timeout=WAIT)
+
     page.click("#rack-R003")  # links stay at the moment
     expect(page.locator("#rack-power")).to_contain_text("155", timeout=WAIT)
     expect(page).to_have_url(re.compile(r"/rack/R003\?at="))

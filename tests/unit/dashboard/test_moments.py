@@ -369,6 +369,18 @@ def bare_ticked(bare):
     return bare
 
 
+def test_what_waits_for_somebody_now_is_told_also_of_the_past(bare_ticked):
+    then = bare_ticked.now - MINUTE
+    past = Past(bare_ticked.data)
+    assert past._sections(("header",), then, "en")[1]["waiting"] == ""
+    opened(bare_ticked, "temperature", "R003", Severity.HIGH)
+    opened(bare_ticked, "leak", "R004", Severity.CRITICAL)
+    bare_ticked.now += 1000
+    _, told = past._sections((), then, "en")
+    assert (told["waiting"], told["worst"]) == ("now: 2 open alerts", "critical")
+    assert "2021-" in past._sections((), then - 5 * 365 * 24 * HOUR, "en")[1]["text"]
+
+
 def test_one_section_that_cannot_be_built_hides_no_other(bare_ticked, monkeypatch):
     monkeypatch.setattr("dashboard.frames.power_chart", lambda *_: 1 / 0)
     sections, told = Past(bare_ticked.data)._sections(("header", "power"), bare_ticked.now - MINUTE, "en")
