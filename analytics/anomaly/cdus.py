@@ -45,8 +45,8 @@ VALVE_STEP = 0.0025
 """A valve whose position changes by less has not moved."""
 VALVE_LOOKS = 5
 """What lasts less than half as many looks, no valve follows."""
-VALVE_ENDS = (0.02, 0.97)
-"""Positions beyond which a valve cannot go further and need not move."""
+VALVE_ENDS = (0.02, 0.92)
+"""Positions beyond which a valve may not go further and need not move, as a plain positioner tells them: the supply temperature tells the rest."""
 IDLE = 0.05
 """Units below this share of the largest flow stand by and are not judged."""
 WELL_LOADED = 0.6
