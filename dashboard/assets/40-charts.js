@@ -30,7 +30,7 @@
     if (loading) return;
     loading = hw.el('script');
     loading.src = document.documentElement.dataset.plotly;
-    loading.onload = () => hw.paintAll();
+    loading.onload = () => Object.keys(hw.latest).forEach((store) => setTimeout(() => hw.paint(store))); // a task each
     loading.onerror = () => { loading.remove(); loading = null; }; // the next figures ask again
     document.head.append(loading);
   }
