@@ -164,7 +164,7 @@ def _balance(c: CduLoop) -> cells.Cell:
     if math.isnan(c.heat.value) or math.isnan(c.given.value) or c.heat.value < LEAST_HEAT:
         return [cells.DASH, "missing", say("cool.balance_none")]
     off = c.given.value / c.heat.value - 1
-    return [f"{100 * off:+.0f}", "warning" if abs(off) > BALANCE else "", say("cool.balance_is")]
+    return [f"{100 * off:+z.0f}", "warning" if abs(off) > BALANCE else "", say("cool.balance_is")]
 
 
 def _lasts(seconds: float) -> cells.Cell:

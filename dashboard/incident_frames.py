@@ -20,7 +20,8 @@ def incidents(data: ConsoleData) -> Payload:
     """Return the incidents that last, and those of the last days."""
     desk = data.incidents
     leading = [i for i in desk.open() if i.members]
-    alone = [i for i in desk.open() if not i.members]
+    explained = data.leads()  # by another: these lead nothing
+    alone = [i for i in desk.open() if not i.members and i.lead.id not in explained]
     past = desk.past()
     return {
         "open": [_card(i, data) for i in leading],

@@ -53,6 +53,8 @@
     if (Array.isArray(part)) return part.map((one) => (one && typeof one === 'object' ? grown(one) : one));
     const large = Object.assign({}, part);
     for (const [name, value] of Object.entries(part)) {
+      // Plotly measures labels zoomed where the page is, and would leave the chart no room
+      if (/^[xy]axis/.test(name) && value.automargin) large[name] = { ...value, automargin: false };
       if (['font', 'margin', 'line', 'hoverlabel', 'shapes', 'annotations', 'width', 'size', 'l', 'r', 't', 'b'].includes(name)) {
         large[name] = typeof value === 'number' ? value * size : value && typeof value === 'object' ? grown(value) : value;
       }

@@ -52,7 +52,7 @@ def layout(_asked: Asked) -> html.Div:
             panel(
                 say("cool.leak_title"),
                 live_table(
-                    "leak-rows", several("cool", "object", "point", "state", "since"), say("cool.leak_title")
+                    "leak-rows", several("cool", "object", "point", "state", "told"), say("cool.leak_title")
                 ),
                 area="area-leaks",
             ),

@@ -10,7 +10,7 @@ import pytest
 
 from alerts.actions import shelve
 from dashboard import cells
-from dashboard.registry import section, sections_of
+from dashboard.registry import ALWAYS, section, sections_of
 from dashboard.views import PointNow
 from domain.alert import Severity
 from domain.batch import Batch
@@ -180,9 +180,9 @@ def test_the_fan_is_the_forecasts_quantiles_from_now_on(hall):
 
 
 def test_an_address_names_only_racks_that_the_site_has(hall):
-    assert sections_of("/rack/R001", hall.data) == {"header", "alerts", "rack:R001"}
-    assert sections_of("/rack/R999", hall.data) == {"header", "alerts"}
-    assert sections_of("/rack/<script>", hall.data) == {"header", "alerts"}
+    assert sections_of("/rack/R001", hall.data) == {*ALWAYS, "rack:R001"}
+    assert sections_of("/rack/R999", hall.data) == set(ALWAYS)
+    assert sections_of("/rack/<script>", hall.data) == set(ALWAYS)
 
 
 def test_a_collectors_nested_counters_get_rows_of_their_own(hall):

@@ -77,6 +77,13 @@ def test_its_page_shows_the_alarms_beneath_what_was_affected_and_what_happened_w
     assert any(cells[2][0] == "valve 3 sticks" for cells in (row["cells"] for row in told["notes"]))
 
 
+def test_what_another_alarm_explains_is_not_listed_as_one_that_may_lead(storm):
+    everything = [storm.lead.id, storm.leak.id, storm.below[0].id]  # a warm rack may lead, too
+    storm.records.keep_incidents(everything, {a.id: storm.lead.id for a in storm.below}, storm.now)
+    storm.now += 2000
+    assert [c["object"] for c in incident_frames.incidents(storm.data)["alone"]] == ["R012"]
+
+
 def test_what_hangs_on_a_pods_cooling_are_its_racks_though_none_has_an_alarm_yet(bare):
     bare.tick()
     lost = condition("cooling-lost", "P01-cooling", Severity.CRITICAL)
