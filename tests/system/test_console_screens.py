@@ -140,7 +140,9 @@ def test_text_grows_on_a_wall_so_that_it_reads_from_five_metres(open_page, storm
     assert max(overflow) <= 1
     expect(page.locator("#log-out")).to_be_hidden()
     chart = "document.getElementById('power-chart')"
-    page.wait_for_function(f"{chart}._fullLayout?.yaxis._length > 0.5 * {chart}.clientHeight")  # labels leave it room
+    page.wait_for_function(
+        f"{chart}._fullLayout?.yaxis._length > 0.5 * {chart}.clientHeight"
+    )  # labels leave it room
 
 
 def test_a_person_on_call_takes_an_alarm_on_a_phone_and_looks_a_rack_up(open_page, console, storm):
