@@ -65,7 +65,7 @@ async def measure(url: str, user: str, password: str, times: int) -> dict[str, A
     later = [length for began, length in tasks if began > loaded]
 
     def middle(what: str) -> float:
-        return statistics.median(t[what] for t in told)
+        return float(statistics.median(t[what] for t in told))
 
     return {
         "first_paint_ms": _figure(middle("paint"), "ms"),

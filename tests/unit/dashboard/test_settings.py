@@ -128,7 +128,7 @@ async def test_a_new_key_is_told_once_works_and_is_revoked(hall):
         "not yet",
     )
     renewed = (await act(root, act="renew key", prefix=key.prefix, days=7)).json()["secret"]
-    assert hall.accounts.whose(renewed).scopes == ("demand",)
+    assert Accounts(hall.records).whose(renewed).scopes == ("demand",)
     answer = await act(root, act="revoke key", prefix=key.prefix)
     assert answer.json()["text"] == f"{key.prefix} is revoked"
     assert Accounts(hall.records).verify_api_key(made["secret"]) is None
