@@ -9,12 +9,10 @@ from fastapi import APIRouter, Query, Request, Response
 
 from domain.envelope import QUARTER_MS
 from partners import demand
-from partners.desk import Cursor, Desk, Form, Limit, Moment, ObjectId, ms, object_of, span
-from partners.forecast_routes import DAY_MS, TABLES, UNCHANGED
-from partners.formats import Format, negotiated, written
+from partners.desk import DAY_MS, Cursor, Desk, Form, Limit, Moment, ObjectId, ms, object_of, span
+from partners.formats import Format, negotiated, records_of, written
 from partners.problems import ApiError
-from partners.replies import chosen
-from partners.routes import problems
+from partners.routes import answers
 from partners.settings import Shows
 from partners.sources import Sources
 
@@ -34,11 +32,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
         "/demand",
         summary="15-minute demand as metered",
         tags=["demand"],
-        responses={
-            200: {"model": demand.Demand, "description": "Quarter hours, oldest first", "content": TABLES},
-            **UNCHANGED,
-            **problems(400, 401, 403, 404, 406, 429, 503),
-        },
+        responses=answers(demand.Demand, "Quarter hours, oldest first", 400, 404, 406, 503, tables=True),
     )
     async def demand_history(
         request: Request,
@@ -73,7 +67,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
                 "unit": "W",
                 "interval_minutes": 15,
                 "interval_label": "start",
-                "intervals": [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)],
+                "intervals": records_of(rows),
                 "next": str(last) if more else None,
             }
             columns = {
@@ -88,7 +82,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
             return written(how, document, columns, "intervals")
 
         key = ("demand", wanted, since, until if end is not None else "now", limit)
-        return chosen(await desk.replies.of(key, FRESH_MS, how, made), request.headers, "demand", 15)
+        return await desk.reply(request, key, FRESH_MS, how, made, 15)
 
     @desk.readable(
         api,
@@ -96,11 +90,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
         "/demand/running",
         summary="The running quarter hour",
         tags=["demand"],
-        responses={
-            200: {"model": demand.RunningQuarter, "description": "Where it stands and where it will end"},
-            **UNCHANGED,
-            **problems(400, 401, 403, 404, 429, 503),
-        },
+        responses=answers(demand.RunningQuarter, "Where it stands and where it will end", 400, 404, 503),
     )
     async def running(request: Request, object_id: ObjectId = None) -> Response:
         """Tell where the average of this quarter hour stands, where it will end, and with what probability above the limit."""
@@ -115,8 +105,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
                 {"retry-after": "10"},
             )
         key = ("running", wanted, told["time"])
-        made = await desk.replies.of(key, RUNNING_MS, Format.JSON, lambda: orjson.dumps(told))
-        return chosen(made, request.headers, "running", 1)
+        return await desk.reply(request, key, RUNNING_MS, Format.JSON, lambda: orjson.dumps(told), 1)
 
     @desk.readable(
         api,
@@ -124,11 +113,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
         "/limits",
         summary="Limits and their schedule",
         tags=["demand"],
-        responses={
-            200: {"model": demand.Limits, "description": "The limit and its changes"},
-            **UNCHANGED,
-            **problems(400, 401, 403, 404, 429),
-        },
+        responses=answers(demand.Limits, "The limit and its changes", 400, 404),
     )
     async def limits(
         request: Request,
@@ -149,8 +134,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
         if until <= since:
             raise ApiError(400, "'to' must come after 'from'")
         told = orjson.dumps(demand.limits(sources.plant.envelope[wanted], since, until, now))
-        made = await desk.replies.of(("limits", told), FRESH_MS, Format.JSON, lambda: told)
-        return chosen(made, request.headers, "limits", 15)
+        return await desk.reply(request, ("limits", told), FRESH_MS, Format.JSON, lambda: told, 15)
 
     @desk.readable(
         api,
@@ -158,11 +142,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
         "/plans",
         summary="Planned changes of the site's power",
         tags=["demand"],
-        responses={
-            200: {"model": demand.Plans, "description": "Jumps and blocks of planned work"},
-            **UNCHANGED,
-            **problems(400, 401, 403, 429, 503),
-        },
+        responses=answers(demand.Plans, "Jumps and blocks of planned work", 400, 503),
     )
     async def plans(
         request: Request,
@@ -185,9 +165,4 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
             return orjson.dumps(demand.plans(sources, works, since, until))
 
         given = (None if start is None else since, None if end is None else until)
-        return chosen(
-            await desk.replies.of(("plans", *given), FRESH_MS, Format.JSON, made),
-            request.headers,
-            "plans",
-            15,
-        )
+        return await desk.reply(request, ("plans", *given), FRESH_MS, Format.JSON, made, 15)

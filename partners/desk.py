@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from domain.site import Site
 from partners.access import Caller
 from partners.formats import Format
 from partners.problems import ApiError
-from partners.replies import Replies
+from partners.replies import Replies, chosen
 from partners.settings import Shows
 from partners.workers import Workers
 from storage.records import Records
 
 Answered = TypeVar("Answered", bound=Callable[..., Any])
+DAY_MS = 86_400_000
 FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
@@ -102,6 +103,19 @@ class Desk:
 
         return register
 
+    async def reply(
+        self,
+        request: Request,
+        key: tuple[Hashable, ...],
+        fresh_ms: int,
+        form: Format,
+        make: Callable[[], bytes],
+        max_age: int = 60,
+    ) -> Response:
+        """Answer what `make` returns, or returned for this key within `fresh_ms`; 304 to who has it. `key` begins with its name."""
+        made = await self.replies.of(key, fresh_ms, form, make)
+        return chosen(made, request.headers, str(key[0]), max_age)
+
 
 def caller_of(request: Request) -> Caller:
     """Return who asks."""
@@ -158,5 +172,5 @@ def span(
     if until <= since:
         raise ApiError(400, "'to' must come after 'from'")
     if until - since > most_ms:
-        raise ApiError(400, f"at most {most_ms // 86_400_000} days can be asked for at once")
+        raise ApiError(400, f"at most {most_ms // DAY_MS} days can be asked for at once")
     return since, until

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
@@ -14,29 +15,20 @@ from domain.forecast import Forecast
 from domain.site import Site
 from partners import accuracy
 from partners.answers import Answers, NewestForecasts
-from partners.desk import PAGE, Cursor, Desk, Form, Limit, Moment, ObjectId, ms, object_of, span
+from partners.desk import DAY_MS, PAGE, Cursor, Desk, Form, Limit, Moment, ObjectId, ms, object_of, span
 from partners.door import Door, Kept
 from partners.forecasts import PowerForecast, SealTold, iso, rendered, seal_told, select
-from partners.formats import MEDIA, Format, negotiated
+from partners.formats import Format, negotiated
 from partners.problems import ApiError
 from partners.replies import Made, chosen, is_unchanged, reply
-from partners.routes import problems
+from partners.routes import answers
 from partners.settings import Shows
 from storage.forecast_records import Issue
 
 MOST_LEVELS = 100
 ISSUED_MAX_AGE = 86_400
 """What was issued does not change: a caller may keep it so many seconds."""
-DAY_MS = 86_400_000
 ARCHIVE_MS = 400 * DAY_MS
-UNCHANGED: dict[int | str, dict[str, Any]] = {
-    304: {"description": "Nothing new since the ETag in If-None-Match"}
-}
-TABLES: dict[str, Any] = {
-    MEDIA[Format.CSV]: {"schema": {"type": "string"}},
-    MEDIA[Format.PARQUET]: {"schema": {"type": "string", "format": "binary"}},
-}
-
 Quantiles = Annotated[
     str | None,
     Query(description="Levels to answer, separated by commas; all if absent", examples=["0.1,0.5,0.9"]),
@@ -68,8 +60,8 @@ class Issues(BaseModel):
 
 def add(api: APIRouter, desk: Desk, newest: NewestForecasts, door: Door) -> None:
     """Add the routes."""
-    answers = Answers(desk.workers)
-    whole = {200: {"model": PowerForecast, "description": "The forecast", "content": TABLES}, **UNCHANGED}
+    rendered_answers = Answers(desk.workers)
+    whole = answers(PowerForecast, "The forecast", 400, 404, 406, 503, tables=True)
 
     @desk.readable(
         api,
@@ -77,7 +69,7 @@ def add(api: APIRouter, desk: Desk, newest: NewestForecasts, door: Door) -> None
         "/forecasts/power",
         summary="The newest power forecast, or the one of a time",
         tags=["forecasts"],
-        responses={**whole, **problems(400, 401, 403, 404, 406, 429, 503)},
+        responses=whole,
     )
     async def power_forecast(
         request: Request,
@@ -106,7 +98,7 @@ def add(api: APIRouter, desk: Desk, newest: NewestForecasts, door: Door) -> None
         if forecast is None:
             raise _none_yet(wanted, desk.site, as_of)
         selection = _selected(forecast, moment, quantiles, start, end)
-        made = await answers.of(selection, how)
+        made = await rendered_answers.of(selection, how)
         response, unchanged = reply(made, headers, "power-forecast", changed=selection.changed)
         seen = partial(is_unchanged, made.tag, selection.changed)
         kept = Kept(selection, response, unchanged, seen)
@@ -121,11 +113,7 @@ def add(api: APIRouter, desk: Desk, newest: NewestForecasts, door: Door) -> None
         "/forecasts/power/issues",
         summary="What was issued",
         tags=["forecasts"],
-        responses={
-            200: {"model": Issues, "description": "Issues, newest first"},
-            **UNCHANGED,
-            **problems(400, 401, 403, 404, 429, 503),
-        },
+        responses=answers(Issues, "Issues, newest first", 400, 404, 503),
     )
     async def issues(
         request: Request,
@@ -147,7 +135,7 @@ def add(api: APIRouter, desk: Desk, newest: NewestForecasts, door: Door) -> None
         wanted = object_of(request, object_id, desk.site)
         # what was issued a moment ago belongs to it
         since, until = span(start, end, desk.clock() + 1, 7 * DAY_MS, ARCHIVE_MS)
-        key = ("issues", wanted, since, until, limit, cursor)
+        key: tuple[Hashable, ...] = ("issues", wanted, since, until, limit, cursor)
         fresh = 1_000 if end is None or until > desk.clock() else 60_000
 
         def page() -> bytes:
@@ -155,10 +143,9 @@ def add(api: APIRouter, desk: Desk, newest: NewestForecasts, door: Door) -> None
             found = desk.records.issues(wanted, since, until, limit + 1, before)
             return _page(wanted, found, limit)
 
-        made = await desk.replies.of(
-            key if end is not None else (*key[:2], "now", start, limit, cursor), fresh, Format.JSON, page
-        )
-        return chosen(made, request.headers, "issues")
+        if end is None:
+            key = (*key[:2], "now", start, limit, cursor)
+        return await desk.reply(request, key, fresh, Format.JSON, page)
 
     @desk.readable(
         api,
@@ -166,7 +153,7 @@ def add(api: APIRouter, desk: Desk, newest: NewestForecasts, door: Door) -> None
         "/forecasts/power/issues/{issue_time}",
         summary="A forecast as it was issued",
         tags=["forecasts"],
-        responses={**whole, **problems(400, 401, 403, 404, 406, 429, 503)},
+        responses=whole,
     )
     async def one_issue(
         request: Request,
@@ -196,11 +183,7 @@ def add(api: APIRouter, desk: Desk, newest: NewestForecasts, door: Door) -> None
         "/forecasts/power/accuracy",
         summary="What issued forecasts were worth",
         tags=["forecasts"],
-        responses={
-            200: {"model": accuracy.ForecastAccuracy, "description": "Scores by lead time"},
-            **UNCHANGED,
-            **problems(400, 401, 403, 404, 429, 503),
-        },
+        responses=answers(accuracy.ForecastAccuracy, "Scores by lead time", 400, 404, 503),
     )
     async def power_accuracy(
         request: Request,
@@ -229,13 +212,14 @@ def add(api: APIRouter, desk: Desk, newest: NewestForecasts, door: Door) -> None
             )
         except ValueError as error:
             raise ApiError(400, str(error)) from error
-        made = await desk.replies.of(
-            ("accuracy", wanted, since, until),
+        key = ("accuracy", wanted, since, until)
+        return await desk.reply(
+            request,
+            key,
             accuracy.FRESH_MS,
             Format.JSON,
             lambda: accuracy.answer(desk.records, wanted, since, until),
         )
-        return chosen(made, request.headers, "accuracy")
 
 
 def _selected(

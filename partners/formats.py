@@ -71,6 +71,11 @@ Columns = Mapping[str, Sequence[Any]]
 """A table by column: texts, numbers, times (RFC 3339 in UTC); None is missing."""
 
 
+def records_of(columns: Columns) -> list[dict[str, Any]]:
+    """Return a table's rows, as JSON has them."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
 def as_csv(columns: Columns) -> bytes:
     """Return a head line and one line a row; a missing figure is an empty cell."""
     text = io.StringIO()

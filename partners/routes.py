@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from domain.errors import HallwatchError
+from partners.formats import MEDIA, Format
 from partners.problems import ApiError, Problem, problem, refused
 from partners.usage import Calls, address
 
 log = structlog.get_logger(__name__)
 
 Answer = Callable[[Request], Coroutine[Any, Any, Response]]
+Answers: TypeAlias = dict[int | str, dict[str, Any]]
+TABLES: dict[str, Any] = {
+    MEDIA[Format.CSV]: {"schema": {"type": "string"}},
+    MEDIA[Format.PARQUET]: {"schema": {"type": "string", "format": "binary"}},
+}
 TEXTS = {
     400: "A parameter is wrong",
     401: "The API key or token is missing or not valid",
@@ -30,9 +37,21 @@ TEXTS = {
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problems(*statuses: int) -> Answers:
     """Return the answers other than success that an operation has, as the specification tells them."""
     return {status: {"model": Problem, "description": TEXTS[status]} for status in statuses}
+
+
+def answers(model: type[BaseModel], description: str, *statuses: int, tables: bool = False) -> Answers:
+    """Return the answers of an operation that only reads, as the specification tells them: `model`, 304 and problems.
+
+    `statuses` are its own, besides those that all have; with `tables` it answers CSV and Parquet too.
+    """
+    whole: dict[str, Any] = {"model": model, "description": description}
+    if tables:
+        whole["content"] = TABLES
+    unchanged = {"description": "Nothing new since the ETag in If-None-Match"}
+    return {200: whole, 304: unchanged, **problems(*sorted({401, 403, 429, *statuses}))}
 
 
 def not_allowed(method: str, route: APIRoute) -> ApiError:

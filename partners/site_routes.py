@@ -13,13 +13,11 @@ from pydantic import BaseModel, Field
 from analytics.contract.energy import energy_by, measured_at, midnight, periods, quarters
 from domain.errors import InputError
 from partners.demand import number
-from partners.desk import Day, Desk, Form, Moment, caller_of, span
-from partners.forecast_routes import DAY_MS, TABLES, UNCHANGED
+from partners.desk import DAY_MS, Day, Desk, Form, Moment, caller_of, span
 from partners.forecasts import iso
-from partners.formats import Format, negotiated, written
+from partners.formats import Format, negotiated, records_of, written
 from partners.problems import ApiError
-from partners.replies import chosen
-from partners.routes import problems
+from partners.routes import answers
 from partners.settings import Shows
 from partners.sources import Sources
 from storage.settings import QUARTER
@@ -161,11 +159,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
         "/site",
         summary="Facts of the site",
         tags=["site"],
-        responses={
-            200: {"model": SiteFacts, "description": "The site"},
-            **UNCHANGED,
-            **problems(401, 403, 429),
-        },
+        responses=answers(SiteFacts, "The site"),
     )
     async def facts(request: Request) -> Response:
         """Tell name, time zone, limit and installed power, and which nodes and parts you may read."""
@@ -185,8 +179,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
                 "shows": sorted(caller.shows),
             }
         )
-        made = await desk.replies.of(("site", told), SLOW_MS, Format.JSON, lambda: told)
-        return chosen(made, request.headers, "site")
+        return await desk.reply(request, ("site", told), SLOW_MS, Format.JSON, lambda: told)
 
     @desk.readable(
         api,
@@ -194,11 +187,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
         "/contract/month",
         summary="This month against the contract",
         tags=["site"],
-        responses={
-            200: {"model": MonthTold, "description": "The month so far, and where it will end"},
-            **UNCHANGED,
-            **problems(401, 403, 404, 429, 503),
-        },
+        responses=answers(MonthTold, "The month so far, and where it will end", 404, 503),
     )
     async def month(request: Request) -> Response:
         """Tell the highest quarter hour so far, where the month will end, and what exceeding the contract costs."""
@@ -207,10 +196,9 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
             return orjson.dumps(_month(sources.month(desk.clock())))
 
         try:
-            found = await desk.replies.of("month", SLOW_MS, Format.JSON, made)
+            return await desk.reply(request, ("month",), SLOW_MS, Format.JSON, made)
         except InputError as error:
             raise ApiError(404, "the site has no contract that could be told") from error
-        return chosen(found, request.headers, "month")
 
     @desk.readable(
         api,
@@ -218,11 +206,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
         "/energy",
         summary="Energy, PUE and carbon by day or month",
         tags=["site"],
-        responses={
-            200: {"model": Energy, "description": "Days or months, oldest first", "content": TABLES},
-            **UNCHANGED,
-            **problems(400, 401, 403, 406, 429, 503),
-        },
+        responses=answers(Energy, "Days or months, oldest first", 400, 406, 503, tables=True),
     )
     async def energy(
         request: Request,
@@ -272,12 +256,12 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
                 "by": by,
                 "it_measured_at": measured_at(plant, sources.energy)[0],
                 "factors": [f.model_dump(mode="json") for f in sources.energy.carbon],
-                "periods": [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)],
+                "periods": records_of(rows),
             }
             return written(how, document, rows, "periods")
 
         key = ("energy", by, since, until)
-        return chosen(await desk.replies.of(key, SLOW_MS, how, made), request.headers, "energy")
+        return await desk.reply(request, key, SLOW_MS, how, made)
 
     @desk.readable(
         api,
@@ -285,11 +269,7 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
         "/tokens",
         summary="Tokens generated, and per joule",
         tags=["site"],
-        responses={
-            200: {"model": TokensTold, "description": "Quarter hours, oldest first", "content": TABLES},
-            **UNCHANGED,
-            **problems(400, 401, 403, 406, 429, 503),
-        },
+        responses=answers(TokensTold, "Quarter hours, oldest first", 400, 406, 503, tables=True),
     )
     async def tokens(
         request: Request,
@@ -311,12 +291,12 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
             document = {
                 "object_id": site.id,
                 "interval_minutes": 15,
-                "intervals": [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)],
+                "intervals": records_of(rows),
             }
             return written(how, document, rows, "intervals")
 
         key = ("tokens", since, until if end is not None else "now")
-        return chosen(await desk.replies.of(key, FRESH_MS, how, made), request.headers, "tokens", 15)
+        return await desk.reply(request, key, FRESH_MS, how, made, 15)
 
 
 def _tokens(sources: Sources, start: int, end: int) -> dict[str, list[Any]]:
