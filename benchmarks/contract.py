@@ -3,17 +3,22 @@
 Set against two simple ways: the highest demand so far, and the month before. Without the issued forecast, whose worth is
 measured elsewhere: what is tested here is how days beyond it are foretold.
 
+Then the baseline of demand response, on every weekday of these months from 16 to 20 o'clock though nothing was asked: what it says against
+what was drawn, and against the same hours of the day before.
+
 Run: ``python -m benchmarks.contract [--seeds N ...] [--months N]``.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 
+from analytics.contract.baseline import BaselineRule, baseline
 from analytics.contract.month import LEVELS, PAST_DAYS, month_of, month_report
 from analytics.contract.tariff import Tariff
 from benchmarks._factory_weeks import DAY_MS, site_power
@@ -26,6 +31,8 @@ from simulator.factory import Factory
 TARIFF = SHIPPED / "examples" / "tariffs" / "taiwan-illustrative.yaml"
 DAYS = (5, 12, 19, 26)
 """Days of the month at whose noon is asked."""
+EVENT = (16, 20)
+DAY = pd.Timedelta(days=1)
 FIRST = pd.Timestamp("2026-06-01")
 
 
@@ -40,8 +47,9 @@ def demand_of(site: Site, seed: int, months: int) -> pd.Series:
 
 
 def figures(site: Site, tariff: Tariff, seeds: Sequence[int], months: int) -> dict[str, object]:
-    """Return errors of the month's highest demand, coverage, and cost told against cost that came."""
+    """Return errors of the month's highest demand, coverage, cost told against cost that came, and errors of baselines."""
     told: list[dict[str, float]] = []
+    baselines: list[dict[str, float]] = []
     for seed in seeds:
         demand = demand_of(site, seed, months)
         whole = {}
@@ -75,13 +83,37 @@ def figures(site: Site, tariff: Tariff, seeds: Sequence[int], months: int) -> di
                         "cost_came": charge.excess_cost(came, report.season),
                     }
                 )
+        baselines += list(_baselines(demand, mine, site))
     table = pd.DataFrame(told)
     by_day = table.groupby("day").mean(numeric_only=True)
     return {
         "told": len(table),
         "by_day": by_day.round(4).reset_index().to_dict("records"),
         "all": table.mean(numeric_only=True).round(4).to_dict(),
+        "baseline": {
+            "events": len(baselines),
+            **pd.DataFrame(baselines).agg(["mean", "median"]).round(1).to_dict(),
+        },
     }
+
+
+def _baselines(demand: pd.Series, tariff: Tariff, site: Site) -> Iterator[dict[str, float]]:
+    """Yield by how much the baseline differs from what was drawn, W, of each weekday that has one and the day before."""
+    local = demand.copy()
+    local.index = pd.DatetimeIndex(demand.index).tz_convert(site.zone)
+    for day in pd.date_range(FIRST, local.index[-1].date() - timedelta(days=1), freq="D"):
+        if tariff.day(day.date(), site.country) != "weekday":
+            continue
+        start, end = (day.tz_localize(site.zone) + pd.Timedelta(hours=hour) for hour in EVENT)
+        found = baseline(
+            local, start.to_pydatetime(), end.to_pydatetime(), BaselineRule(), tariff, site.country
+        )
+        before = local[(local.index >= start - DAY) & (local.index < end - DAY)].max()
+        yield {
+            "error": abs(found.delivered),
+            "bias": found.delivered,
+            "day_before": abs(float(before) - found.drawn),
+        }
 
 
 def main() -> None:
