@@ -408,7 +408,7 @@ class Window(Worker):
             told = json.loads(self._socket.recv(1.0))
             for message in told if isinstance(told, list) else [told]:
                 if message["type"] == "get_props_request":
-                    answer = {"requestId": message["requestId"], "payload": {"pathname": "/"}}
+                    answer = {"requestId": message["requestId"], "payload": {"href": "/"}}
                     self._send({"type": "get_props_response"} | answer)
                 else:
                     self.pushed[message.get("payload", {}).get("componentId", "")] += 1

@@ -141,7 +141,7 @@ def watch(url: str, viewers: int, seconds: float, result: Connection) -> None:
             for message in messages if isinstance(messages, list) else [messages]:
                 if message["type"] == "get_props_request":
                     answer = {"type": "get_props_response", "requestId": message["requestId"]}
-                    socket.send(json.dumps(answer | {"rendererId": "w", "payload": {"pathname": "/"}}))
+                    socket.send(json.dumps(answer | {"rendererId": "w", "payload": {"href": "/"}}))
                 else:
                     told += message.get("payload", {}).get("componentId") == "live-header"
     took = time.monotonic() - began

@@ -68,7 +68,7 @@ class Window:
                 if answer and message["type"] == "get_props_request":
                     reply = {
                         "requestId": message["requestId"],
-                        "payload": {"pathname": self.path, "href": self.path},
+                        "payload": {"href": self.path},
                     }
                     self.send({"type": "get_props_response"} | reply)
         return arrived
