@@ -358,6 +358,8 @@ def _why(job: Told) -> str:
 
 
 def _watts(value: float | None) -> cells.Cell:
+    if value == 0:
+        return ["0 W", "muted"]
     return [cells.DASH, "missing"] if value is None else [cells.quantity(value, "W", 4), ""]
 
 

@@ -368,3 +368,13 @@ def test_a_viewer_reads_notes_and_pins_none(browser, console):
     expect(page.locator("#message")).to_contain_text("vera may look", timeout=WAIT)
     assert console.records.audit_trail(words="I was here") == []
     context.close()
+
+
+def test_links_of_the_navigation_never_lie_behind_what_stands_beside_it(open_page):
+    page = open_page("/")
+    page.set_viewport_size({"width": 1150, "height": 900})
+    ends = page.evaluate(
+        """[Math.max(...[...document.querySelectorAll('nav a')].map((a) => a.getBoundingClientRect().right)),
+          document.getElementById('search-open').getBoundingClientRect().left]"""
+    )
+    assert ends[0] <= ends[1]
