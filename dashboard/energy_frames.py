@@ -340,7 +340,7 @@ def _job(job: Told, zone: ZoneInfo) -> Payload:
         [job["job"] or say("energy.no_job"), "name"],
         [str(len(job["racks"])), "", say("text.comma").join(job["racks"])],
         _watts(job["shed"]),
-        [_why(job), ""],
+        [_why(job), "name"],
         [
             cells.duration(1000 * job["longest"]) if job["shed"] else cells.DASH,
             "" if job["shed"] else "muted",
