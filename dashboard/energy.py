@@ -24,7 +24,7 @@ from storage.plant import PlantView
 Told = Mapping[str, Any]
 FRESH_MS = 120_000
 """What was said of the running quarter hour longer ago than this is not shown."""
-GRID_MS, FLEXIBLE_MS = 1_000, 10_000
+GRID_MS, FLEXIBLE_MS = 4_000, 10_000
 ACCOUNT_MS = 55_000
 """The page asks once a minute for what changes by quarter hour; windows together are answered once."""
 LONGEST_NOTE = 500
