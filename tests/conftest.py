@@ -28,6 +28,15 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=f"{program} is not installed"))
 
 
+def pytest_collection_finish(session):
+    if getattr(session.config.option, "loadgroup", False):
+        scattered = [
+            i.nodeid for i in session.items if i.get_closest_marker("xdist_group") and "@" not in i.nodeid
+        ]
+        if scattered:
+            raise pytest.UsageError(f"pytest-xdist does not group with this pytest: {scattered[0]}")
+
+
 def _shares_with_its_module(item):
     """Return whether a test uses a fixture that its module has for all, which two workers would each make for themselves."""
     return any(
