@@ -245,8 +245,9 @@ class ConsoleData:
         node = self.plant.envelope.site
         changes = [c for c in node.schedule if c.start <= now < c.end]
         counts = dict.fromkeys(Severity, 0)
+        explained = self.leads()  # in a storm the cause counts, not what it does
         for alert in self.active_alerts():
-            if alert.state is AlertState.OPEN:
+            if alert.state is AlertState.OPEN and alert.id not in explained:
                 counts[alert.condition.severity] += 1
         return Header(
             now,

@@ -77,6 +77,10 @@ def test_its_page_shows_the_alarms_beneath_what_was_affected_and_what_happened_w
     assert any(cells[2][0] == "valve 3 sticks" for cells in (row["cells"] for row in told["notes"]))
 
 
+def test_the_header_counts_what_asks_for_somebody_not_what_another_alarm_explains(storm):
+    assert sum(storm.data.header().alerts.values()) == 2  # the CDU and the leak, not the two warm racks
+
+
 def test_what_another_alarm_explains_is_not_listed_as_one_that_may_lead(storm):
     everything = [storm.lead.id, storm.leak.id, storm.below[0].id]  # a warm rack may lead, too
     storm.records.keep_incidents(everything, {a.id: storm.lead.id for a in storm.below}, storm.now)
