@@ -27,7 +27,7 @@ import orjson
 import uvicorn
 import yaml
 from fastapi import FastAPI
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
 from dashboard.app import mount
 from dashboard.auth import COOKIE
@@ -44,7 +44,9 @@ from storage.records import Records
 from storage.settings import StorageSettings
 
 SITE = Path(__file__).parent.parent / "config" / "site.yaml"
-PASSWORD = "benchmark-only"
+USER, PASSWORD = "bench", "benchmark-only"
+PEOPLE, WINDOWS = 10, 15
+"""Who watches, and how many windows each has: a person may have 20."""
 MINUTE = 60_000
 
 
@@ -58,7 +60,8 @@ class Hall:
         self.latest = LatestValues(self.registry)
         self.records = Records(f"sqlite:///{folder}/records.sqlite")
         self.accounts = Accounts(self.records)
-        self.accounts.add_user("bench", PASSWORD)
+        for user in (USER, *(f"{USER}{n}" for n in range(PEOPLE))):
+            self.accounts.add_user(user, PASSWORD)
         self._level: list[float] = []
         self._register()
         self._noise = np.random.default_rng(1)
@@ -110,42 +113,53 @@ class Hall:
 
 def watch(url: str, viewers: int, seconds: float, result: Connection) -> None:
     """Be so many browser windows; tell bytes and frames."""
-    with httpx.Client(base_url=url) as client:
-        client.post("/login", data={"name": "bench", "password": PASSWORD})
-        cookie = client.cookies[COOKIE]
+    cookies = []
+    for person in range(-(-viewers // WINDOWS)):
+        with httpx.Client(base_url=url) as client:
+            client.post("/login", data={"name": f"{USER}{person}", "password": PASSWORD})
+            cookies.append(client.cookies[COOKIE])
+    with httpx.Client(base_url=url, cookies={COOKIE: cookies[0]}) as client:
         live = next(c["output"] for c in client.get("/_dash-dependencies").json() if c.get("websocket"))
     asked = {"output": live, "outputs": [], "inputs": [], "state": [], "changedPropIds": []}
-    headers = {"Cookie": f"{COOKIE}={cookie}"}
-    sockets = [
-        connect(
-            url.replace("http", "ws") + "/_dash-ws-callback",
-            origin=url,  # type: ignore[arg-type]
-            additional_headers=headers,
-            compression=None,
-        )
-        for _ in range(viewers)
-    ]
-    for socket in sockets:
-        request = {"type": "callback_request", "rendererId": "w", "requestId": "1", "payload": asked}
-        socket.send(json.dumps(request))
+    result.send(asyncio.run(_watch(url, viewers, seconds, asked, cookies)))
+
+
+async def _watch(
+    url: str, viewers: int, seconds: float, asked: dict[str, Any], cookies: list[str]
+) -> tuple[float, float]:
+    """Return the bytes and the frames that a window is sent in a second."""
     received, told = 0, 0
+
+    async def window(cookie: str) -> None:
+        nonlocal received, told
+        address = url.replace("http", "ws") + "/_dash-ws-callback"
+        options: dict[str, Any] = {
+            "origin": url,
+            "additional_headers": {"Cookie": f"{COOKIE}={cookie}"},
+            "compression": None,
+        }
+        async with connect(address, **options) as socket:
+            request = {"type": "callback_request", "rendererId": "w", "requestId": "1", "payload": asked}
+            await socket.send(json.dumps(request))
+            async for text in socket:
+                received += len(text)
+                messages = json.loads(text)
+                for message in messages if isinstance(messages, list) else [messages]:
+                    if message["type"] == "get_props_request":
+                        where = {"pathname": "/", "href": f"{url}/"}
+                        answer = {"type": "get_props_response", "requestId": message["requestId"]}
+                        await socket.send(json.dumps(answer | {"rendererId": "w", "payload": where}))
+                    else:
+                        told += message.get("payload", {}).get("componentId") == "live-header"
+
     began = time.monotonic()
-    while time.monotonic() < began + seconds:
-        for socket in sockets:
-            try:
-                text = socket.recv(0.02)
-            except TimeoutError:
-                continue
-            received += len(text)
-            messages = json.loads(text)
-            for message in messages if isinstance(messages, list) else [messages]:
-                if message["type"] == "get_props_request":
-                    answer = {"type": "get_props_response", "requestId": message["requestId"]}
-                    socket.send(json.dumps(answer | {"rendererId": "w", "payload": {"href": "/"}}))
-                else:
-                    told += message.get("payload", {}).get("componentId") == "live-header"
+    windows = [asyncio.create_task(window(cookies[n // WINDOWS])) for n in range(viewers)]
+    await asyncio.wait(windows, timeout=seconds)
     took = time.monotonic() - began
-    result.send((received / took / viewers, told / took / viewers))
+    for one in windows:
+        one.cancel()
+    await asyncio.gather(*windows, return_exceptions=True)
+    return received / took / viewers, told / took / viewers
 
 
 async def measure(viewers: int, seconds: float) -> dict[str, Any]:
@@ -219,7 +233,7 @@ def _figure(value: float, unit: str, reference: float | None = None) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="hallwatch bench console", description=__doc__)
-    parser.add_argument("--viewers", type=int, default=10)
+    parser.add_argument("--viewers", type=int, default=10, help=f"{PEOPLE * WINDOWS} at most")
     parser.add_argument("--seconds", type=float, default=30.0, help="length of each measurement")
     options = parser.parse_args()
     figures = asyncio.run(measure(options.viewers, options.seconds))
