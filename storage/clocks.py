@@ -377,11 +377,13 @@ class Clocks:
 
     def _release(self, name: str, clock: Clock) -> None:
         """Make what waits of a source the newest: its clock was stepped to where it says."""
-        for index, held in list(self._held.items()):
-            fits = abs(held.lag - clock.offset) <= 2 * ALIKE_MS
-            if fits and self._registry[index].source == name:
+        # many sources may come to be believed at once, and readings of all of them wait
+        waiting = np.fromiter(self._held, np.int32, len(self._held))
+        for index in waiting[self._source[waiting] == self._number[name]].tolist():
+            held = self._held[index]
+            if abs(held.lag - clock.offset) <= 2 * ALIKE_MS:
                 self._put_held(index, held)
-                self._held.pop(index, None)
+                del self._held[index]
 
     def _put_held(self, index: int, held: Held) -> None:
         one = np.array([index], np.int32)
