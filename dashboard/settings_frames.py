@@ -101,4 +101,4 @@ def _change(on_call: OnCall, change: Override, data: ConsoleData) -> Payload:
 def _when(at: int, data: ConsoleData, never: str = "") -> str:
     if not at:
         return say(never) if never else "\u2014"
-    return cells.date(at, data.site.zone)
+    return cells.date(at, data.site.zone, "year")  # of a key it may be another one
