@@ -96,6 +96,7 @@ class Evaluation:
         self._counters = counters
         self._pending: dict[str, int] = {}  # key -> since when the condition holds, not alerted yet
         self._seen: dict[str, int] = {}  # key of an active alert -> when its condition last held
+        self._over: set[str] = set()  # keys of active alerts whose condition was gone when it was known last
 
     @property
     def pending(self) -> int:
@@ -177,10 +178,16 @@ class Evaluation:
         self, found: Mapping[str, Condition], watched: Mapping[str, Alert], failed: set[str], now: int
     ) -> tuple[Alert, ...]:
         keep = {rule.settings.name: rule.settings.keep_firing_for * 1000 for rule in self.rules}
+        # what is not known for a moment neither clears an alert nor has its time to keep firing begin again
+        self._over = {
+            key
+            for key, alert in watched.items()
+            if alert.condition.rule not in failed
+            and (key not in found or (not found[key].summary and key in self._over))
+        }
         # an alert from before a restart has its time to keep firing counted from the restart
         self._seen = {
-            key: now if key in found or alert.condition.rule in failed else min(self._seen.get(key, now), now)
-            for key, alert in watched.items()
+            key: min(self._seen.get(key, now), now) if key in self._over else now for key in watched
         }
         return tuple(
             alert

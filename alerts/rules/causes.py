@@ -36,10 +36,12 @@ class SharedCauseRule:
         """Return one condition per root that is to blame; see `alerts.rules.Rule`."""
         rule = self.settings
         evidence = {c.object_id: c for name in rule.of for c in view.found.get(name, ())}
+        # an alert goes on while nothing is known of what showed it; for a new one nothing known is no evidence
+        known = {object_id: c for object_id, c in evidence.items() if c.summary}
         blamed: list[tuple[_Root, list[Condition], int]] = []
         if evidence:
             for root in view.kept((rule.name, "roots"), lambda: tuple(self._roots(view))):
-                shown, of = _share(root, evidence, view.topology())
+                shown, of = _share(root, evidence if root.id in active else known, view.topology())
                 if len(shown) >= rule.least and len(shown) >= rule.share * of:
                     blamed.append((root, shown, of))
         self._since = {root.id: min(self._since.get(root.id, now), now) for root, _, _ in blamed}

@@ -90,7 +90,11 @@ class Polling(SettingsModel):
     inventory: float = Field(
         900.0, gt=0, description="From reading names, units and rows to reading them again"
     )
-    slow: float = Field(300.0, gt=0, description="Interval of readings that the profile calls slow")
+    slow: float = Field(
+        240.0,
+        gt=0,
+        description="Interval of readings that the profile calls slow; shorter than `max_age` of the alerts",
+    )
     max_varbinds: int = Field(
         40, ge=1, le=200, description="Most objects in one request; halved where too many"
     )

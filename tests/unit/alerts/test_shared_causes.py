@@ -1,5 +1,7 @@
 """What many objects have in common is told in their place: a feed, the cooling of a pod. The shipped rules, on a small plant."""
 
+import math
+
 import pytest
 
 from domain.points import Quality
@@ -133,6 +135,18 @@ def test_a_ups_that_stays_on_battery_when_the_feed_is_back_is_told_on_its_own(pl
     assert plant.at(90) == [("cleared", "supply-lost/FEED-A")]
     assert plant.during(92, 150) == []
     assert plant.at(150) == [("opened", "ups-on-battery/UPS-A3")]
+
+
+def test_what_is_not_known_for_a_moment_is_no_evidence_of_a_feed_that_is_lost_again(plant):
+    plant.at(10, **side("A", ON_BATTERY))
+    assert plant.during(12, 60) == []
+    assert plant.at(60, **side("A", NORMAL)) == []
+    assert plant.during(62, 95) == [("cleared", "supply-lost/FEED-A")]
+    assert plant.at(96, **side("A", math.nan)) == []
+    assert len(plant.lab.active) == 4  # the UPSes' own alerts hold on until it is known
+    assert plant.at(98, **side("A", NORMAL)) == []
+    assert plant.during(100, 200) == []
+    assert plant.lab.active == {}
 
 
 def test_two_lost_feeds_are_two_pages_and_say_that_no_side_is_left(plant):
