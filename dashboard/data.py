@@ -18,7 +18,6 @@ from alerts.oncall.roster import Roster, rosters
 from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from analytics.contract.energy import EnergySettings
-from analytics.outlook.excursions import time_to_breach
 from dashboard.alarms import Alarms
 from dashboard.cooling import CoolingDesk
 from dashboard.energy import EnergyCalls, EnergyDesk
@@ -56,6 +55,7 @@ from dashboard.views import (
 )
 from domain.alert import Alert, AlertState, Severity
 from domain.batch import now_ms
+from domain.breaches import breached_by
 from domain.envelope import EnvelopeNode, quarter_start
 from domain.forecast import Forecast
 from domain.points import PointRegistry, Quality
@@ -349,9 +349,11 @@ class ConsoleData:
         coming = (forecast.start + length > now) & (forecast.start < now + AHEAD_H * 3_600_000)
         if not coming.any():
             return None
-        reached = time_to_breach(forecast.values[coming], forecast.quantiles, forecast.limit[coming])
+        each = forecast.breach_probability[coming]
+        reached = breached_by(each)  # as the alert on it asks
         likely = np.flatnonzero(reached > 0.5)
-        risk = max(float(reached[-1]), float(np.nanmax(forecast.breach_probability[coming], initial=0.0)))
+        # what is rare may be on none of the paths
+        risk = max(float(reached[-1]), float(np.nanmax(each, initial=0.0)))
         return BreachAhead(int(forecast.start[coming][likely[0]]) if len(likely) else 0, risk)
 
     # --- one rack -------------------------------------------------------------------------------------------------
