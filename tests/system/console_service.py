@@ -68,13 +68,13 @@ class LiveConsole:
         view = PlantView(site, self.registry, self.ingest.latest, self.store)
         self.sources: dict[str, dict[str, Any]] = {"mqtt:bms": {"connected": True, "messages": 0}}
         self.newest: dict[str, Forecast] = {}
-        tariff = load(SHIPPED / "examples" / "tariffs" / "taiwan-illustrative.yaml", Tariff)
+        self.tariff = load(SHIPPED / "examples" / "tariffs" / "taiwan-illustrative.yaml", Tariff)
         self.quarters = QuarterWatch(view, 1000)
         grid = GridSettings(consent="always", flexibility=FLEXIBLE)
         self.grid = Grid(
             grid, view, self.records, self.registry, self.ingest.accept, 60_000, lambda _a, _b: 0.0, folder
         )
-        calls = energy_calls(Contract(view, self.records, tariff), lambda: self.quarters.told, self.grid)
+        calls = energy_calls(Contract(view, self.records, self.tariff), lambda: self.quarters.told, self.grid)
         self.data = ConsoleData(
             site,
             self.registry,

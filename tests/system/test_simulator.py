@@ -30,19 +30,22 @@ BROKERS = ["amqtt", pytest.param("mosquitto", marks=pytest.mark.server("mosquitt
 
 
 class Listener:
-    """A client that keeps everything it hears."""
+    """A client that keeps everything it hears from when it is made: the broker has agreed to the subscription by then."""
 
     def __init__(self, port, *topics, lasting=""):
         self.heard = {}
         self.retained = set()
         self.changed = threading.Condition()
+        subscribed = threading.Event()
         self.client = paho.Client(
             CallbackAPIVersion.VERSION2, lasting, clean_session=not lasting, protocol=paho.MQTTv311
         )
         self.client.on_connect = lambda client, *_: client.subscribe([(t, 1) for t in topics])
+        self.client.on_subscribe = lambda *_: subscribed.set()
         self.client.on_message = self._hear
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
+        assert subscribed.wait(60)
 
     def _hear(self, client, userdata, message):
         with self.changed:
