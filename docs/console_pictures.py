@@ -21,11 +21,13 @@ SCREENS = {
 }
 PAGES = {
     "overview": "/",
+    "energy": "/energy",
     "reports": "/reports",
     "power": "/power",
     "cooling": "/cooling",
     "forecast": "/forecast",
     "incidents": "/incidents",
+    "incident": "",  # the first that lasts, where one does
     "alerts": "/alerts",
     "oncall": "/oncall",
     "rack": "/rack/R001",
@@ -68,9 +70,19 @@ async def take(browser: Browser, options: argparse.Namespace) -> None:
                     target = (
                         options.out / f"{screen}-{theme}-{language}-{name.strip('/').replace('/', '-')}.png"
                     )
-                    await picture(window, options.url + PAGES.get(name, name), target, screen == "phone")
+                    where = PAGES.get(name, name) or await newest_incident(window, options.url)
+                    if where:
+                        await picture(window, options.url + where, target, screen == "phone")
                 await context.close()
     await login.close()
+
+
+async def newest_incident(page: Page, url: str) -> str:
+    """Return the address of the first incident that lasts, or nothing."""
+    await page.goto(url + "/incidents")
+    await page.wait_for_selector("#incident-open > *", timeout=60_000)
+    links = page.locator("#incident-open a[href^='/incident/']")
+    return (await links.first.get_attribute("href") or "") if await links.count() else ""
 
 
 async def picture(page: Page, url: str, target: Path, whole: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dash import html
 
-from dashboard import frames
+from dashboard import health_frames
 from dashboard.components.panel import live_table, panel
 from dashboard.page import Asked, Level, Live, Page
 from dashboard.words import say, several
@@ -109,6 +109,6 @@ PAGE = Page(
     path="/health",
     level=Level.DIAGNOSIS,
     layout=layout,
-    live={"health": Live(lambda data, _: frames.health(data.health(), data.site.zone))},
+    live={"health": Live(lambda data, _: health_frames.health(data.health(), data.site.zone))},
     of_past=False,
 )

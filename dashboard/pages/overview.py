@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dash import html
 
-from dashboard import frames
+from dashboard import overview_frames
 from dashboard.components.floor import METRICS, floor_legend, floor_map
 from dashboard.components.panel import aria, choice, figure, live_table, panel
 from dashboard.page import Asked, Level, Live, Page
@@ -94,13 +94,15 @@ PAGE = Page(
     level=Level.SITE,
     layout=layout,
     live={
-        "power": Live(lambda data, _: frames.power(data), 10.0),  # its tip moves with every header
-        "floor": Live(lambda data, _: frames.floor(data.floor(), data.site)),
+        "power": Live(lambda data, _: overview_frames.power(data), 10.0),  # its tip moves with every header
+        "floor": Live(lambda data, _: overview_frames.floor(data.floor(), data.site)),
         "cooling": Live(
-            lambda data, _: frames.cooling(data.cooling(), data.clock(), data.site.thermal.coolant_supply)
+            lambda data, _: overview_frames.cooling(
+                data.cooling(), data.clock(), data.site.thermal.coolant_supply
+            )
         ),
-        "supply": Live(lambda data, _: frames.supply(data.supply(), data.clock())),
-        "work": Live(lambda data, _: frames.work(data.work(), data.clock())),
+        "supply": Live(lambda data, _: overview_frames.supply(data.supply(), data.clock())),
+        "work": Live(lambda data, _: overview_frames.work(data.work(), data.clock())),
     },
     choices=("floor-metric", "forecast-span"),
 )

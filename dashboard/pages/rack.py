@@ -6,7 +6,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, dcc, html, no_update
 
-from dashboard import frames
+from dashboard import rack_frames
 from dashboard.broadcast import Broadcaster
 from dashboard.components.floor import gpu_grid
 from dashboard.components.panel import choice, figure, live_table, panel
@@ -133,7 +133,7 @@ def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
             return no_update
         moment = moment_in(search, data.site.zone, data.clock())
         asked = reading_past if moment else reading
-        return await asked(frames.rack_charts, data, rack_id, span, moment)
+        return await asked(rack_frames.rack_charts, data, rack_id, span, moment)
 
 
 PAGE = Page(
@@ -141,7 +141,7 @@ PAGE = Page(
     path="/rack/{object}",
     level=Level.UNIT,
     layout=layout,
-    live={"rack": Live(lambda data, rack: frames.rack(data.rack(rack), data))},
+    live={"rack": Live(lambda data, rack: rack_frames.rack(data.rack(rack), data))},
     known=lambda data, rack: rack in data.site.racks,
     choices=("gpu-metric",),
     stores=("rack-history",),

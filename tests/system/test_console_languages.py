@@ -89,7 +89,9 @@ def test_the_language_is_chosen_in_the_frame_and_no_page_has_a_word_of_another_o
         expect(page.locator("#page > *").first).to_be_visible()
         for name in shown.live if not shown.of_objects or shown.known(console.data, which) else ():
             page.wait_for_function(f"window.hallwatch.latest['live-{name}'] !== undefined")
-        for body in page.locator("tbody[id^=settings-], tbody#energy-tariff").all():  # which a page asks for by itself
+        for body in page.locator(
+            "tbody[id^=settings-], tbody#energy-tariff"
+        ).all():  # which a page asks for by itself
             expect(body.locator("tr").first).to_be_attached()
         left[shown.path] = english(page.evaluate(TEXTS), longest_first)
     assert {path: words for path, words in left.items() if words} == {}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from analytics.live.gpus import finding_point
-from dashboard import cells, frames
-from dashboard.frames import rack_charts
+from dashboard import cells, frames, overview_frames, rack_frames
+from dashboard.rack_frames import rack_charts
 from dashboard.series import merged
 from dashboard.views import SILENT, SILENT_MS
 from domain.alert import Severity
@@ -303,11 +303,11 @@ def test_what_is_wrong_with_gpus_stands_on_the_page_of_their_rack_the_gravest_fi
     points = [hall.registry.register(point) for point in found]
     hall.tick()
     hall.accept(Batch.of(points, hall.now, [1.0, 1.0, 0.0, 1.0]))
-    told = frames.rack(hall.data.rack("R001"), hall.data)["findings"]
+    told = rack_frames.rack(hall.data.rack("R001"), hall.data)["findings"]
     assert [row[:2] for row in told] == [["R001-T05-G1", "fault"], ["R001-T05-G2", "degraded"]]
     assert told[0][2].startswith("XID 79: the GPU has fallen off the bus. Drain and restart the node.")
     hall.now += 10 * 60_000  # nobody tells them any more
-    assert frames.rack(hall.data.rack("R001"), hall.data)["findings"] == []
+    assert rack_frames.rack(hall.data.rack("R001"), hall.data)["findings"] == []
 
 
 def test_the_modules_of_a_rack_are_added_up_once_each(hall):
@@ -320,7 +320,7 @@ def test_the_modules_of_a_rack_are_added_up_once_each(hall):
     hall.tick()
     hall.accept(Batch.of(points, hall.now, [3800.0, 3900.0]))
     assert hall.data.rack("R001").module_power.value == 7700.0
-    assert frames.rack(hall.data.rack("R001"), hall.data)["cells"]["rack-modules"][0] == "7.70 kW"
+    assert rack_frames.rack(hall.data.rack("R001"), hall.data)["cells"]["rack-modules"][0] == "7.70 kW"
 
 
 def test_the_limit_of_the_running_quarter_hour_is_the_lowest_in_it(hall):
@@ -369,12 +369,16 @@ def test_a_ups_on_battery_says_so_whatever_else_of_it_is_normal_and_for_how_long
     say(hall, status("upsBatteryStatus", "unknown", "normal", "low"), 1)
     say(hall, status("upsOutputSource", "normal", "bypass", "battery"), 0)
     say(hall, Point("UPS/BatteryRuntime/snmp/a1", "UPS", "BatteryRuntime", "UPS-A1", unit="s"), 720.0)
-    row = next(r for r in frames.supply(hall.data.supply(), hall.now)["rows"] if r["id"] == "supply-UPS-A1")
+    row = next(
+        r for r in overview_frames.supply(hall.data.supply(), hall.now)["rows"] if r["id"] == "supply-UPS-A1"
+    )
     assert row["cells"][-2][0] == "12"
     assert row["cells"][-1] == ["Online", ""]
     hall.now += 1000
     say(hall, status("upsOutputSource", "normal", "bypass", "battery"), 2)
-    row = next(r for r in frames.supply(hall.data.supply(), hall.now)["rows"] if r["id"] == "supply-UPS-A1")
+    row = next(
+        r for r in overview_frames.supply(hall.data.supply(), hall.now)["rows"] if r["id"] == "supply-UPS-A1"
+    )
     assert row["cells"][-1] == ["battery", "alarm"]
 
 
@@ -382,7 +386,9 @@ def test_what_is_foretold_of_a_ups_is_told_with_its_load(hall):
     hall.tick()
     foretold = replace(forecast_of(hall.site, hall.now), object_id="UPS-A1")
     hall.records.save_forecast(foretold)
-    row = next(r for r in frames.supply(hall.data.supply(), hall.now)["rows"] if r["id"] == "supply-UPS-A1")
+    row = next(
+        r for r in overview_frames.supply(hall.data.supply(), hall.now)["rows"] if r["id"] == "supply-UPS-A1"
+    )
     told = row["cells"][2][2]
     assert f"foretold {cells.quantity(float(foretold.quantile(0.5).max()), 'W', 3)} at most within" in told
     assert f"95 % stay under {cells.quantity(float(foretold.quantile(0.95).max()), 'W', 3)}" in told
@@ -460,7 +466,7 @@ def test_of_two_tags_for_one_quantity_the_page_says_which_one_is_not_used(hall):
         "Rack/RackPower/R001": "",
         key: "Rack/RackPower/R001",
     }
-    rows = [row for row in frames.rack(state, hall.data)["points"] if row[6].startswith(key)]
+    rows = [row for row in rack_frames.rack(state, hall.data)["points"] if row[6].startswith(key)]
     assert [(row[1], row[6]) for row in rows] == [
         ("RackPower (not used)", f"{key}; the quantity is told by Rack/RackPower/R001")
     ]

@@ -382,7 +382,7 @@ def test_what_waits_for_somebody_now_is_told_also_of_the_past(bare_ticked):
 
 
 def test_one_section_that_cannot_be_built_hides_no_other(bare_ticked, monkeypatch):
-    monkeypatch.setattr("dashboard.frames.power_chart", lambda *_: 1 / 0)
+    monkeypatch.setattr("dashboard.overview_frames.power_chart", lambda *_: 1 / 0)
     sections, told = Past(bare_ticked.data)._sections(("header", "power"), bare_ticked.now - MINUTE, "en")
     assert list(sections) == ["header"]
     assert "ZeroDivisionError" in told["trouble"]

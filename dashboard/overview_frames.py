@@ -1,0 +1,201 @@
+"""What the browser is sent of the overview: site power with its forecast, floor, cooling, supply, work."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from dashboard import cells
+from dashboard.data import ConsoleData
+from dashboard.views import CduState, Floor, Series, SupplyState, Work
+from dashboard.words import count, say, term
+from domain.forecast import Forecast
+from domain.site import Site
+
+Payload = dict[str, Any]
+
+FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Quantiles that the forecast fan shows."""
+
+
+def power(data: ConsoleData) -> Payload:
+    """Return the chart of the site's power: the last hours, and what is forecast."""
+    now = data.clock()
+    series, forecast = data.power_series(), data.forecast()
+    end = now + 48 * 3_600_000 if forecast is None else int(forecast.start[-1]) + 900_000
+    return power_chart(series, data.limit_steps(now - 6 * 3_600_000, end), forecast, now, data.site.zone)
+
+
+def power_chart(
+    series: Series, limit: Series, forecast: Forecast | None, now: int, zone: ZoneInfo
+) -> Payload:
+    """Return the measured line, the stepwise limit and the forecast fan, W in MW, times on the site's wall clock."""
+    payload: Payload = {
+        "now": int(cells.wall(np.array([now]), zone)[0]),
+        "offset": int(cells.wall(np.array([now]), zone)[0]) - now,
+        "time": cells.wall(series.time, zone).tolist(),
+        "power": cells.numbers(series.value / 1e6, 3),
+        "limitTime": cells.wall(limit.time, zone).tolist(),
+        "limit": cells.numbers(limit.value / 1e6, 3),
+        "fan": None,
+    }
+    if forecast is not None:
+        payload["fan"] = fan(forecast, now, zone, 1e6)
+    return payload
+
+
+def fan(forecast: Forecast, now: int, zone: ZoneInfo, scale: float) -> Payload:
+    """Return what a forecast says of the running and the coming intervals, in units of `scale` W."""
+    step = forecast.interval_minutes * 60_000
+    keep = forecast.start + step > now
+    return {
+        "time": cells.wall(forecast.start[keep] + step // 2, zone).tolist(),
+        "quantiles": [cells.numbers(forecast.quantile(q)[keep] / scale, 3) for q in FAN],
+        "risk": cells.numbers(forecast.breach_probability[keep], 4),
+        "issued": cells.date(forecast.issued, zone),
+        "model": forecast.model,
+        "quality": "" if forecast.quality == "good" else term("forecast_quality", forecast.quality),
+    }
+
+
+def floor(f: Floor, site: Site) -> Payload:
+    """Return four figures a rack, in the order of the site's racks; `marks` name what is bad or old."""
+    metrics = {
+        "power": (f.power, 1e-3, 1),
+        "return": (f.return_temperature, 1.0, 1),
+        "gpu": (f.gpu_temperature, 1.0, 1),
+        "anomaly": (f.anomaly, 1.0, 2),
+    }
+    return {
+        "values": {
+            k: cells.numbers(now.value * scale, digits) for k, (now, scale, digits) in metrics.items()
+        },
+        "marks": {k: cells.marked(now, f.now) for k, (now, _, _) in metrics.items()},
+        "limits": {
+            "power": round(site.rack_limit / 1e3),
+            "return": site.thermal.coolant_return,
+            "gpu": site.thermal.gpu,
+            "anomaly": 1.0,
+        },
+        "severity": {rack: severity.value for rack, severity in f.severity.items()},
+    }
+
+
+def cooling(cdus: list[CduState], now: int, limit: float) -> Payload:
+    """Return the CDU table, worst first."""
+    rows = []
+    for c in cdus:
+        hot = "alarm" if c.supply.value > limit else "warning" if c.supply.value > limit - 2 else ""
+        down = "alarm" if c.running is False else ""
+        thin = "" if c.redundancy in ("N+1", "") else "warning" if c.redundancy == "N" else "alarm"
+        rows.append(
+            {
+                "id": f"cdu-{c.id}",
+                "mark": c.severity.value if c.severity else down,
+                "cells": [
+                    cells.thing(c.id),
+                    cells.reading(c.supply, "Cel", now, 3, hot, bare=True),
+                    cells.reading(c.back, "Cel", now, 3, bare=True),
+                    cells.number(c.flow, 1.0, 0, now),
+                    cells.number(c.pressure, 1e-3, 0, now),
+                    cells.number(c.pump, 100.0, 0, now),
+                    [c.status or cells.DASH, down or ("" if c.status else "missing")],
+                    [_redundancy(c), thin or ("" if c.redundancy else "missing")],
+                ],
+            }
+        )
+    known = [c.running for c in cdus if c.running is not None]
+    summary = say("cooling.running", n=sum(known), all=len(cdus)) if known else say("cooling.unknown")
+    return {"rows": rows, "cells": {"cooling-summary": [summary, "alarm" if not all(known) else ""]}}
+
+
+def _redundancy(c: CduState) -> str:
+    """Return how a CDU's group stands: ``N+1``, ``N``, or how many of it are down."""
+    n, _, down = c.redundancy.partition(" ")
+    return say("cooling.down", n=n) if down else c.redundancy or cells.DASH
+
+
+def supply(nodes: list[SupplyState], now: int) -> Payload:
+    """Return feeds and UPSes with their load."""
+    rows = []
+    for s in nodes:
+        share = s.power.value / s.limit if s.limit else math.nan
+        mark = "alarm" if share > 1 else "warning" if share > 0.9 else ""
+        battery: cells.Cell = ["", ""] if s.kind == "Feed" else cells.number(s.charge, 100.0, 0, now)
+        rows.append(
+            {
+                "id": f"supply-{s.id}",
+                "mark": s.severity.value if s.severity else "",
+                "bar": cells.rounded(share, 3),
+                "cells": [
+                    cells.thing(s.id),
+                    cells.reading(s.power, "W", now, 3, mark),
+                    [
+                        cells.percent(share),
+                        mark or cells.absent(share),
+                        "; ".join(
+                            t
+                            for t in (
+                                say("supply.of", limit=cells.quantity(s.limit, "W", 3)),
+                                _ahead(s.ahead, now),
+                                _risk(s.risk.value),
+                            )
+                            if t
+                        ),
+                    ],
+                    battery,
+                    ["", ""] if s.kind == "Feed" else cells.number(s.runtime, 1 / 60, 0, now),
+                    ["", ""] if s.kind == "Feed" else [s.status or cells.DASH, _ups_mark(s.status)],
+                ],
+            }
+        )
+    return {"rows": rows}
+
+
+def _ups_mark(status: str) -> str:
+    """Return the mark of a UPS's state, told in words that differ from maker to maker."""
+    if not status:
+        return "missing"
+    return ("", "", "warning", "alarm")[cells.alarming(status)]
+
+
+def _ahead(forecast: Forecast | None, now: int) -> str:
+    """Return the highest quarter hour that is forecast of a node from now on: its median, and what 95 % stay under."""
+    if forecast is None:
+        return ""
+    coming = forecast.start + forecast.interval_minutes * 60_000 > now
+    if not coming.any():
+        return ""
+    middle, high = (cells.quantity(float(forecast.quantile(q)[coming].max()), "W", 3) for q in (0.5, 0.95))
+    hours = (int(forecast.start[-1]) + forecast.interval_minutes * 60_000 - now) / 3_600_000
+    return say("supply.foretold", middle=middle, hours=f"{hours:.0f}", high=high)
+
+
+def _risk(risk: float) -> str:
+    return "" if math.isnan(risk) else say("supply.risk", risk=cells.percent(risk))
+
+
+def work(w: Work, now: int) -> Payload:
+    """Return the token figures."""
+    rate = w.rate.value
+    million = cells.DASH if math.isnan(rate) else f"{rate / 1e6:.2f} M/s"
+    joule = cells.DASH if math.isnan(w.efficiency.value) else f"{w.efficiency.value:.3f}"
+    unseen = w.gpus_installed - w.gpus_seen
+    return {
+        "cells": {
+            "token-rate": [million, cells.trust(w.rate, now), cells.missing_members(w.rate), w.rate.observed],
+            "token-efficiency": [
+                joule,
+                cells.trust(w.efficiency, now),
+                say("work.efficiency_hint"),
+            ],
+            "gpu-count": [
+                f"{cells.thousands(w.gpus_seen)} / {cells.thousands(w.gpus_installed)}",
+                "warning" if unseen > 0 else "",
+                count("work.unseen", unseen),
+            ],
+        }
+    }
