@@ -9,25 +9,24 @@ from __future__ import annotations
 import re
 import threading
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from fnmatch import translate
 from itertools import takewhile
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from domain.errors import PointRefused, TooManyPoints
+from domain.point_index import NO_POINTS, PointIndex, array_of
 
 IntArray = NDArray[np.int32]
 TimeArray = NDArray[np.int64]
 ValueArray = NDArray[np.float64]
 QualityArray = NDArray[np.uint8]
-K = TypeVar("K")
 
 
 class Quality(IntEnum):
@@ -154,102 +153,6 @@ def source_kind(point: Point) -> str:
     return point.source.partition(":")[0] or OURS
 
 
-class _Postings:
-    """The points that have something in common, ascending. The array is the same one until the points change."""
-
-    __slots__ = ("_array", "_points")
-
-    def __init__(self) -> None:
-        self._points: list[int] = []
-        self._array: IntArray | None = None
-
-    def __len__(self) -> int:
-        return len(self._points)
-
-    def add(self, index: int) -> None:
-        if not self._points or index > self._points[-1]:
-            self._points.append(index)
-        else:
-            self._points.insert(bisect_left(self._points, index), index)
-        self._array = None
-
-    def remove(self, index: int) -> None:
-        del self._points[bisect_left(self._points, index)]
-        self._array = None
-
-    def array(self) -> IntArray:
-        if self._array is None:
-            self._array = np.array(self._points, np.int32)
-            self._array.flags.writeable = False  # handed to everybody
-        return self._array
-
-
-class _Index:
-    """Points by what they share, kept up to date point by point; the registry's lock guards it."""
-
-    def __init__(self) -> None:
-        self.kinds: dict[tuple[str, str], _Postings] = {}  # object type and point type; without setpoints
-        self.objects: dict[str, _Postings] = {}
-        self.sources: dict[str, _Postings] = {}
-        self.members: dict[str, dict[str, int]] = {}  # its parts by object, and how many points each has
-        self.places: dict[Place, int] = {}
-
-    def add(self, index: int, point: Point) -> bool:
-        """Take a point in; return whether it says something new of how the plant hangs together."""
-        if not point.setpoint:
-            _add(self.kinds, (point.object_type, point.point_type), index)
-        _add(self.objects, point.object_id, index)
-        _add(self.sources, point.source, index)
-        if point.associate:
-            _count(self.members, point.associate, point.object_id)
-        place = point.place
-        known = self.places.get(place, 0)
-        self.places[place] = known + 1
-        return not known
-
-    def remove(self, index: int, point: Point) -> bool:
-        """Take a point out; return whether something that it said of the plant is said by no other."""
-        if not point.setpoint:
-            _remove(self.kinds, (point.object_type, point.point_type), index)
-        _remove(self.objects, point.object_id, index)
-        _remove(self.sources, point.source, index)
-        if point.associate:
-            members = self.members[point.associate]
-            _uncount(members, point.object_id)
-            if not members:
-                del self.members[point.associate]
-        return _uncount(self.places, point.place)
-
-
-def _add(postings: dict[K, _Postings], key: K, index: int) -> None:
-    found = postings.get(key)
-    if found is None:
-        found = postings[key] = _Postings()
-    found.add(index)
-
-
-def _remove(postings: dict[K, _Postings], key: K, index: int) -> None:
-    postings[key].remove(index)
-    if not len(postings[key]):
-        del postings[key]
-
-
-def _count(counts: dict[str, dict[str, int]], of: str, key: str) -> None:
-    found = counts.get(of)
-    if found is None:
-        found = counts[of] = {}
-    found[key] = found.get(key, 0) + 1
-
-
-def _uncount(counts: dict[K, int], key: K) -> bool:
-    """Count one less; return whether that was the last."""
-    counts[key] -= 1
-    if counts[key]:
-        return False
-    del counts[key]
-    return True
-
-
 class PointRegistry:
     """Every point known to this process, each with a small index that batches and arrays use.
 
@@ -292,14 +195,14 @@ class PointRegistry:
         self._version = 0
         self._changed: dict[int, int] = {}  # version at which each point changed last, in that order
         self._plant_version = 0
-        self._by = _Index()
+        self._by = PointIndex()
         self._out = np.zeros(1024, dtype=bool)  # which are retired; at least as long as the highest that is
         self._outs = 0
         self._places: dict[
             str, list[str]
         ] = {}  # the later keys of a tag that has moved, in order, by its first
         self._away: set[int] = set()
-        self._moved: IntArray | None = _NO_POINTS
+        self._moved: IntArray | None = NO_POINTS
         self.moves = 0
         """How often a tag has moved since this process began."""
         self.restless = 0
@@ -532,7 +435,7 @@ class PointRegistry:
                 if phase is None and not area:
                     return found
             else:
-                found = _array(self._by.objects.get(object_id))
+                found = array_of(self._by.objects.get(object_id))
             return np.array(
                 [
                     i
@@ -549,12 +452,12 @@ class PointRegistry:
     def of_object(self, object_id: str) -> IntArray:
         """Return the indexes of an object's points, ascending, setpoints among them."""
         with self._lock:
-            return _array(self._by.objects.get(object_id))
+            return array_of(self._by.objects.get(object_id))
 
     def of_source(self, source: str) -> IntArray:
         """Return the indexes of a source's points, ascending, setpoints among them."""
         with self._lock:
-            return _array(self._by.sources.get(source))
+            return array_of(self._by.sources.get(source))
 
     def sources(self) -> dict[str, int]:
         """Return how many points each source has, in the order in which the sources were first heard of."""
@@ -610,19 +513,13 @@ class PointRegistry:
     def _of_kind(self, object_type: str | None, point_type: str | None) -> IntArray:
         kinds = self._by.kinds
         if object_type is not None and point_type is not None:
-            return _array(kinds.get((object_type, point_type)))
+            return array_of(kinds.get((object_type, point_type)))
         arrays = [
             points.array()
             for (of, what), points in kinds.items()
             if object_type in (None, of) and point_type in (None, what)
         ]
-        return np.sort(np.concatenate(arrays)) if arrays else _NO_POINTS
+        return np.sort(np.concatenate(arrays)) if arrays else NO_POINTS
 
 
 _GLOB = re.compile(r"[*?\[]")
-_NO_POINTS = np.array([], np.int32)
-_NO_POINTS.flags.writeable = False
-
-
-def _array(postings: _Postings | None) -> IntArray:
-    return _NO_POINTS if postings is None else postings.array()

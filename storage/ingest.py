@@ -9,23 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from domain.batch import Batch, now_ms
-from domain.errors import InputError, StorageError, StoreUnavailable, TooManyPoints, brief
-from domain.points import IntArray, Point, PointRegistry, Retired, TimeArray, tag_key
-from storage.clocks import Clocks
-from storage.frozen import FrozenWatch
+from domain.errors import InputError, StorageError, StoreUnavailable
+from domain.points import Point, PointRegistry, Retired, TimeArray, tag_key
+from storage.ingest_counters import IngestCounters
 from storage.latest import LatestValues
-from storage.plausibility import Plausibility
 from storage.quarantine import Quarantine
 from storage.reading_spool import ReadingSpool
-from storage.settings import DAY, IngestSettings, StorageSettings
+from storage.screening import ISOLATING, Screening
+from storage.settings import IngestSettings, StorageSettings
 from storage.telemetry import TelemetryStore
 
 log = logging.getLogger(__name__)
@@ -34,8 +31,6 @@ LARGE_COMMIT = 200_000
 """Rows at which a commit is made without waiting for more, and after which the next one begins."""
 DRAIN_S = 0.3
 """How long a part of the spool may take to store: live commits wait for no more than that."""
-ISOLATING = 200
-"""Tries at most to find the readings that the store can never take, or that our own code fails on."""
 HOPELESS = 3
 """Times that a part of the spool fails while others are stored, until what fails of it is set aside."""
 SET_BACK_MS = 5_000
@@ -46,38 +41,6 @@ LOOK_S = 60.0
 """How often sources are looked at that say the same for ever."""
 FEWEST_DRAINED = 5_000
 """Rows of the first part after an outage, when the store's pace is not known."""
-
-
-@dataclass(slots=True)
-class IngestCounters:
-    """What ingest has done since the start. ``received = stored + duplicate + spooled + quarantined``."""
-
-    batches: int = 0
-    received: int = 0
-    stored: int = 0
-    duplicate: int = 0
-    quarantined: int = 0
-    impossible: int = 0
-    """Readings stored as bad, as no plant shows such values; the quarantine has the reason."""
-    frozen: int = 0
-    """Readings stored as bad, as their source has said the same for too long."""
-    spooled: int = 0
-    drained: int = 0
-    """Readings that came from the spool into the store."""
-    dropped: int = 0
-    """Readings that a full spool dropped."""
-    commits: int = 0
-    set_aside: int = 0
-    """Readings of the spool that the store can never take."""
-    unreadable: int = 0
-    """Readings in the spool that could not be read back; what is left of them lies in its folder ``aside``."""
-    failed: int = 0
-    """Readings that could neither be stored nor spooled; their source was told."""
-    maintenance_failures: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """Return the counters by name."""
-        return asdict(self)
 
 
 class Ingest:
@@ -112,11 +75,16 @@ class Ingest:
         racks: Collection[str] = (),
     ) -> None:
         self.latest = LatestValues(registry)
-        self.plausibility = Plausibility(registry, racks)
         settings = settings or IngestSettings()
-        self.clocks = Clocks(registry, self.latest, settings.clock_warn_s, settings.clock_offsets)
-        self.frozen = FrozenWatch(registry, settings.frozen_s)
         self.counters = IngestCounters()
+        self._screening = screening = Screening(
+            registry, self.latest, quarantine, settings, self.counters, racks
+        )
+        self.clocks, self.frozen, self.plausibility = (
+            screening.clocks,
+            screening.frozen,
+            screening.plausibility,
+        )
         self.quarantine = quarantine
         self.spool = spool
         self.maintained = asyncio.Event()
@@ -263,7 +231,7 @@ class Ingest:
         received = self._by_our_clock(received)
         self.counters.batches += len(batches)
         self.counters.received += len(batch)
-        kept = self._looked_through(batch, received)
+        kept = self._screening.passed(batch, received)
         if kept:
             self._keep(Batch.concat(kept))
         self.counters.commits += 1
@@ -278,123 +246,6 @@ class Ingest:
         self._now = now
         # what still waited was received by the clock as it was
         return np.minimum(received, now) if time.monotonic() < self._set_back_until else received
-
-    def _looked_through(self, batch: Batch, received: TimeArray) -> list[Batch]:
-        """Return what may be stored; a reading on which our own code fails costs itself, and not those beside it."""
-        kept: list[Batch] = []
-        todo, tries = [(batch, received)], 0
-        while todo:
-            part, came = todo.pop()
-            try:
-                kept.append(self._believed(part, came))
-            except Exception as e:
-                tries += 1
-                if tries > ISOLATING:  # not of some readings: whoever sent them keeps them
-                    raise
-                if tries == 1:
-                    log.exception(
-                        "%d readings cannot be looked through, those at fault are searched", len(part)
-                    )
-                if len(part) == 1:
-                    self._set_aside(part, "unforeseen", f"{type(e).__name__}: {brief(e.args[:1], 200)}")
-                    continue
-                first = np.arange(len(part)) < len(part) // 2
-                todo += [(part.take(half), came[half]) for half in (~first, first)]
-        return [rows for rows in kept if len(rows)]
-
-    def _believed(self, batch: Batch, received: TimeArray) -> Batch:
-        """Return the readings that can be, judged and dated; the others are set aside."""
-        batch, received = self._usable(batch, received)
-        batch = self.clocks.adjusted(batch)
-        self.clocks.look(batch, received)
-        batch, received = self._in_time(batch, received)
-        if not len(batch):
-            return batch
-        rows = self._judged(batch)
-        self.clocks.take_in(rows, received)
-        return self._dated(rows, received)
-
-    def _usable(self, batch: Batch, received: TimeArray) -> tuple[Batch, TimeArray]:
-        """Return the readings that are some; set the others aside with the reason."""
-        return self._without(
-            batch,
-            received,
-            {
-                "unknown_point": (batch.point < 0) | (batch.point >= len(self._registry)),
-                **self._retired(batch.point),
-                "not_finite": ~np.isfinite(batch.value),
-            },
-        )
-
-    def _in_time(self, batch: Batch, received: TimeArray) -> tuple[Batch, TimeArray]:
-        """Return the readings whose times may be; set the others aside with the reason."""
-        faults = {"past": batch.observed < received - int(self._settings.past_days * DAY)}
-        ahead = self._ahead(batch, received)
-        if self._settings.ahead == "quarantine":
-            faults["future"] = ahead
-        else:
-            faults["future"] = wild = self.clocks.wild(batch, received, ahead)
-            if wild.any():
-                self.clocks.doubt(batch.take(wild), received[wild])
-        return self._without(batch, received, faults)
-
-    def _ahead(self, batch: Batch, received: TimeArray) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = batch.observed > received + int(self._settings.future_s * 1000)
-        return found
-
-    def _dated(self, batch: Batch, received: TimeArray) -> Batch:
-        """Return readings with the times of those that are dated ahead corrected."""
-        ahead = self._ahead(batch, received)
-        if not ahead.any():
-            return batch
-        return replace(batch, observed=self.clocks.corrected_times(batch, received, ahead))
-
-    def _without(
-        self, batch: Batch, received: TimeArray, faults: Mapping[str, NDArray[np.bool_]]
-    ) -> tuple[Batch, TimeArray]:
-        good = np.ones(len(batch), dtype=bool)
-        for reason, fault in faults.items():
-            bad = fault & good
-            if bad.any():
-                self._set_aside(batch.take(bad), reason)
-                good &= ~fault
-        return (batch, received) if good.all() else (batch.take(good), received[good])
-
-    def _judged(self, rows: Batch) -> Batch:
-        """Return the readings with those as bad that cannot be, or are frozen; tell the former with their reason."""
-        rows, frozen = self.frozen.marked(rows)
-        self.counters.frozen += frozen
-        impossible = self.plausibility.impossible(rows)
-        if not impossible.any():
-            return rows
-        self.counters.impossible += int(impossible.sum())
-        self.quarantine.readings(
-            rows.take(impossible), "impossible", self._registry, self.plausibility.reason
-        )
-        return self.plausibility.marked(rows, impossible)
-
-    def _retired(self, point: IntArray) -> dict[str, NDArray[np.bool_]]:
-        """Return which readings are of points that stay out, by reason; those of points only gone bring them back."""
-        out = self._registry.are_retired(point)
-        if not out.any():
-            return {}
-        refused, no_room = [], []
-        for index in np.unique(point[out]).tolist():
-            how = self._registry[index].retired
-            if how == Retired.MOVED:  # its history goes on growing, it does not come back
-                continue
-            if how == Retired.REFUSED:
-                refused.append(index)
-                continue
-            try:
-                self._registry.retire(index, None)
-            except TooManyPoints:
-                no_room.append(index)
-        return {"refused_point": np.isin(point, refused), "too_many_points": np.isin(point, no_room)}
-
-    def _set_aside(self, rows: Batch, reason: str, why: str = "") -> None:
-        self.counters.quarantined += len(rows)
-        self.quarantine.readings(rows, reason, self._registry, lambda _point, _value: why)
 
     def _keep(self, rows: Batch) -> None:
         """Store rows, or spool them where the store is away or fails on them."""
@@ -432,7 +283,7 @@ class Ingest:
         self.counters.stored += report.stored
         self.counters.duplicate += report.duplicate
         for reason, refused in report.refused:
-            self._set_aside(refused, reason)
+            self._screening.set_aside(refused, reason)
 
     def _tell_moves(self, changed: Sequence[Point]) -> None:
         moves = self._registry.moves - self._moves_told
@@ -475,7 +326,7 @@ class Ingest:
     def _without_refused_points(self, rows: Batch) -> Batch:
         bad = np.isin(rows.point, np.fromiter(self._refused_points, np.int32))
         if bad.any():
-            self._set_aside(rows.take(bad), "point_not_storable")
+            self._screening.set_aside(rows.take(bad), "point_not_storable")
         return rows.take(~bad)
 
     def _leave_alone(self, e: StorageError) -> None:

@@ -50,6 +50,11 @@ def values(**extra):
     return objects | extra
 
 
+def oids():
+    """Return the names of those objects that are APC's."""
+    return [oid for oid in values() if oid.startswith("1.3.6.1.4.1.318")]
+
+
 class Agent(asyncio.DatagramProtocol):
     """Answers GET, GETNEXT and GETBULK from `objects`; `spoil(reply, request)` may change what goes out.
 
