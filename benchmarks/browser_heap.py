@@ -1,128 +1,84 @@
-"""What a console window holds: ``python -m benchmarks.browser_heap [--minutes 30] [--url URL --user NAME --password P]``.
+"""What a console window holds: ``python -m benchmarks.browser_heap [--minutes 30] [--out FILE] [--url URL --user NAME --password P]``.
 
-Each page is open in a window of its own (headless chromium), and is sent figures as in service. Four times a minute the
-window's JavaScript heap is cleaned and measured. Without a URL the full-size hall of ``benchmarks.console`` is served
-here, changing every two seconds.
+Every page of the console is open in a window of its own (headless chromium), and is sent figures as in service. Every so often
+each window's garbage is collected, and its JavaScript heap, DOM nodes, documents and event listeners are counted. Without a
+URL a full-size hall in trouble is served here, changing every two seconds. `--out` keeps each look as a line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
+import functools
 import json
-import os
-import platform
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvicorn
-from fastapi import FastAPI
 
-from benchmarks.console import PASSWORD, Hall
-from dashboard.app import mount
+from benchmarks._browser import Served, add_options, chromium, figure, live, logged_in, report
 
-PAGES = {"overview": "/", "rack": "/rack/R001", "alerts": "/alerts", "health": "/health"}
-EVERY_S = 15.0
 SETTLING = 0.2
-"""Of the measurements the first part, in which charts and tables are made, that does not count towards growth."""
-ARGUMENTS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-]
+"""Of the looks the first part, in which charts and tables are made, that does not count towards growth."""
+FEWEST_LOOKS = 8
+UNITS = {"heap": "MB", "nodes": "count", "documents": "count", "listeners": "count"}
 
 
-@contextlib.asynccontextmanager
-async def hall_served() -> AsyncIterator[str]:
-    """Serve the hall and return its address."""
-    with tempfile.TemporaryDirectory() as folder:
-        hall = Hall(Path(folder))
-        await asyncio.to_thread(hall.lay_down, 6.0)
-        app = FastAPI()
-        console = mount(app, hall.data, hall.accounts, "a secret for the benchmark")
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
-        parts = [asyncio.create_task(p) for p in (hall.change(), console.run())]
-        serving = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110 - the server tells it no other way
-            await asyncio.sleep(0.05)
-        try:
-            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await serving
-            for part in parts:
-                part.cancel()
-            hall.store.close()
-            hall.records.close()
-
-
-async def measure(url: str, user: str, password: str, seconds: float) -> dict[str, Any]:
-    """Return the heap's growth of each page, MB an hour, and its size at the end."""
-    from playwright.async_api import async_playwright
-
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        sizes: dict[str, list[tuple[float, float]]] = {name: [] for name in PAGES}
+async def measure(served: Served, seconds: float, every: float, out: Path | None) -> dict[str, Any]:
+    """Return what each page's window holds at the end, and its growth per hour."""
+    looks: dict[str, list[tuple[float, dict[str, float]]]] = {}
+    async with chromium() as browser:
         wires = {}
-        for name, path in PAGES.items():
-            context = await browser.new_context()
-            page = await context.new_page()
-            await page.goto(url)
-            await page.fill("#name", user)
-            await page.fill("#password", password)
-            await page.click("#log-in")
-            await page.wait_for_selector("#site-power:has-text('W')")
-            await page.goto(url + path)
-            await page.wait_for_selector("#site-power:has-text('W')")
+        for name, path in served.pages().items():
+            context, page = await logged_in(browser, served)
+            await page.goto(served.url + path)
+            await live(page)
             wires[name] = await context.new_cdp_session(page)
             await wires[name].send("HeapProfiler.enable")
         began = time.monotonic()
         while (now := time.monotonic() - began) < seconds:
             for name, wire in wires.items():
-                await wire.send("HeapProfiler.collectGarbage")
-                used = (await wire.send("Runtime.getHeapUsage"))["usedSize"]
-                sizes[name].append((now, used / 1e6))
-            await asyncio.sleep(min(EVERY_S, seconds / 8))
-        await browser.close()
+                held = await look(wire)
+                looks.setdefault(name, []).append((now, held))
+                if out is not None:
+                    with out.open("a") as file:
+                        print(json.dumps({"page": name, "at_s": round(now), **held}), file=file)
+            await asyncio.sleep(min(every, seconds / FEWEST_LOOKS))
     figures = {}
-    for name, points in sizes.items():
-        at, heap = np.array(points[int(SETTLING * len(points)) :]).T
-        figures[f"{name}_growth"] = _figure(float(np.polyfit(at / 3600, heap, 1)[0]), "MB/h")
-        figures[f"{name}_heap"] = _figure(float(heap[-1]), "MB")
+    for name, points in looks.items():
+        settled = points[int(SETTLING * len(points)) :]
+        hours = np.array([at for at, _ in settled]) / 3600
+        for what, unit in UNITS.items():
+            held_then = np.array([held[what] for _, held in settled])
+            figures[f"{name}_{what}"] = figure(float(held_then[-1]), unit)
+            figures[f"{name}_{what}_growth"] = figure(float(np.polyfit(hours, held_then, 1)[0]), f"{unit}/h")
     return figures
 
 
-def _figure(value: float, unit: str) -> dict[str, Any]:
-    return {"value": round(value, 3), "unit": unit, "reference": None, "ratio": None}
-
-
-async def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure a service that runs, or the hall."""
-    if options.url:
-        return await measure(options.url, options.user, options.password, options.minutes * 60)
-    async with hall_served() as url:
-        return await measure(url, "bench", PASSWORD, options.minutes * 60)
+async def look(wire: Any) -> dict[str, float]:
+    """Return what a window holds once its garbage is collected: heap in MB, nodes, documents and listeners."""
+    await wire.send("HeapProfiler.collectGarbage")
+    used = (await wire.send("Runtime.getHeapUsage"))["usedSize"]
+    counted = await wire.send("Memory.getDOMCounters")
+    return {
+        "heap": round(used / 1e6, 3),
+        "nodes": counted["nodes"],
+        "documents": counted["documents"],
+        "listeners": counted["jsEventListeners"],
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="hallwatch bench browser_heap", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--url", default="", help="of a service that runs already")
-    parser.add_argument("--user", default="demo")
-    parser.add_argument("--password", default="")
+    parser.add_argument("--every", type=float, default=15.0, metavar="SECONDS", help="between two looks")
+    parser.add_argument("--out", type=Path, help="file for each look, as it is made")
+    add_options(parser)
     options = parser.parse_args()
-    figures = asyncio.run(run(options))
-    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
-    json.dump({"name": "browser_heap", "machine": machine, "figures": figures}, sys.stdout, indent=1)
-    print()
+    report("browser_heap", options, functools.partial(
+        measure, seconds=options.minutes * 60, every=options.every, out=options.out
+    ))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,108 +1,135 @@
-"""What whoever opens the console waits for: ``python -m benchmarks.browser_load [--times 5] [--url URL --user NAME --password P]``.
+"""What whoever opens the console waits for: ``python -m benchmarks.browser_load [--stay 10] [--url URL --user NAME --password P]``.
 
-The overview is opened again and again in one headless chromium, whose cache is warm from the login on. Told are the medians of
-the first paint, the first live figure and the first chart, and of a window that stays open for a while the longest task of its
-main thread. Without a URL the full-size hall of ``benchmarks.console`` is served here, changing every two seconds.
+Told are, of a browser that was never here, what a first visit fetches; of one whose cache is warm, and of every page of the
+console in turn: the first paint, the first live figure, the first chart, the longest task of the main thread while the page
+loads and while it then stays open, and how old a reading is when its figure is on the screen. A task's length is the
+processor's time that it takes: on a busy machine the clock would tell how long it was kept waiting. Without a URL a full-size
+hall in trouble is served here, changing every two seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
-import os
-import platform
-import statistics
-import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.browser_heap import ARGUMENTS, hall_served
-from benchmarks.console import PASSWORD
+import numpy as np
 
-STAYS_S = 30.0
+from benchmarks._browser import SHOWN_MS, Served, add_options, chromium, figure, live, logged_in, report
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, BrowserContext
+
+CATEGORIES = ["toplevel", "blink.user_timing", "devtools.timeline"]
+PROFILE = ["disabled-by-default-v8.cpu_profiler"]
+SETTLED_MS = 5000
+"""So long after the last of its first live figure and its first chart a page is there."""
 WATCH = """
 window.seen = {};
-window.tasks = [];
+window.ages = [];
 const note = (what) => { if (!(what in window.seen)) window.seen[what] = performance.now(); };
+let observed = 0;
 new MutationObserver(() => {
-  if (document.querySelector('#site-power')?.textContent.includes('W')) note('live');
-  if (document.querySelector('#power-chart .main-svg')) note('chart');
-}).observe(document, { childList: true, subtree: true, characterData: true });
-new PerformanceObserver((list) => list.getEntries().forEach((t) => window.tasks.push([t.startTime, t.duration])))
-  .observe({ type: 'longtask', buffered: true });
+  const power = document.querySelector('#site-power');
+  if (power?.textContent.includes('W')) note('live');
+  if (document.querySelector('.js-plotly-plot .main-svg')) note('chart');
+  const told = Number(power?.dataset.observed || 0);
+  if (told > observed) {
+    if (observed) requestAnimationFrame(() => setTimeout(() => window.ages.push(Date.now() - told)));
+    observed = told;
+  }
+}).observe(document, { childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ['data-observed'] });
 """
+THERE = f"performance.now() - Math.max(window.seen.live, window.seen.chart || 0) > {SETTLED_MS}"
 TOLD = """() => ({
   paint: performance.getEntriesByName('first-contentful-paint')[0].startTime,
-  scripts: performance.getEntriesByType('resource').filter((r) => r.initiatorType === 'script' || r.name.includes('.js'))
-    .reduce((all, r) => all + r.decodedBodySize, 0) / 1e6,
+  nodes: document.getElementsByTagName('*').length,
+  ages: window.ages,
   ...window.seen,
 })"""
+FETCHED = """() => performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))
+  .reduce(([sent, whole], r) => [sent + r.transferSize, whole + r.decodedBodySize], [0, 0])"""
 
 
-async def measure(url: str, user: str, password: str, times: int) -> dict[str, Any]:
-    """Return what is waited for, ms, the scripts' size, MB, and the longest task of the main thread, ms."""
-    from playwright.async_api import async_playwright
-
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        context = await browser.new_context(viewport={"width": 1440, "height": 900}, bypass_csp=True)
-        page = await context.new_page()
-        await page.goto(url)
-        await page.fill("#name", user)
-        await page.fill("#password", password)
-        await page.click("#log-in")
-        await page.wait_for_selector("#power-chart .main-svg", state="attached", timeout=60_000)
+async def measure(served: Served, stay: float, traces: Path | None) -> dict[str, Any]:
+    """Return what is waited for on each page."""
+    async with chromium() as browser:
+        figures = await first_visit(browser, served)
+        context, _ = await logged_in(browser, served, bypass_csp=True)
         await context.add_init_script(WATCH)
-        told = []
-        for _ in range(times):
-            await page.goto(url)
-            await page.wait_for_function("window.seen.live && window.seen.chart", timeout=60_000)
-            told.append(await page.evaluate(TOLD))
-        loaded = await page.evaluate("performance.now()")
-        await asyncio.sleep(STAYS_S)
-        tasks = await page.evaluate("window.tasks")
-        await browser.close()
-    later = [length for began, length in tasks if began > loaded]
+        for name, path in served.pages().items():
+            figures |= await one_page(browser, context, name, served.url + path, stay, traces)
+    return figures
 
-    def middle(what: str) -> float:
-        return float(statistics.median(t[what] for t in told))
 
-    return {
-        "first_paint_ms": _figure(middle("paint"), "ms"),
-        "first_live_ms": _figure(middle("live"), "ms"),
-        "first_chart_ms": _figure(middle("chart"), "ms"),
-        "scripts": _figure(middle("scripts"), "MB"),
-        "longest_task_loading_ms": _figure(
-            max((length for began, length in tasks if began <= loaded), default=0.0), "ms"
-        ),
-        "longest_task_ms": _figure(max(later, default=0.0), "ms"),
-        "tasks_over_50_ms": _figure(len(later), "count"),
+async def first_visit(browser: Browser, served: Served) -> dict[str, Any]:
+    """Return what the overview fetches after a login, with nothing but the login page in the cache: MB sent, and unpacked."""
+    context, page = await logged_in(browser, served)
+    await page.wait_for_selector("#power-chart .main-svg", state="attached", timeout=SHOWN_MS)
+    sent, whole = await page.evaluate(FETCHED)
+    await context.close()
+    return {"first_visit_sent": figure(sent / 1e6, "MB"), "first_visit_unpacked": figure(whole / 1e6, "MB")}
+
+
+async def one_page(
+    browser: Browser, context: BrowserContext, name: str, url: str, stay: float, traces: Path | None
+) -> dict[str, Any]:
+    """Open a page in a new window, let it stay, and return its figures."""
+    page = await context.new_page()
+    await browser.start_tracing(page=page, categories=CATEGORIES + PROFILE * (traces is not None))
+    await page.goto(url)
+    await live(page)
+    await page.wait_for_function(THERE, timeout=SHOWN_MS)
+    await page.evaluate("performance.mark('hallwatch-there')")
+    await asyncio.sleep(stay)
+    told = await page.evaluate(TOLD)
+    trace = await browser.stop_tracing()
+    await page.close()
+    if traces is not None:
+        (traces / f"{name}.json").write_bytes(trace)
+    loading, later = longest_tasks(json.loads(trace)["traceEvents"])
+    figures = {
+        "first_paint": figure(told["paint"], "ms"),
+        "first_live": figure(told["live"], "ms"),
+        "longest_task_loading": figure(loading, "ms"),
+        "longest_task": figure(later, "ms"),
+        "nodes": figure(told["nodes"], "count"),
     }
+    if "chart" in told:
+        figures["first_chart"] = figure(told["chart"], "ms")
+    if told["ages"]:
+        figures["reading_to_screen_p95"] = figure(float(np.percentile(told["ages"], 95)), "ms")
+    return {f"{name}_{what}": one for what, one in figures.items()}
 
 
-def _figure(value: float, unit: str) -> dict[str, Any]:
-    return {"value": round(value, 3), "unit": unit, "reference": None, "ratio": None}
-
-
-async def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure a service that runs, or the hall."""
-    if options.url:
-        return await measure(options.url, options.user, options.password, options.times)
-    async with hall_served() as url:
-        return await measure(url, "bench", PASSWORD, options.times)
+def longest_tasks(events: list[dict[str, Any]]) -> tuple[float, float]:
+    """Return the processor time of the longest task of the page's main thread, ms, until it was there and from then on."""
+    there = next(e for e in events if e["name"] == "hallwatch-there" and e["cat"] == "blink.user_timing")
+    ours = [
+        e for e in events
+        if e["name"] == "ThreadControllerImpl::RunTask" and (e["pid"], e["tid"]) == (there["pid"], there["tid"])
+    ]  # fmt: skip
+    before = [e["tdur"] / 1000 for e in ours if e["ts"] < there["ts"] and "tdur" in e]
+    after = [e["tdur"] / 1000 for e in ours if e["ts"] >= there["ts"] and "tdur" in e]
+    return max(before, default=0.0), max(after, default=0.0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="hallwatch bench browser_load", description=__doc__)
-    parser.add_argument("--times", type=int, default=5)
-    parser.add_argument("--url", default="", help="of a service that runs already")
-    parser.add_argument("--user", default="demo")
-    parser.add_argument("--password", default="")
+    parser.add_argument(
+        "--stay", type=float, default=10.0, metavar="SECONDS", help="how long each page is open"
+    )
+    parser.add_argument(
+        "--traces", type=Path, metavar="DIR", help="keep what chrome://tracing shows of each page"
+    )
+    add_options(parser)
     options = parser.parse_args()
-    figures = asyncio.run(run(options))
-    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
-    json.dump({"name": "browser_load", "machine": machine, "figures": figures}, sys.stdout, indent=1)
-    print()
+    if options.traces is not None:
+        options.traces.mkdir(parents=True, exist_ok=True)
+    report("browser_load", options, functools.partial(measure, stay=options.stay, traces=options.traces))
 
 
 if __name__ == "__main__":

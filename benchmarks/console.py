@@ -15,110 +15,30 @@ import multiprocessing
 import os
 import platform
 import sys
-import tempfile
 import time
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import orjson
-import uvicorn
-import yaml
-from fastapi import FastAPI
 from websockets.asyncio.client import connect
 
-from dashboard.app import mount
+from benchmarks._console_hall import PASSWORD, PEOPLE, USER, Hall, hall_served
 from dashboard.auth import COOKIE
-from dashboard.data import ConsoleData
 from dashboard.registry import section, sections_of
-from domain.batch import Batch, now_ms
-from domain.points import Point, PointRegistry
-from domain.site import Site
-from storage.accounts import Accounts
-from storage.latest import LatestValues
-from storage.open import open_store
-from storage.plant import PlantView
-from storage.records import Records
-from storage.settings import StorageSettings
 
-SITE = Path(__file__).parent.parent / "config" / "site.yaml"
-USER, PASSWORD = "bench", "benchmark-only"
-PEOPLE, WINDOWS = 10, 15
-"""Who watches, and how many windows each has: a person may have 20."""
-MINUTE = 60_000
-
-
-class Hall:
-    """The points that the overview shows, and values for them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.site = Site.model_validate(yaml.safe_load(SITE.read_text(encoding="utf-8")))
-        self.registry = PointRegistry()
-        self.store = open_store(StorageSettings(path=folder), self.registry)
-        self.latest = LatestValues(self.registry)
-        self.records = Records(f"sqlite:///{folder}/records.sqlite")
-        self.accounts = Accounts(self.records)
-        for user in (USER, *(f"{USER}{n}" for n in range(PEOPLE))):
-            self.accounts.add_user(user, PASSWORD)
-        self._level: list[float] = []
-        self._register()
-        self._noise = np.random.default_rng(1)
-        plant = PlantView(self.site, self.registry, self.latest, self.store)
-        self.data = ConsoleData(self.site, self.registry, self.latest, self.store, self.records, plant)
-
-    def _add(self, kind: str, what: str, of: str, level: float, unit: str = "W", **more: Any) -> None:
-        tag = "/".join(more.get("process_area", ()))
-        self.registry.register(Point(f"{kind}/{what}/{of}{tag}", kind, what, of, of, unit, **more))
-        self._level.append(level)
-
-    def _register(self) -> None:
-        for node in self.site.nodes:
-            kind = "UPS" if node.type == "UPS" else "PowerMeter"
-            self._add(kind, "ActivePower", node.id, node.limit * 0.44, serves=node.serves)
-        for pod in self.site.pods:
-            for cdu in pod.cdus:
-                self._add("CDU", "LiquidTemperature", cdu, 32.5, "Cel", process_area=("Secondary", "Supply"))
-                self._add("CDU", "LiquidTemperature", cdu, 44.0, "Cel", process_area=("Secondary", "Return"))
-                self._add("CDU", "LiquidFlow", cdu, 580.0, "L/min", process_area=("Secondary",))
-                self._add("CDU", "PumpSpeed", cdu, 0.6, "1", process_area=("Secondary",))
-            for rack in pod.racks:
-                self._add("Rack", "RackPower", rack, 126e3)
-                self._add("Rack", "RackLiquidReturnTemperature", rack, 44.0, "Cel")
-                for n in range(self.site.rack_gpus):
-                    name = f"{rack}-T{n // 4 + 1:02d}-G{n % 4}"
-                    self._add("GPU", "GpuTemperature", name, 68.0, "Cel", associate=rack)
-
-    def batch(self, now: int, points: np.ndarray[Any, np.dtype[np.int32]]) -> Batch:
-        """Return a reading of each of these points, a little off its level."""
-        level = np.array(self._level)[points]
-        return Batch.of(points, now, level * (1 + 0.01 * self._noise.standard_normal(len(points))))
-
-    def lay_down(self, hours: float) -> None:
-        """Store the feeds' past, for the power chart."""
-        feeds = np.concatenate([self.registry.select(None, "ActivePower", f) for f in ("FEED-A", "FEED-B")])
-        now = now_ms()
-        times = range(now - int(hours * 3_600_000), now, MINUTE)
-        self.store.write(Batch.concat([self.batch(t, feeds) for t in times]))
-        self.store.maintain(now)
-
-    async def change(self) -> None:
-        """Measure everything every two seconds."""
-        every = np.arange(len(self.registry), dtype=np.int32)
-        while True:
-            self.latest.update(self.batch(now_ms(), every))
-            await asyncio.sleep(2)
+WINDOWS = 15
+"""How many windows each person has: they may have 20."""
 
 
 def watch(url: str, viewers: int, seconds: float, result: Connection) -> None:
     """Be so many browser windows; tell bytes and frames."""
     cookies = []
     for person in range(-(-viewers // WINDOWS)):
-        with httpx.Client(base_url=url) as client:
+        with httpx.Client(base_url=url, timeout=60) as client:
             client.post("/login", data={"name": f"{USER}{person}", "password": PASSWORD})
             cookies.append(client.cookies[COOKIE])
-    with httpx.Client(base_url=url, cookies={COOKIE: cookies[0]}) as client:
+    with httpx.Client(base_url=url, cookies={COOKIE: cookies[0]}, timeout=60) as client:
         live = next(c["output"] for c in client.get("/_dash-dependencies").json() if c.get("websocket"))
     asked = {"output": live, "outputs": [], "inputs": [], "state": [], "changedPropIds": []}
     result.send(asyncio.run(_watch(url, viewers, seconds, asked, cookies)))
@@ -163,27 +83,11 @@ async def _watch(
 
 
 async def measure(viewers: int, seconds: float) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        hall = Hall(Path(folder))
-        await asyncio.to_thread(hall.lay_down, 6.0)
-        app = FastAPI()
-        console = mount(app, hall.data, hall.accounts, "a secret for the benchmark")
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-        parts = [asyncio.create_task(p) for p in (hall.change(), console.run())]
-        serving = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110 - the server tells it no other way
-            await asyncio.sleep(0.05)
-        url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    async with hall_served() as (url, hall):
         idle = await _share(seconds / 2)
         one = await _watched(url, 1, seconds)
         many = await _watched(url, viewers, seconds)
         simple = await asyncio.to_thread(_simple, hall)
-        server.should_exit = True
-        await serving
-        for part in parts:
-            part.cancel()
-        hall.store.close()
-        hall.records.close()
     return {
         "core_share_idle": _figure(idle, "cores"),
         "core_share_one_viewer": _figure(one[0], "cores"),
