@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
 import math
 import time
@@ -20,16 +19,13 @@ from typing import TypeVar
 
 import structlog
 
-from alerts.languages import LANGUAGES
-from alerts.notify.facts import Facts, Trend
-from alerts.notify.message import Notice, Notification, Notifier
+from alerts.composing import Composer
+from alerts.notify.message import Notification, Notifier
 from alerts.notify.retry import GIVE_UP_MS, LONGEST_PAUSE_MS, pause_ms
 from alerts.routing import Wanted
-from alerts.runbooks import Runbooks
 from alerts.settings import Fallback
 from domain.alert import Alert, Severity
 from domain.errors import HallwatchError, NotificationError
-from domain.site import Site
 from storage.delivery_records import Delivery, DeliveryStatus, Event
 from storage.records import Records
 
@@ -46,12 +42,6 @@ LOOK_S = 1.0
 PATIENCE_S = 0.5
 """How long a look waits for the records to say what is due."""
 DRAIN_S = 3.0
-TREND_S = 1.0
-"""How long a page waits for how its quantity went."""
-LOOKERS = 3
-"""Threads that look for it."""
-MOST_LOOKS = 12
-"""Looks under way; beyond that a page goes without a picture."""
 LATE_S = 10.0
 """Telling does not work while no look for what is due has ended for so long."""
 NOBODY_S = 300.0
@@ -97,56 +87,36 @@ class Dispatcher:
 
     Parameters
     ----------
-    records, notifiers, site
-        The queue, the channels by name, and whose alerts they are.
+    records, notifiers
+        The queue, and the channels by name.
+    composer
+        Says what a message tells.
     clock
         UTC ms.
-    advice
-        What to do first, by rule name, where the rule says it itself.
-    console_url
-        For links in messages.
     fallbacks
         Who is told instead, by channel.
-    facts
-        What is known about the surroundings of an alert; answers from memory, at once.
-    runbooks
-        What to do first, where a rule does not say it itself.
-    quiet
-        Whether nothing of a severity may be delivered now, by the name of the delivery and UTC ms.
     addressed
         Makes a message that of its recipient, by the name of the delivery.
-    trend
-        How the quantity behind an alert went, at a time (UTC ms); it may take long, or fail.
+    quiet
+        Whether nothing of a severity may be delivered now, by the name of the delivery and UTC ms.
     """
 
     def __init__(
         self,
         records: Records,
         notifiers: Mapping[str, Notifier],
-        site: Site,
+        composer: Composer,
         clock: Callable[[], int],
-        advice: Mapping[str, str],
-        console_url: str = "",
-        fallbacks: Mapping[str, Fallback] | None = None,
-        facts: Callable[[Alert], Facts] = lambda _alert: Facts(),
-        runbooks: Runbooks | None = None,
-        addressed: Callable[[str, Notification], Notification] = lambda _channel, page: page,
-        trend: Callable[[Alert, int], Trend | None] = lambda _alert, _now: None,
-        quiet: Callable[[str, Severity, int], bool] = lambda _channel, _severity, _now: False,
+        fallbacks: Mapping[str, Fallback],
+        addressed: Callable[[str, Notification], Notification],
+        quiet: Callable[[str, Severity, int], bool],
     ) -> None:
         self._records = records
         self._notifiers = notifiers
-        self._site = site
+        self._composer = composer
         self._clock = clock
-        self._advice = advice
-        self._console_url = console_url
-        self._fallbacks = fallbacks or {}
-        self._facts = facts
-        self._runbooks = runbooks or Runbooks()
+        self._fallbacks = fallbacks
         self._addressed = addressed
-        self._trend = trend
-        self._looker = ThreadPoolExecutor(LOOKERS, thread_name_prefix="alerts-trend")
-        self._looking: set[asyncio.Future[Trend | None]] = set()
         self._quiet = quiet
         # a write may wait for a lock; looking for what is due must not wait with it
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="alerts-due")
@@ -189,7 +159,7 @@ class Dispatcher:
                 self._asking.cancel()
             await self.drain(DRAIN_S)
             self._reader.shutdown(wait=False)
-            self._looker.shutdown(wait=False, cancel_futures=True)
+            self._composer.close()
             self._writer.shutdown(wait=False)
 
     def wake(self) -> None:
@@ -400,8 +370,8 @@ class Dispatcher:
         try:
             async with asyncio.timeout(LONGEST_S):
                 notifier = self._notifiers[channel]
-                page = self._addressed(channel, self._notification(group))
-                remark = await notifier.send(await self._with_trends(page, notifier.trends))
+                page = self._addressed(channel, self._composer.message(group, self._company(group)))
+                remark = await notifier.send(await self._composer.with_trends(page, notifier.trends))
         except NotificationError as error:
             if error.content and len(group) > 1:  # one odd alert costs itself alone
                 error = NotificationError(str(error), retryable=True)
@@ -459,48 +429,11 @@ class Dispatcher:
             if retry.channel == channel and not retry.asked:
                 self._retries[number] = replace(retry, not_before=min(retry.not_before, now))
 
-    async def _with_trends(self, page: Notification, most: int) -> Notification:
-        """Return a message with the trends of its first alerts, those that come within `TREND_S`."""
-        wanted = [n for n in page.notices[:most] if not n.over]
-        if not wanted or len(self._looking) >= MOST_LOOKS:  # a store that hangs holds up no second page
-            return page
-        loop, now = asyncio.get_running_loop(), self._clock()
-        looks: dict[str, asyncio.Future[Trend | None]] = {}
-        for notice in wanted:
-            look = loop.run_in_executor(self._looker, self._trend, notice.alert, now)
-            self._looking.add(look)
-            look.add_done_callback(self._looking.discard)
-            looks[notice.alert.condition.key] = look
-        await asyncio.wait(looks.values(), timeout=TREND_S)
-        found = {key: trend for key, look in looks.items() if (trend := _result(look)) is not None}
-        return replace(page, notices=tuple(_seen(n, found.get(n.alert.condition.key)) for n in page.notices))
-
-    def _notification(self, group: Sequence[Due]) -> Notification:
-        deliveries = [delivery for delivery, _ in group]
-        first = min(deliveries, key=lambda d: abs(d.id))
-        retry = self._retries.get(first.id)
-        company = sorted(retry.company if retry is not None else {d.id for d in deliveries})
-        # when it was queued, too: an event that comes again has the number that it had before
-        queued = {d.created for d in deliveries}
-        early = "".join(sorted(a.condition.key for d, a in group if d.id < 0))
-        digest = hashlib.sha256(f"{company} {min(queued)} {early}".encode()).hexdigest()[:16]
-        # an event that comes again has the number of the one before, but another time
-        notices = [
-            self.notice(d.event, alert, f"{d.id}-{d.created}" if d.id > 0 else "") for d, alert in group
-        ]
-        return self.page(f"{self._site.id}-{max(first.id, 0)}-{digest}", notices)
-
-    def notice(self, event: Event, alert: Alert, delivery: str = "") -> Notice:
-        """Return what there is to tell of one alert, from memory."""
-        rule = alert.condition.rule
-        found = {language: self._runbooks.find(rule, language) for language in LANGUAGES}
-        runbooks = {language: runbook for language, runbook in found.items() if runbook is not None}
-        return Notice(event, alert, self._advice.get(rule, ""), delivery, self._facts(alert), runbooks)
-
-    def page(self, number: str, notices: Sequence[Notice]) -> Notification:
-        """Return a message of our site."""
-        site = self._site
-        return Notification(number, site.id, site.name, site.zone, tuple(notices), self._console_url)
+    def _company(self, group: Sequence[Due]) -> frozenset[int]:
+        """Return the numbers of those that were in the message when it was tried first, some of which may be settled since."""
+        first = min((delivery.id for delivery, _ in group), key=abs)
+        retry = self._retries.get(first)
+        return frozenset(d.id for d, _ in group) if retry is None else retry.company
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._sending[task]
@@ -563,19 +496,6 @@ class Dispatcher:
     @staticmethod
     async def _in(executor: ThreadPoolExecutor, call: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, call, *arguments)
-
-
-def _seen(notice: Notice, trend: Trend | None) -> Notice:
-    return notice if trend is None else replace(notice, facts=replace(notice.facts, trend=trend))
-
-
-def _result(look: asyncio.Future[Trend | None]) -> Trend | None:
-    if not look.done() or look.cancelled():
-        return None
-    if look.exception() is not None:
-        log.warning("a page goes without a picture", error=str(look.exception()))
-        return None
-    return look.result()
 
 
 def _critical(group: Sequence[Due]) -> bool:

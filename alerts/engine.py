@@ -23,6 +23,7 @@ from typing import Any
 
 import structlog
 
+from alerts.composing import Composer
 from alerts.dispatch import Dispatcher
 from alerts.evaluation import Evaluation, Look
 from alerts.flapping import Flaps
@@ -102,21 +103,12 @@ class AlertEngine:
         runbooks = runbooks or Runbooks()
         runbooks.load(rule.name for rule in rules.rules)
         self._routing = Routing(rules, view.site.zone, view.topology, view.process_areas, monotonic)
-        self.dispatcher = Dispatcher(
-            records,
-            notifiers,
-            view.site,
-            clock,
-            {rule.name: rule.advice for rule in rules.rules},
-            rules.console_url,
-            rules.fallbacks(),
-            Surroundings(view, by_name).facts,
-            runbooks,
-            Addressing(rules, link).addressed,
-            Trends(view, by_name).of,
-            self._routing.on_call.quiet,
-        )
-        self._reminder = Reminder(records, notifiers, self.dispatcher.page, self.dispatcher.notice, clock)
+        advice = {rule.name: rule.advice for rule in rules.rules}
+        facts, trend = Surroundings(view, by_name).facts, Trends(view, by_name).of
+        composer = Composer(view.site, clock, advice, rules.console_url, facts, runbooks, trend)
+        addressed, quiet = Addressing(rules, link).addressed, self._routing.on_call.quiet
+        self.dispatcher = Dispatcher(records, notifiers, composer, clock, rules.fallbacks(), addressed, quiet)
+        self._reminder = Reminder(records, notifiers, composer.page, composer.notice, clock)
         self._view = view
         self._records = records
         self._clock = clock

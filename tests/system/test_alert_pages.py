@@ -88,7 +88,7 @@ async def plant(tmp_path):
 
 async def test_a_page_of_the_running_engine_says_all_of_it(plant, monkeypatch):
     monkeypatch.setattr("alerts.notify.smtp.DRAWING_S", 60.0)  # on a busy machine, too
-    monkeypatch.setattr("alerts.dispatch.TREND_S", 60.0)
+    monkeypatch.setattr("alerts.composing.TREND_S", 60.0)
     plant.warm(now_ms())
     async with plant.engine():
         await until(lambda: plant.box.got, 60)
