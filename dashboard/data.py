@@ -39,7 +39,6 @@ from dashboard.views import (
     QUARTER_MS,
     SPANS,
     STALE_MS,
-    BreachAhead,
     CduState,
     Floor,
     Header,
@@ -55,7 +54,7 @@ from dashboard.views import (
 )
 from domain.alert import Alert, AlertState, Severity
 from domain.batch import now_ms
-from domain.breaches import breached_by
+from domain.breaches import BreachAhead, breach_ahead
 from domain.envelope import EnvelopeNode, quarter_start
 from domain.forecast import Forecast
 from domain.points import PointRegistry, Quality
@@ -342,19 +341,8 @@ class ConsoleData:
         return self.records.latest_forecast(object_id or self.site.id, "ActivePower")
 
     def _ask_breach_ahead(self) -> BreachAhead | None:
-        now, forecast = self.clock(), self.forecast()
-        if forecast is None:
-            return None
-        length = forecast.interval_minutes * 60_000
-        coming = (forecast.start + length > now) & (forecast.start < now + AHEAD_H * 3_600_000)
-        if not coming.any():
-            return None
-        each = forecast.breach_probability[coming]
-        reached = breached_by(each)  # as the alert on it asks
-        likely = np.flatnonzero(reached > 0.5)
-        # what is rare may be on none of the paths
-        risk = max(float(reached[-1]), float(np.nanmax(each, initial=0.0)))
-        return BreachAhead(int(forecast.start[coming][likely[0]]) if len(likely) else 0, risk)
+        forecast = self.forecast()
+        return None if forecast is None else breach_ahead(forecast, self.clock(), AHEAD_H * 3600)
 
     # --- one rack -------------------------------------------------------------------------------------------------
 

@@ -9,12 +9,13 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from analytics.outlook.excursions import time_to_breach
 from analytics.outlook.whatif import AddedJob, Answer, MovedJob, Scenario
 from dashboard import cells
 from dashboard.data import ConsoleData
 from dashboard.foretold import AGO, SCORED_LEADS, Foretold, Worth
+from dashboard.views import AHEAD_H
 from dashboard.words import count, say
+from domain.breaches import breach_ahead
 from domain.errors import InputError, StorageError
 from domain.forecast import Forecast, Ramps
 from domain.planned import PlannedWork
@@ -233,8 +234,8 @@ def _of_power(f: Forecast, issued: Forecast, found: Answer, now: int, zone: Zone
     middle = f.quantile(0.5)
     best = int(np.flatnonzero(coming)[np.argmax(middle[coming])])
     before = float(issued.quantile(0.5)[issued.start + 900_000 > now].max(initial=0.0))
-    risk, shed = found.breached_by[-1], max(found.shed)
-    without = time_to_breach(issued.values, issued.quantiles, issued.limit)
+    risk, without = (_chance(told, now) for told in (f, issued))
+    shed = max(found.shed)
     lines = [
         [
             say(
@@ -244,13 +245,19 @@ def _of_power(f: Forecast, issued: Forecast, found: Answer, now: int, zone: Zone
             "",
         ],
         [
-            say("foretold.breach", risk=cells.percent(risk), before=cells.percent(float(without[-1]))),
+            say("foretold.breach", hours=AHEAD_H, risk=cells.percent(risk), before=cells.percent(without)),
             "alarm" if risk > 0.5 else "warning" if risk > 0.05 else "",
         ],
     ]  # fmt: skip
     if shed > 0:
         lines.append([say("foretold.shed", power=cells.quantity(shed, "W", 3)), "warning"])
     return lines
+
+
+def _chance(f: Forecast, now: int) -> float:
+    """Return how likely the limit is passed, as the header and the alert have it."""
+    ahead = breach_ahead(f, now, AHEAD_H * 3600)
+    return 0.0 if ahead is None else ahead.chance
 
 
 def _issued(f: Foretold, zone: ZoneInfo) -> cells.Cell:

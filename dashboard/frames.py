@@ -12,8 +12,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from dashboard import cells
-from dashboard.views import AHEAD_H, BreachAhead, Header
+from dashboard.views import AHEAD_H, Header
 from dashboard.words import say
+from domain.breaches import BreachAhead
 
 Payload = dict[str, Any]
 
@@ -84,12 +85,13 @@ def _breach_ahead(ahead: BreachAhead | None, now: int, zone: ZoneInfo) -> dict[s
     hint = say("header.ahead_hint", hours=AHEAD_H)
     if ahead is None:
         return {"breach-in": [cells.DASH, "missing", hint], "breach-risk": ["", "", hint]}
-    mark = "warning" if ahead.at else ""
+    at = ahead.likely
+    mark = "" if at is None else "warning"
     value, told = f"> {AHEAD_H} h", ""
-    if ahead.at:
-        value = cells.duration(ahead.at - now) if ahead.at > now else say("header.ahead_now")
-        told = f" \u00b7 {cells.clock(max(ahead.at, now), zone, '%H:%M')}"
-    risk = say("header.risk", risk=cells.percent(ahead.risk)) + told
+    if at is not None:
+        value = cells.duration(at - now) if at > now else say("header.ahead_now")
+        told = f" \u00b7 {cells.clock(max(at, now), zone, '%H:%M')}"
+    risk = say("header.risk", risk=cells.percent(ahead.chance)) + told
     return {"breach-in": [value, mark, hint], "breach-risk": [risk, mark, hint]}
 
 

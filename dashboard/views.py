@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.alert import Alert, Severity
+from domain.breaches import BreachAhead
 from domain.forecast import Forecast
 from domain.points import Point, Quality, QualityArray, TimeArray, ValueArray
 from storage.plant import Reading
@@ -78,22 +79,6 @@ class Header:
     breach_ahead: BreachAhead | None
     alerts: Mapping[Severity, int]
     store: StoreHealth
-
-
-@dataclass(frozen=True, slots=True)
-class BreachAhead:
-    """Whether the site's limit will be passed within `AHEAD_H`, by the newest forecast.
-
-    Attributes
-    ----------
-    at
-        When that has become more likely than not, UTC ms; 0 where it does not.
-    risk
-        How likely it is by the end of these hours, 0 to 1.
-    """
-
-    at: int
-    risk: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

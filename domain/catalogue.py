@@ -326,7 +326,7 @@ _OURS = (
     _ours(
         "PowerBreachProbability",
         "1",
-        "Highest probability of the coming six hours that a node passes its limit",
+        "Probability that a node passes its limit in any quarter hour of the coming six hours",
     ),
     _ours(
         "PowerToShed",

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Set
 
 import numpy as np
-from numpy.typing import NDArray
 
 from alerts.rules.condition import condition, local_time, unknown
 from alerts.rules.settings import EnvelopePredicted, ForecastAge
 from alerts.view import View
 from domain.alert import Condition
-from domain.breaches import breached_by
+from domain.breaches import BreachesAhead
 from domain.forecast import Forecast
 from domain.units import shown
 
@@ -21,7 +20,7 @@ class EnvelopePredictedRule:
 
     def __init__(self, settings: EnvelopePredicted) -> None:
         self.settings = settings
-        self._chances: dict[str, tuple[tuple[int, int, int], float]] = {}
+        self._ahead = BreachesAhead()
 
     def evaluate(self, now: int, view: View, active: Set[str] = frozenset()) -> list[Condition]:
         """Return one condition per forecast object that will likely pass its limit, naming its likeliest interval."""
@@ -38,33 +37,20 @@ class EnvelopePredictedRule:
         length = 0 if forecast is None else forecast.interval_minutes * 60_000
         if forecast is None or len(forecast.start) == 0 or forecast.start[-1] + length <= now:
             return unknown(rule, object_id) if active else None
-        coming = np.flatnonzero((forecast.start + length > now) & (forecast.start < now + rule.within * 1000))
-        threshold = rule.clear_probability if active else rule.probability
-        if len(coming) == 0 or np.isnan(forecast.breach_probability[coming]).all():
+        ahead = self._ahead.of(forecast, now, rule.within)
+        if ahead is None or ahead.chance < (rule.clear_probability if active else rule.probability):
             return None
-        chance = self._chance(object_id, forecast, coming)
-        if chance < threshold:
-            return None
-        likeliest = int(coming[np.nanargmax(forecast.breach_probability[coming])])
+        likeliest = ahead.likeliest
         start, zone = int(forecast.start[likeliest]), view.site.zone
         middle = int(np.argmin(np.abs(np.array(forecast.quantiles) - 0.5)))
         value, limit = float(forecast.values[likeliest, middle]), float(forecast.limit[likeliest])
         summary = (
-            f"{object_id}: {chance:.0%} likely to exceed {shown(limit, forecast.unit, 4)} "
-            f"by {local_time(int(forecast.start[coming[-1]]) + length, zone, '%Y-%m-%d %H:%M')}, most likely in "
+            f"{object_id}: {ahead.chance:.0%} likely to exceed {shown(limit, forecast.unit, 4)} "
+            f"by {local_time(int(forecast.start[ahead.coming[-1]]) + length, zone, '%Y-%m-%d %H:%M')}, most likely in "
             f"{local_time(start, zone)}-{local_time(start + length, zone)} "
             f"(median forecast {shown(value, forecast.unit, 4)}, issued {local_time(forecast.issued, zone)})"
         )
         return condition(rule, object_id, summary, value, limit, forecast.unit, forecast.issued)
-
-    def _chance(self, object_id: str, forecast: Forecast, coming: NDArray[np.intp]) -> float:
-        """Return the probability that any of these intervals passes its limit; worked out once for each."""
-        key = (forecast.issued, int(coming[0]), int(coming[-1]))
-        kept = self._chances.get(object_id)
-        if kept is None or kept[0] != key:
-            chance = float(breached_by(forecast.breach_probability[coming])[-1])
-            kept = self._chances[object_id] = (key, chance)
-        return kept[1]
 
 
 class ForecastAgeRule:

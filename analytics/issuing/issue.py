@@ -23,6 +23,7 @@ from analytics.planned.bookings import Bookings
 from analytics.points import worked_out
 from analytics.settings import AnalyticsSettings
 from domain.batch import Batch, Sink, now_ms
+from domain.breaches import BreachesAhead
 from domain.catalogue import POINT_TYPES
 from domain.envelope import QUARTER_MS, EnvelopeNode, quarter_start
 from domain.errors import ForecastError, StorageError
@@ -96,6 +97,7 @@ class ForecastIssuer:
         self.outlooks: dict[str, NodeOutlook] = {}
         """What each of them means over the coming hours: time to breach, power to shed, ramps."""
         self.steps = PlannedSteps.none()
+        self._breaches = BreachesAhead()
         self.ramps = RampWatch(plant, shelf.parent / "ramps.npz")
         self._waiting = False
 
@@ -167,20 +169,22 @@ class ForecastIssuer:
     def _risks(self, now: int) -> Batch:
         """Return the outlook of each node's coming hours as readings: breach, power to shed, time to breach; and the ramp.
 
-        The site's own breach probability is in its issued forecast.
+        A breach is asked for as the rule on issued forecasts and the console do (`domain.breaches`); the site's own
+        probability is in its issued forecast.
         """
         registry, site = self._plant.registry, self._plant.site
         index, value = [], []
         for name, outlook in list(self.outlooks.items()):
             kind = self._plant.envelope[name].kind
-            if np.isnan(outlook.forecast.limit).all():
-                continue
             within = NODE_STEPS * QUARTER_MS / 1000
-            passed = (now - outlook.forecast.data_cutoff) / 1000
+            ahead = self._breaches.of(outlook.forecast, now, within)
+            if ahead is None:  # what is over says nothing of what comes
+                continue
+            end = math.inf if ahead.likely is None else (ahead.likely + QUARTER_MS - now) / 1000
             readings = {
-                "PowerBreachProbability": float(outlook.forecast.breach_probability.max()),
-                "PowerToShed": float(outlook.shed.max()),
-                "TimeToBreach": max(0.0, min(outlook.seconds_to_breach() - passed, within)),
+                "PowerBreachProbability": ahead.chance,
+                "PowerToShed": float(outlook.shed[ahead.coming].max()),
+                "TimeToBreach": min(end, within),
             }
             if (ramps := outlook.forecast.ramps) is not None:
                 readings |= {"ExpectedRise": float(ramps.up[TOLD]), "ExpectedFall": float(ramps.down[TOLD])}

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from domain.breaches import PERSISTENCE, breached_by, path_scores
+from domain.breaches import PERSISTENCE, path_scores
 from domain.envelope import QUARTER_MS, quarter_start
 from domain.points import TimeArray, ValueArray
 
@@ -184,26 +184,6 @@ def _level_error(power: ValueArray, levels: ValueArray, ahead: int) -> float:
     return float(np.sqrt(np.mean((after - levels[:-ahead]) ** 2)))
 
 
-def time_to_breach(
-    values: ValueArray,
-    quantiles: tuple[float, ...],
-    limit: ValueArray,
-    persistence: float = PERSISTENCE,
-    paths: int = 2000,
-    seed: int = 0,
-) -> ValueArray:
-    """Return the probability that the limit has been exceeded by the end of each interval, shape (n,).
-
-    Parameters
-    ----------
-    values, quantiles, limit
-        As for `exceedance`.
-    persistence, paths, seed
-        As for `domain.breaches.breached_by`.
-    """
-    return breached_by(exceedance(values, quantiles, limit), persistence, paths, seed)
-
-
 def likely_paths(
     values: ValueArray,
     quantiles: tuple[float, ...],
@@ -211,9 +191,16 @@ def likely_paths(
     paths: int = 1000,
     seed: int = 0,
 ) -> ValueArray:
-    """Draw courses that a forecast quantity may take, shape (paths, n); parameters as for `time_to_breach`.
+    """Draw courses that a forecast quantity may take, shape (paths, n).
 
     Beyond the outermost quantiles a course stays at them.
+
+    Parameters
+    ----------
+    values, quantiles
+        As for `exceedance`.
+    persistence, paths, seed
+        As for `domain.breaches.breached_by`.
     """
     normal = NormalDist()
     level = np.array([normal.inv_cdf(q) for q in quantiles])

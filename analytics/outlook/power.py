@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from analytics.outlook.excursions import likely_paths, time_to_breach, to_shed
+from analytics.outlook.excursions import likely_paths, to_shed
+from domain.breaches import SURELY_NOT, breached_by
 from domain.forecast import Forecast, Ramps
 from domain.points import TimeArray, ValueArray
 
-SURELY_NOT = 1e-4
-"""Where no interval is likelier than this to pass the limit, paths are not drawn: there are a hundred racks."""
 RAMP_LEVELS = (0.05, 0.5, 0.95)
 
 
@@ -79,19 +78,9 @@ class NodeOutlook:
             change = np.diff(likely_paths(f.values, f.quantiles), axis=1) / f.interval_minutes
             ramp[1:] = np.quantile(change, RAMP_LEVELS, axis=0).T
         risky = np.nan_to_num(f.breach_probability)
-        if n == 0 or risky.max() < SURELY_NOT:
-            return cls(f, risky, np.zeros(n), ramp)
-        return cls(
-            f,
-            time_to_breach(f.values, f.quantiles, f.limit),
-            to_shed(f.values, f.quantiles, f.limit),
-            ramp,
-        )
-
-    def seconds_to_breach(self, probability: float = 0.5) -> float:
-        """Return the time from the forecast's start until the limit has been passed with a probability, s; else infinite."""
-        passed = np.flatnonzero(self.breached_by >= probability)
-        return math.inf if len(passed) == 0 else float((passed[0] + 1) * self.forecast.interval_minutes * 60)
+        sure = risky.max(initial=0.0) < SURELY_NOT
+        shed = np.zeros(n) if sure else to_shed(f.values, f.quantiles, f.limit)
+        return cls(f, breached_by(risky), shed, ramp)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

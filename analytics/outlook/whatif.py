@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from analytics.outlook.excursions import exceedance, time_to_breach, to_shed
+from analytics.outlook.excursions import exceedance, to_shed
+from domain.breaches import breach_ahead
 from domain.envelope import QUARTER_MS
 from domain.errors import InputError
 from domain.forecast import Forecast
@@ -246,7 +247,7 @@ class WhatIf:
             on_battery=on_battery,
             battery_minutes=self._battery_minutes(after) if on_battery else None,
             forecast=under,
-            breached_by=() if under is None else tuple(_breached_by(under)),
+            breached_by=() if under is None else tuple(_breached_by(under, now)),
             shed=() if under is None else tuple(to_shed(under.values, under.quantiles, under.limit).tolist()),
             assumptions=(
                 "Load stays as it is now, but for what the scenario adds.",
@@ -445,6 +446,7 @@ class WhatIf:
             shift = shift + more * there
         values = np.clip(forecast.values + shift[:, None], 0.0, self.site.installed)
         limit = forecast.limit if scenario.limit is None else np.full(len(values), scenario.limit)
+        as_issued = (values == forecast.values).all(axis=1) & (limit == forecast.limit)
         return Forecast(
             object_id=forecast.object_id,
             point_type=forecast.point_type,
@@ -456,7 +458,9 @@ class WhatIf:
             quantiles=forecast.quantiles,
             values=values,
             limit=limit,
-            breach_probability=exceedance(values, forecast.quantiles, limit),
+            breach_probability=np.where(
+                as_issued, forecast.breach_probability, exceedance(values, forecast.quantiles, limit)
+            ),
             model=f"{forecast.model}, what if",
             quality=forecast.quality,
         )
@@ -496,6 +500,9 @@ def _as_measured(now: ValueArray, was: ValueArray, becomes: ValueArray) -> tuple
     return np.where(np.isfinite(now), now, was), np.where(np.isfinite(now), then, becomes)
 
 
-def _breached_by(forecast: Forecast) -> list[float]:
-    reached = time_to_breach(forecast.values, forecast.quantiles, forecast.limit)
+def _breached_by(forecast: Forecast, now: int) -> list[float]:
+    """Return how likely the limit has been passed by the end of each interval; 0 for those that are over."""
+    reached = np.zeros(len(forecast.start))
+    if (ahead := breach_ahead(forecast, now)) is not None:
+        reached[ahead.coming] = ahead.reached
     return [float(p) for p in reached]

@@ -12,12 +12,14 @@ from alerts.view import View
 from analytics.issuing.issue import ForecastIssuer
 from analytics.settings import AnalyticsSettings
 from domain.batch import Batch
+from domain.breaches import breach_ahead
 from domain.configuration import validated
 from domain.envelope import QUARTER_MS
 from domain.points import Point, PointRegistry
 from domain.site import Site
 from partners.api import router
 from partners.settings import PartnerSettings
+from service.configuration import SHIPPED, load
 from storage.accounts import Accounts
 from storage.ingest import Ingest
 from storage.open import open_store
@@ -47,6 +49,18 @@ RULE = {
     "name": "ups-will-be-overloaded", "kind": "envelope_predicted", "objects": ["UPS-*"], "probability": "40 %",
     "severity": "warning",
 }  # fmt: skip
+NODES = next(
+    r.model_dump()
+    for r in load(SHIPPED / "alerts.yaml", AlertSettings).rules
+    if r.name == "node-breach-predicted"
+)
+
+
+def told(view, point_type):
+    """The newest readings of a kind, by object."""
+    points = view.registry.match(f"*/{point_type}/*")
+    values = view.values(points).tolist()
+    return {view.registry[i].object_id: v for i, v in zip(points.tolist(), values, strict=True) if v == v}
 
 
 @pytest.fixture
@@ -72,20 +86,35 @@ async def plant(tmp_path):
 async def test_a_rule_on_upses_fires_on_what_is_issued_of_them_and_partners_read_what_is_published(plant):
     view, ingest, folder = plant
     records = Records(f"sqlite:///{folder / 'records.sqlite'}")
-    issuer = ForecastIssuer(
-        AnalyticsSettings(), view, records, ingest.accept, folder / "models", clock=lambda: NOW
-    )
-    await issuer.issue()
+    risks_told = asyncio.Event()
+
+    async def sink(batch):
+        await ingest.accept(batch)
+        risks_told.set()
+
+    issuer = ForecastIssuer(AnalyticsSettings(), view, records, sink, folder / "models", clock=lambda: NOW)
+    issuing = asyncio.create_task(issuer.run())
+    async with asyncio.timeout(60):
+        await risks_told.wait()
+    issuing.cancel()
     kept = await asyncio.to_thread(records.latest_forecasts, [node.id for node in view.envelope])
     assert set(kept) == {"lab", "UPS-1", "UPS-2", "BUS-1", "BUS-2", "R1", "R2"}
 
-    settings = AlertSettings.model_validate({"rules": [RULE]})
+    settings = AlertSettings.model_validate({"rules": [RULE, NODES]})
     engine = AlertEngine(settings, View(view, records), records, {}, lambda: NOW)
     await asyncio.to_thread(lambda: engine.keep(engine.look(NOW)))
-    (alert,) = await asyncio.to_thread(records.active_alerts)
-    assert alert.condition.key == "ups-will-be-overloaded/UPS-1"
-    assert "UPS-1: " in alert.condition.summary
-    assert "exceed 90.00 kW" in alert.condition.summary
+    alerts = {a.condition.key: a.condition for a in await asyncio.to_thread(records.active_alerts)}
+    assert set(alerts) == {"ups-will-be-overloaded/UPS-1", "node-breach-predicted/UPS-1"}
+    foretold = alerts["ups-will-be-overloaded/UPS-1"]
+    assert "UPS-1: " in foretold.summary
+    assert "exceed 90.00 kW" in foretold.summary
+    # the readings of nodes ask as the rule on issued forecasts does
+    chances = told(view, "PowerBreachProbability")
+    assert f"{chances['UPS-1']:.0%} likely" in foretold.summary
+    assert chances["UPS-1"] == alerts["node-breach-predicted/UPS-1"].value
+    for name, forecast in kept.items():
+        if name != "lab":
+            assert chances[name] == pytest.approx(breach_ahead(forecast, NOW, 6 * 3600).chance, abs=1e-3)
 
     accounts = Accounts(records)
     key, _ = await asyncio.to_thread(accounts.add_api_key, "Taipower")

@@ -13,6 +13,7 @@ from analytics.issuing.issue import ForecastIssuer, seasonal_naive
 from analytics.issuing.shelf import ModelCard, ModelShelf
 from analytics.settings import AnalyticsSettings
 from domain.batch import Batch
+from domain.breaches import breach_ahead
 from domain.configuration import validated
 from domain.envelope import QUARTER_MS, LimitChange
 from domain.errors import InputError
@@ -83,16 +84,39 @@ async def test_every_node_is_foretold_and_says_when_its_limit_falls_and_what_to_
     assert issuer.nodes["R2"].breach_probability.max() > 0.5
     total = issuer.nodes["R1"].quantile(0.5)[:8] + issuer.nodes["R2"].quantile(0.5)[:8]
     assert total == pytest.approx(issuer.nodes["lab"].quantile(0.5)[:8], rel=0.02)
-    told = issuer._risks(NOW)
-    registry = issuer._plant.registry
-    found = {
-        (registry[int(i)].point_type, registry[int(i)].object_id): v
-        for i, v in zip(told.point, told.value, strict=True)
-    }
+    found = risks(issuer, NOW)
     assert found["PowerToShed", "R2"] > 5e3
     assert found["TimeToBreach", "R2"] < found["TimeToBreach", "R1"] == 6 * 3600
     assert ("PowerBreachProbability", "lab") not in found
     assert abs(found["ExpectedRamp", "lab"]) < 2e3
+
+
+def risks(issuer, now):
+    """What is told of the nodes at a time, by point type and object."""
+    told, registry = issuer._risks(now), issuer._plant.registry
+    return {
+        (registry[int(i)].point_type, registry[int(i)].object_id): v
+        for i, v in zip(told.point, told.value, strict=True)
+    }
+
+
+async def test_a_node_is_asked_for_any_breach_ahead_as_the_alert_on_issued_forecasts_does(issuer):
+    await issuer.issue()
+    kept = issuer._records.latest_forecasts(["R2"])["R2"]
+    assert risks(issuer, NOW)["PowerBreachProbability", "R2"] == pytest.approx(
+        breach_ahead(kept, NOW, 6 * 3600).chance
+    )
+    one = issuer.outlooks["R1"]
+    start = one.forecast.start
+    many = np.where(np.arange(len(start)) < 2, 0.0, 0.3)
+    issuer.outlooks = {"R1": replace(one, forecast=replace(one.forecast, issued=1, breach_probability=many))}
+    found = risks(issuer, NOW)
+    assert found["PowerBreachProbability", "R1"] > 0.55, "many small chances are a likely breach"
+    assert 1800 < found["TimeToBreach", "R1"] < 6 * 3600
+    late = int(start[-1]) + 1
+    assert risks(issuer, late)["PowerBreachProbability", "R1"] == pytest.approx(0.3, abs=0.02)
+    assert risks(issuer, late)["TimeToBreach", "R1"] == 6 * 3600
+    assert risks(issuer, late + QUARTER_MS) == {}, "what is over tells nothing of what comes"
 
 
 async def test_the_forecast_of_every_node_is_kept_with_the_sites(issuer):

@@ -1,12 +1,14 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from alerts.settings import AlertSettings
-from analytics.outlook.excursions import exceedance, time_to_breach
+from analytics.outlook.excursions import exceedance
 from analytics.outlook.whatif import AddedJob, MovedJob, Present, Scenario, WhatIf
 from domain.batch import Batch, now_ms
+from domain.breaches import breach_ahead
 from domain.envelope import QUARTER_MS
 from domain.errors import InputError
 from domain.forecast import QUANTILES, Forecast
@@ -142,23 +144,17 @@ def test_what_the_site_does_not_have_is_an_error(scenario):
         WHAT_IF.ask(scenario, present(), None, NOW)
 
 
-def test_the_chance_of_a_breach_by_then_never_falls_and_bounds_each_interval():
-    values = 15.4e6 + 0.3e6 * np.linspace(-1.6, 1.6, 19)[None, :].repeat(96, 0)
-    limit = np.full(96, 16e6)
-    reached = time_to_breach(values, QUANTILES, limit)
-    each = exceedance(values, QUANTILES, limit)
-    assert (np.diff(reached) >= 0).all()
-    assert reached[0] == pytest.approx(each[0], abs=0.03)
-    assert reached[-1] < 1 - np.prod(1 - each), "intervals hang together, so fewer paths breach"
-
-
-def test_persistent_intervals_breach_together():
-    values = 15.4e6 + 0.3e6 * np.linspace(-1.6, 1.6, 19)[None, :].repeat(96, 0)
-    limit = np.full(96, 16e6)
-    assert (
-        time_to_breach(values, QUANTILES, limit, persistence=0.999)[-1]
-        < time_to_breach(values, QUANTILES, limit, persistence=0.0)[-1]
-    )
+def test_a_question_that_changes_nothing_tells_the_risk_as_the_header_and_the_alert_do():
+    issued = forecast()
+    issued = replace(issued, breach_probability=np.full(len(issued.start), 0.2))
+    later = NOW + 2 * QUARTER_MS
+    answer = WHAT_IF.ask(Scenario(), present(), issued, later)
+    ahead = breach_ahead(issued, later, 6 * 3600)
+    last = int(ahead.coming[-1])
+    assert answer.breached_by[last] == ahead.chance > 0.3
+    over = issued.start + QUARTER_MS <= later
+    assert over.any()
+    assert not np.array(answer.breached_by)[over].any()
 
 
 def test_now_is_what_is_measured_and_what_changes_is_counted_from_there():

@@ -110,7 +110,7 @@ def test_the_loss_of_a_ups_and_hotter_weather_are_answered_in_sentences(foretold
 
 def test_another_limit_and_an_added_job_change_the_risk(foretold):
     calm = ask(foretold, limit=10)
-    assert "Risk that the limit is passed by the end of the forecast: 0 % (without this" in told(calm)
+    assert "Risk that the limit is passed within 6 hours: <1 % (without this" in told(calm)
     tight = ask(foretold, limit=2.0, racks=8)
     assert "To stay under 1 %, shed up to" in told(tight)
     assert tight["limit"] == [2.0, 2.0]
