@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from alerts.performance import rows
 from dashboard import cells
 from dashboard.alarms import ORDER
 from dashboard.data import ConsoleData
-from dashboard.words import language, say, term
+from dashboard.words import count, language, say, term
 from domain.alert import Alert, AlertState
 from domain.suppression import Suppression, SuppressionKind
 from domain.units import shown
 
 Payload = dict[str, Any]
+MOST_RULES = 3
+"""Kinds of alerts that are named of those that another explains."""
 
 
 def alerts(data: ConsoleData) -> Payload:
@@ -28,7 +32,28 @@ def alerts(data: ConsoleData) -> Payload:
     roots = [a for a in listed if leads.get(a.id, 0) not in known]
     # of what is as urgent, what explains others comes first: in a storm the cause stands on top
     roots.sort(key=lambda a: (ORDER[a.state], -a.condition.severity.rank, not data.explains().get(a.id)))
-    return {"rows": [alert_row(a, data) for root in roots for a in (root, *below.get(root.id, ()))]}
+    return {
+        "rows": [
+            row
+            for root in roots
+            for row in (
+                alert_row(root, data) | {"hangs": _hangs(root, below.get(root.id, ()), data)},
+                *(alert_row(a, data) for a in below.get(root.id, ())),
+            )
+        ]
+    }
+
+
+def _hangs(lead: Alert, members: Sequence[Alert], data: ConsoleData) -> str:
+    """Return what an alert that explains others explains, and how much hangs on its object; of any other nothing."""
+    if not members:
+        return ""
+    rules = Counter(a.condition.rule for a in members)
+    told = [f"{n} \u00d7 {data.alarms.title(rule, language())}" for rule, n in rules.most_common(MOST_RULES)]
+    racks, gpus = data.incidents.hanging(lead.condition.object_id)
+    if racks:
+        told.append(count("alert.hangs", racks, gpus=cells.thousands(gpus)))
+    return say("text.comma").join(told)
 
 
 def alert_history(data: ConsoleData) -> Payload:

@@ -22,6 +22,7 @@ from dashboard.alarms import Alarms
 from dashboard.cooling import CoolingDesk
 from dashboard.energy import EnergyCalls, EnergyDesk
 from dashboard.foretold import ForecastDesk
+from dashboard.glance import Glance
 from dashboard.incidents import IncidentDesk
 from dashboard.lately import Kept, Lately
 from dashboard.notes import NoteDesk
@@ -180,6 +181,9 @@ class ConsoleData:
         self.reports = ReportDesk(plant, records, clock, settings, energy or EnergySettings(), calls.month)
         self.foretold = ForecastDesk(plant, records, clock, newest, int(settings.max_age * 1000))
         self.things = Things(plant, self._readings, clock)
+        self.glance = Glance(
+            plant, self._readings, clock, energy or EnergySettings(), newest, instruments, moment > 0
+        )
         self.notes = NoteDesk(site, self.things, records, clock, 0 if moment else 2000)
         self.power = PowerWatch(
             plant,
@@ -260,6 +264,7 @@ class ConsoleData:
             self._breach_ahead(),
             counts,
             self.store_health(),
+            self.glance.usual(),
         )
 
     def floor(self) -> Floor:

@@ -303,7 +303,9 @@ def _worth_note(worth: Worth) -> cells.Cell:
         for lead, a in found.items()
         if lead == SCORED_LEADS[1] and a.scored
     )
-    share = hits / scored if scored else math.nan
+    if not scored:
+        return [say("foretold.not_due"), "muted"]
+    share = hits / scored
     off = abs(share - NOMINAL) > OFF
     return [
         say("foretold.covered", share=cells.percent(share), n=scored),

@@ -12,9 +12,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from dashboard import cells
-from dashboard.views import AHEAD_H, Header
+from dashboard.glance import USUAL_DAYS
+from dashboard.views import AHEAD_H, Header, Usual
 from dashboard.words import say
 from domain.breaches import BreachAhead
+from domain.units import shown
 
 Payload = dict[str, Any]
 
@@ -42,6 +44,7 @@ def header(h: Header, zone: ZoneInfo) -> Payload:
         "power": [h.power.observed, cells.rounded(h.power.value, 0)],
         "cells": {
             "site-power": cells.reading(h.power, "W", h.now, 4, tight),
+            "site-usual": _usual(h.usual),
             "site-limit": [cells.quantity(h.limit, "W", 4), "changed" if h.limit_reason else "", limit_note],
             "site-margin": [
                 cells.quantity(margin, "W", 3),
@@ -79,6 +82,15 @@ def header(h: Header, zone: ZoneInfo) -> Payload:
             ],
         },
     }
+
+
+def _usual(usual: Usual | None) -> cells.Cell:
+    if usual is None:
+        return ["", "", ""]
+    low, high = (shown(v, "W", 3) for v in (usual.low, usual.high))
+    if low.rpartition(" ")[2] == high.rpartition(" ")[2]:
+        low = low.rpartition(" ")[0]
+    return [say("header.usual", low=low, high=high), "", say("header.usual_hint", days=USUAL_DAYS)]
 
 
 def _breach_ahead(ahead: BreachAhead | None, now: int, zone: ZoneInfo) -> dict[str, cells.Cell]:

@@ -121,6 +121,11 @@ class IncidentDesk:
             found, key=lambda w: (w["root"] != lead, lead not in w["members"], w["since"]), default=None
         )
 
+    def hanging(self, object_id: str) -> tuple[int, int]:
+        """Return how many racks hang on an object or group of redundancy, and how many GPUs these hold."""
+        racks = self._reach.of(object_id, "downstream").intersection(self._plant.site.racks)
+        return len(racks), len(racks) * self._plant.site.rack_gpus
+
     def one(self, lead: int) -> IncidentNow | None:
         """Return the incident that an alert leads, as of a second ago; None where it leads none."""
         known = self._looked_at.get(lead)

@@ -8,15 +8,20 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from dashboard import cells
+from dashboard import cells, power_frames
 from dashboard.data import ConsoleData
+from dashboard.glance import Glance, Sources
+from dashboard.power import Reserve
 from dashboard.views import CduState, Floor, Series, SupplyState, Work
 from dashboard.words import count, say, term
-from domain.forecast import Forecast
+from domain.forecast import Forecast, Ramps
 from domain.site import Site
 
 Payload = dict[str, Any]
 
+MOST_NAMED = 5
+"""Silent sources that are named."""
+RAMP_S = 60
 FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that the forecast fan shows."""
 
@@ -102,7 +107,7 @@ def cooling(cdus: list[CduState], now: int, limit: float) -> Payload:
                     cells.number(c.flow, 1.0, 0, now),
                     cells.number(c.pressure, 1e-3, 0, now),
                     cells.number(c.pump, 100.0, 0, now),
-                    [c.status or cells.DASH, down or ("" if c.status else "missing")],
+                    [_running(c), down or ("" if c.status else "missing")],
                     [_redundancy(c), thin or ("" if c.redundancy else "missing")],
                 ],
             }
@@ -110,6 +115,12 @@ def cooling(cdus: list[CduState], now: int, limit: float) -> Payload:
     known = [c.running for c in cdus if c.running is not None]
     summary = say("cooling.running", n=sum(known), all=len(cdus)) if known else say("cooling.unknown")
     return {"rows": rows, "cells": {"cooling-summary": [summary, "alarm" if not all(known) else ""]}}
+
+
+def _running(c: CduState) -> str:
+    """Return the state of a CDU in words; of one that says that it runs and cannot carry load, this too."""
+    state = term("state", c.status) or cells.DASH
+    return say("cooling.unavailable") if c.running is False and c.status.lower() == "on" else state
 
 
 def _redundancy(c: CduState) -> str:
@@ -124,7 +135,9 @@ def supply(nodes: list[SupplyState], now: int) -> Payload:
     for s in nodes:
         share = s.power.value / s.limit if s.limit else math.nan
         mark = "alarm" if share > 1 else "warning" if share > 0.9 else ""
+        dark = s.kind == "Feed" and s.power.value < 0.001 * s.limit
         battery: cells.Cell = ["", ""] if s.kind == "Feed" else cells.number(s.charge, 100.0, 0, now)
+        supplies = "alarm" if _ups_mark(s.status) == "alarm" else ""  # its minutes run
         rows.append(
             {
                 "id": f"supply-{s.id}",
@@ -147,8 +160,10 @@ def supply(nodes: list[SupplyState], now: int) -> Payload:
                         ),
                     ],
                     battery,
-                    ["", ""] if s.kind == "Feed" else cells.number(s.runtime, 1 / 60, 0, now),
-                    ["", ""] if s.kind == "Feed" else [s.status or cells.DASH, _ups_mark(s.status)],
+                    ["", ""] if s.kind == "Feed" else cells.number(s.runtime, 1 / 60, 0, now, mark=supplies),
+                    [say("power.off") if dark else "", "alarm" if dark else ""]
+                    if s.kind == "Feed"
+                    else [term("state", s.status) or cells.DASH, _ups_mark(s.status)],
                 ],
             }
         )
@@ -178,8 +193,8 @@ def _risk(risk: float) -> str:
     return "" if math.isnan(risk) else say("supply.risk", risk=cells.percent(risk))
 
 
-def work(w: Work, now: int) -> Payload:
-    """Return the token figures."""
+def work(w: Work, glance: Glance, reserve: Reserve | None, now: int, site: Site) -> Payload:
+    """Return what the factory makes and how, whether it would hold the loss of a unit, and how fresh all of this is."""
     rate = w.rate.value
     million = cells.DASH if math.isnan(rate) else f"{rate / 1e6:.2f} M/s"
     joule = cells.DASH if math.isnan(w.efficiency.value) else f"{w.efficiency.value:.3f}"
@@ -195,7 +210,44 @@ def work(w: Work, now: int) -> Payload:
             "gpu-count": [
                 f"{cells.thousands(w.gpus_seen)} / {cells.thousands(w.gpus_installed)}",
                 "warning" if unseen > 0 else "",
-                count("work.unseen", unseen),
+                count("work.unseen", unseen) if unseen > 0 else "",
             ],
+            "pue": _pue(glance, now),
+            **_sources(glance.sources()),
+            **power_frames.holding(reserve, site.zone),
+            **_ramps(glance.ramps()),
         }
+    }
+
+
+def _pue(glance: Glance, now: int) -> cells.Cell:
+    told, where = glance.pue()
+    cell = cells.number(told, 1.0, 2, now)
+    return cell if cell[1] == "missing" else [*cell[:2], say(f"work.pue_{where}"), cell[3]]
+
+
+def _sources(s: Sources) -> dict[str, cells.Cell]:
+    fresh = f"{cells.thousands(s.number - len(s.late))} / {cells.thousands(s.number)}"
+    named = say("text.comma").join(s.late[:MOST_NAMED]) + (" \u2026" if len(s.late) > MOST_NAMED else "")
+    late = say("work.late", names=named) if s.late else say("work.fresh")
+    doubtful = count("work.doubtful", s.doubtful) if s.doubtful else ""
+    return {
+        "fresh-sources": [fresh, "warning" if s.late else "", late, 0, "/health"],
+        "doubtful": [doubtful, "warning", say("work.doubtful_hint")],
+    }
+
+
+def _ramps(r: Ramps | None) -> dict[str, cells.Cell]:
+    """Return the largest rise and fall within a minute to expect in the hour, and what 95 % stay under."""
+    if r is None or RAMP_S not in r.windows_s:
+        return {"ramps": [cells.DASH, "missing", say("foretold.no_ramps")], "ramps-most": ["", "", ""]}
+    window, middle = r.windows_s.index(RAMP_S), r.quantiles.index(0.5)
+
+    def both(level: int) -> str:
+        up, down = (cells.quantity(float(each[window, level]), "W", 2) for each in (r.up, r.down))
+        return f"+{up}  \u2212{down}"
+
+    return {
+        "ramps": [both(middle), "", say("work.ramps_hint"), 0, "/forecast"],
+        "ramps-most": [say("work.ramps_most", both=both(-1)), "", ""],
     }

@@ -129,7 +129,8 @@ class Peak:
 class Reserve:
     """What the loss of each unit does now, and at the forecast peak (empty where none is issued), and the pods' room.
 
-    `untold` of its `racks` tell no power and count as nothing.
+    `untold` of its `racks` tell no power and count as nothing; `emptied` is what happens once batteries that supply now are
+    empty (None where none does).
     """
 
     at: int
@@ -139,6 +140,7 @@ class Reserve:
     rooms: tuple[Room, ...]
     untold: int
     racks: int
+    emptied: Loss | None = None
 
 
 class PowerWatch:
@@ -220,6 +222,7 @@ class PowerWatch:
             tuple(self._failover.rooms(present.power, present.nodes, site.limit_at(now), high)),
             untold,
             len(known),
+            self._failover.emptied(present.power, present.nodes),
         )
 
     def ask_observed(self) -> dict[str, Observed]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from analytics.outlook.failover import Gap, Loss, Room
 from dashboard import cells
 from dashboard.power import OBSERVED_DAYS, Peak, PowerPath, Reserve, Unit
-from dashboard.words import count, say
+from dashboard.words import count, say, term
 from domain.forecast import Forecast
 from domain.site import Site
 
@@ -68,7 +69,12 @@ def reserve(r: Reserve | None, hidden: Mapping[str, Gap], site: Site) -> Payload
     worst = sorted(r.now, key=lambda n: _order(r.now[n], r.then.get(n)))
     return {
         "units": units,
-        "titles": {"now": say("power.fails_title"), "then": say("power.fails_at", at=peak) if peak else ""},
+        "emptied": None if r.emptied is None else _loss(replace(r.emptied, batteries=()), ""),
+        "titles": {
+            "emptied": say("power.emptied"),
+            "now": say("power.fails_title"),
+            "then": say("power.fails_at", at=peak) if peak else "",
+        },
         "rows": [_loss_row(r.now[n], r.then.get(n), _why(hidden.get(n))) for n in worst],
         "rooms": [_room(room, site.id) for room in r.rooms],
         "cells": {
@@ -118,7 +124,7 @@ def _detail(u: Unit, now: int, zone: ZoneInfo, load: str) -> list[list[Any]]:
     ]
     if u.kind == "UPS":
         rows += [
-            [say("power.state"), [u.status or cells.DASH, _state_mark(u)]],
+            [say("power.state"), [term("state", u.status) or cells.DASH, _state_mark(u)]],
             [say("power.charge"), cells.number(u.charge, 100.0, 0, now, " %")],
             [say("power.runtime"), cells.number(u.runtime, 1 / 60, 0, now, " min")],
         ]
@@ -295,6 +301,25 @@ def _answer(r: Reserve) -> cells.Cell:
     if later:
         return [say("power.fails_then", units=_named(tuple(later))), "warning", ""]
     return [say("power.holds_both" if r.then else "power.holds_now"), "", say("power.any_one")]
+
+
+def holding(r: Reserve | None, zone: ZoneInfo) -> dict[str, cells.Cell]:
+    """Return in a word whether the loss of any one unit would hold, and of which it would not: for the overview."""
+    if r is None or not r.now:
+        return {
+            "reserve": [cells.DASH, "missing", say("power.working" if r is None else "power.no_racks")],
+            "reserve-units": ["", "", ""],
+        }
+    bad = tuple(name for name, loss in r.now.items() if not loss.holds)
+    later = tuple(name for name, loss in r.then.items() if not loss.holds and name not in bad)
+    mark = "alarm" if bad else "warning" if later else ""
+    text = "power.holds_not" if bad else "power.holds_not_then" if later else "power.holds"
+    peak = "" if r.peak is None else say("power.and_at", at=cells.clock(r.peak.start, zone, "%H:%M"))
+    units = say("power.if_one", units=_named(bad or later)) if mark else peak
+    return {
+        "reserve": [say(text), mark, _answer(r)[0], 0, "/power"],
+        "reserve-units": [units, mark, ""],
+    }
 
 
 def _stranded(r: Reserve) -> cells.Cell:

@@ -65,6 +65,14 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Usual:
+    """Between what the site's quarter hours lay nine times in ten, at this time of the last days: W."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """What every page shows: the site's power against its limit, how old that is, and what needs attention."""
 
@@ -79,6 +87,7 @@ class Header:
     breach_ahead: BreachAhead | None
     alerts: Mapping[Severity, int]
     store: StoreHealth
+    usual: Usual | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from domain.points import TimeArray, ValueArray
 
 QUANTILES: tuple[float, ...] = tuple(round(0.05 * i, 2) for i in range(1, 20))
@@ -35,6 +37,14 @@ class Ramps:
     up: ValueArray
     down: ValueArray
     minutes: int = 60
+
+    def bounded(self, least: float, most: float, can: float) -> Ramps:
+        """Return the same of something that draws between `least` and `most` in that hour, and can draw `can`, W."""
+        return replace(
+            self,
+            up=np.minimum(self.up, max(can - least, 0.0)),
+            down=np.minimum(self.down, max(most, 0.0)),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,6 @@ def shown(value: float, canonical: str, digits: int = 3) -> str:
     scaled = value / scale
     if canonical == "count" and abs(scaled) < 1e15:  # how many there are has no decimals
         return f"{scaled:.0f}" if scaled == round(scaled) else f"{scaled:.{digits}g}"
-    whole = len(str(int(abs(scaled))))
+    whole = len(str(int(abs(scaled)))) if scaled else digits  # nothing has no decimals
     number = f"{scaled:.{max(0, digits - whole)}f}"
     return f"{number} {name}".rstrip()

@@ -19,6 +19,7 @@ from analytics.issuing.measured import node_histories
 from analytics.issuing.ramps import RampWatch, racks_below
 from analytics.outlook.excursions import exceedance
 from analytics.outlook.power import NodeOutlook, PlannedSteps
+from analytics.outlook.ramps import HOUR
 from analytics.planned.bookings import Bookings
 from analytics.points import worked_out
 from analytics.settings import AnalyticsSettings
@@ -319,6 +320,11 @@ class ForecastIssuer:
     ) -> Forecast:
         start = cutoff + QUARTER_MS * np.arange(len(values), dtype=np.int64)
         limit = np.array([node.binding_limit(int(t), int(t) + QUARTER_MS) for t in start])
+        told = ramps.get(node.id)
+        if told is not None:
+            least, most = float(values[:HOUR, 0].min()), float(values[:HOUR, -1].max())
+            built = self._plant.site.installed if node is self._plant.envelope.site else 0.0
+            told = told.bounded(least, most, max(built, most, float(limit[:HOUR].max())))
         return Forecast(
             object_id=node.id,
             point_type="ActivePower",
@@ -333,5 +339,5 @@ class ForecastIssuer:
             breach_probability=exceedance(values, QUANTILES, limit),
             model=answer.model,
             quality=answer.quality,
-            ramps=ramps.get(node.id),
+            ramps=told,
         )

@@ -92,6 +92,7 @@ class _Case:
     extra: ValueArray
     weight: ValueArray
     dead: NDArray[np.bool_]
+    load: ValueArray
 
 
 class Failover:
@@ -142,6 +143,32 @@ class Failover:
         case = self._present(racks, measured, site)
         before, dark = self._loads(case, None)
         return {n.id: self._loss(i, case, before, dark) for i, n in enumerate(self._nodes)}
+
+    def emptied(self, racks: ValueArray, measured: Mapping[str, float]) -> Loss | None:
+        """Return what passes to others once the batteries that supply now are empty, `batteries` being theirs; None where none does."""
+        case = self._present(racks, measured, math.nan)
+        live = self._live(None, case.dead)
+        ending = tuple(
+            n.id for i, n in enumerate(self._nodes) if n.kind == "UPS" and not live[i] and not case.dead[i]
+        )
+        if not ending:
+            return None
+        after, dark = self._loads(case, None)
+        rows = [
+            NodeLoad(n.id, n.kind, float(case.load[i]), float(after[i]), n.limit)
+            for i, n in enumerate(self._nodes)
+            if live[i]
+        ]
+        grows = [r for r in rows if r.after - r.before > TAKES * r.limit]
+        return Loss(
+            "",
+            sum(measured.get(name, 0.0) for name in ending),
+            tuple(sorted((r for r in grows if r.after > r.limit), key=lambda r: r.limit - r.after)),
+            max(grows, key=lambda r: r.after / r.limit, default=None),
+            tuple(sorted(grows, key=lambda r: r.before - r.after)),
+            tuple(self._racks[r] for r in np.flatnonzero(dark & (case.power > 0))),
+            ending,
+        )
 
     def rooms(
         self,
@@ -195,7 +222,7 @@ class Failover:
             present = float(load[roots].sum()) if roots else float(power.sum())
             more = 1.0 + (site - present) / float(power.sum())
             power = np.minimum(power * max(more, 0.0), np.maximum(self._rack_limit, power))
-        return _Case(power, extra, weight, dead)
+        return _Case(power, extra, weight, dead, load)
 
     def _direct(
         self, power: ValueArray, weight: ValueArray, live: NDArray[np.bool_]

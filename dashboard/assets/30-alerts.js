@@ -44,7 +44,7 @@
     if (alert.rack) object.href = '/rack/' + encodeURIComponent(alert.rack);
     head.append(object, rule(alert), hw.el('span', 'against'), hw.el('span', 'since'));
     const state = hw.el('div', 'alert-state');
-    state.append(explained(alert), hw.el('span', 'told'), hw.el('span', 'held'), then(alert));
+    state.append(explained(alert), hw.el('span', 'hangs'), hw.el('span', 'told'), hw.el('span', 'held'), then(alert));
     const summary = hw.el('div', 'summary');
     summary.lang = 'en'; // as the rules tell it
     row.append(head, summary, state, hw.el('div', 'alert-act'));
@@ -69,6 +69,7 @@
     set(row.querySelector('.summary'), alert.summary);
     set(row.querySelector('.explains'), more);
     row.querySelector('.explains').hidden = !more;
+    set(row.querySelector('.hangs'), alert.hangs || '');
     set(row.querySelector('.told'), told(alert));
     const held = row.querySelector('.held');
     if (alert.state === 'acknowledged') {

@@ -196,7 +196,8 @@
     detail(told);
   });
 
-  const sign = (u) => (/\balarm\b/.test(u.mark) || u.state === 'off' || u.state === 'battery' ? '\u25b2 ' : /\bwarning\b/.test(u.mark) ? '\u25c6 ' : '');
+  const SIGNS = { critical: '\u25b2 ', high: '\u25a0 ', warning: '\u25c6 ' };
+  const sign = (u) => (/\balarm\b/.test(u.mark) || u.state === 'off' || u.state === 'battery' ? '\u25b2 ' : /\bwarning\b/.test(u.mark) ? '\u25c6 ' : SIGNS[u.severity] || '');
 
   // without a choice: what is off or on battery, then what is loaded most
   function worst(told, p) {
@@ -213,14 +214,16 @@
     const body = table.tBodies[0] || table.createTBody();
     body.id = 'unit-rows';
     hw.rows('unit-rows', u.rows.map(([label, cell]) => ({ id: '', mark: '', cells: [[label, 'name'], cell] })));
-    failing(place);
+    failing(place, told);
   }
 
-  function failing(place) {
+  function failing(place, told) {
     const reserve = hw.latest['live-reserve'];
     const of = reserve && reserve.units[chosen];
     const box = place.querySelector('.unit-fails') || place.appendChild(hw.el('div', 'unit-fails'));
-    const parts = !of ? [] : [['now', of.now], ['then', of.then]].filter(([, answer]) => answer);
+    const state = (told.units[chosen] || {}).state;
+    const ends = reserve && reserve.emptied && (state === 'battery' || state === 'off');
+    const parts = ends ? [['emptied', reserve.emptied]] : !of ? [] : [['now', of.now], ['then', of.then]].filter(([, answer]) => answer);
     const wanted = JSON.stringify([chosen, parts, reserve && reserve.titles]);
     if (box.dataset.shows === wanted) return;
     box.dataset.shows = wanted;

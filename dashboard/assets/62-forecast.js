@@ -18,7 +18,7 @@
     hw.rows('ramp-rows', told.ramps);
     hw.rows('planned-rows', told.planned.length ? told.planned : [{ id: 'job-none', mark: '', cells: [[hw.say('foretold.none_planned'), 'muted']] }]);
     paint(told);
-    worth(told.worth);
+    worth(told.worth, told.chart.now);
     form(told);
   });
 
@@ -83,7 +83,8 @@
     chart.dataset.shows = what ? 'whatif' : 'issued';
   }
 
-  function worth(w) {
+  const WEEK_MS = 7 * 24 * 3600e3;
+  function worth(w, now) {
     const { draw, axis, times } = hw.chart;
     const colours = ['measured', 'forecast', 'other'].map(hw.colour);
     document.getElementById('worth-chart').hidden = !w.time.length;
@@ -94,7 +95,7 @@
     ]);
     const title = (y, text) => ({ x: 0, y, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'bottom', showarrow: false, text, font: { size: 11, color: hw.colour('soft') } });
     draw('worth-chart', traces, {
-      xaxis: times({ nticks: 6 }),
+      xaxis: times({ nticks: 6, anchor: 'y2', range: [now - WEEK_MS, now] }),
       yaxis: axis({ domain: [0.56, 0.94], range: [0, 103], nticks: 4, ticksuffix: ' %' }),
       yaxis2: axis({ domain: [0, 0.4], rangemode: 'tozero', nticks: 4, ticksuffix: ' kW' }),
       margin: { l: 60, r: 10, t: 8, b: 22 },

@@ -10,7 +10,7 @@ from dashboard.components.panel import aria, data_of, figure
 from dashboard.pages import PAGES
 from dashboard.preferences import THEMES
 from dashboard.registry import navigation
-from dashboard.words import NAMES, language, say
+from dashboard.words import NAMES, language, say, term
 from domain.role import Role
 
 
@@ -38,7 +38,7 @@ def frame(site_name: str, note: str, user: str, role: Role, live: Sequence[str],
             html.Div(
                 id="time-bar", role="region", className="time-bar", hidden=True, **aria(say("time.bar"))
             ),
-            html.Div(note, id="demo-note", className="demo-note", hidden=not note),
+            html.Div(term("demo_note", note), id="demo-note", className="demo-note", hidden=not note),
             html.Div(id="connection", role="alert", className="connection", hidden=True),
             html.Div(id="message", role="status", className="message", hidden=True),
             html.Div(say("past.none"), id="past-none", className="plain", hidden=True),
@@ -130,7 +130,7 @@ def _figures() -> html.Div:
         [
             html.Div(
                 [
-                    figure(say("frame.site_power"), "site-power", size="big"),
+                    figure(say("frame.site_power"), "site-power", "site-usual", size="big"),
                     figure(say("frame.limit"), "site-limit"),
                     figure(say("frame.margin"), "site-margin"),
                     figure(say("frame.quarter"), "quarter-end", "quarter-margin", "quarter-risk"),

@@ -7,7 +7,8 @@ from dash import html
 from dashboard import overview_frames
 from dashboard.components.floor import METRICS, floor_legend, floor_map
 from dashboard.components.panel import aria, choice, figure, live_table, panel
-from dashboard.page import Asked, Level, Live, Page
+from dashboard.data import ConsoleData
+from dashboard.page import Asked, Level, Live, Page, Payload
 from dashboard.words import say, several
 
 
@@ -16,6 +17,19 @@ def layout(asked: Asked) -> html.Div:
     site = asked.data.site
     return html.Div(
         [
+            html.Section(
+                [
+                    figure(say("work.reserve"), "reserve", "reserve-units"),
+                    figure(say("work.ramps"), "ramps", "ramps-most"),
+                    figure(say("work.tokens"), "token-rate"),
+                    figure(say("work.efficiency"), "token-efficiency"),
+                    figure(say("work.pue"), "pue"),
+                    figure(say("work.gpus"), "gpu-count"),
+                    figure(say("work.sources"), "fresh-sources", "doubtful"),
+                ],
+                className="panel area-work figures work",
+                **aria(say("overview.work")),
+            ),
             panel(
                 say("overview.power"),
                 html.Div(id="power-chart", className="chart", role="img", **aria(say("overview.power"))),
@@ -74,18 +88,13 @@ def layout(asked: Asked) -> html.Div:
                 ),
                 area="area-supply",
             ),
-            html.Section(
-                [
-                    figure(say("work.tokens"), "token-rate"),
-                    figure(say("work.efficiency"), "token-efficiency"),
-                    figure(say("work.gpus"), "gpu-count"),
-                ],
-                className="panel area-work figures work",
-                **aria(say("overview.work")),
-            ),
         ],
         className="overview",
     )
+
+
+def _work(data: ConsoleData, _object: str) -> Payload:
+    return overview_frames.work(data.work(), data.glance, data.power.reserve(), data.clock(), data.site)
 
 
 PAGE = Page(
@@ -102,7 +111,7 @@ PAGE = Page(
             )
         ),
         "supply": Live(lambda data, _: overview_frames.supply(data.supply(), data.clock())),
-        "work": Live(lambda data, _: overview_frames.work(data.work(), data.clock())),
+        "work": Live(_work),
     },
     choices=("floor-metric", "forecast-span"),
 )

@@ -87,6 +87,19 @@ def test_a_feed_that_is_gone_already_counts_as_lost_while_its_batteries_still_ca
     assert len(losses["UPS-B3"].unpowered) == 16
 
 
+def test_once_batteries_are_empty_the_other_side_carries_what_they_supply_now():
+    racks, measured = balanced(SITE)
+    assert Failover(SITE).emptied(racks, measured) is None
+    measured["FEED-A"] = 0.0  # its UPSes and busways carry on
+    told = Failover(SITE).emptied(racks, measured)
+    assert told.batteries == tuple(f"UPS-A{n}" for n in range(1, 7))
+    assert told.carried == pytest.approx(96 * 55e3)
+    (feed,) = [n for n in told.takes if n.id == "FEED-B"]
+    assert (feed.before, feed.after) == (pytest.approx(96 * 55e3), pytest.approx(96 * 110e3))
+    assert told.holds
+    assert told.unpowered == ()
+
+
 def test_a_unit_over_its_limit_already_is_no_consequence_of_the_loss_of_another():
     racks, measured = balanced(SITE)
     measured["UPS-B3"] = 2.5e6

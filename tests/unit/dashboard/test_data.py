@@ -379,7 +379,8 @@ def test_a_ups_on_battery_says_so_whatever_else_of_it_is_normal_and_for_how_long
     row = next(
         r for r in overview_frames.supply(hall.data.supply(), hall.now)["rows"] if r["id"] == "supply-UPS-A1"
     )
-    assert row["cells"][-1] == ["battery", "alarm"]
+    assert row["cells"][-1] == ["on battery", "alarm"]
+    assert row["cells"][-2][:2] == ["12", "alarm"]  # its minutes run
 
 
 def test_what_is_foretold_of_a_ups_is_told_with_its_load(hall):

@@ -59,7 +59,7 @@ def test_a_ups_on_battery_says_so_and_for_how_long(bare):
     bare.tick()
     told = unit(bare, "UPS-A1")
     assert (told["state"], told["note"]) == ("battery", "battery")
-    assert rows(told)["State"][:2] == ["On battery", "alarm"]
+    assert rows(told)["State"][:2] == ["on battery", "alarm"]
 
 
 def test_breaker_headroom_is_by_the_heaviest_phase_and_phases_that_differ_are_marked(bare):
