@@ -73,7 +73,9 @@ def open_page(browser: Browser, console: LiveConsole, session: dict) -> Iterator
 
 def test_what_happens_if_a_ups_fails_now_and_at_tonights_peak(open_page, console):
     page = open_page("/")
-    page.click("#nav-power")
+    expect(page.locator("#reserve")).to_have_text("holds", timeout=WAIT)  # at a glance: any one unit may be lost
+    expect(page.locator("#reserve-units")).to_contain_text("at the peak")
+    page.click("#reserve a")
     unit = page.locator("#unit-UPS-A1")
     expect(unit).to_contain_text(re.compile(r"\d [kM]W"), timeout=WAIT)
     expect(page.locator("#reserve-answer")).to_contain_text("N+1", timeout=WAIT)
@@ -94,11 +96,14 @@ def test_what_happens_if_a_ups_fails_now_and_at_tonights_peak(open_page, console
 def test_a_ups_that_goes_on_battery_is_seen_on_the_diagram(open_page, console):
     page = open_page("/power?unit=UPS-B1")
     expect(page.locator("#unit-UPS-B1")).to_be_visible(timeout=WAIT)
-    console.plant.change = lambda values: values.update({"UPS/Status/UPS-B1": 0})
+    console.plant.change = lambda values: values.update(
+        {"UPS/Status/UPS-B1": 0, "PowerMeter/ActivePower/FEED-B": 0.0}
+    )
     try:
         expect(page.locator("#unit-UPS-B1")).to_have_class(re.compile(r"\bbattery\b"), timeout=WAIT)
         expect(page.locator("#unit-UPS-B1")).to_contain_text("\u25b2 battery")
-        expect(page.locator("#unit-rows")).to_contain_text("On battery")
+        expect(page.locator("#unit-rows")).to_contain_text("on battery")
+        expect(page.locator("#unit-fails-emptied")).to_contain_text("UPS-A1", timeout=WAIT)  # takes its load then
     finally:
         console.plant.change = None
 
