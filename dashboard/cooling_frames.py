@@ -6,13 +6,15 @@ import math
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dashboard import cells
+from dashboard import cells, overview_frames
 from dashboard.cooling import AirUnit, CduLoop, Hall, PodLoop
-from dashboard.words import count, say
+from dashboard.words import count, say, term
 from domain.site import ThermalLimits
 from domain.units import shown
 
 Payload = dict[str, Any]
+URGENCY = ("critical", "high", "alarm", "warning", "info", "")
+"""Marks of rows, what is worst first."""
 APPROACH_K = 10.0
 """A larger approach is marked: the heat exchanger fouls, or the water does not flow."""
 BALANCE = 0.1
@@ -34,16 +36,16 @@ def hall(h: Hall, limits: ThermalLimits, zone: ZoneInfo) -> Payload:
     )
     return {
         "pods": [_pod(p, h.now, limits) for p in h.pods],
-        "cdus": sorted((_cdu(c, h.now, limits) for p in h.pods for c in p.cdus), key=lambda row: not row["mark"]),
+        "cdus": sorted((_cdu(c, h.now, limits) for p in h.pods for c in p.cdus), key=lambda row: URGENCY.index(row["mark"])),
         "loops": {p.pod: _loop(p, h.now) for p in h.pods},
         "leaks": [
             {
                 "id": f"leak-{n}",
                 "mark": "alarm",
                 "cells": [
-                    [p.point.object_id, "name"],
+                    cells.thing(p.point.object_id),
                     [p.point.point_type, ""],
-                    [p.point.state_label(p.value), "alarm"],
+                    [term("state", p.point.state_label(p.value)), "alarm"],
                     [cells.date(p.observed, zone, "long"), ""],
                 ],
             }
@@ -86,7 +88,7 @@ def _pod(p: PodLoop, now: int, limits: ThermalLimits) -> Payload:
             ],
             cells.reading(p.supply, "Cel", now, 3, _over(p.supply.value, limits.coolant_supply), bare=True),
             cells.reading(p.back, "Cel", now, 3, _over(p.back.value, limits.coolant_return), bare=True),
-            [redundancy or cells.DASH, _thin(redundancy)],
+            [overview_frames.redundancy(redundancy), _thin(redundancy)],
             _lasts(shortest),
         ],
     }
@@ -100,8 +102,8 @@ def _cdu(c: CduLoop, now: int, limits: ThermalLimits) -> Payload:
         "id": f"cdu-loop-{s.id}",
         "mark": s.severity.value if s.severity else down,
         "cells": [
-            [s.id, "name"],
-            [s.status or cells.DASH, down or ("" if s.status else "missing")],
+            cells.thing(s.id),
+            [overview_frames.running(s), down or ("" if s.status else "missing")],
             cells.reading(s.supply, "Cel", now, 3, _over(s.supply.value, limits.coolant_supply), bare=True),
             cells.reading(c.setpoint, "Cel", now, 3, bare=True),
             cells.reading(s.back, "Cel", now, 3, bare=True),
@@ -132,7 +134,7 @@ def _loop(p: PodLoop, now: int) -> Payload:
             {
                 "id": c.state.id,
                 "running": c.state.running,
-                "state": c.state.status or cells.DASH,
+                "state": overview_frames.running(c.state),
                 "supply": cells.reading(c.state.supply, "Cel", now, 3)[:2],
                 "back": cells.reading(c.state.back, "Cel", now, 3)[:2],
                 "flow": cells.number(c.state.flow, 1.0, 0, now, " L/min")[:2],
@@ -150,7 +152,7 @@ def _air(u: AirUnit, now: int) -> Payload:
         "id": f"air-{u.id}",
         "mark": u.severity.value if u.severity else "",
         "cells": [
-            [u.id, "name"],
+            cells.thing(u.id),
             cells.reading(u.supply, "Cel", now, 3, bare=True),
             cells.reading(u.back, "Cel", now, 3, bare=True),
             cells.number(u.fan, 100.0, 0, now),

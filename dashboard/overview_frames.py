@@ -107,8 +107,8 @@ def cooling(cdus: list[CduState], now: int, limit: float) -> Payload:
                     cells.number(c.flow, 1.0, 0, now),
                     cells.number(c.pressure, 1e-3, 0, now),
                     cells.number(c.pump, 100.0, 0, now),
-                    [_running(c), down or ("" if c.status else "missing")],
-                    [_redundancy(c), thin or ("" if c.redundancy else "missing")],
+                    [running(c), down or ("" if c.status else "missing")],
+                    [redundancy(c.redundancy), thin or ("" if c.redundancy else "missing")],
                 ],
             }
         )
@@ -117,16 +117,16 @@ def cooling(cdus: list[CduState], now: int, limit: float) -> Payload:
     return {"rows": rows, "cells": {"cooling-summary": [summary, "alarm" if not all(known) else ""]}}
 
 
-def _running(c: CduState) -> str:
+def running(c: CduState) -> str:
     """Return the state of a CDU in words; of one that says that it runs and cannot carry load, this too."""
     state = term("state", c.status) or cells.DASH
     return say("cooling.unavailable") if c.running is False and c.status.lower() == "on" else state
 
 
-def _redundancy(c: CduState) -> str:
+def redundancy(standing: str) -> str:
     """Return how a CDU's group stands: ``N+1``, ``N``, or how many of it are down."""
-    n, _, down = c.redundancy.partition(" ")
-    return say("cooling.down", n=n) if down else c.redundancy or cells.DASH
+    n, _, down = standing.partition(" ")
+    return say("cooling.down", n=n) if down else standing or cells.DASH
 
 
 def supply(nodes: list[SupplyState], now: int) -> Payload:

@@ -84,7 +84,7 @@ def test_a_cdu_that_stands_still_takes_its_pods_redundancy(bare):
     bare.tick()
     told = hall_of(bare)
     assert row(told, "pods", "loop-P01")[7] == ["N", "warning"]
-    assert row(told, "cdus", f"cdu-loop-{CDU}")[1] == ["Off", "alarm"]
+    assert row(told, "cdus", f"cdu-loop-{CDU}")[1] == ["off", "alarm"]
     assert told["cells"]["cool-standing"][:2] == ["3 of 4", "alarm"]
     assert told["loops"]["P01"]["cdus"][0]["running"] is False
 
@@ -98,7 +98,7 @@ def test_a_leak_is_told_with_its_place_and_a_silent_detector_is_not_dry(bare):
     bare.tick()
     told = hall_of(bare)
     assert told["cells"]["cool-leaks"][:2] == ["1 tells a leak or a fault", "alarm"]
-    assert [cell[0] for cell in told["leaks"][0]["cells"]][:3] == ["R012", "RackLeakDetect", "Leak"]
+    assert [cell[0] for cell in told["leaks"][0]["cells"]][:3] == ["R012", "RackLeakDetect", "leak"]
     assert bare.data.loops.look().dry == 14  # one is wet, one told nothing for minutes
 
 
