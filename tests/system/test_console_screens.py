@@ -119,6 +119,9 @@ def test_text_grows_on_a_wall_so_that_it_reads_from_five_metres(open_page, storm
     """A wall of 2 m with 3,840 pixels: 40 of them are 21 mm, a 240th of five metres."""
     page = open_page(viewport=WALL, bypass_csp=True)
     expect(page.locator("#alert-list .alert")).to_have_count(4)
+    expect(page.locator("#cooling-rows tr")).to_have_count(4)
+    expect(page.locator("#supply-rows tr")).to_have_count(4)
+    expect(page.locator("#rack-R001 .rack-value")).not_to_be_empty()
     heights = page.evaluate(
         """() => {
           const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
