@@ -73,7 +73,8 @@ def open_page(browser: Browser, console: LiveConsole, session: dict) -> Iterator
 
 def test_what_happens_if_a_ups_fails_now_and_at_tonights_peak(open_page, console):
     page = open_page("/")
-    expect(page.locator("#reserve")).to_have_text("holds", timeout=WAIT)  # at a glance: any one unit may be lost
+    # at a glance: any one unit may be lost
+    expect(page.locator("#reserve")).to_have_text("holds", timeout=WAIT)
     expect(page.locator("#reserve-units")).to_contain_text("at the peak")
     page.click("#reserve a")
     unit = page.locator("#unit-UPS-A1")
@@ -103,7 +104,7 @@ def test_a_ups_that_goes_on_battery_is_seen_on_the_diagram(open_page, console):
         expect(page.locator("#unit-UPS-B1")).to_have_class(re.compile(r"\bbattery\b"), timeout=WAIT)
         expect(page.locator("#unit-UPS-B1")).to_contain_text("\u25b2 battery")
         expect(page.locator("#unit-rows")).to_contain_text("on battery")
-        expect(page.locator("#unit-fails-emptied")).to_contain_text("UPS-A1", timeout=WAIT)  # takes its load then
+        expect(page.locator("#unit-fails-emptied")).to_contain_text("UPS-A1", timeout=WAIT)
     finally:
         console.plant.change = None
 
