@@ -1,7 +1,7 @@
 """Excursions on the simulated factory: `python -m benchmarks.excursions` prints one JSON object.
 
 Weeks of the site's power from the simulator's calendar (jobs, surprises, failures, bursts), with seeds that were not
-used in development; the product's own code foretells breaches, running quarter hours and temperatures as it would live.
+used in development; the product's own code foretells breaches, running quarter hours, ramps and temperatures as it would live.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from analytics.planned.scheduled import RackPast, ScheduledForecaster, booked_no
 from benchmarks._breach_alerts import Told, shipped_rules, told
 from benchmarks._factory_weeks import DAY, DAY_MS, Values, Weeks
 from benchmarks._quarter_hour import figures as quarter_hour_figures
+from benchmarks._ramps import figures as ramp_figures
 from domain.envelope import QUARTER_MS
 from domain.forecast import QUANTILES
 from domain.site import Site
@@ -362,6 +363,8 @@ def measure(
         figures |= ceiling_figures(site, seeds, days, traces)
     if "quarters" in parts:
         figures |= quarter_hour_figures(site, seeds, START_MS, days, TRAINING_DAYS, LIMIT_QUANTILE, traces)
+    if "ramps" in parts:
+        figures |= ramp_figures(site, seeds, START_MS, days, traces)
     if "temperatures" in parts:
         figures |= thermal_figures(site, THERMAL_SEEDS, traces=traces)
     figures["cpu_s"] = figure(time.process_time() - began, "s")
@@ -373,15 +376,20 @@ def measure(
     }
 
 
-PARTS = ("cost", "breaches", "ceiling", "quarters", "temperatures")
+PARTS = ("cost", "breaches", "ceiling", "quarters", "ramps", "temperatures")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Score breach, quarter-hour and temperature forecasts.")
+    parser = argparse.ArgumentParser(
+        description="Score forecasts of breaches, quarter hours, ramps and temperatures."
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument(
-        "--days", type=int, default=14, help="scored days a seed, after four weeks of training"
+        "--days",
+        type=int,
+        default=14,
+        help="scored days a seed, after four weeks of training (ramps: a week of them)",
     )
     parser.add_argument("--traces", type=Path, help="folder of measured traces that the jobs replay")
     options = parser.parse_args(arguments)

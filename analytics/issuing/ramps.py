@@ -49,7 +49,7 @@ class RampWatch:
             plant = self._plant
             points = {node.id: plant.power_points(node.id) for node in plant.envelope}
             nodes = tuple(name for name, members in points.items() if len(members))
-            book = self._of(nodes)
+            book = self._of(nodes, tuple(plant.envelope[node].kind for node in nodes))
             below = np.array([np.isin(plant.site.racks, racks_below(plant, node)) for node in nodes], bool)
             last = int(book.time[-1]) if len(book.time) else 0
             first = max(last + QUARTER_MS, cutoff - BACK * QUARTER_MS)
@@ -95,7 +95,7 @@ class RampWatch:
             ]
         )
 
-    def _of(self, nodes: tuple[str, ...]) -> RampBook:
+    def _of(self, nodes: tuple[str, ...], kinds: tuple[str, ...]) -> RampBook:
         """Return what was seen of these nodes; one that is new has seen nothing."""
         book = self._book
         if book is None:
@@ -104,8 +104,8 @@ class RampWatch:
             except (OSError, ValueError, KeyError, BadZipFile) as error:
                 if self._file.exists():
                     log.warning("the ramps seen so far cannot be read; they are seen anew", error=str(error))
-                book = RampBook.empty(nodes)
-        return book.of(nodes)
+                book = RampBook.empty(nodes, kinds)
+        return book.of(nodes, kinds)
 
     def _keep(self, book: RampBook) -> None:
         try:

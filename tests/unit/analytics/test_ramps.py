@@ -1,9 +1,13 @@
 """The largest ramps to expect, from arrays, and from a real store."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from analytics.issuing.ramps import BACK, RampWatch
+from analytics.outlook import ramp_tails
 from analytics.outlook import ramps as module
 from analytics.outlook.ramps import HOUR_MS, RampBook, largest_changes, planned_shares
 from analytics.planned.bookings import Bookings
@@ -81,28 +85,84 @@ def seen(hours, seed=3):
         * np.array([1.0, 2.0, 2.5, 4.0])[None, None, :, None]
     )
     changes = scale * rng.gamma(6.0, 1 / 6.0, (n, 2, 4, 2))
-    return RampBook(
-        ("a", "b"),
-        NOW + QUARTER_MS * np.arange(n, dtype=np.int64),
-        changes.astype(np.float32),
-        np.zeros((n, 2, 2), np.float32),
+    return changes
+
+
+def book_of(changes, planned=None, kinds=None):
+    """A book that took these quarter hours, without a look back at what came of what it told."""
+    n, m = changes.shape[:2]
+    planned = np.zeros((n, m, 2)) if planned is None else planned
+    empty = RampBook.empty(("a", "b")[:m], kinds or ("UPS",) * m)
+    time = NOW + QUARTER_MS * np.arange(n, dtype=np.int64)
+    before = replace(
+        empty,
+        time=time[:-1],
+        changes=changes[:-1].astype(np.float32),
+        planned=planned[:-1].astype(np.float32),
     )
+    return before.take(int(time[-1]), changes[-1], planned[-1])
 
 
 def test_nine_hours_of_ten_lie_within_the_interval_and_lively_ones_are_told_so():
     whole = seen(240)
     inside, middle, came = [], [], []
     for n in range(400, 950, 7):
-        book = RampBook(whole.nodes, whole.time[:n], whole.changes[:n], whole.planned[:n])
-        told = book.expected()
-        most = whole.changes[n : n + 4].max(axis=0)
-        for i, node in enumerate(whole.nodes):
+        told = book_of(whole[:n]).expected()
+        most = whole[n : n + 4].max(axis=0)
+        for i, node in enumerate("ab"):
             for k, part in enumerate((told[node].up, told[node].down)):
                 inside.append((part[:, 0] <= most[i, :, k]) & (most[i, :, k] <= part[:, 2]))
                 middle.append(part[0, 1])
                 came.append(most[i, 0, k])
     assert 0.86 < np.mean(inside) < 0.95
     assert np.corrcoef(np.log(middle), np.log(came))[0, 1] > 0.6
+
+
+def test_a_job_that_repeats_itself_is_told_so_and_not_as_wide_as_all_that_is_like_it():
+    rng = np.random.default_rng(7)
+    n = 1200
+    level = np.repeat(
+        np.exp(rng.normal(13.0, 0.25, n // 40)), 40
+    )  # each job has its own swings, hour after hour
+    changes = np.broadcast_to(level[:, None, None, None], (n, 1, 4, 2)) * rng.uniform(0.98, 1.0, (n, 1, 4, 2))
+    told = book_of(changes[:-20]).expected()["a"]
+    assert (told.up[:, 0] > 0.75 * level[-21]).all()
+    assert (told.up[:, 2] < 1.35 * level[-21]).all()
+
+
+def test_tails_are_read_further_out_where_more_came_beyond_them_and_further_in_where_less():
+    tails = ramp_tails.RampTails.nominal(("UPS", "UPS", "Rack"))
+    told = np.broadcast_to(np.array([1e3, 2e3, 3e3], np.float32), (3, 4, 2, 3)).copy()
+    came = np.full((3, 4, 2), 2e3, np.float32)
+    came[:2, 0, 0], came[:2, 1, 1], came[2] = 9e3, 5e2, np.nan
+    for _ in range(4):
+        tails = tails.learn(("UPS", "UPS", "Rack"), told, came)
+    step = 4 * ramp_tails.RATE
+    assert tails.read[0, 0, 0] == pytest.approx([0.05 + 0.05 * step, max(0.05 - 0.95 * step, 0.005)])
+    assert tails.read[0, 1, 1] == pytest.approx([max(0.05 - 0.95 * step, 0.005), 0.05 + 0.05 * step])
+    assert (tails.read[1] == 0.05).all(), "what was not measured teaches nothing"
+    levels = tails.levels(("Rack", "UPS"))
+    assert levels[0, 0, 0].tolist() == [0.05, 0.5, 0.95]
+    assert levels[1, 0, 0, 2] == 1 - tails.read[0, 0, 0, 1]
+    for _ in range(2000):
+        tails = tails.learn(("UPS", "UPS", "Rack"), told, came)
+    assert (tails.read.min(), tails.read.max()) == (ramp_tails.LEAST, ramp_tails.MOST)
+
+
+def test_what_was_told_is_compared_with_the_hour_that_came_but_not_over_a_gap():
+    changes = seen(48)
+    book = RampBook.empty(("a", "b"), ("UPS", "UPS"))
+    learned = []
+    for i, one in enumerate(changes):
+        book = book.take(NOW + (i + (i >= 100)) * QUARTER_MS, one, np.zeros((2, 2)))
+        learned.append(book.tails.read.copy())
+    moved = [bool((a != b).any()) for a, b in pairwise(learned)]
+    # from the second quarter hour on something is told, and an hour later it is known what came
+    assert moved.index(True) == 4
+    assert not any(moved[99:103])
+    assert moved[103]
+    assert all(moved[4:99])
+    assert (learned[-1] >= ramp_tails.LEAST).all()
 
 
 def test_plans_tell_of_ramps_that_the_last_hour_did_not_have():
@@ -113,31 +173,28 @@ def test_plans_tell_of_ramps_that_the_last_hour_did_not_have():
     changes[1:][starts[:-1]] += 2e6  # in the quarter hour after the one at whose end it was foreseen
     planned = np.zeros((n, 1, 2))
     planned[:, 0, 0] = [starts[i : i + 4].any() for i in range(n)]
-    time = NOW + QUARTER_MS * np.arange(n, dtype=np.int64)
     quiet = next(i for i in range(1000, n) if planned[i - 4 : i + 1].sum() == 0)
     for i, wanted in ((quiet, False), (quiet, True)):
         planned[i, 0, 0] = float(wanted)
-        book = RampBook(
-            ("a",), time[: i + 1], changes[: i + 1].astype(np.float32), planned[: i + 1].astype(np.float32)
-        )
+        book = book_of(changes[: i + 1], planned[: i + 1])
         assert (book.expected()["a"].up[0, 1] > 1.5e6) == wanted
 
 
 def test_after_two_quarter_hours_there_is_an_answer_and_it_is_wide():
-    book = seen(48)
-    young = RampBook(book.nodes, book.time[:2], book.changes[:2], book.planned[:2])
-    told = young.expected()["a"]
+    told = book_of(seen(48)[:2]).expected()["a"]
     assert (np.diff(told.up, axis=1) > 0).all()
     assert (told.up[:, 2] / told.up[:, 0] > 3).all()
-    assert RampBook.empty(("a",)).expected() == {}
+    assert RampBook.empty(("a",), ("Rack",)).expected() == {}
+    assert book_of(seen(48)[:1]).expected() == {}
 
 
 def test_the_book_of_ramps_is_bounded(monkeypatch):
     monkeypatch.setattr(module, "MOST_QUARTERS", 40)
-    book = RampBook.empty(("a", "b"))
+    book = RampBook.empty(("a", "b"), ("UPS", "Rack"))
     for i in range(60):
         book = book.take(i, np.ones((2, 4, 2)), np.zeros((2, 2)))
     assert len(book.time) == 40
+    assert len(book.told) == 4
     monkeypatch.setattr(module, "MOST_CELLS", 60)
     assert len(book.take(60, np.ones((2, 4, 2)), np.zeros((2, 2))).time) == 30
 
@@ -176,6 +233,8 @@ async def test_ramps_are_read_from_the_store_and_kept_over_a_restart(plant, tmp_
     assert kept.time.tolist() == [
         NOW - i * QUARTER_MS for i in (3, 2, 1)
     ]  # quarter-hourly means tell of no seconds
+    assert kept.kinds == ("Site", "Rack", "Rack")
+    assert len(kept.told) == 3
     again = RampWatch(plant, file)
     assert again.expected(NOW, None)["R1"].up == pytest.approx(told["R1"].up)
     assert again.expected(NOW + BACK * QUARTER_MS, None) == {}
@@ -189,5 +248,8 @@ async def test_a_damaged_file_of_ramps_is_told_and_they_are_seen_anew(plant, tmp
 
 
 def test_a_node_that_is_new_has_seen_nothing_and_the_others_go_on():
-    book = seen(24).of(("b", "c"))
+    told = book_of(seen(24), kinds=("UPS", "Rack"))
+    book = told.of(("b", "c"), ("Rack", "Feed"))
     assert set(book.expected()) == {"b"}
+    assert book.expected()["b"].up == pytest.approx(told.expected()["b"].up)
+    assert book.tails.kinds == ("Rack", "Feed")
