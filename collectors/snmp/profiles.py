@@ -142,6 +142,9 @@ class Meaning(_Model):
     name: str | None = Field(None, description="What people call it; may hold {index} and {field} names")
     object: ObjectRef | None = None
     phase: str | None = Field(None, description="1, 2, 3 or A, B, C; may hold {index} and {field} names")
+    area: list[str] | None = Field(
+        None, description="DSX processArea that tells it from others of its type, such as Supply and Return"
+    )
     states: str | StateMap | None = Field(
         None, description="Name of one of the profile's state maps, or a map"
     )

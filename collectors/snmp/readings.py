@@ -247,7 +247,7 @@ def _reading(
         state_text=states,
         serves=device.serves if own else (),
         associate=device.associate if own else device.id,
-        process_area=device.process_area,
+        process_area=(*device.process_area, *(meaning.area or ())),
         phase=phase or device.phase if own else phase,
         setpoint=bool(meaning.setpoint),
         source=f"snmp:{device.id}",

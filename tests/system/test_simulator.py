@@ -155,7 +155,9 @@ async def test_snmp_devices_are_recognised_and_read_by_their_profiles():
         output = [v for (kind, phase, _), v in ups.items() if kind == "PhasePower"]
         assert sum(output) == pytest.approx(state.ups_out[0], rel=0.05)
         crah = {kind: v for (kind, _, _), v in (await readings("CRAH-01", "apc-inrow")).items()}
-        assert 15 < crah["AirTemperature"] < 45
+        told = (await probe("127.0.0.1", found["CRAH-01"], object_id="CRAH-01")).readings
+        air = {r.point.process_area: r.value for r in told if r.point.point_type == "AirTemperature"}
+        assert 15 < air["Supply",] < air["Return",] < 45
         assert 0.2 < crah["FanSpeed"] <= 1.0
         assert crah["CoolingPower"] == pytest.approx(state.crah_heat[0], rel=0.05)
 
