@@ -19,6 +19,8 @@ from domain.units import shown
 Payload = dict[str, Any]
 MOST_RULES = 3
 """Kinds of alerts that are named of those that another explains."""
+MOST_STEPS = 100
+"""Steps of an alert's life that its timeline shows, the newest."""
 
 
 def alerts(data: ConsoleData) -> Payload:
@@ -80,6 +82,8 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "limit": cells.DASH if math.isnan(c.limit) or not c.unit else shown(c.limit, c.unit),
         "opened": a.opened,
         "openedText": cells.date(a.opened, data.site.zone, "long"),
+        "openedShort": _short(a.opened, data),
+        "pod": _pod(a, data),
         "cleared": a.cleared_at,
         "who": a.acknowledged_by,
         "acknowledged": a.acknowledged_at,
@@ -154,6 +158,36 @@ def quiet(data: ConsoleData) -> Payload:
             for s in kept
         ]
     }
+
+
+def timeline(data: ConsoleData, alert_id: int) -> list[list[str]]:
+    """Return what became of an alert, the oldest step first: when, what it became, and who said what."""
+    return [
+        [
+            cells.date(step.at, data.site.zone, "long"),
+            say(f"incident.state_{step.state}"),
+            ": ".join(part for part in (step.who, step.note) if part),
+        ]
+        for step in data.records.transitions(alert_id)[-MOST_STEPS:]
+    ]
+
+
+def _short(at: int, data: ConsoleData) -> str:
+    """Return a time by the clock, with its day where that is not the one that is shown."""
+    zone = data.site.zone
+    today = cells.clock(at, zone, "%Y-%m-%d") == cells.clock(data.clock(), zone, "%Y-%m-%d")
+    return cells.clock(at, zone, "%H:%M") if today else cells.date(at, zone)
+
+
+def _pod(a: Alert, data: ConsoleData) -> str:
+    """Return the pod that an alert's object stands in, or an empty string."""
+    name = a.condition.object_id
+    rack = data.rack_of(name)
+    pod = data.site.pod_of(rack) if rack else None
+    if pod is not None:
+        return pod.id
+    head = name.partition("-")[0]
+    return next((p.id for p in data.site.pods if p.id in (head, name) or name in p.cdus), "")
 
 
 def _quiet(a: Alert, data: ConsoleData) -> str:

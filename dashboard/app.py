@@ -30,6 +30,7 @@ from dashboard.auth import (
 from dashboard.broadcast import Broadcaster
 from dashboard.components.frame import frame, nothing
 from dashboard.data import ConsoleData
+from dashboard.events import events_router
 from dashboard.page import Payload
 from dashboard.pages import PAGES
 from dashboard.past import BEAT_S, Past, where
@@ -150,6 +151,7 @@ def mount(
     )
     inner.include_router(words_router())
     inner.include_router(search_router(Search(data, PAGES)))
+    inner.include_router(events_router(data))
     for page in PAGES:
         if page.routes is not None:
             inner.include_router(page.routes(data), dependencies=[Depends(role_needed(page.role))])

@@ -1,21 +1,29 @@
-"""What the browser is sent of the health page's tables: collectors, ages, counters, store, forecasts' worth, instruments."""
+"""What the browser is sent of data health: what is wrong with the data first, then what each part of Hallwatch says of itself."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from dashboard import cells
-from dashboard.views import STALE_MS, Health
+from dashboard.views import STALE_MS, Health, SourceAge
 from dashboard.words import count, say, term
 from domain.units import shown
 
 Payload = dict[str, Any]
 
 MOST_AGES = 200
-"""Sources of points that the health page lists, the longest silent first."""
+"""Sources of points that the page lists, the longest silent first."""
+MOST_TROUBLES = 100
+"""Lines of what is wrong with the data, of which the gravest come first."""
+MOST_SAMPLES = 40
+"""Refused readings and messages that are shown, the newest."""
+LONGEST_SAMPLE = 200
+"""Characters of a refused message that are shown."""
+LAG_WARNING_S = 10.0
+"""Devices that are asked so much later than they are due (99 % of the polls) are marked."""
 OFF_WARNING_S = 30.0
 """A source's clock that is further off is marked."""
 SOON_DAYS = 30.0
@@ -24,7 +32,8 @@ SOON_DAYS = 30.0
 
 def health(h: Health, zone: ZoneInfo) -> Payload:
     """Return the health page's tables."""
-    sources = [row for name, stats in sorted(h.sources.items()) for row in _source_rows(name, stats)]
+    sources = [_source_row(name, stats) for name, stats in sorted(h.sources.items())]
+    troubles = sorted(_troubles(h), key=lambda t: t[0] != "alarm")
     ages = [
         {
             "id": f"age-{a.source}",
@@ -47,6 +56,7 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
             "cells": [[cells.words(name), "name"], [cells.counter(value), ""]],
         }
         for name, value in h.counters.items()
+        if name != "quarantine_recent"
     ]
     s = h.store
     store = {
@@ -70,7 +80,11 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
     return {
         "sources": sources,
         "ages": ages,
-        "cells": {"ages-summary": [_ages_summary(h), ""]},
+        "cells": _figures(h, len(troubles)) | {"ages-summary": [_ages_summary(h), ""]},
+        "troubles": [_trouble_row(n, t) for n, t in enumerate(troubles[:MOST_TROUBLES])]
+        or [_nothing("trouble", say("health.no_trouble"))],
+        "violations": _violation_rows(h) or [_nothing("violation", say("health.no_violation"))],
+        "quarantine": _sample_rows(h, zone) or [_nothing("sample", say("health.no_sample"))],
         "counters": counters,
         "store": [_pair("store", k, v) for k, v in store.items()],
         "forecast": [_pair("forecast", k, v) for k, v in forecast.items()],
@@ -82,26 +96,172 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
     }
 
 
-def _source_rows(name: str, stats: Mapping[str, Any]) -> list[Payload]:
-    """Return a row of a collector's plain counters, and one for each list or table that holds anything."""
-    plain = {k: v for k, v in stats.items() if not isinstance(v, Mapping | list | tuple)}
-    rows = [
-        _source_row(
-            f"source-{name}",
-            name,
-            " \u00b7 ".join(f"{cells.words(k)} {cells.counter(v)}" for k, v in plain.items()),
-        )
+_TOLD_APART = frozenset(
+    ["violations_by_topic", "violations_recent", "down", "partly", "doubts", "corrections", "heartbeats"]
+)
+"""What a collector tells that has lines of its own."""
+Trouble = tuple[str, str, str, str]
+"""How grave it is (a mark), of what, what is wrong, and since when or how often."""
+
+
+def _figures(h: Health, troubles: int) -> dict[str, cells.Cell]:
+    """Return the figures on top of the page."""
+    late = sum(h.now - a.newest > STALE_MS for a in h.ages)
+    snmp, mqtt = _snmp(h), _mqtt(h)
+    down = sum(len(s["down"]) for s in snmp)
+    trays, online = sum(s["trays"] for s in mqtt), sum(s["trays_online"] for s in mqtt)
+    refused = sum(sum(s["violations"].values()) for s in mqtt)
+    aside = sum(h.counters.get("quarantine", {}).values())
+    spooled = int(h.counters.get("spool_waiting", 0))
+    lag = max((s["lateness_p99_s"] for s in snmp), default=math.nan)
+    return {
+        "health-troubles-count": [str(troubles), "warning" if troubles else ""],
+        "health-silent": [
+            say("health.n_of", n=late, all=cells.thousands(len(h.ages))),
+            "warning" if late else "",
+        ],
+        "health-down": [say("health.n_of", n=down, all=sum(s["devices"] for s in snmp)), "warning" if down else ""],
+        "health-trays": [say("health.n_of", n=online, all=trays), "warning" if online < trays else ""],
+        "health-refused": [cells.thousands(refused), "warning" if refused else ""],
+        "health-aside": [cells.thousands(aside), "warning" if aside else ""],
+        "health-spool": [cells.thousands(spooled), "warning" if spooled else ""],
+        "health-waiting": [cells.thousands(int(h.counters.get("waiting", 0))), ""],
+        "health-lag": [cells.DASH, "missing"] if math.isnan(lag) else [f"{lag:.1f} s", "warning" if lag > LAG_WARNING_S else ""],
+    }  # fmt: skip
+
+
+def _snmp(h: Health) -> list[Mapping[str, Any]]:
+    return [s for s in h.sources.values() if "lateness_p99_s" in s]
+
+
+def _mqtt(h: Health) -> list[Mapping[str, Any]]:
+    return [s for s in h.sources.values() if "violations" in s]
+
+
+def _troubles(h: Health) -> Iterator[Trouble]:
+    """Return what is wrong with the data now."""
+    if not h.store.available:
+        yield "alarm", h.store.kind, say("health.store_silent"), h.store.detail
+    for name, s in sorted(h.sources.items()):
+        if s.get("connected") is False:
+            yield "alarm", name, say("health.not_connected", error=s.get("error") or cells.DASH), ""
+        for beat, told in s.get("heartbeats", {}).items():
+            if told["gone"]:
+                yield "alarm", f"{name} {beat}", say("health.no_heartbeat"), ""
+        for topic, why in s.get("subscriptions_refused", {}).items():
+            yield "alarm", name, say("health.refused", topic=topic, why=why), ""
+        for device, reason in s.get("down", {}).items():
+            yield "warning", device, say("health.down", reason=reason or cells.DASH), _silent(h, device)
+        for device, reason in s.get("partly", {}).items():
+            yield "warning", device, say("health.partly", reason=reason), ""
+        for device, doubts in s.get("doubts", {}).items():
+            for doubt in doubts:
+                yield "warning", device, say("health.doubt", doubt=doubt), ""
+        for device, corrections in s.get("corrections", {}).items():
+            for correction in corrections:
+                yield "", device, say("health.corrected", correction=correction), ""
+        if missing := s.get("trays", 0) - s.get("trays_online", 0):
+            yield "warning", name, count("health.trays_gone", missing), ""
+    known = {device for s in h.sources.values() for device in s.get("down", {})}
+    for age in h.ages:
+        if h.now - age.newest > STALE_MS and age.source.partition(":")[2] not in known:
+            yield "warning", age.source, say("health.silent"), _since(h, age)
+    for source, n in h.counters.get("frozen_objects", {}).get("by_source", {}).items():
+        yield "warning", source, count("health.frozen", n), ""
+    if waiting := h.counters.get("spool_waiting", 0):
+        size = shown(h.counters.get("spool_bytes", 0), "By")
+        yield "warning", say("health.spool"), say("health.spooled", n=cells.thousands(waiting), size=size), ""
+    if dropped := h.counters.get("dropped", 0):
+        yield "alarm", say("health.spool"), say("health.dropped", n=cells.thousands(dropped)), ""
+
+
+def _silent(h: Health, device: str) -> str:
+    return next((_since(h, a) for a in h.ages if a.source.partition(":")[2] == device), "")
+
+
+def _since(h: Health, age: SourceAge) -> str:
+    return cells.duration(h.now - age.newest) if age.newest else say("health.never")
+
+
+def _trouble_row(n: int, trouble: Trouble) -> Payload:
+    mark, what, told, since = trouble
+    return {
+        "id": f"trouble-{n}",
+        "mark": mark,
+        "cells": [[what, "name"], [told, mark], [since, ""]],
+    }
+
+
+def _violation_rows(h: Health) -> list[Payload]:
+    """Return the violations of the contract by reason and topic, the most frequent first."""
+    found = [(name, one) for name, s in sorted(h.sources.items()) for one in s.get("violations_by_topic", ())]
+    found.sort(key=lambda item: (item[1]["tolerated"], -item[1]["count"]))
+    return [
+        {
+            "id": f"violation-{n}",
+            "mark": "" if one["tolerated"] else "warning",
+            "cells": [
+                [cells.words(one["reason"]), "name", one["meaning"]],
+                [one["topic"], "", name],
+                [one["detail"], "name"],
+                [cells.thousands(one["count"]), ""],
+                [say("health.used" if one["tolerated"] else "health.set_aside"), "muted"],
+            ],
+        }
+        for n, (name, one) in enumerate(found[:MOST_TROUBLES])
     ]
-    for key, value in stats.items():
-        if key not in plain and value:
-            rows.append(
-                _source_row(f"source-{name}-{key}", f"{name} {cells.words(key)}", cells.counter(value))
-            )
-    return rows
 
 
-def _source_row(row_id: str, name: str, text: str) -> Payload:
-    return {"id": row_id, "mark": "", "cells": [[name, "name"], [text, ""]]}
+def _sample_rows(h: Health, zone: ZoneInfo) -> list[Payload]:
+    """Return the newest readings and messages that were set aside, whatever set them aside."""
+    entries = [e for s in h.sources.values() for e in s.get("violations_recent", ())]
+    entries += h.counters.get("quarantine_recent", ())
+    entries.sort(key=lambda e: -e["received"])
+    return [
+        {
+            "id": f"sample-{n}",
+            "mark": "",
+            "cells": [
+                [cells.date(e["received"], zone, "long"), "name"],
+                [cells.words(e["reason"]), "name"],
+                [e.get("topic") or e.get("point", ""), ""],
+                [str(e.get("payload", e.get("value", "")))[:LONGEST_SAMPLE], ""],
+                [e["detail"], "muted name"],
+            ],
+        }
+        for n, e in enumerate(entries[:MOST_SAMPLES])
+    ]
+
+
+def _source_row(name: str, stats: Mapping[str, Any]) -> Payload:
+    """Return a collector's line: how it is in a word or two, and all of its counters."""
+    told = [
+        f"{cells.words(k)} {cells.counter(v)}"
+        for k, v in stats.items()
+        if k not in _TOLD_APART and (v or not isinstance(v, Mapping | list | tuple))
+    ]
+    well = stats.get("connected", True) and not stats.get("down")
+    return {
+        "id": f"source-{name}",
+        "mark": "" if well else "warning",
+        "cells": [
+            [name, "name"],
+            [_state(stats), "" if well else "warning"],
+            [" \u00b7 ".join(told), "muted name"],
+        ],
+    }
+
+
+def _state(stats: Mapping[str, Any]) -> str:
+    """Return what matters most of a collector."""
+    told = []
+    if "connected" in stats:
+        told.append(say("health.connected" if stats["connected"] else "health.apart"))
+    if "up" in stats:
+        told.append(say("health.up", n=stats["up"], all=stats["devices"]))
+    if stats.get("trays"):
+        told.append(say("health.trays_told", n=stats["trays_online"], all=stats["trays"]))
+    return say("text.comma").join(told) or cells.DASH
 
 
 def _worn_row(row: Mapping[str, Any]) -> Payload:

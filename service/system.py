@@ -331,6 +331,7 @@ class System:
             "spool_waiting": len(self.ingest.spool),
             "spool_bytes": self.ingest.spool.size_bytes,
             "quarantine": dict(self.ingest.quarantine.counts),
+            "quarantine_recent": list(self.ingest.quarantine.recent)[-20:],
             "frozen_objects": self.ingest.frozen.told(),
             "points_moved": self.registry.moves,
             "points_restless": self.registry.restless,

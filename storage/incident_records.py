@@ -13,7 +13,7 @@ from domain.alert import Alert, AlertState, Condition, Severity
 from domain.errors import InputError
 from storage import record_tables as t
 from storage.alert_records import AlertRecords, Transition, close_returned_of
-from storage.alert_rows import ACTIVE, condition_fields
+from storage.alert_rows import ACTIVE, condition_fields, parts
 from storage.database import inserted
 
 MOST_LISTED = 1000
@@ -190,6 +190,14 @@ class IncidentRecords(AlertRecords):
         """Return by active alert that is explained now the id of the alert that explains it."""
         with self.reading() as db:
             return _members(db)
+
+    def explained(self, alert_ids: Sequence[int]) -> set[int]:
+        """Return which of these alerts another one explains, or explained at any time."""
+        m, found = t.incident_members.c, set[int]()
+        with self.reading() as db:
+            for part in parts(alert_ids):
+                found.update(db.scalars(select(m.alert_id).where(m.alert_id.in_(part))))
+        return found
 
     def _changes(self, db: Connection, leads: Collection[int], members: Mapping[int, int]) -> bool:
         i, a = t.incidents, t.alerts

@@ -46,6 +46,8 @@ _COUNTED = (
     *("sequences_doubted", "points_retired", "points_moved"),
 )
 """What `stats` counts, zero until it happens."""
+MOST_TOLD = 50
+"""Violations of the contract, by reason and topic, that the counters tell."""
 _BATCHES_UNDER_WAY = 3
 """Batches that the sink may have at a time: while it writes one, the next is decoded."""
 _LEAVE_S = 5.0
@@ -260,6 +262,7 @@ class MqttCollector:
             **decoder.parked.counts,
             "parked_dropped": decoder.parked.dropped,
             "violations": dict(decoder.quarantine.counts),
+            "violations_by_topic": sorted(decoder.findings.rows(), key=lambda f: -f["count"])[:MOST_TOLD],
             "violations_untold": decoder.findings.overflow,
             "violations_recent": list(decoder.quarantine.recent)[-20:],
             "trays": len(decoder.trays.known),

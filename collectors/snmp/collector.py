@@ -31,6 +31,8 @@ EXTRA_POLL_EVERY = 5.0
 """Seconds between two polls of one device that notifications cause; those meanwhile make one poll more."""
 LOG_EVERY = 60.0
 """Seconds between two log lines on what is left out of one device; a device that goes or comes is told at once."""
+MOST_TOLD = 10
+"""Doubtful or corrected scales of one device that the counters tell."""
 TRAPS_AGAIN = 60.0
 """Seconds after which a receiver of notifications that failed is started again."""
 MOST_WAITING = 4096
@@ -141,6 +143,8 @@ class SnmpCollector:
             "lateness_p99_s": late[int(0.99 * (len(late) - 1))] if late else 0.0,
             "down": {d.target.id: d.reason for d in devices if d.state != 1 and d.polls},
             "partly": {d.target.id: d.reason for d in devices if d.state == 1 and d.reason},
+            "doubts": {d.target.id: list(d.doubts[:MOST_TOLD]) for d in devices if d.doubts},
+            "corrections": {d.target.id: list(d.corrections[:MOST_TOLD]) for d in devices if d.corrections},
             **({"traps_failed": self._traps_failed} if self._traps_failed else {}),
         }
 

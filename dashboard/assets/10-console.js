@@ -185,7 +185,7 @@
   }
   console_.on('live-health', (h) => {
     console_.cells(h.cells);
-    for (const table of ['sources', 'ages', 'counters', 'store', 'forecast', 'worth', 'upkeep', 'instruments', 'clocks']) {
+    for (const table of ['troubles', 'violations', 'quarantine', 'sources', 'ages', 'counters', 'store', 'forecast', 'worth', 'upkeep', 'instruments', 'clocks']) {
       console_.rows('health-' + table, h[table] || []);
     }
   });

@@ -28,9 +28,10 @@
 
   // the console at the moment at which an alert opened
   function then(alert) {
-    const link = hw.el('a', 'then', hw.say('alert.then'));
+    const link = hw.el('a', 'then', alert.openedShort);
     link.href = hw.at(alert.rack ? '/rack/' + encodeURIComponent(alert.rack) : '/', Math.ceil(alert.opened / 1000) * 1000);
     link.title = hw.say('alert.then_hint');
+    link.setAttribute('aria-label', hw.say('alert.then', { time: alert.openedText }));
     return link;
   }
 
@@ -42,9 +43,9 @@
     const object = hw.link(alert.object, 'object');
     object.textContent = alert.object;
     if (alert.rack) object.href = '/rack/' + encodeURIComponent(alert.rack);
-    head.append(object, rule(alert), hw.el('span', 'against'), hw.el('span', 'since'));
+    head.append(object, rule(alert), hw.el('span', 'against'), then(alert), hw.el('span', 'since'));
     const state = hw.el('div', 'alert-state');
-    state.append(explained(alert), hw.el('span', 'hangs'), hw.el('span', 'told'), hw.el('span', 'held'), then(alert));
+    state.append(explained(alert), hw.el('span', 'hangs'), hw.el('span', 'told'), hw.el('span', 'held'));
     const summary = hw.el('div', 'summary');
     summary.lang = 'en'; // as the rules tell it
     row.append(head, summary, state, hw.el('div', 'alert-act'));
@@ -60,7 +61,7 @@
     since.title = hw.say('alert.since', { time: alert.openedText });
     if (alert.state === 'cleared' || alert.state === 'returned') {
       delete since.dataset.since;
-      since.textContent = hw.say('alert.lasted', { time: alert.openedText, span: hw.duration(alert.cleared - alert.opened) });
+      since.textContent = hw.say('alert.lasted', { span: hw.duration(alert.cleared - alert.opened) });
     } else {
       since.dataset.since = alert.opened;
       since.textContent = hw.duration(hw.now - alert.opened);
@@ -152,8 +153,9 @@
   function list(id, alerts, empty) {
     const place = document.getElementById(id);
     if (!place) return;
-    const known = new Map([...place.querySelectorAll(':scope > .alert')].map((row) => [row.id, row]));
+    const known = new Map([...place.querySelectorAll(':scope > [id]')].map((row) => [row.id, row]));
     const rows = alerts.map((alert) => {
+      if (alert.heading) return heading(known.get(alert.heading), alert);
       const row = known.get('alert-row-' + alert.id) || build(alert);
       row.dataset.full = id === 'alert-table';
       fill(row, alert);
@@ -174,6 +176,63 @@
   }
 
   hw.alertList = list; // for other pages
+
+  // --- the page of alerts: order and groups, as this browser keeps them ------------------------------------------------
+
+  function heading(known, group) {
+    const row = known || hw.el('h3', 'alert-group');
+    row.id = group.heading;
+    set(row, group.text);
+    return row;
+  }
+
+  const SORTS = {
+    urgent: (a, b) => urgency(a) - urgency(b) || b.opened - a.opened,
+    newest: (a, b) => b.opened - a.opened,
+    longest: (a, b) => a.opened - b.opened,
+    object: (a, b) => a.object.localeCompare(b.object, undefined, { numeric: true }) || b.opened - a.opened,
+  };
+  const GROUPS = {
+    pod: (a) => a.pod || hw.say('alerts.no_pod'),
+    object: (a) => a.object,
+    rule: (a) => a.title,
+    severity: (a) => hw.say('severity.' + a.severity),
+  };
+
+  function picked(id) {
+    const select = document.getElementById(id);
+    if (!select) return '';
+    if (!select.dataset.dressed) {
+      select.dataset.dressed = 'yes';
+      const kept = localStorage.getItem('choice-' + id);
+      if ([...select.options].some((option) => option.value === kept)) select.value = kept;
+      select.onchange = () => {
+        localStorage.setItem('choice-' + id, select.value);
+        hw.paint('alert-history');
+      };
+    }
+    return select.value;
+  }
+
+  // Rows in the chosen order; in groups each after a heading, the groups in the order of their first.
+  function ordered(rows, state) {
+    const wanted = picked('alert-sort');
+    // of what is over nothing is urgent
+    const by = SORTS[wanted !== 'urgent' || state === 'active' || state === 'quiet' ? wanted : 'newest'] || SORTS.urgent;
+    const grouped = picked('alert-group');
+    if (grouped === 'cause') { // what another alert explains stands under it
+      const known = new Map(rows.map((a) => [a.id, a]));
+      const root = (a) => known.get(a.lead) || a;
+      return rows.sort((a, b) => by(root(a), root(b)) || root(b).id - root(a).id || (a.lead ? 1 : 0) - (b.lead ? 1 : 0) || by(a, b));
+    }
+    rows.sort((a, b) => by(a, b) || b.id - a.id);
+    const name = GROUPS[grouped];
+    if (!name) return rows;
+    const groups = new Map();
+    rows.forEach((a) => groups.set(name(a), [...(groups.get(name(a)) || []), a]));
+    return [...groups].flatMap(([text, members]) =>
+      [{ heading: 'group-' + text, text: text + ' \u00b7 ' + members.length }, ...members]);
+  }
 
   function counted(rows) {
     const of = (state) => rows.filter((a) => a.state === state).length;
@@ -215,13 +274,9 @@
       (state === 'all' || (state === 'cleared' ? a.state === 'cleared' : state === 'quiet' ? a.quiet !== '' : a.state !== 'cleared')) &&
       (severity === 'all' || a.severity === severity) &&
       (a.object + ' ' + a.rule + ' ' + a.title + ' ' + a.summary + ' ' + a.who + ' ' + a.note + ' ' + a.quiet + ' ' + a.noted).toLowerCase().includes(words));
-    if (state === 'active' || state === 'quiet') {
-      const by = new Map(rows.map((a) => [a.id, a]));
-      const root = (a) => by.get(a.lead) || a; // what another alert explains stands under it
-      rows.sort((a, b) => urgency(root(a)) - urgency(root(b)) || root(b).opened - root(a).opened ||
-        root(b).id - root(a).id || (a.lead ? 1 : 0) - (b.lead ? 1 : 0) || urgency(a) - urgency(b) || b.opened - a.opened);
-    }
-    list('alert-table', rows, hw.say('alert.none_such'));
+    list('alert-table', ordered(rows, state), hw.say('alert.none_such'));
+    const over = document.getElementById('take-returned');
+    if (over) over.disabled = !history.rows.some((a) => a.state === 'returned');
     const shown = document.getElementById('alert-shown');
     if (shown) shown.textContent = hw.say('alert.shown', { n: rows.length, all: history.rows.length });
   });

@@ -64,7 +64,16 @@
         hours: shelve ? Number(what.value.slice(7)) : 0, object: alert.object, rule: alert.rule,
       });
     };
-    form.append(what, reason, yes, no);
+    const past = hw.el('ol', 'alert-timeline');
+    past.setAttribute('aria-label', hw.say('acts.timeline'));
+    fetch('/alerts/' + alert.id + '/timeline', { headers: { accept: 'application/json' } })
+      .then((answer) => (answer.ok ? answer.json() : []), () => [])
+      .then((steps) => past.replaceChildren(...steps.map(([time, became, said]) => {
+        const step = hw.el('li', '', time + ' ' + became);
+        if (said) step.append(hw.el('span', 'muted', hw.say('text.comma') + said));
+        return step;
+      })));
+    form.append(what, reason, yes, no, past);
     setTimeout(() => reason.focus(), 0);
     return form;
   };

@@ -139,9 +139,21 @@
     });
     step.value = '60';
     const move = (sign) => { stop(); go((hw.moment || live) + sign * 1000 * step.value); };
+    const happened = (sign) => { stop(); hw.nextEvent(sign, hw.moment || live, live); };
+    const marks = hw.el('div', 'time-events');
+    marks.id = 'time-events';
+    marks.setAttribute('role', 'toolbar');
+    marks.setAttribute('aria-label', hw.say('time.events'));
+    const track = hw.el('div', 'time-track');
+    track.append(marks, slider);
+    const event = hw.el('span', 'time-event-told');
+    event.id = 'time-event';
+    event.setAttribute('role', 'status');
     bar.append(told, waits, figures,
       button('time-back', '\u25c0', hw.say('time.back'), () => move(-1)), field,
-      button('time-forward', '\u25b6', hw.say('time.forward'), () => move(1)), step, slider,
+      button('time-forward', '\u25b6', hw.say('time.forward'), () => move(1)), step,
+      button('event-back', '\u21e4', hw.say('time.event_back'), () => happened(-1)),
+      button('event-forward', '\u21e5', hw.say('time.event_forward'), () => happened(1)), event, track,
       button('time-play', hw.say('time.play'), hw.say('time.play_hint'), () => (playing ? stop() : play())),
       button('time-now', hw.say('time.now'), hw.say('time.now_hint'), now));
   }
@@ -175,9 +187,24 @@
       slider.value = hw.moment || high;
       tell(hw.moment || live);
     }
+    hw.eventsBetween(low, high);
+    by('event-forward').disabled = !past;
     by('time-now').disabled = !past;
     by('time-forward').disabled = !past;
     by('time-play').disabled = !past;
+  }
+
+  hw.time = {
+    go: (ms) => { stop(); go(ms); },
+    tell: (text) => { eventTold = [text, 0]; event(); },
+  };
+  let eventTold = ['', 0]; // what happened at the moment that was gone to, and that moment
+  function event() {
+    const place = by('time-event');
+    if (!place) return;
+    if (!eventTold[1]) eventTold[1] = moment() || 1;
+    if (eventTold[1] !== (moment() || 1)) eventTold[0] = '';
+    place.textContent = place.title = eventTold[0];
   }
 
   // --- playing, from the moment that is shown to the end -----------------------------------------------------------------
@@ -219,7 +246,7 @@
       place = hw.el('span', 'incident-then');
       place.id = 'incident-then';
       for (const [id, key] of [['incident-moment', 'alert.then'], ['incident-replay', 'time.replay']]) {
-        const link = hw.el('a', '', hw.say(key));
+        const link = hw.el('a', '', hw.say(key, { time: told.alert.openedText }));
         link.id = id;
         place.append(link);
       }
@@ -248,6 +275,7 @@
       if (told && wanted) told.textContent = hw.say('past.loading', { time: wall(wanted).replace('T', ' ') });
     }
     dress();
+    event();
     if (changed) hw.paintAll();
     if (wanted && asked('play') && !playing && by('time-play')) begin();
   }

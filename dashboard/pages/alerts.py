@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from dash import Dash, Input, Output, dcc, html
+from fastapi import APIRouter
 
 from dashboard import alarm_frames
 from dashboard.broadcast import Broadcaster
-from dashboard.components.panel import choice, live_table, panel
+from dashboard.components.panel import aria, choice, live_table, panel
 from dashboard.data import ConsoleData
 from dashboard.moments import seen
 from dashboard.page import Asked, Level, Live, Page
+from dashboard.threads import reading
 from dashboard.words import say, several
 from domain.alert import Severity
 
@@ -39,6 +41,8 @@ def layout(_asked: Asked) -> html.Div:
                 debounce=False,
                 maxLength=100,
             ),
+            _select("alert-sort", ("urgent", "newest", "longest", "object")),
+            _select("alert-group", ("cause", "nothing", "pod", "object", "rule", "severity")),
             html.Span(id="alert-shown", className="muted"),
             html.Button(say("alerts.take_over"), id="take-returned", className="acknowledge", type="button"),
         ],
@@ -77,6 +81,24 @@ def layout(_asked: Asked) -> html.Div:
     )
 
 
+def _select(name: str, values: tuple[str, ...]) -> html.Select:
+    """Return a choice of how the list is ordered; the browser's script reads it, and keeps it in this browser."""
+    key = name.removeprefix("alert-")
+    options = [html.Option(say(f"alerts.{key}_{value}"), value=value) for value in values]
+    return html.Select(options, id=name, title=say(f"alerts.{key}"), **aria(say(f"alerts.{key}")))
+
+
+def _routes(data: ConsoleData) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/alerts/{alert_id}/timeline")
+    async def timeline(alert_id: int) -> list[list[str]]:
+        """Return what became of an alert, the oldest step first."""
+        return await reading(alarm_frames.timeline, data, alert_id)
+
+    return router
+
+
 def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:
     @app.callback(Output("alert-history", "data"), Input("alert-change", "data"), Input("url", "search"))
     async def alert_history(_change: str, search: str | None) -> Any:
@@ -93,4 +115,5 @@ PAGE = Page(
     choices=("alert-state", "alert-severity", "alert-text"),
     stores=("alert-history",),
     connect=_connect,
+    routes=_routes,
 )

@@ -5,102 +5,72 @@ from __future__ import annotations
 from dash import html
 
 from dashboard import health_frames
-from dashboard.components.panel import live_table, panel
+from dashboard.components.panel import figure, live_table, panel
 from dashboard.page import Asked, Level, Live, Page
 from dashboard.words import say, several
 
 
 def layout(_asked: Asked) -> html.Div:
-    """Return the page."""
-    collectors = live_table(
-        "health-sources", several("health", "collector", "counters"), say("health.collectors")
+    """Return the page: what is wrong comes first."""
+    figures = html.Div(
+        [
+            figure(say(f"health.{name}"), f"health-{cell}")
+            for name, cell in (
+                ("troubles", "troubles-count"),
+                ("sources_silent", "silent"),
+                ("devices_down", "down"),
+                ("trays_online", "trays"),
+                ("violations", "refused"),
+                ("aside", "aside"),
+                ("spool", "spool"),
+                ("waiting", "waiting"),
+                ("lag", "lag"),
+            )
+        ],
+        className="figures",
     )
-    ages = live_table("health-ages", several("health", "source", "points", "newest"), say("health.ages"))
     return html.Div(
         [
+            html.Div(figures, className="area-health-head"),
             html.Div(
                 [
-                    panel(say("health.collectors"), collectors, area="area-sources"),
-                    panel(
-                        say("health.ages"),
-                        ages,
-                        area="area-ages",
-                        extra=html.Span(id="ages-summary", className="muted"),
+                    _table("troubles", "troubles", "source", "what", "since"),
+                    _table("violations", "violations", "reason", "topic", "detail", "times", "then"),
+                    _table("quarantine", "quarantine", "when", "reason", "of", "sample", "detail"),
+                    _table("instruments", "instruments", "object", "quantity", "verdict", "instead"),
+                    _table(
+                        "upkeep", "upkeep", "part", "what", "now", "limit", "left", "interval", "advice"
                     ),
-                    panel(
-                        say("health.worth"),
-                        live_table(
-                            "health-worth",
-                            several(
-                                "health",
-                                "forecast",
-                                "ahead",
-                                "inside",
-                                "error",
-                                "of_persistence",
-                                "of_naive",
-                                "brier",
-                                "scored",
-                                "verdict",
-                            ),
-                            say("health.worth"),
-                        ),
-                        area="area-worth",
+                    _table(
+                        "worth", "worth", "forecast", "ahead", "inside", "error", "of_persistence", "of_naive",
+                        "brier", "scored", "verdict",
                     ),
-                    panel(
-                        say("health.upkeep"),
-                        live_table(
-                            "health-upkeep",
-                            several("health", "part", "what", "now", "limit", "left", "interval", "advice"),
-                            say("health.upkeep"),
-                        ),
-                        area="area-upkeep",
-                    ),
-                    panel(
-                        say("health.instruments"),
-                        live_table(
-                            "health-instruments",
-                            several("health", "object", "quantity", "verdict", "instead"),
-                            say("health.instruments"),
-                        ),
-                        area="area-instruments",
-                    ),
-                ]
+                ],
+                className="health-column",
             ),
             html.Div(
                 [
-                    panel(
-                        say("health.clocks"),
-                        live_table(
-                            "health-clocks",
-                            several("health", "source", "off", "drift", "steps"),
-                            say("health.clocks"),
-                        ),
-                        area="area-clocks",
-                    ),
-                    panel(
-                        say("health.ingest"),
-                        live_table(
-                            "health-counters", several("health", "counter", "now"), say("health.ingest")
-                        ),
-                        area="area-ingest",
-                    ),
-                    panel(
-                        say("health.store"),
-                        live_table("health-store", several("health", "what", "now"), say("health.store")),
-                        area="area-store",
-                    ),
-                    panel(
-                        say("health.forecast"),
-                        live_table(
-                            "health-forecast", several("health", "what", "now"), say("health.forecast")
-                        ),
-                        area="area-forecast",
-                    ),
-                ]
+                    _table("sources", "collectors", "collector", "state", "counters"),
+                    _table("ages", "ages", "source", "points", "newest", extra="ages-summary"),
+                    _table("clocks", "clocks", "source", "off", "drift", "steps"),
+                    _table("counters", "ingest", "counter", "now"),
+                    _table("store", "store", "what", "now"),
+                    _table("forecast", "forecast", "what", "now"),
+                ],
+                className="health-column",
             ),
         ],
         className="health",
+    )  # fmt: skip
+
+
+def _table(name: str, title: str, *columns: str, extra: str = "") -> html.Section:
+    """Return a panel with the table that the section ``NAME`` of the live updates fills."""
+    return panel(
+        say(f"health.{title}"),
+        live_table(f"health-{name}", several("health", *columns), say(f"health.{title}")),
+        area=f"area-{name}",
+        extra=html.Span(id=extra, className="muted") if extra else None,
     )
 
 

@@ -119,6 +119,34 @@ def test_an_alarm_is_shelved_noted_and_put_back_from_the_alerts_page(open_page, 
     records.clear_alerts([alert.id], now_ms())
 
 
+def test_alerts_are_put_in_order_and_groups_and_tell_what_became_of_them(open_page, console):
+    now = now_ms()
+    found = [
+        condition("temperature", "R009", Severity.WARNING),
+        condition("power", "R002", Severity.HIGH),
+        condition("temperature", "R001", Severity.WARNING),
+    ]
+    first, power, last = console.records.open_alerts(found, now - 60_000)
+    acknowledge(console.records, first.id, "anna", "fan ordered", now - 30_000)
+    page = open_page()
+    page.goto(f"{console.url}/alerts")
+    objects = page.locator("#alert-table .alert .object")
+    expect(objects).to_have_text(["R002", "R001", "R009"])
+    page.select_option("#alert-sort", "object")
+    expect(objects).to_have_text(["R001", "R002", "R009"])
+    page.select_option("#alert-group", "rule")
+    expect(page.locator("#alert-table .alert-group")).to_have_text(["temperature \u00b7 2", "power \u00b7 1"])
+    expect(objects).to_have_text(["R001", "R009", "R002"])
+    page.reload()  # this browser keeps how somebody likes the list
+    expect(page.locator("#alert-table .alert-group").first).to_have_text("temperature \u00b7 2")
+    page.click(f"#more-{first.id}")
+    steps = page.locator(f"#alert-row-{first.id} .alert-timeline li")
+    expect(steps).to_have_count(2)
+    expect(steps.last).to_contain_text("anna: fan ordered")
+    page.evaluate("localStorage.clear()")
+    console.records.clear_alerts([first.id, power.id, last.id], now_ms())
+
+
 def test_a_lost_connection_is_shown_and_resumes_by_itself(open_page, console):
     page = open_page()
     page.evaluate("document.body.dataset.loaded = 'once'")

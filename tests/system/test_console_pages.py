@@ -278,6 +278,19 @@ def test_what_happened_at_three_yesterday(open_page, console):
     expect(row).to_contain_text("R003")
     expect(row.locator("button")).to_be_hidden()
 
+    mark = page.locator("#time-events button[aria-label*=R003]")  # what happened is marked over the slider
+    expect(mark).to_contain_text("\u25a0", timeout=WAIT)
+    page.locator("#time-events button[tabindex='0']").focus()
+    mark.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#clock-site")).to_have_text("02:59:00", timeout=WAIT)
+    expect(page.locator("#time-event")).to_contain_text("R003, temperature")
+    page.click("#event-back")
+    expect(page.locator("#time-event")).to_have_text("Nothing happened in the 30 days before")
+    page.click("#time-forward")
+    expect(page.locator("#clock-site")).to_have_text("03:00:00", timeout=WAIT)
+    expect(page.locator("#time-event")).to_be_hidden()
+
     (other,) = console.records.open_alerts([condition("leak", "R009", Severity.CRITICAL)], now_ms())
     expect(page.locator("#past-waiting")).to_have_text("\u25b2 now: 1 open alert", timeout=WAIT)
     console.records.clear_alerts([other.id], now_ms())

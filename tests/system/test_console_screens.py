@@ -85,6 +85,12 @@ def test_no_page_has_a_serious_finding_calm_or_in_alarm(open_page, console, stor
     for one in PAGES:
         shown(page, console, one)
         found[one.path] = troubles(page)
+    page.click("#time-open")
+    expect(page.locator("#time-events button").first).to_be_visible()
+    found["time bar"] = troubles(page)
+    page.click("#time-back")
+    expect(page.locator("#past-told")).to_contain_text("not live")
+    found["past"] = troubles(page)
     console.records.clear_alerts([alert.id for alert in storm], now_ms())
     for one in PAGES[:2]:
         shown(page, console, one)

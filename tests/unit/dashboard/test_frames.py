@@ -189,16 +189,6 @@ def test_an_address_names_only_racks_that_the_site_has(hall):
     assert sections_of("/rack/<script>", hall.data) == set(ALWAYS)
 
 
-def test_a_collectors_nested_counters_get_rows_of_their_own(hall):
-    hall.sources = {
-        "mqtt:bms": {"connected": True, "messages": 12345, "violations": {"no metadata": 3}, "down": {}}
-    }
-    rows = section(hall.data, "health")["sources"]
-    assert [r["cells"][0][0] for r in rows] == ["mqtt:bms", "mqtt:bms violations"]
-    assert rows[0]["cells"][1][0] == "connected yes \u00b7 messages 12\u2009345"
-    assert rows[1]["cells"][1][0] == "no metadata 3"
-
-
 def test_a_shelved_alert_says_until_when_and_by_whom(hall):
     hall.records.open_alerts(
         [condition("leak", "R003", Severity.CRITICAL), condition("flow", "R004")], hall.now
