@@ -29,6 +29,17 @@ SECONDS = 100_000_000_000
 """A number below this is seconds since 1970, any other milliseconds."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 THIN_SPACE = "\u2009"
+_THROTTLE = {
+    0x1: "idle",
+    0x2: "clock_setting",
+    0x4: "power_cap",
+    0x8: "slowdown",
+    0x10: "sync_boost",
+    0x20: "software_thermal",
+    0x40: "hardware_thermal",
+    0x80: "power_brake",
+    0x100: "display",
+}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _WELL = frozenset(
     [
@@ -160,7 +171,15 @@ def point_value(p: PointNow) -> str:
         return DASH
     if p.point.is_state:
         return p.point.state_label(p.value)
+    if p.point.point_type == "GpuThrottleReasons":
+        return throttle_reasons(int(p.value))
     return f"{p.value:.2f}" if p.point.point_type in PLAIN else shown(p.value, p.point.unit, 4)
+
+
+def throttle_reasons(mask: int) -> str:
+    """Return the clock event reasons of NVML's bit mask (``nvmlClocksEventReason*``) in words."""
+    told = [say(f"throttle.{name}") for bit, name in _THROTTLE.items() if mask & bit]
+    return say("text.comma").join(told) or say("cell.none")
 
 
 def quality_word(quality: int, value: float) -> str:

@@ -26,6 +26,7 @@ from dashboard.glance import Glance
 from dashboard.incidents import IncidentDesk
 from dashboard.lately import Kept, Lately
 from dashboard.notes import NoteDesk
+from dashboard.peers import Peers
 from dashboard.power import PowerWatch
 from dashboard.readings import ObjectReadings
 from dashboard.reports import ReportDesk
@@ -184,6 +185,7 @@ class ConsoleData:
         self.glance = Glance(
             plant, self._readings, clock, energy or EnergySettings(), newest, instruments, moment > 0
         )
+        self.peers = Peers(plant, self._readings)
         self.notes = NoteDesk(site, self.things, records, clock, 0 if moment else 2000)
         self.power = PowerWatch(
             plant,

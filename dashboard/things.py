@@ -59,7 +59,10 @@ class Things:
             return None
         topology = self._plant.topology()
         found = topology.objects.get(object_id)
+        part_of = found.associate if found is not None else ""
         points = self._readings.listed([object_id])[:MOST_POINTS]
+        if found is None and points:
+            part_of = points[0].point.associate
         kind = found.type if found is not None else points[0].point.object_type if points else ""
         return Thing(
             object_id,
@@ -67,16 +70,31 @@ class Things:
             found.name if found is not None and found.name != object_id else "",
             tuple(sorted(topology.served_by(object_id))[:MOST_NEIGHBOURS]),
             tuple(sorted(topology.serves(object_id))[:MOST_NEIGHBOURS]),
-            found.associate if found is not None else points[0].point.associate if points else "",
-            tuple(sorted(self._plant.registry.members(object_id))[:MOST_NEIGHBOURS]),
+            self._nearest(object_id, part_of),
+            self._parts(object_id, part_of),
             points,
         )
 
+    def _nearest(self, object_id: str, part_of: str) -> str:
+        """Return the nearest whole that an object is part of by its id: of a GPU the tray, where that is known, else the rack."""
+        head = object_id.rpartition("-")[0]
+        return head if head != part_of and head.startswith(f"{part_of}-") and self.known(head) else part_of
+
+    def _parts(self, object_id: str, part_of: str) -> tuple[str, ...]:
+        """Return what belongs to an object: what names it, and what names the same whole and begins with its id."""
+        beside = self._plant.registry.members(part_of) if part_of else ()
+        named = [m for m in beside if m.startswith(f"{object_id}-")]
+        return tuple(sorted({*self._plant.registry.members(object_id), *named})[:MOST_NEIGHBOURS])
+
     def usual_point(self, object_id: str) -> Point | None:
-        """Return the point whose past is shown first: a power, a temperature, else the first that is a number."""
-        numbers = [p.point for p in self._readings.listed([object_id]) if not p.point.is_state]
-        wanted = ("Power", "Temperature", "Flow")
-        for word in wanted:
+        """Return the point whose past is shown first, of those that tell something a power, a temperature, else a number."""
+        listed = [p for p in self._readings.listed([object_id]) if not p.point.is_state]
+        numbers = [p.point for p in listed if p.observed] or [p.point for p in listed]
+        for wanted in ("GpuPower", "GpuTemperature", "ActivePower", "RackPower"):
+            for point in numbers:
+                if point.point_type == wanted and not point.phase:
+                    return point
+        for word in ("Power", "Temperature", "Flow"):
             for point in numbers:
                 if word in point.point_type:
                     return point

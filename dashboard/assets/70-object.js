@@ -17,11 +17,27 @@
     });
   }
 
+  const GRADES = { fault: 'alarm', degraded: 'warning', notice: '' };
+  function findings(found) { // what was found on it, and what to do
+    const place = document.getElementById('object-findings');
+    const wanted = JSON.stringify(found.map((f) => f.slice(0, 2)));
+    if (!place || place.dataset.shown === wanted) return;
+    place.dataset.shown = wanted;
+    place.replaceChildren(...found.map(([grade, text, , mark]) => {
+      const row = hw.el('p', 'finding');
+      const told = hw.el('span', '', text);
+      told.lang = 'en'; // as the catalogue tells it
+      row.append(hw.el('strong', 'value ' + GRADES[mark], grade), told);
+      return row;
+    }));
+  }
+
   hw.on('live-object', (told) => {
     if (!here(told)) return;
     const kind = document.getElementById('object-kind');
     if (kind.textContent !== told.kind) kind.textContent = told.kind;
     hw.rows('object-points', told.rows);
+    findings(told.findings);
     mark();
     const place = document.getElementById('object-around');
     const wanted = JSON.stringify(told.around);
@@ -46,10 +62,18 @@
     if (!here(history)) return;
     mark();
     const empty = !history.time.length;
+    const p = history.peers || {};
+    const line = (y, more) => ({ x: p.time, y: y, mode: 'lines', line: { width: 0 }, connectgaps: false, ...more });
+    const beside = (p.time || []).length ? [
+      line(p.low, { hoverinfo: 'skip' }),
+      line(p.high, { fill: 'tonexty', fillcolor: hw.faint('muted', 0.18), hoverinfo: 'skip' }),
+      line(p.middle, { name: hw.say('object.usual'), line: { color: hw.colour('muted'), width: 1.2, dash: 'dot' }, hovertemplate: '%{y} ' + history.unit }),
+    ] : [];
     const title = history.point + (history.unit ? ' (' + history.unit + ')' : '') +
+      (beside.length ? hw.say('text.comma') + hw.say('object.peers_shown') : '') +
       (history.momentText ? hw.say('text.comma') + hw.say('chart.as_at', { time: history.momentText }) : '') +
       (empty ? hw.say('text.colon') + (history.trouble || hw.say('chart.nothing')) : '');
-    hw.chart.draw('object-chart', [{
+    hw.chart.draw('object-chart', [...beside, {
       x: history.time, y: history.value, mode: 'lines', name: history.point.replace(/</g, '&lt;'), connectgaps: false,
       line: { color: hw.colour('measured'), width: 1.6 }, hovertemplate: '%{y} ' + history.unit,
     }], {

@@ -15,12 +15,15 @@ from dashboard.data import ConsoleData
 from dashboard.moments import moment_in
 from dashboard.page import Asked, Level, Live, Page, Payload, fields_of
 from dashboard.threads import reading, reading_past
-from dashboard.views import SPANS
+from dashboard.views import SPANS, STALE_MS, PointNow
 from dashboard.words import say, several
 from domain.errors import StorageError
-from domain.points import Point
-from domain.units import shown_in
+from domain.points import Point, Quality
+from domain.units import shown, shown_in
 from storage.plant import Reading
+
+GRADES = {"GpuFault": "fault", "GpuDegraded": "degraded", "GpuNotice": "notice"}
+"""Findings on GPUs by their point type; each tells what it is and what to do."""
 
 
 def layout(asked: Asked) -> html.Div:
@@ -40,12 +43,17 @@ def layout(asked: Asked) -> html.Div:
         ],
         className="rack-head",
     )
-    columns = several("rack", "point", "value", "quality", "age")
+    columns = [
+        *several("rack", "point", "value"),
+        say("object.usual"),
+        say("object.place"),
+        *several("rack", "quality", "age"),
+    ]
     return html.Div(
         [
             dcc.Store(id="object-history"),
             dcc.Store(id="object-shown", data=name),
-            html.Div(head, className="area-head"),
+            html.Div([head, html.Div(id="object-findings")], className="area-head"),
             panel(
                 say("object.points"),
                 live_table("object-points", columns, say("object.points")),
@@ -73,6 +81,16 @@ def payload(data: ConsoleData, name: str) -> Payload:
         return {"object": None}
     return {
         "object": name,
+        "findings": [
+            [
+                say(f"grade.{GRADES[p.point.point_type]}"),
+                p.point.state_label(1),
+                cells.duration(now - p.observed),
+                GRADES[p.point.point_type],
+            ]
+            for p in thing.points
+            if p.point.point_type in GRADES and p.value == 1 and p.observed > now - STALE_MS
+        ],
         "kind": " \u00b7 ".join(part for part in (thing.type, thing.name) if part),
         "around": [
             [say(f"object.{how}"), list(ids)]
@@ -97,6 +115,7 @@ def payload(data: ConsoleData, name: str) -> Payload:
                         f"/object/{quote(name)}?point={quote(p.point.key)}",
                     ],
                     [cells.point_value(p), cells.trust(Reading(p.value, p.observed, p.quality, 0), now)],
+                    *_among(p, data, now - STALE_MS),
                     [cells.quality_told(p, data.site.racks), ""],
                     [cells.duration(now - p.observed) if p.observed else cells.DASH, ""],
                 ],
@@ -114,14 +133,24 @@ def history(data: ConsoleData, name: str, key: str, span: str, at: int) -> Paylo
     now = data.clock()
     end = min(at + SPANS[span][0] // 4, now) if 0 < at < now else now
     point = data.things.point(name, key) or data.things.usual_point(name)
-    told: Payload = {"object": name, "point": "", "time": [], "value": [], "unit": "", "trouble": ""}
+    told: Payload = {
+        "object": name,
+        "point": "",
+        "time": [],
+        "value": [],
+        "unit": "",
+        "trouble": "",
+        "peers": {},
+    }
     if point is None:
         return told
     try:
         series = data.things.past(point, span, end)
+        peers = data.peers.past(point, span, end)
     except StorageError as error:
         return told | {"trouble": str(error)}
-    peak = np.nanmax(np.abs(series.value)) if (~np.isnan(series.value)).any() else 0.0
+    known = np.concatenate([series.value[~np.isnan(series.value)], peers[3]])
+    peak = np.abs(known).max(initial=0.0)
     scale, unit = (1.0, "") if point.is_state else shown_in(float(peak), point.unit)
     start, stop = cells.wall(np.array([end - SPANS[span][0], end]), data.site.zone).tolist()
     return told | {
@@ -130,10 +159,29 @@ def history(data: ConsoleData, name: str, key: str, span: str, at: int) -> Paylo
         "time": cells.wall(series.time, data.site.zone).tolist(),
         "value": cells.numbers(series.value / scale, 4),
         "unit": unit,
+        "peers": {
+            "time": cells.wall(peers[0], data.site.zone).tolist(),
+            **{
+                name: cells.numbers(line / scale, 4)
+                for name, line in zip(("low", "middle", "high"), peers[1:], strict=True)
+            },
+        },
         "start": start,
         "end": stop,
         "momentText": cells.date(at, data.site.zone) if end < now else "",
     }
+
+
+def _among(p: PointNow, data: ConsoleData, since: int) -> list[cells.Cell]:
+    """Return what is usual among an object's peers, and the place of its own figure among theirs."""
+    found = data.peers.among(p.point, p.value, since) if p.quality == Quality.GOOD else None
+    if found is None:
+        return [["", ""], ["", ""]]
+    low, middle, high = (shown(v, p.point.unit, 3) for v in (found.low, found.median, found.high))
+    return [
+        [middle, "muted", say("object.range", low=low, high=high)],
+        [f"{found.place}/{found.count}", "warning" if found.apart else "muted", say("object.place_is")],
+    ]
 
 
 def _words(point: Point) -> str:

@@ -1,0 +1,86 @@
+"""A figure among those of its peers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dashboard import cells
+from dashboard.pages.thing import history
+from dashboard.registry import section
+from domain.batch import Batch
+from tests.unit.dashboard.conftest import NOW
+
+MINUTE = 60_000
+
+
+def point(hall, object_id, point_type):
+    return next(
+        hall.registry[i]
+        for i in hall.registry.of_object(object_id).tolist()
+        if hall.registry[i].point_type == point_type
+    )
+
+
+def row(hall, object_id, point_type):
+    rows = section(hall.data, f"object:{object_id}")["rows"]
+    return next(r["cells"] for r in rows if r["cells"][0][0] == point_type)
+
+
+def test_a_gpu_is_compared_with_those_of_its_rack_and_its_place_is_told(hall):
+    hall.tick()
+    gpu = hall.data.rack("R001").gpu_ids[5]
+    mine = point(hall, gpu, "GpuTemperature")
+    found = [hall.registry[i] for i in hall.data.peers.of(mine).tolist()]
+    assert len(found) == hall.site.rack_gpus - 1
+    assert {p.associate for p in found} == {mine.associate}
+    values = hall.data.rack("R001").gpu_temperature.value
+    _, _, usual, place, *_ = row(hall, gpu, "GpuTemperature")
+    assert usual[0] == f"{np.median(np.delete(values, 5)):.1f} \u00b0C"
+    assert place[0] == f"{(values > values[5]).sum() + 1}/{len(values)}"
+
+
+def test_what_is_further_from_its_peers_than_these_are_from_each_other_is_marked(hall):
+    hall.tick()
+    gpu = hall.data.rack("R001").gpu_ids[5]
+    index = hall.registry.current(point(hall, gpu, "GpuTemperature").key)
+    assert row(hall, gpu, "GpuTemperature")[3][1] == "muted"
+    hall.now += 1000
+    hall.accept(Batch.of([index], [hall.now], [95.0]))
+    hall.now += 2000
+    assert row(hall, gpu, "GpuTemperature")[3] == ["1/72", "warning", "place among its peers, the highest first"]
+
+
+def test_racks_are_compared_with_racks_and_a_state_or_a_lone_object_with_none(hall):
+    hall.tick()
+    assert row(hall, "R003", "RackPower")[3][0].endswith("/16")
+    assert row(hall, "R003", "RackLeakDetect")[2:4] == [["", ""], ["", ""]]
+    assert hall.data.peers.among(point(hall, "R003", "RackPower"), float("nan"), 0) is None
+
+
+def test_the_past_of_the_peers_is_their_range_and_median(hall):
+    for minute in range(-5, 1):
+        hall.tick(NOW + minute * MINUTE)
+    mine = point(hall, "R003", "RackPower")
+    time, low, middle, high = hall.data.peers.past(mine, "1h", NOW + 1)
+    assert len(time) == 6
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+    told = history(hall.data, "R003", mine.key, "1h", 0)
+    assert len(told["peers"]["time"]) == 6
+    assert told["peers"]["high"][0] == pytest.approx(high[0] / 1e3, rel=1e-3)
+
+
+def test_a_tray_lists_its_gpus_and_a_gpu_leads_to_its_tray(hall):
+    hall.tick()
+    gpu = hall.data.rack("R001").gpu_ids[5]
+    tray = gpu.rpartition("-")[0]
+    around = {label: ids for label, ids in section(hall.data, f"object:{gpu}")["around"]}
+    assert around["Part of"] == [tray if hall.data.things.known(tray) else "R001"]
+    usual = hall.data.things.usual_point(gpu)
+    assert usual.point_type in ("GpuPower", "GpuTemperature")
+
+
+def test_the_reasons_why_a_clock_is_held_back_are_told_in_words():
+    assert cells.throttle_reasons(0) == "none"
+    assert cells.throttle_reasons(0x44) == "power limit, too warm, slowed down by hardware"
