@@ -278,6 +278,9 @@ class ConsoleData:
             _hottest(self._readings.gpus("GpuTemperature")),
             self._readings.now(self.plant.rack_points("AnomalyScore")),
             self._rack_severity(),
+            self._readings.now(self.plant.rack_points("RackLiquidSupplyTemperature")),
+            self._readings.now(self.plant.rack_points("RackLiquidFlow")),
+            self._readings.now(self.plant.rack_points("PowerBreachProbability")),
         )
 
     def cooling(self) -> list[CduState]:

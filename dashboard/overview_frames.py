@@ -67,23 +67,32 @@ def fan(forecast: Forecast, now: int, zone: ZoneInfo, scale: float) -> Payload:
 
 
 def floor(f: Floor, site: Site) -> Payload:
-    """Return four figures a rack, in the order of the site's racks; `marks` name what is bad or old."""
+    """Return what the map can show of each rack, in the order of the site's racks; `marks` name what is bad or old."""
     metrics = {
         "power": (f.power, 1e-3, 1),
         "return": (f.return_temperature, 1.0, 1),
         "gpu": (f.gpu_temperature, 1.0, 1),
         "anomaly": (f.anomaly, 1.0, 2),
+        "supply": (f.supply_temperature, 1.0, 1),
+        "flow": (f.flow, 1.0, 0),
+        "risk": (f.risk, 100.0, 1),
     }
+    values = {k: cells.numbers(now.value * scale, digits) for k, (now, scale, digits) in metrics.items()}
+    marks = {k: cells.marked(now, f.now) for k, (now, _, _) in metrics.items()}
+    values["headroom"] = cells.numbers((site.rack_limit - f.power.value) / 1e3, 1)
+    marks["headroom"] = marks["power"]
     return {
-        "values": {
-            k: cells.numbers(now.value * scale, digits) for k, (now, scale, digits) in metrics.items()
-        },
-        "marks": {k: cells.marked(now, f.now) for k, (now, _, _) in metrics.items()},
+        "values": values,
+        "marks": marks,
         "limits": {
             "power": round(site.rack_limit / 1e3),
             "return": site.thermal.coolant_return,
             "gpu": site.thermal.gpu,
             "anomaly": 1.0,
+            "supply": site.thermal.coolant_supply,
+            "flow": None,  # none that all racks have
+            "headroom": 0,
+            "risk": 50,
         },
         "severity": {rack: severity.value for rack, severity in f.severity.items()},
     }

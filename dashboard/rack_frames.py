@@ -19,7 +19,8 @@ from domain.forecast import Forecast
 from storage.plant import Reading
 
 Payload = dict[str, Any]
-_GRADES = {"GpuFault": "fault", "GpuDegraded": "degraded", "GpuNotice": "notice"}
+GRADES = {"GpuFault": "fault", "GpuDegraded": "degraded", "GpuNotice": "notice"}
+"""Findings on GPUs by their point type; each tells what it is and what to do."""
 
 
 def rack(r: RackState | None, data: ConsoleData) -> Payload:
@@ -90,10 +91,10 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
         "findings": [
             [
                 p.point.object_id,
-                say(f"grade.{_GRADES[p.point.point_type]}"),
+                say(f"grade.{GRADES[p.point.point_type]}"),
                 p.point.state_label(1),
                 cells.duration(r.now - p.observed),
-                _GRADES[p.point.point_type],
+                GRADES[p.point.point_type],
             ]
             for p in r.gpu_findings
         ],

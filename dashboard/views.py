@@ -92,7 +92,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Floor:
-    """One entry a rack, in the order of `Site.racks`; `severity` holds the racks that have an active alert."""
+    """One entry a rack, in the order of `Site.racks`; `severity` holds the racks that have an active alert.
+
+    `risk` is the probability that a rack's forecast power passes its limit.
+    """
 
     now: int
     power: Now
@@ -100,6 +103,9 @@ class Floor:
     gpu_temperature: Now
     anomaly: Now
     severity: Mapping[str, Severity]
+    supply_temperature: Now
+    flow: Now
+    risk: Now
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,10 @@
     return: { unit: '\u00b0C', low: 30, digits: 1 },
     gpu: { unit: '\u00b0C', low: 30, digits: 0 },
     anomaly: { unit: '', low: 0, digits: 2 },
+    supply: { unit: '\u00b0C', low: 20, digits: 1 },
+    flow: { unit: 'L/min', low: 0, digits: 0 },
+    headroom: { unit: 'kW', low: null, digits: 0 }, // from a rack's whole limit down to nothing
+    risk: { unit: '%', low: 0, digits: 1 },
   };
 
   function colour(share) {
@@ -50,7 +54,9 @@
     if (!map) return;
     const metric = hw.chosen['floor-metric'] || 'power';
     const how = FLOOR[metric];
-    const limit = floor.limits[metric];
+    const open = floor.limits[metric] === null; // without a limit the scale ends above the highest, and nothing is near or over
+    const limit = open ? Math.ceil(Math.max(1, ...floor.values[metric].filter((v) => v !== null)) / 0.9) : floor.limits[metric];
+    const low = how.low === null ? floor.limits.power : how.low;
     const values = floor.values[metric];
     const marks = floor.marks[metric];
     for (const cell of map.children) {
@@ -60,7 +66,7 @@
       const text = value === null ? '\u2014' : value.toFixed(how.digits);
       const field = cell.lastChild;
       if (field.textContent !== text) field.textContent = text;
-      shade(cell, value, how.low, limit, marks[order]);
+      shade(cell, value, low, limit, marks[order]);
       const severity = floor.severity[rack] || '';
       for (const s of ['critical', 'high', 'warning', 'info']) cell.classList.toggle(s, s === severity);
       const note = marks[order] ? hw.say('text.comma') + hw.say('mark.' + marks[order]) : '';
@@ -71,8 +77,8 @@
         cell.setAttribute('aria-label', title);
       }
     }
-    document.getElementById('floor-low').textContent = how.low + ' ' + how.unit;
-    document.getElementById('floor-high').textContent = hw.say('floor.limit', { limit: limit + ' ' + how.unit });
+    document.getElementById('floor-low').textContent = low + ' ' + how.unit;
+    document.getElementById('floor-high').textContent = open ? limit + ' ' + how.unit : hw.say('floor.limit', { limit: limit + ' ' + how.unit });
     const stops = [0, 0.2, 0.4, 0.6, 0.8, 1].map((s) => colour(s) + ' ' + s * 90 + '%');
     document.getElementById('floor-scale').style.background =
       'linear-gradient(90deg,' + stops.join(',') + ',var(--near) 92%,var(--near) 96%,var(--over) 97%)';

@@ -14,6 +14,7 @@ from dashboard.components.panel import choice, live_table, panel
 from dashboard.data import ConsoleData
 from dashboard.moments import moment_in
 from dashboard.page import Asked, Level, Live, Page, Payload, fields_of
+from dashboard.rack_frames import GRADES
 from dashboard.threads import reading, reading_past
 from dashboard.views import SPANS, STALE_MS, PointNow
 from dashboard.words import say, several
@@ -21,9 +22,6 @@ from domain.errors import StorageError
 from domain.points import Point, Quality
 from domain.units import shown, shown_in
 from storage.plant import Reading
-
-GRADES = {"GpuFault": "fault", "GpuDegraded": "degraded", "GpuNotice": "notice"}
-"""Findings on GPUs by their point type; each tells what it is and what to do."""
 
 
 def layout(asked: Asked) -> html.Div:

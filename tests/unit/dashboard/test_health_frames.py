@@ -113,7 +113,7 @@ def test_violations_are_told_by_topic_and_what_was_set_aside_is_shown(hall):
 def test_a_reading_that_cannot_be_is_a_sample_too(hall):
     hall.tick()
     points = hall.registry.select("Rack", "RackPower")[:1]
-    hall.accept(Batch.of(points, [hall.now - 90 * 86_400_000], [1.0]))
+    hall.accept(Batch.of(points, [hall.now - 4000 * 86_400_000], [1.0]))
     hall.data._counters = lambda: {
         **hall.ingest.counters.as_dict(),
         "quarantine": dict(hall.ingest.quarantine.counts),
