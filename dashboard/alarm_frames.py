@@ -79,7 +79,7 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "summary": c.summary,
         # a state says all in its sentence
         "value": cells.DASH if math.isnan(c.value) or not c.unit else shown(c.value, c.unit),
-        "limit": cells.DASH if math.isnan(c.limit) or not c.unit else shown(c.limit, c.unit),
+        "limit": _limit(a),
         "opened": a.opened,
         "openedText": cells.date(a.opened, data.site.zone, "long"),
         "openedShort": _short(a.opened, data),
@@ -170,6 +170,14 @@ def timeline(data: ConsoleData, alert_id: int) -> list[list[str]]:
         ]
         for step in data.records.transitions(alert_id)[-MOST_STEPS:]
     ]
+
+
+def _limit(a: Alert) -> str:
+    """Return what was passed; nothing where any number at all is too many."""
+    c = a.condition
+    if math.isnan(c.limit) or not c.unit or (c.unit == "count" and c.limit < 1):
+        return ""
+    return shown(c.limit, c.unit)
 
 
 def _short(at: int, data: ConsoleData) -> str:

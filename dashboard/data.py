@@ -214,7 +214,12 @@ class ConsoleData:
         def then() -> int:
             return moment
 
-        values = values_at(self.store, self.registry, moment)
+        off = self._clocks().get("off", {})
+        # as far as is known now: how far a clock was off is kept of no moment
+        behind = {
+            name: int(-1000 * clock["offset_s"]) for name, clock in off.items() if clock["offset_s"] < 0
+        }
+        values = values_at(self.store, self.registry, moment, behind)
         records = RecordsAt(self.records, moment)
         plant = PlantView(self.site, self.registry, values.latest, self.store, then)
         plant.envelope = self.plant.envelope  # its schedule tells the limits of any time

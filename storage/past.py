@@ -6,6 +6,7 @@ the moment, of the finest tier that has any: numbers by their mean over time, st
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +35,17 @@ class PastValues:
     step: int
 
 
-def values_at(store: TelemetryStore, registry: PointRegistry, moment: int) -> PastValues:
+def values_at(
+    store: TelemetryStore, registry: PointRegistry, moment: int, behind: Mapping[str, int] | None = None
+) -> PastValues:
     """Return what every point told at `moment` (UTC ms), with the times at which it was observed. Blocks.
+
+    Parameters
+    ----------
+    store, registry, moment
+        What was told, of which points, and when.
+    behind
+        By source, how far its clock is known to be behind, ms: what it told at the moment carries a time so much earlier.
 
     Raises
     ------
@@ -46,10 +56,15 @@ def values_at(store: TelemetryStore, registry: PointRegistry, moment: int) -> Pa
     points = np.arange(len(registry), dtype=np.int32)
     points = points[~registry.are_retired(points)]
     if moment >= store.raw_from:
-        found = store.newest(points, moment - NEAR_MS, moment + 1)
-        _put(latest, found)
-        rest = points[~np.isin(points, found.point)]
-        _put(latest, store.newest(rest, moment - REACH_MS, moment - NEAR_MS))
+        off = np.zeros(len(points), np.int64)
+        if behind:
+            off[:] = [behind.get(registry[int(i)].source, 0) for i in points]
+        for late in np.unique(off).tolist():
+            of_these, then = points[off == late], moment - late  # by the clock of their source
+            found = store.newest(of_these, then - NEAR_MS, then + 1)
+            _put(latest, found, late)
+            rest = of_these[~np.isin(of_these, found.point)]
+            _put(latest, store.newest(rest, then - REACH_MS, then - NEAR_MS), late)
         return PastValues(latest, 0)
     states = np.array([registry[int(i)].is_state for i in points], bool)
     for name, step in TIERS.items():
@@ -85,5 +100,6 @@ def _of_tier(
     return len(rows)
 
 
-def _put(latest: LatestValues, told: Batch) -> None:
-    latest.put(told.point, told.observed, told.value, told.quality, told.observed)
+def _put(latest: LatestValues, told: Batch, late: int) -> None:
+    seen = told.observed + late
+    latest.put(told.point, told.observed, told.value, told.quality, seen, seen)

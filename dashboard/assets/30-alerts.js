@@ -81,7 +81,7 @@
       set(held, '');
     }
     const against = row.querySelector('.against');
-    set(against, alert.value + ' / ' + alert.limit);
+    set(against, alert.value + (alert.limit ? ' / ' + alert.limit : ''));
     against.title = hw.say('alert.against');
     against.hidden = alert.value === '\u2014';
     act(row, alert);

@@ -8,7 +8,7 @@ from dashboard.components.panel import aria
 from dashboard.words import say
 from domain.site import Site
 
-METRICS = ("power", "headroom", "risk", "return", "supply", "flow", "gpu", "anomaly")
+METRICS = ("power", "return", "gpu", "anomaly", "headroom", "risk", "supply", "flow")
 """What the floor map can show: the text ``floor.NAME``."""
 
 

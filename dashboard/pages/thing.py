@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
 
@@ -77,6 +79,8 @@ def payload(data: ConsoleData, name: str) -> Payload:
     thing, now = data.things.get(name), data.clock()
     if thing is None:
         return {"object": None}
+    counted = Counter(_words(p.point) for p in thing.points)
+    twice = {words for words, n in counted.items() if n > 1}
     return {
         "object": name,
         "findings": [
@@ -106,7 +110,7 @@ def payload(data: ConsoleData, name: str) -> Payload:
                 "mark": "",
                 "cells": [
                     [
-                        _words(p.point),
+                        _told_apart(p.point, twice),
                         "name",
                         p.point.key,
                         0,
@@ -185,6 +189,12 @@ def _among(p: PointNow, data: ConsoleData, since: int) -> list[cells.Cell]:
 def _words(point: Point) -> str:
     parts = [point.point_type, "/".join(point.process_area), point.phase]
     return " ".join(part for part in parts if part)
+
+
+def _told_apart(point: Point, twice: Collection[str]) -> str:
+    """Return what a point is called; of several that are called alike, with how its source calls it."""
+    words = _words(point)
+    return f"{words} ({point.key.rpartition('/')[2]})" if words in twice else words
 
 
 def _connect(app: Dash, data: ConsoleData, _broadcaster: Broadcaster) -> None:

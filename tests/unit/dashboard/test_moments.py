@@ -104,6 +104,19 @@ def test_quality_is_that_of_the_moment(bare):
     assert bare.data.rack("R015").power.quality == Quality.GOOD
 
 
+def test_what_a_source_told_whose_clock_is_behind_is_as_old_as_it_was_and_not_of_later(bare):
+    source = next(p.source for p in bare.registry if p.object_id == "R001" and p.point_type == "RackPower")
+    then = bare.now
+    for minute in range(-2, 3):  # each reading carries a time 30 s before it was taken
+        bare.tick(then + minute * MINUTE - 30_000)
+    bare.now = then + 3 * MINUTE
+    assert bare.data.at(then).rack("R001").power.observed == then - 30_000
+    bare.clocks["off"] = {source: {"offset_s": -30.0, "drift_s_per_minute": 0.0, "steps": 0}}
+    power = bare.data.at(then + 1).rack("R001").power
+    assert power.observed == then
+    assert power.value == pytest.approx(bare.plant.values(then - 30_000)["Rack/RackPower/R001"])
+
+
 def test_before_the_raw_readings_it_is_the_value_of_a_step_and_says_of_which(bare):
     then = bare.now
     for minute in range(30):

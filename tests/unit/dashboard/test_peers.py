@@ -9,6 +9,7 @@ from dashboard import cells
 from dashboard.pages.thing import history
 from dashboard.registry import section
 from domain.batch import Batch
+from domain.points import Point
 from tests.unit.dashboard.conftest import NOW
 
 MINUTE = 60_000
@@ -88,3 +89,19 @@ def test_a_tray_lists_its_gpus_and_a_gpu_leads_to_its_tray(hall):
 def test_the_reasons_why_a_clock_is_held_back_are_told_in_words():
     assert cells.throttle_reasons(0) == "none"
     assert cells.throttle_reasons(0x44) == "power limit, too warm, slowed down by hardware"
+
+
+def test_readings_that_are_called_alike_are_told_apart_by_their_sources_own_name(hall):
+    for symbol in ("upsAlarmsPresent.0", "upsInputLineBads.0"):
+        hall.registry.register(
+            Point(
+                f"UPS/Count/snmp/UPS-A1/{symbol}",
+                "UPS",
+                "Count",
+                "UPS-A1",
+                unit="count",
+                source="snmp:UPS-A1",
+            )
+        )
+    told = [r["cells"][0][0] for r in section(hall.data, "object:UPS-A1")["rows"]]
+    assert {"Count (upsAlarmsPresent.0)", "Count (upsInputLineBads.0)"} <= set(told)
