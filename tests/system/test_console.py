@@ -255,7 +255,8 @@ def test_search_leads_by_keyboard_to_a_gpu_and_its_past(open_page):
     expect(page.locator("#search-0")).to_contain_text("GpuTemperature")
     page.keyboard.press("Enter")
     expect(page.locator("#object-title")).to_have_text("R002-T03-G1")
-    expect(page.locator("#object-chart .scatterlayer path.js-line")).to_have_count(1)
+    # its own line, and the range and the median of its peers
+    expect(page.locator("#object-chart .scatterlayer .trace")).to_have_count(4)
     expect(page.locator("#object-points a[aria-current]")).to_have_text("GpuTemperature")
     page.keyboard.press("Control+k")
     page.keyboard.type("no such thing")
@@ -280,7 +281,8 @@ def test_the_hottest_gpu_is_three_clicks_away_and_the_past_of_any_reading_of_it_
     expect(page.locator("#gpu-5")).to_have_text("83")
     page.click("#gpu-5")
     expect(page.locator("#object-title")).to_have_text("R011-T02-G1")
-    expect(page.locator("#object-chart .scatterlayer path.js-line")).to_have_count(1)
+    # its own line, and the range and the median of its peers
+    expect(page.locator("#object-chart .scatterlayer .trace")).to_have_count(4)
     page.click("#object-points >> text=GpuPower")
     expect(page).to_have_url(re.compile("point=GPU/GpuPower"))
     expect(page.locator("#object-points a[aria-current]")).to_have_text("GpuPower")
