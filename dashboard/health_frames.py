@@ -188,7 +188,7 @@ def _trouble_row(n: int, trouble: Trouble) -> Payload:
     return {
         "id": f"trouble-{n}",
         "mark": mark,
-        "cells": [[what, "name"], [told, mark], [since, ""]],
+        "cells": [[what, "name"], [told, ""], [since, ""]],
     }
 
 
@@ -246,7 +246,7 @@ def _source_row(name: str, stats: Mapping[str, Any]) -> Payload:
         "mark": "" if well else "warning",
         "cells": [
             [name, "name"],
-            [_state(stats), "" if well else "warning"],
+            [_state(stats), ""],
             [" \u00b7 ".join(told), "muted name"],
         ],
     }

@@ -432,7 +432,8 @@ class Clocks:
     def stats(self) -> dict[str, Any]:
         """Return the clocks that are off, for the health page."""
         known = sorted(self.clocks.items(), key=lambda item: -abs(item[1].offset))
-        off = [(name, c) for name, c in known if abs(c.offset) > ALIKE_MS or c.steps]
+        # what is not believed yet may be no clock at all: a device that fell silent, and what is left of it at the broker
+        off = [(name, c) for name, c in known if c.settled and (abs(c.offset) > ALIKE_MS or c.steps)]
         return {
             "sources": len(known),
             "corrected_readings": self.corrected,

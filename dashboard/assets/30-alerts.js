@@ -276,7 +276,7 @@
       (a.object + ' ' + a.rule + ' ' + a.title + ' ' + a.summary + ' ' + a.who + ' ' + a.note + ' ' + a.quiet + ' ' + a.noted).toLowerCase().includes(words));
     list('alert-table', ordered(rows, state), hw.say('alert.none_such'));
     const over = document.getElementById('take-returned');
-    if (over) over.disabled = !history.rows.some((a) => a.state === 'returned');
+    if (over) over.hidden = !history.rows.some((a) => a.state === 'returned');
     const shown = document.getElementById('alert-shown');
     if (shown) shown.textContent = hw.say('alert.shown', { n: rows.length, all: history.rows.length });
   });

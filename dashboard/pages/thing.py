@@ -180,6 +180,11 @@ def _among(p: PointNow, data: ConsoleData, since: int) -> list[cells.Cell]:
     if found is None:
         return [["", ""], ["", ""]]
     low, middle, high = (shown(v, p.point.unit, 3) for v in (found.low, found.median, found.high))
+    if found.low == found.high == p.value:
+        return [
+            [middle, "muted", say("object.range", low=low, high=high)],
+            ["=", "muted", say("object.alike")],
+        ]
     return [
         [middle, "muted", say("object.range", low=low, high=high)],
         [f"{found.place}/{found.count}", "warning" if found.apart else "muted", say("object.place_is")],

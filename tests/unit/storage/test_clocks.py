@@ -222,6 +222,14 @@ def test_times_ahead_are_corrected_by_the_clock_and_keep_their_distances():
     assert plant.clocks.corrected_times(wild, received[:1], np.ones(1, bool)).tolist() == [plant.now]
 
 
+def test_a_device_that_fell_silent_is_told_to_have_no_clock_that_is_off():
+    plant = Plant()
+    for minute in range(1, 6):  # what the broker kept of it comes with the time at which it was told
+        plant.tell([0], ahead=-minute * MINUTE)
+        plant.now += MINUTE
+    assert plant.clocks.stats()["off"] == {}
+
+
 def test_a_setting_corrects_what_a_source_tells():
     plant = Plant(offsets={"dsx:*": 420.0})
     batch, _ = plant.tell([0, 4], [7 * MINUTE, 0])
