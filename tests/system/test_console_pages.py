@@ -73,9 +73,9 @@ def open_page(browser: Browser, console: LiveConsole, session: dict) -> Iterator
 
 def test_what_happens_if_a_ups_fails_now_and_at_tonights_peak(open_page, console):
     page = open_page("/")
-    # at a glance: any one unit may be lost
-    expect(page.locator("#reserve")).to_have_text("holds", timeout=WAIT)
-    expect(page.locator("#reserve-units")).to_contain_text("at the peak")
+    # at a glance: any one unit may be lost now, and a feed not at tonight's peak
+    expect(page.locator("#reserve")).to_have_text("not at the peak", timeout=WAIT)
+    expect(page.locator("#reserve-units")).to_contain_text("FEED-A")
     page.click("#reserve a")
     unit = page.locator("#unit-UPS-A1")
     expect(unit).to_contain_text(re.compile(r"\d [kM]W"), timeout=WAIT)
