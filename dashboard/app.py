@@ -51,6 +51,7 @@ from dashboard.search import Search, search_router
 from dashboard.threads import background_done, reading
 from dashboard.windows import Windows
 from dashboard.words import chosen, say, script, words_router
+from dashboard.zoomed import zoom_router
 from domain.errors import HallwatchError, StorageError
 from storage.accounts import Accounts
 from storage.sessions import LoginSessions
@@ -152,6 +153,7 @@ def mount(
     inner.include_router(words_router())
     inner.include_router(search_router(Search(data, PAGES)))
     inner.include_router(events_router(data))
+    inner.include_router(zoom_router(data))
     for page in PAGES:
         if page.routes is not None:
             inner.include_router(page.routes(data), dependencies=[Depends(role_needed(page.role))])

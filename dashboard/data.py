@@ -69,6 +69,8 @@ from storage.records import Records
 from storage.records_at import RecordsAt
 from storage.telemetry import Aggregate, Grid, StoreHealth, TelemetryStore
 
+NEAR = 0.9
+"""Share of its limit from which a feed or UPS stands before the others."""
 WORKED_OUT_MS = 60_000
 """What is worked out every few seconds and is older than this could not be worked out since."""
 MOST_MOMENTS = 8
@@ -295,7 +297,7 @@ class ConsoleData:
         return sorted(states, key=self._cooling_rank)
 
     def supply(self) -> list[SupplyState]:
-        """Return feeds and UPSes, feeds first, each kind with the highest load first."""
+        """Return feeds and UPSes, feeds first, each kind with what is near its limit first."""
         severity, foretold = self._severity(), self._foretold()
         found = [
             SupplyState(
@@ -313,9 +315,10 @@ class ConsoleData:
             for node in self.plant.envelope
             if node.kind in ("Feed", "UPS")
         ]
-        # tenths of the limit: rows that are alike must not change places every second
+        # what is as it should be keeps its place: rows must not change places every second
         return sorted(
-            found, key=lambda s: (s.kind != "Feed", -int(10 * _or(s.power.value / s.limit, 0.0)), s.id)
+            found,
+            key=lambda s: (s.kind != "Feed", -max(NEAR, _or(s.power.value / s.limit, 0.0)), s.id),
         )
 
     def _ask_foretold(self) -> dict[str, Forecast]:
@@ -513,8 +516,9 @@ class ConsoleData:
     def _cooling_rank(self, cdu: CduState) -> tuple[int, bool, bool, int, str]:
         works = cdu.running is not False and not math.isnan(cdu.supply.value)
         level = len(_URGENCY) if cdu.severity is None else _URGENCY[cdu.severity]
-        # whole degrees: rows that are alike must not change places every second
-        supply = round(_or(cdu.supply.value, 1e9))
+        # what is as it should be keeps its place: rows must not change places every second
+        usual = self.site.thermal.coolant_supply - 2
+        supply = round(max(usual, _or(cdu.supply.value, 1e9)))
         return (level, works, cdu.redundancy in ("N+1", ""), -supply, cdu.id)
 
     # --- topology -------------------------------------------------------------------------------------------------

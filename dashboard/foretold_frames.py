@@ -58,6 +58,7 @@ def chart(f: Foretold, zone: ZoneInfo) -> Payload:
     payload: Payload = {
         "unit": unit,
         "now": int(cells.wall(np.array([f.now]), zone)[0]),
+        "offset": int(cells.wall(np.array([f.now]), zone)[0]) - f.now,
         "time": cells.wall(f.measured.time, zone).tolist(),
         "power": cells.numbers(f.measured.value / scale, 3),
         "limitTime": cells.wall(f.limit.time, zone).tolist(),

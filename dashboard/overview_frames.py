@@ -31,7 +31,8 @@ def power(data: ConsoleData) -> Payload:
     now = data.clock()
     series, forecast = data.power_series(), data.forecast()
     end = now + 48 * 3_600_000 if forecast is None else int(forecast.start[-1]) + 900_000
-    return power_chart(series, data.limit_steps(now - 6 * 3_600_000, end), forecast, now, data.site.zone)
+    steps = data.limit_steps(now - 6 * 3_600_000, end)
+    return {"site": data.site.id} | power_chart(series, steps, forecast, now, data.site.zone)
 
 
 def power_chart(

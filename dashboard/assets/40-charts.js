@@ -141,7 +141,8 @@
     const top = shown.length ? Math.max(...shown) : 1;
     const pad = Math.max(0.02 * top, (top - bottom) * 0.08);
     draw('power-chart', traces, {
-      xaxis: times({ range: [start, end], nticks: 9, anchor: 'free', position: 0 }),
+      uirevision: String(hw.stretch('power-chart')),
+      xaxis: times({ fixedrange: false, range: hw.stretch('power-chart') || [start, end], nticks: 9, anchor: 'free', position: 0 }),
       yaxis: axis({ domain: [0.2, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' MW', nticks: 6, automargin: true }),
       yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
       margin: { l: 66, r: 10, t: 6, b: 42 },

@@ -64,8 +64,8 @@
     const top = shown.length ? Math.max(...shown) : 1;
     const pad = Math.max(0.01 * top, (top - bottom) * 0.08);
     draw('foretold-chart', traces, {
-      uirevision: told.node,
-      xaxis: times({ range: [start, end], nticks: 12, anchor: 'free', position: 0 }),
+      uirevision: told.node + hw.stretch('foretold-chart'),
+      xaxis: times({ fixedrange: false, range: hw.stretch('foretold-chart') || [start, end], nticks: 12, anchor: 'free', position: 0 }),
       yaxis: axis({ domain: [0.2, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' ' + c.unit, nticks: 7, automargin: true }),
       yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
       margin: { l: 66, r: 10, t: 6, b: 42 },
