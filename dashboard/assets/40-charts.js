@@ -2,7 +2,7 @@
 (function () {
   'use strict';
   const hw = window.hallwatch;
-  const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false };
+  const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false };
 
   function layout(extra) {
     return Object.assign({
@@ -130,7 +130,7 @@
     }
     traces.push({ x: p.limitTime, y: p.limit, mode: 'lines', line: { color: hw.colour('vermilion'), width: 2, shape: 'hv', dash: 'dash' },
       name: hw.say('chart.limit'), hovertemplate: '%{y:.2f} MW' });
-    traces.push({ x: p.time, y: p.power, mode: 'lines', line: { color: hw.colour('measured'), width: 2 }, name: hw.say('chart.measured'),
+    traces.push({ ...hw.finer('power-chart', 1e6, { x: p.time, y: p.power }), mode: 'lines', line: { color: hw.colour('measured'), width: 2 }, name: hw.say('chart.measured'),
       connectgaps: false, hovertemplate: '%{y:.2f} MW' });
     traces.push({ x: tip.time.slice(), y: tip.power.slice(), mode: 'lines', line: { color: hw.colour('text'), width: 2 },
       name: hw.say('chart.now'), hovertemplate: '%{y:.2f} MW' });

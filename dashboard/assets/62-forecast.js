@@ -50,7 +50,8 @@
       traces.push({ x: [what.fan.time[0], what.fan.time[what.fan.time.length - 1]], y: [what.limit[0], what.limit[0]], mode: 'lines',
         line: { color: other, width: 2, dash: 'dash' }, hoverinfo: 'skip' });
     }
-    traces.push({ x: c.time, y: c.power, mode: 'lines', line: { color: measured, width: 2 }, name: hw.say('foretold.measured'),
+    traces.push({ ...hw.finer('foretold-chart', c.unit === 'MW' ? 1e6 : 1e3, { x: c.time, y: c.power }),
+      mode: 'lines', line: { color: measured, width: 2 }, name: hw.say('foretold.measured'),
       connectgaps: false, hovertemplate: '%{y:.' + digits + 'f} ' + c.unit });
     if (c.came.some((v) => v !== null)) {
       traces.push({ x: c.cameTime, y: c.came, mode: 'markers', marker: { color: hw.colour('text'), size: 4 }, name: hw.say('foretold.came'),

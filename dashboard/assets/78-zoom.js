@@ -6,16 +6,14 @@
   const zooms = new Map(); // by chart: the stretch (wall ms), the line there, and what is asked for
   const CHARTS = {
     'power-chart': {
-      store: 'live-power', name: 'chart.measured',
-      of: (p) => ({ node: p.site, offset: p.offset, scale: 1e6, start: p.now - 6 * 3600e3, now: p.now }),
+      store: 'live-power',
+      of: (p) => ({ node: p.site, offset: p.offset, now: p.now }),
     },
     'foretold-chart': {
-      store: 'foretold', name: 'foretold.measured',
-      of: (t) => ({ node: t.node, offset: t.chart.offset, scale: t.chart.unit === 'MW' ? 1e6 : 1e3,
-        start: t.chart.time[0] || t.chart.now - 6 * 3600e3, now: t.chart.now }),
+      store: 'foretold',
+      of: (t) => ({ node: t.node, offset: t.chart.offset, now: t.chart.now }),
     },
   };
-  hw.stretch = (id) => zooms.get(id)?.range; // what the chart shows, where it is not all
   const LEAST_MS = 60e3;
   const wall = (x) => (typeof x === 'number' ? x : Date.parse(x.replace(' ', 'T') + 'Z'));
 
@@ -23,7 +21,7 @@
     const zoom = zooms.get(id);
     const { store, of } = CHARTS[id];
     const told = hw.latest[store];
-    if (!zoom || !told || !told.node && !told.site) return;
+    if (!zoom || !told) return;
     const { node, offset } = of(told);
     const place = document.getElementById(id);
     const [start, end] = zoom.range.map((x) => Math.round(x - offset));
@@ -34,21 +32,16 @@
     const answer = await fetch('/zoomed/power?' + query).catch(() => null);
     if (!answer || !answer.ok || zooms.get(id) !== zoom || zoom.asked !== asked) return;
     zoom.line = await answer.json();
-    show(id);
+    document.getElementById(id).dataset.step = zoom.line.step; // ms: how fine the line is
+    hw.paint(store);
   }
 
-  // the line of the stretch takes the place of the one that is drawn
-  function show(id) {
-    const zoom = zooms.get(id);
-    const place = document.getElementById(id);
-    if (!zoom || !zoom.line || !place || !place.data || !window.Plotly) return;
-    const { store, name, of } = CHARTS[id];
-    const { scale } = of(hw.latest[store]);
-    const trace = place.data.findIndex((t) => t.name === hw.say(name));
-    if (trace < 0) return;
-    place.dataset.step = zoom.line.step; // ms: how fine the line is
-    window.Plotly.restyle(place, { x: [zoom.line.time], y: [zoom.line.power.map((v) => (v === null ? null : v / scale))] }, [trace]);
-  }
+  // what a chart shows where it is not all: the stretch, wall ms, and its line, times and values divided by `scale`
+  hw.stretch = (id) => zooms.get(id)?.range;
+  hw.finer = function (id, scale, otherwise) {
+    const line = zooms.get(id)?.line;
+    return line ? { x: line.time, y: line.power.map((v) => (v === null ? null : v / scale)) } : otherwise;
+  };
 
   function whole(id) {
     if (!zooms.delete(id)) return;
@@ -86,7 +79,8 @@
     event.preventDefault();
     const range = next();
     if (range[1] - range[0] < LEAST_MS) return;
-    window.Plotly.relayout(place, { 'xaxis.range': range });
+    const written = range.map((ms) => new Date(ms).toISOString().slice(0, -1).replace('T', ' ')); // numbers would make the axis one of numbers
+    window.Plotly.relayout(place, { 'xaxis.range': written });
   }
 
   for (const [id, { store }] of Object.entries(CHARTS)) {
@@ -102,7 +96,6 @@
         place.on('plotly_doubleclick', () => whole(id));
         place.addEventListener('keydown', (event) => press(id, event));
       }
-      if (zooms.has(id)) show(id);
-    });
+      });
   }
 })();

@@ -397,3 +397,25 @@ def test_links_of_the_navigation_never_lie_behind_what_stands_beside_it(open_pag
           document.getElementById('search-open').getBoundingClientRect().left]"""
     )
     assert ends[0] <= ends[1]
+
+
+def test_a_chart_is_zoomed_by_dragging_or_by_keyboard_and_its_line_comes_finer(open_page):
+    page = open_page("/")
+    chart = page.locator("#power-chart")
+    expect(chart).to_have_attribute("data-zooms", "yes", timeout=WAIT)
+    box = chart.locator(".nsewdrag").first.bounding_box()
+    x, y = box["x"] + 0.15 * box["width"], box["y"] + 0.4 * box["height"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=5)
+    page.mouse.up()
+    expect(chart).to_have_attribute("data-step", re.compile(r"\d+"), timeout=WAIT)
+    coarse = int(chart.get_attribute("data-step"))
+    page.mouse.dblclick(x, y)
+    expect(chart).not_to_have_attribute("data-step", re.compile(r"\d+"), timeout=WAIT)
+    chart.focus()
+    for _ in range(7):
+        page.keyboard.press("+")
+    page.wait_for_function(f"Number(document.getElementById('power-chart').dataset.step) < {coarse}")
+    page.keyboard.press("Escape")
+    expect(chart).not_to_have_attribute("data-step", re.compile(r"\d+"), timeout=WAIT)
