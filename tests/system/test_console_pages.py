@@ -404,10 +404,10 @@ def test_a_chart_is_zoomed_by_dragging_or_by_keyboard_and_its_line_comes_finer(o
     chart = page.locator("#power-chart")
     expect(chart).to_have_attribute("data-zooms", "yes", timeout=WAIT)
     box = chart.locator(".nsewdrag").first.bounding_box()
-    x, y = box["x"] + 0.15 * box["width"], box["y"] + 0.4 * box["height"]
+    x, y = box["x"] + 0.02 * box["width"], box["y"] + 0.4 * box["height"]
     page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(x + 60, y, steps=5)
+    page.mouse.move(x + 100, y, steps=5)
     page.mouse.up()
     expect(chart).to_have_attribute("data-step", re.compile(r"\d+"), timeout=WAIT)
     assert int(chart.get_attribute("data-step")) > 2000
