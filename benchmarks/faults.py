@@ -27,6 +27,7 @@ from analytics.anomaly import memory
 from analytics.anomaly.incidents import Grouping
 from analytics.anomaly.watch import FactoryWatch
 from benchmarks._fault_runs import DAY_MS, Found, Run, Watched, one_fault, slow_faults, unworked
+from benchmarks._quiet_faults import QUIET, quiet_faults, summary
 from benchmarks._watched_plant import START, Plant, shipped_site
 from domain.points import ValueArray
 from domain.site import Site
@@ -78,6 +79,29 @@ def healthy_with_faults(
         print(kind.name, seed, row["target"], row["delay_s"], row["told"], file=sys.stderr, flush=True)
     watched.go(START + span, options.step, tick=options.tick)
     return rows, runs, unworked(watched.plant, watched.run.found), watched.run
+
+
+def healthy_with_quiet_faults(site: Site, seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Follow a healthy factory; along the way many quiet faults at a time happen to copies of it."""
+    watched = Watched(site, seed, options.roughness, options.traces)
+    kinds = [Catalogue.shipped()[name] for name in QUIET if not options.only or name in options.only]
+    span = max(round(options.healthy_days / len(options.seeds) * DAY_MS), SETTLE_MS)
+    rows = []
+    for number, moment in enumerate(np.linspace(START + SETTLE_MS, START + span, options.quiet).tolist()):
+        watched.go(round(moment), options.step, tick=options.tick)
+        for row in quiet_faults(watched, kinds, number, seed):
+            rows.append(row)
+            print(
+                row["fault"],
+                seed,
+                row["target"],
+                row["shown_s"],
+                row["delay_s"],
+                row["told"],
+                file=sys.stderr,
+                flush=True,
+            )
+    return rows
 
 
 def confusion(rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
@@ -230,10 +254,28 @@ def main() -> None:
     parser.add_argument(
         "--no-faults", dest="faults", action="store_false", help="no fast faults, only healthy days"
     )
+    parser.add_argument(
+        "--quiet",
+        type=int,
+        default=0,
+        metavar="N",
+        help="instead: so many times one fault without a symptom at once in each pod, and whether it showed at all",
+    )
     parser.add_argument("--traces", type=Path, help="folder of measured traces that the jobs replay")
     options = parser.parse_args()
     options.traces = None if options.traces is None else Traces.read(options.traces)
-    print(json.dumps(measure(options), indent=2))
+    if options.quiet:
+        site = first_racks(shipped_site(), options.racks)
+        rows = [row for seed in options.seeds for row in healthy_with_quiet_faults(site, seed, options)]
+        told = {
+            "seeds": options.seeds,
+            "roughness": options.roughness,
+            "quiet": summary(rows),
+            "faults": rows,
+        }
+    else:
+        told = measure(options)
+    print(json.dumps(told, indent=2))
 
 
 if __name__ == "__main__":

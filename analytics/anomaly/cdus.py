@@ -43,6 +43,8 @@ NATURAL = np.array([0.25, 0.6, 0.4, 0.2, 0.1, 0.0, 1.2, 0.005])[:, None]
 """By how much a unit may differ by nature."""
 VALVE_STEP = 0.0025
 """A valve whose position changes by less has not moved."""
+VALVE_PROOF = 0.04
+"""The least share by which the heat's asking must move to say anything of a valve that is known to follow it."""
 VALVE_LOOKS = 5
 """What lasts less than half as many looks, no valve follows."""
 VALVE_ENDS = (0.02, 0.92)
@@ -189,6 +191,7 @@ class CduScorer:
         """Take the present state of a unit as usual, after work on it."""
         self.track.accept(cdu, (SHARING,) if self.resting.rested[cdu] > 0 else ())
         self.resting.accept(cdu)
+        self.valve.accept(cdu)
         self.filled[cdu] = np.nan
 
     def _follow(self, now: CduReadings, seconds: float) -> None:
@@ -254,7 +257,10 @@ class CduScorer:
     def _standstill(self, valve: ValueArray, heat: ValueArray, seconds: float) -> ValueArray:
         """Return how far each valve should have moved since it last did, ln; one that is at its end need not."""
         still = self.valve.update(valve, self.water.prior * np.log(np.maximum(heat, 1.0)), seconds)
-        free = (valve > VALVE_ENDS[0]) & (valve < VALVE_ENDS[1])
+        # facility water follows the valve in proportion
+        gain = 1.0 / np.maximum(np.nan_to_num(valve), VALVE_ENDS[0])
+        still *= self.valve.sharpness(float(LEAST_LIMIT[STILL, 0]), VALVE_PROOF, gain)
+        free = self.valve.free(valve, VALVE_ENDS)
         return np.where(free | ~np.isfinite(still), still, 0.0)
 
     def _pressure_lost(self, pressure: ValueArray) -> ValueArray:

@@ -30,7 +30,7 @@ from analytics.anomaly.upses import LossCurve, UpsScorer
 from analytics.anomaly.watch import FactoryWatch
 from domain.errors import InputError
 
-VERSION = 7
+VERSION = 8
 """Changes whenever what is kept changes its meaning."""
 PRESENT_MS = 60_000
 """After a longer pause lags and smoothed residuals begin anew."""
@@ -67,7 +67,7 @@ _LEARNT: dict[type, tuple[str, ...]] = {
     FleetLine: ("slope", "offset", "moments"),
     Lagged: ("now", "cause", "slack"),
     Stopped: ("rested",),
-    Standstill: ("rested", "held", "low", "high"),
+    Standstill: ("rested", "held", "low", "high", "through", "moves", "top", "steps"),
     Steps: ("step", "last"),
 }
 """What is kept of each kind of thing."""

@@ -47,6 +47,8 @@ NATURAL = np.array([2.0, 0.5, 8.0, 0.16, 1.4, 0.16, 2.0, 10.0, 0.6, 0.0, 0.0, 0.
 """By how much a rack may differ by nature: valves are sized and flows set as people please, but no heat is lost on its way."""
 VALVE_STEP = 0.0025
 """A valve whose position changes by less has not moved."""
+VALVE_PROOF = 0.012
+"""The least movement that says anything of a valve that is known to follow smaller ones, share of the stroke: 4 % of the load."""
 VALVE_PATIENCE = 60.0
 """For so long a valve may take to follow, controllers that hold and clocks that are off included, s."""
 VALVE_LOOKS = 5
@@ -203,6 +205,7 @@ class RackScorer:
     def accept(self, rack: int) -> None:
         """Take the present state of a rack as usual, after work on it."""
         self.track.accept(rack, (LOST, LEAK))
+        self.valve.accept(rack)
         self.resting.accept(rack)
 
     def _follow(self, now: RackReadings, seconds: float) -> None:
@@ -281,9 +284,12 @@ class RackScorer:
         """Return how far each valve should have moved since it last did, as a share of its stroke."""
         assert self.rise is not None
         load = np.where(np.isfinite(now.power), self.load.cause, np.nan)
-        still = self.valve.update(now.valve, load, seconds) / self.lines[PATH].prior
+        gain = self.lines[PATH].prior
+        least = float(LEAST_LIMIT[STILL, 0])
+        still = self.valve.update(now.valve, load, seconds) / gain
+        still *= self.valve.sharpness(gain * least, gain * VALVE_PROOF, gain)
         # one that is wide open stands there for as long as the load asks for more: its flow tells when it should not
-        within = (now.valve > LEAST_OPEN) & (now.valve < WIDE_OPEN)
+        within = self.valve.free(now.valve, (LEAST_OPEN, WIDE_OPEN))
         return np.where(within, still, np.where(np.isfinite(still), 0.0, np.nan))
 
     def _at_most(self, path: ValueArray, seconds: float) -> np.ndarray:

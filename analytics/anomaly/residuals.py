@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -215,7 +216,9 @@ class ResidualTrack:
         bounded = np.clip(offset, -self.natural, self.natural)
         self.offset = np.where(self.calm, bounded, self.offset)
         self.smooth[new] = 0.0
-        self.usual += np.where(self.calm & ~new, slow * (np.abs(self.smooth) - self.usual), 0.0)
+        # where nothing is natural, nothing is noise: what builds up towards the limit would else lift it on its way
+        noise = self.calm & ~new & (self.natural > 0)
+        self.usual += np.where(noise, slow * (np.abs(self.smooth) - self.usual), 0.0)
         settled = np.isnan(self.reference) & (self.known >= A_DAY)
         self.reference = np.where(settled, self.offset, self.reference)
 
@@ -248,61 +251,6 @@ class Stopped:
 
 
 @dataclass(slots=True)
-class Standstill:
-    """How far things should have moved since they last did: what sticks stands still while what it follows moves.
-
-    Judged by what is wanted itself, for a thing that has followed has nothing left to do, and by the middle of its last
-    values, for nothing follows a dip of seconds: the smaller of the two ranges counts.
-
-    Parameters
-    ----------
-    size
-        Number of things.
-    step
-        A reading that changes by this much has moved.
-    patience
-        For how long what follows late may stand, s.
-    looks
-        Number of values of which the middle is taken; 1 where what is wanted does not flicker.
-    """
-
-    size: int
-    step: float
-    patience: float = 0.0
-    looks: int = 1
-    rested: ValueArray = field(init=False)
-    """For how long each has not moved, s."""
-    held: ValueArray = field(init=False)
-    recent: ValueArray = field(init=False)
-    low: ValueArray = field(init=False)
-    high: ValueArray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.held = np.full(self.size, np.nan)
-        self.recent = np.full((self.looks, self.size), np.nan)
-        self.low, self.high = np.full((2, 2, self.size), np.nan)
-        self.rested = np.zeros(self.size)
-
-    def update(self, reading: ValueArray, wanted: ValueArray, seconds: float = 0.0) -> ValueArray:
-        """Take in one moment; return the range of `wanted` since the last movement, NaN where unknown, shapes (size,).
-
-        Nought while it has not stood for longer than the patience.
-        """
-        known = np.isfinite(reading) & np.isfinite(wanted)
-        first = known & ~np.isfinite(self.recent[-1])
-        passed = np.concatenate([self.recent[1:], wanted[None]])
-        self.recent = np.where(first, wanted, np.where(known, passed, self.recent))
-        both = np.stack([wanted, np.median(self.recent, axis=0)])
-        moved = known & ~(np.abs(reading - self.held) < self.step)
-        self.held = np.where(moved, reading, self.held)
-        self.low = np.where(moved, both, np.where(known, np.fmin(self.low, both), self.low))
-        self.high = np.where(moved, both, np.where(known, np.fmax(self.high, both), self.high))
-        self.rested = np.where(moved, 0.0, self.rested + seconds)
-        span = (self.high - self.low).min(axis=0)
-        return np.where(known, np.where(self.rested >= self.patience, span, 0.0), np.nan)
-
-
-@dataclass(slots=True)
 class Steps:
     """The smallest step that each instrument has been seen to make: what lies within half of it, it cannot tell.
 
@@ -324,7 +272,114 @@ class Steps:
         change = np.abs(reading - self.last)
         self.step = np.where(change > 0, np.fmin(self.step, change), self.step)
         self.last = np.where(np.isfinite(reading), reading, self.last)
+        return self.known()
+
+    def known(self) -> ValueArray:
+        """Return the steps, 0 where none has been seen."""
         return np.where(np.isfinite(self.step), self.step, 0.0)
+
+
+@dataclass(slots=True)
+class Standstill:
+    """How far things should have moved since they last did: what sticks stands still while what it follows moves.
+
+    Judged by what is wanted itself, for a thing that has followed has nothing left to do, and by the middle of its last
+    values, for nothing follows a dip of seconds: the smaller of the two ranges counts.
+
+    Parameters
+    ----------
+    size
+        Number of things.
+    step
+        A reading that changes by this much has moved.
+    patience
+        For how long what follows late may stand, s.
+    looks
+        Number of values of which the middle is taken; 1 where what is wanted does not flicker.
+    """
+
+    TIMES: ClassVar[float] = 3.0
+    """What sticks has stood through so many times as much as it ever did,"""
+    COARSE: ClassVar[float] = 2.5
+    """and through so many of its own steps."""
+    MOVES: ClassVar[int] = 20
+    """So often a thing must have moved before its habits are known."""
+
+    size: int
+    step: float
+    patience: float = 0.0
+    looks: int = 1
+    rested: ValueArray = field(init=False)
+    """For how long each has not moved, s."""
+    held: ValueArray = field(init=False)
+    recent: ValueArray = field(init=False)
+    low: ValueArray = field(init=False)
+    high: ValueArray = field(init=False)
+    through: ValueArray = field(init=False)
+    """The widest range that each has stood through before it moved."""
+    moves: ValueArray = field(init=False)
+    """How often each has moved."""
+    top: ValueArray = field(init=False)
+    """The highest that each has read twice in a row."""
+    steps: Steps = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.through, self.moves, self.steps = np.zeros(self.size), np.zeros(self.size), Steps(self.size)
+        self.top = np.full(self.size, np.nan)
+        self.held = np.full(self.size, np.nan)
+        self.recent = np.full((self.looks, self.size), np.nan)
+        self.low, self.high = np.full((2, 2, self.size), np.nan)
+        self.rested = np.zeros(self.size)
+
+    def update(self, reading: ValueArray, wanted: ValueArray, seconds: float = 0.0) -> ValueArray:
+        """Take in one moment; return the range of `wanted` since the last movement, NaN where unknown, shapes (size,).
+
+        Nought while it has not stood for longer than the patience.
+        """
+        known = np.isfinite(reading) & np.isfinite(wanted)
+        first = known & ~np.isfinite(self.recent[-1])
+        passed = np.concatenate([self.recent[1:], wanted[None]])
+        self.recent = np.where(first, wanted, np.where(known, passed, self.recent))
+        both = np.stack([wanted, np.median(self.recent, axis=0)])
+        moved = known & ~(np.abs(reading - self.held) < self.step)
+        stood = np.nan_to_num((self.high - self.low).min(axis=0))
+        # what was taken for stuck, and moves, may stand through more than was known: but not through anything
+        stood = np.minimum(stood, self.TIMES * np.where(self.through > 0, self.through, np.inf))
+        self.through = np.where(moved, np.maximum(self.through, stood), self.through)
+        self.moves += moved & np.isfinite(self.held)
+        self.top = np.fmax(self.top, np.minimum(reading, self.steps.last))
+        self.steps.update(reading)
+        self.held = np.where(moved, reading, self.held)
+        self.low = np.where(moved, both, np.where(known, np.fmin(self.low, both), self.low))
+        self.high = np.where(moved, both, np.where(known, np.fmax(self.high, both), self.high))
+        self.rested = np.where(moved, 0.0, self.rested + seconds)
+        span = (self.high - self.low).min(axis=0)
+        return np.where(known, np.where(self.rested >= self.patience, span, 0.0), np.nan)
+
+    def free(self, reading: ValueArray, ends: tuple[float, float]) -> np.ndarray:
+        """Return which may go either way: between the `ends`, or well below what each has reached before; shapes (size,)."""
+        below = reading < self.top - self.COARSE * np.maximum(self.steps.known(), self.step)
+        return np.asarray((reading > ends[0]) & ((reading < ends[1]) | below))
+
+    def accept(self, member: int) -> None:
+        """Learn the habits of one anew, after work on it."""
+        self.through[member] = self.moves[member] = 0.0
+        self.steps.step[member], self.top[member] = np.inf, np.nan
+
+    def sharpness(self, least: float, floor: float, gain: ValueArray | float = 1.0) -> ValueArray:
+        """Return by how much smaller a range than `least` proves each thing stuck, by its habits, shape (size,).
+
+        At most `least` / `floor`, at least a third: of what stands through much, more is asked.
+
+        Parameters
+        ----------
+        least, floor
+            Range that says enough of a thing that nothing is known of, and the least that ever does.
+        gain
+            By how much what is wanted moves when a reading does, shape (size,).
+        """
+        usual = np.maximum(self.TIMES * self.through, self.COARSE * self.steps.known() * gain)
+        return np.where(self.moves >= self.MOVES, least / np.clip(usual, floor, NOISIEST * least), 1.0)
 
 
 def median(values: ValueArray) -> float:

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from analytics.anomaly.peers import ROBUST_DEVIATION
+from analytics.anomaly.peers import ROBUST_DEVIATION, row_median
 from domain.errors import InputError
 from domain.points import Quality, QualityArray, ValueArray
 
@@ -102,10 +102,7 @@ def row_noise(values: ValueArray) -> ValueArray:
     Second differences, so that a ramp is no noise; for white noise their deviation is sqrt(6) of its own.
     """
     bends = np.abs(values[2:] - 2.0 * values[1:-1] + values[:-2])
-    known = np.isfinite(bends).any(axis=0)
-    noise = np.full(values.shape[1], np.nan)
-    noise[known] = ROBUST_DEVIATION * np.nanmedian(bends[:, known], axis=0) / np.sqrt(6.0)
-    return noise
+    return np.asarray(ROBUST_DEVIATION * row_median(bends.T) / np.sqrt(6.0))
 
 
 def classify(values: ValueArray, estimate: ValueArray, habits: SensorHabits) -> np.ndarray:
@@ -168,16 +165,21 @@ def swapped(
         How far a sensor may be from its virtual reading, shape (sensors,).
     """
     out = np.zeros(values.shape[1], dtype=bool)
-    for a, b in pairs:
-        allowed = max(tolerance[a], tolerance[b])
-        apart = _middle(np.abs(estimate[:, a] - estimate[:, b]))
-        crossed = max(
-            _middle(np.abs(values[:, a] - estimate[:, b])), _middle(np.abs(values[:, b] - estimate[:, a]))
-        )
-        straight = min(
-            _middle(np.abs(values[:, a] - estimate[:, a])), _middle(np.abs(values[:, b] - estimate[:, b]))
-        )
-        out[[a, b]] |= bool(apart > 2.0 * allowed and crossed < allowed < straight)
+    if not pairs:
+        return out
+    one, other = np.array(pairs).T
+    allowed = np.maximum(tolerance[one], tolerance[other])
+
+    def apart(mine: ValueArray, due: ValueArray) -> ValueArray:
+        middle = row_median(np.abs(mine - due).T)
+        return np.where(np.isnan(middle), np.inf, middle)
+
+    mine, its = values[:, one], values[:, other]
+    due, its_due = estimate[:, one], estimate[:, other]
+    crossed = np.maximum(apart(mine, its_due), apart(its, due))
+    straight = np.minimum(apart(mine, due), apart(its, its_due))
+    exchanged = (apart(due, its_due) > 2.0 * allowed) & (crossed < allowed) & (allowed < straight)
+    out[one[exchanged]] = out[other[exchanged]] = True
     return out
 
 
@@ -273,12 +275,4 @@ def _noisy(values: ValueArray, habits: SensorHabits) -> np.ndarray:
 def _off(values: ValueArray, estimate: ValueArray, habits: SensorHabits) -> np.ndarray:
     """Away from the virtual reading at the end of the window, by its last fifth."""
     late = (values - estimate)[-max(len(values) // 5, 3) :]
-    known = np.isfinite(late).any(axis=0)
-    middle = np.zeros(values.shape[1])
-    middle[known] = np.nanmedian(late[:, known], axis=0)
-    return np.asarray(np.abs(middle) > habits.tolerance)
-
-
-def _middle(values: ValueArray) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else np.inf
+    return np.asarray(np.abs(row_median(late.T)) > habits.tolerance)

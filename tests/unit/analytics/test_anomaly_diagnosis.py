@@ -1,11 +1,17 @@
 """From a fault in the plant's physics to the incident that names it: scorer, grouping and signatures together."""
 
+import math
+
 import numpy as np
 import pytest
 
 from analytics.anomaly.incidents import Finding, Grouping, IncidentBook
 from analytics.anomaly.racks import SIGNALS, RackReadings, RackScorer
+from benchmarks._fault_runs import STEP_S, Watched
+from benchmarks._quiet_faults import Oracle
+from benchmarks._watched_plant import shipped_site
 from domain.plant.layout import PlantLayout
+from simulator.sizing import first_racks
 from tests.unit.analytics.anomaly_factory import FAULTY, STEP, Factory, run, site_layout
 
 RACK = f"R{FAULTY + 1:03d}"
@@ -79,3 +85,17 @@ def test_a_sensor_fault_is_named_as_one_and_not_as_a_plant_fault(layout, sensor,
 
 def test_a_healthy_factory_opens_no_incident(layout):
     assert diagnosed(layout) == []
+
+
+def test_a_fault_shows_once_a_reading_differs_from_that_of_a_plant_without_it():
+    watched = Watched(first_racks(shipped_site(), 16), seed=3, roughness=1)
+    oracle = Oracle(watched, ["R002", "R012"])  # of two pods
+    plant = watched.plant
+    onset = plant.factory.time_ms + 60_000
+    plant.factory.raise_fault("rack-flow-loss", "R002", onset)
+    for _ in range(10):
+        plant.move(STEP_S, math.inf)
+        plant.read()
+        oracle.look()
+    assert oracle.shown.keys() == {"R002"}
+    assert 0 <= oracle.shown["R002"] - onset <= 120_000

@@ -253,3 +253,60 @@ def test_what_could_not_be_seen_when_it_was_accepted_is_usual_once_it_shows():
         worst = max(worst, float(scorer.update(now).contributions[0, FLOW]))
     assert worst < 1.0
     assert scorer.track.offset[FLOW, 0] == pytest.approx(np.log(0.85), abs=0.03)
+
+
+def watched_valve(step: float, sticks: bool) -> float:
+    """Worst standstill, after the load has wandered for an hour and then drifts by 6 %, of a valve told in steps."""
+    scorer = RackScorer([f"R{i}" for i in range(8)], np.zeros(8, np.int32))
+    worst, stuck_at = 0.0, np.nan
+    for n in range(600):
+        now = racks_at(np.full(8, 0.8 * (1.0 + 0.02 * np.sin(n / 5.0) + 0.06 * max(n - 360, 0) / 240)))
+        told = np.round(now.valve[3] / step) * step
+        stuck_at = told if n == 360 else stuck_at
+        now.valve[3] = stuck_at if sticks and n >= 360 else told
+        scores = scorer.update(now)
+        worst = max(worst, float(np.nan_to_num(scores.contributions[3, STILL])))
+    return worst
+
+
+def test_a_valve_that_has_followed_small_moves_of_the_load_is_known_to_stick_by_small_ones():
+    assert watched_valve(0.001, sticks=True) > 1.0
+    assert watched_valve(0.001, sticks=False) < 0.5
+
+
+def test_of_a_valve_that_is_told_in_coarse_steps_small_moves_say_nothing():
+    assert watched_valve(0.01, sticks=False) < 0.7
+
+
+def test_what_was_taken_for_stuck_and_moves_may_stand_longer_but_not_for_ever():
+    still = Standstill(1, 0.5)
+    for n in range(60):  # follows within one
+        still.update(np.array([float(n // 2)]), np.array([n / 2.0]))
+    assert still.through[0] == 0.5
+    assert still.sharpness(6.0, 1.0)[0] == pytest.approx(2.4)  # two and a half of its own steps
+    for wanted in (30.0, 60.0):
+        still.update(np.array([29.0]), np.array([wanted]))
+    still.update(np.array([60.0]), np.array([60.0]))
+    assert still.through[0] == 1.5  # three times as much, not thirty
+
+
+def test_a_valve_that_stands_below_what_it_has_reached_before_is_not_at_its_end():
+    still = Standstill(1, 0.0025)
+    for reading in (0.5, 0.97, 0.5, 0.94, 0.94):  # once is a wild reading
+        still.update(np.array([reading]), np.array([reading]))
+    assert not still.free(np.array([0.93]), (0.06, 0.92))[0]
+    for reading in (0.98, 0.98, 0.975, 0.94):
+        still.update(np.array([reading]), np.array([reading]))
+    assert still.free(np.array([0.93]), (0.06, 0.92))[0]
+    assert not still.free(np.array([0.97]), (0.06, 0.92))[0]
+    still.accept(0)  # another valve
+    assert not still.free(np.array([0.93]), (0.06, 0.92))[0]
+
+
+def test_what_builds_up_while_a_valve_stands_still_does_not_lift_its_own_limit():
+    scorer = RackScorer([f"R{i}" for i in range(8)], np.zeros(8, np.int32))
+    for n in range(720):  # the load drifts by 12 % within two hours
+        now = racks_at(np.full(8, 0.8 * (1.0 + 0.12 * n / 720)))
+        now.valve[3] = 0.88
+        scores = scorer.update(now)
+    assert scores.contributions[3, STILL] > 1.0
