@@ -1,7 +1,7 @@
 """Excursions on the simulated factory: `python -m benchmarks.excursions` prints one JSON object.
 
 Weeks of the site's power from the simulator's calendar (jobs, surprises, failures, bursts), with seeds that were not
-used in development; the product's own code foretells breaches, running quarter hours, ramps and temperatures as it would live.
+used in development; the product's own code foretells breaches, nodes, running quarter hours, ramps and temperatures as it would live.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from analytics.outlook.thermal import RackHistory, approach_outlook, temperature
 from analytics.planned.scheduled import RackPast, ScheduledForecaster, booked_nodes
 from benchmarks._breach_alerts import Told, shipped_rules, told
 from benchmarks._factory_weeks import DAY, DAY_MS, Values, Weeks
+from benchmarks._node_forecasts import figures as node_figures
 from benchmarks._quarter_hour import figures as quarter_hour_figures
 from benchmarks._ramps import figures as ramp_figures
 from domain.envelope import QUARTER_MS
@@ -363,6 +364,9 @@ def measure(
         figures |= ceiling_figures(site, seeds, days, traces)
     if "quarters" in parts:
         figures |= quarter_hour_figures(site, seeds, START_MS, days, TRAINING_DAYS, LIMIT_QUANTILE, traces)
+    if "nodes" in parts:
+        found, more = node_figures(site, seeds, START_MS, days, TRAINING_DAYS, LIMIT_QUANTILE, traces)
+        figures, tables = figures | found, tables | more
     if "ramps" in parts:
         figures |= ramp_figures(site, seeds, START_MS, days, traces)
     if "temperatures" in parts:
@@ -376,12 +380,12 @@ def measure(
     }
 
 
-PARTS = ("cost", "breaches", "ceiling", "quarters", "ramps", "temperatures")
+PARTS = ("cost", "breaches", "ceiling", "quarters", "nodes", "ramps", "temperatures")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        description="Score forecasts of breaches, quarter hours, ramps and temperatures."
+        description="Score forecasts of breaches, nodes, quarter hours, ramps and temperatures."
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
