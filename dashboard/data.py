@@ -34,7 +34,6 @@ from dashboard.series import merged
 from dashboard.settings import SettingsDesk
 from dashboard.things import Things
 from dashboard.views import (
-    AHEAD_H,
     LOST,
     MINUTE_MS,
     MISSING,
@@ -56,7 +55,7 @@ from dashboard.views import (
 )
 from domain.alert import Alert, AlertState, Severity
 from domain.batch import now_ms
-from domain.breaches import BreachAhead, breach_ahead
+from domain.breaches import AHEAD_S, BreachAhead, breach_ahead
 from domain.envelope import EnvelopeNode, quarter_start
 from domain.forecast import Forecast
 from domain.points import PointRegistry, Quality
@@ -360,7 +359,7 @@ class ConsoleData:
 
     def _ask_breach_ahead(self) -> BreachAhead | None:
         forecast = self.forecast()
-        return None if forecast is None else breach_ahead(forecast, self.clock(), AHEAD_H * 3600)
+        return None if forecast is None else breach_ahead(forecast, self.clock(), AHEAD_S)
 
     # --- one rack -------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from dashboard.data import ConsoleData
 from dashboard.foretold import AGO, SCORED_LEADS, Foretold, Worth
 from dashboard.views import AHEAD_H
 from dashboard.words import count, say
-from domain.breaches import breach_ahead
+from domain.breaches import AHEAD_S, breach_ahead
 from domain.errors import InputError, StorageError
 from domain.forecast import Forecast, Ramps
 from domain.planned import PlannedWork
@@ -257,7 +257,7 @@ def _of_power(f: Forecast, issued: Forecast, found: Answer, now: int, zone: Zone
 
 def _chance(f: Forecast, now: int) -> float:
     """Return how likely the limit is passed, as the header and the alert have it."""
-    ahead = breach_ahead(f, now, AHEAD_H * 3600)
+    ahead = breach_ahead(f, now, AHEAD_S)
     return 0.0 if ahead is None else ahead.chance
 
 

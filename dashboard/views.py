@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.alert import Alert, Severity
-from domain.breaches import BreachAhead
+from domain.breaches import AHEAD_S, BreachAhead
 from domain.forecast import Forecast
 from domain.points import Point, Quality, QualityArray, TimeArray, ValueArray
 from storage.plant import Reading
@@ -25,7 +25,7 @@ SILENT_MS = 22_000
 SILENT, LOST = 254, 253
 """Qualities that only the console gives: the source is silent, the device is gone. What it told last is no longer so."""
 
-AHEAD_H = 6
+AHEAD_H = round(AHEAD_S / 3600)
 """Hours for which the header tells whether the limit will be passed: those within which a breach is alerted."""
 
 MISSING = Reading(math.nan, 0, Quality.BAD, 1)

@@ -17,6 +17,8 @@ PERSISTENCE = 0.9
 """Correlation of neighbouring quarter hours' normal scores: a course that begins high stays high for a while."""
 SURELY_NOT = 1e-4
 """Where no interval is likelier than this to pass the limit, paths are not drawn: there are a hundred racks."""
+AHEAD_S = 6 * 3600.0
+"""How far ahead a breach is asked for, unless a rule says otherwise."""
 LIKELY = 0.5
 """A breach that is more likely than this is likely."""
 

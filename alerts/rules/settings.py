@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from domain.alert import Severity
+from domain.breaches import AHEAD_S
 from domain.catalogue import POINT_TYPES, STATE, PointType
 from domain.configuration import SettingsModel
 from domain.errors import UnitError
@@ -119,7 +120,7 @@ class EnvelopePredicted(RuleSettings):
         description="Probability that the limit is passed at all meanwhile at which it alerts",
     )
     clear_probability: Share = Field(0.35, description="That probability under which it clears")
-    within: Duration = Field(6 * 3600.0, description="How far ahead it looks")
+    within: Duration = Field(AHEAD_S, description="How far ahead it looks")
     objects: tuple[str, ...] = Field(
         (), description="Whose forecasts, as ids or globs such as `UPS-*`; the site's if empty"
     )

@@ -24,7 +24,7 @@ from analytics.planned.bookings import Bookings
 from analytics.points import worked_out
 from analytics.settings import AnalyticsSettings
 from domain.batch import Batch, Sink, now_ms
-from domain.breaches import BreachesAhead
+from domain.breaches import AHEAD_S, BreachesAhead
 from domain.catalogue import POINT_TYPES
 from domain.envelope import QUARTER_MS, EnvelopeNode, quarter_start
 from domain.errors import ForecastError, StorageError
@@ -177,15 +177,14 @@ class ForecastIssuer:
         index, value = [], []
         for name, outlook in list(self.outlooks.items()):
             kind = self._plant.envelope[name].kind
-            within = NODE_STEPS * QUARTER_MS / 1000
-            ahead = self._breaches.of(outlook.forecast, now, within)
+            ahead = self._breaches.of(outlook.forecast, now, AHEAD_S)
             if ahead is None:  # what is over says nothing of what comes
                 continue
             end = math.inf if ahead.likely is None else (ahead.likely + QUARTER_MS - now) / 1000
             readings = {
                 "PowerBreachProbability": ahead.chance,
                 "PowerToShed": float(outlook.shed[ahead.coming].max()),
-                "TimeToBreach": min(end, within),
+                "TimeToBreach": min(end, AHEAD_S),
             }
             if (ramps := outlook.forecast.ramps) is not None:
                 readings |= {"ExpectedRise": float(ramps.up[TOLD]), "ExpectedFall": float(ramps.down[TOLD])}

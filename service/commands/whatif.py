@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from domain.batch import now_ms
+from domain.breaches import AHEAD_S
 from domain.errors import InputError, UnitError
 from domain.units import parse_quantity, shown
 from service.commands.options import Data, RecordsOf
@@ -94,9 +95,11 @@ def _print(answer: dict[str, Any]) -> None:
     if power is not None:
         risky = [i for i in power["intervals"] if i["breach_probability"] > 0.01]
         last = power["intervals"][-1]
+        soon = [i for i in power["intervals"] if i["start"] < now_ms() + AHEAD_S * 1000]
         typer.echo(
             f"Site limit: {len(risky)} of {len(power['intervals'])} quarter hours exceed it with more than 1 %; "
-            f"by the end of the forecast it is exceeded with {last['breached_by']:.0%}; "
+            f"within {AHEAD_S / 3600:.0f} hours it is exceeded with {soon[-1]['breached_by'] if soon else 0:.0%}, "
+            f"by the end of the forecast with {last['breached_by']:.0%}; "
             f"shed at most {shown(max(i['shed'] for i in power['intervals']), 'W')} to stay under 1 %."
         )
     if not (answer["unpowered_racks"] or answer["overloaded"] or answer["hot"]):
