@@ -32,7 +32,7 @@ SOON_DAYS = 30.0
 
 def health(h: Health, zone: ZoneInfo) -> Payload:
     """Return the health page's tables."""
-    sources = [_source_row(name, stats) for name, stats in sorted(h.sources.items())]
+    sources = [_source_row(name, stats) for name, stats in sorted(h.sources.items(), key=_first)]
     troubles = sorted(_troubles(h), key=lambda t: t[0] != "alarm")
     ages = [
         {
@@ -97,8 +97,11 @@ def health(h: Health, zone: ZoneInfo) -> Payload:
 
 
 _TOLD_APART = frozenset(
-    ["violations_by_topic", "violations_recent", "down", "partly", "doubts", "corrections", "heartbeats"]
-)
+    [
+        "violations_by_topic", "violations_recent", "down", "partly", "doubts", "corrections", "heartbeats",
+        "last_slow",
+    ]
+)  # fmt: skip
 """What a collector tells that has lines of its own."""
 Trouble = tuple[str, str, str, str]
 """How grave it is (a mark), of what, what is wrong, and since when or how often."""
@@ -231,6 +234,11 @@ def _sample_rows(h: Health, zone: ZoneInfo) -> list[Payload]:
         }
         for n, e in enumerate(entries[:MOST_SAMPLES])
     ]
+
+
+def _first(source: tuple[str, Mapping[str, Any]]) -> tuple[bool, str]:
+    """Collectors stand before what else is counted."""
+    return "connected" not in source[1] and "up" not in source[1], source[0]
 
 
 def _source_row(name: str, stats: Mapping[str, Any]) -> Payload:

@@ -8,7 +8,7 @@ from typing import Any
 from dashboard import alarm_frames, cells
 from dashboard.data import ConsoleData
 from dashboard.incidents import Step
-from dashboard.words import count, language, say
+from dashboard.words import count, language, say, term
 from domain.alert import Alert, AlertState
 from storage.incident_records import Incident
 
@@ -107,7 +107,11 @@ def _title(lead: Alert, data: ConsoleData) -> str:
 
 
 def _named(cause: Mapping[str, Any]) -> str:
-    return say("incident.likely", root=cause["root"], fault=cells.words(str(cause["class"])))
+    return say("incident.likely", root=cause["root"], fault=_fault(cause))
+
+
+def _fault(cause: Mapping[str, Any]) -> str:
+    return term("fault", str(cause["class"]).replace("_", " "))
 
 
 def _cause(cause: Mapping[str, Any] | None, lead: Alert, past: bool = False) -> Payload:
@@ -121,7 +125,7 @@ def _cause(cause: Mapping[str, Any] | None, lead: Alert, past: bool = False) -> 
         }
     return {
         "root": cause["root"],
-        "fault": cells.words(str(cause["class"])),
+        "fault": _fault(cause),
         "evidence": [lead.condition.summary, *map(str, cause["evidence"])],
         "alternatives": [str(other) for other in cause["alternatives"]],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
@@ -116,7 +117,7 @@ def payload(data: ConsoleData, name: str) -> Payload:
                         0,
                         f"/object/{quote(name)}?point={quote(p.point.key)}",
                     ],
-                    [cells.point_value(p), cells.trust(Reading(p.value, p.observed, p.quality, 0), now)],
+                    [_value(p), cells.trust(Reading(p.value, p.observed, p.quality, 0), now)],
                     *_among(p, data, now - STALE_MS),
                     [cells.quality_told(p, data.site.racks), ""],
                     [cells.duration(now - p.observed) if p.observed else cells.DASH, ""],
@@ -174,9 +175,17 @@ def history(data: ConsoleData, name: str, key: str, span: str, at: int) -> Paylo
     }
 
 
+def _value(p: PointNow) -> str:
+    """Return a point's value; of a finding whether it holds: what it says stands on top of the page."""
+    if p.point.point_type in GRADES and not math.isnan(p.value):
+        return say(f"grade.{GRADES[p.point.point_type]}") if p.value else say("cell.none")
+    return cells.point_value(p)
+
+
 def _among(p: PointNow, data: ConsoleData, since: int) -> list[cells.Cell]:
     """Return what is usual among an object's peers, and the place of its own figure among theirs."""
-    found = data.peers.among(p.point, p.value, since) if p.quality == Quality.GOOD else None
+    known = p.quality == Quality.GOOD and p.observed > since
+    found = data.peers.among(p.point, p.value, since) if known else None
     if found is None:
         return [["", ""], ["", ""]]
     low, middle, high = (shown(v, p.point.unit, 3) for v in (found.low, found.median, found.high))

@@ -5,7 +5,9 @@ import json
 import orjson
 import pytest
 
+from analytics.anomaly.signatures import FAULTS
 from dashboard import alarm_frames, incident_frames
+from dashboard.words import speaking, term
 from domain.alert import Severity
 from tests.system.console_plant import condition
 
@@ -147,3 +149,9 @@ def test_in_a_storm_the_cause_stands_on_top_of_what_is_as_urgent(storm):
     ]  # fmt: skip
     assert rows[0]["explains"] == 2
     assert rows[3]["object"] == "R012"
+
+
+def test_every_class_of_fault_has_a_name_in_every_language():
+    for fault in FAULTS:
+        with speaking("zh-Hant"):
+            assert fault == "NVLink" or term("fault", fault) != fault

@@ -105,3 +105,13 @@ def test_readings_that_are_called_alike_are_told_apart_by_their_sources_own_name
         )
     told = [r["cells"][0][0] for r in section(hall.data, "object:UPS-A1")["rows"]]
     assert {"Count (upsAlarmsPresent.0)", "Count (upsInputLineBads.0)"} <= set(told)
+
+
+def test_what_is_told_no_more_is_compared_with_nobody(hall):
+    hall.tick()
+    gpu = hall.data.rack("R001").gpu_ids[5]
+    hall.now += 200_000
+    hall.plant.change = lambda values: [values.pop(key) for key in [*values] if gpu in key] and None
+    hall.tick()
+    assert row(hall, gpu, "GpuTemperature")[2:4] == [["", ""], ["", ""]]
+    assert row(hall, hall.data.rack("R001").gpu_ids[6], "GpuTemperature")[3][0].endswith("/71")
