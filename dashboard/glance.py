@@ -11,7 +11,7 @@ from analytics.contract.energy import EnergySettings, measured_at
 from dashboard.behind import Behind
 from dashboard.lately import Lately
 from dashboard.readings import ObjectReadings
-from dashboard.views import MISSING, QUARTER_MS, STALE_MS, Rows, Usual
+from dashboard.views import MISSING, QUARTER_MS, SILENT, STALE_MS, Rows, Usual
 from domain.forecast import Forecast, Ramps
 from storage.plant import PlantView, Reading
 
@@ -28,7 +28,7 @@ SOURCES_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """How many sources of points there are, which of them have told nothing for `STALE_MS`, and how many instruments lie."""
+    """How many sources of points there are, which of them are silent or have told nothing for `STALE_MS`, and how many instruments lie."""
 
     number: int
     late: tuple[str, ...]
@@ -84,8 +84,10 @@ class Glance:
         it = sum(part.value for part in parts)
         if not parts or not (total > 0 and it > 0) or total < it:
             return MISSING, where
-        observed = min(part.observed for part in parts)
-        return Reading(total / it, observed, max(part.quality for part in parts), 0), where
+        parts.append(self._readings.power(self._plant.site.id))
+        qualities = {part.quality for part in parts}
+        quality = SILENT if SILENT in qualities else max(qualities)
+        return Reading(total / it, min(part.observed for part in parts), quality, 0), where
 
     def ramps(self) -> Ramps | None:
         """Return the largest ramps of the site to expect in the hour, or None where none are foretold."""
@@ -109,5 +111,6 @@ class Glance:
     def _ask_sources(self) -> Sources:
         now = self._clock()
         ages = self._readings.source_ages()
-        late = tuple(a.source for a in ages if now - a.newest > STALE_MS)
+        silent = self._readings.silent()
+        late = tuple(a.source for a in ages if a.source in silent or now - a.newest > STALE_MS)
         return Sources(len(ages), late, len(self._instruments()))

@@ -151,7 +151,7 @@
       annotations: [
         { x: 1, y: p.limit.length ? p.limit[p.limit.length - 1] : 0, xref: 'paper', xanchor: 'right', yanchor: 'bottom',
           showarrow: false, text: hw.say('chart.limit'), font: { size: 12, color: hw.colour('vermilion') } },
-        { x: 0, y: 0.175, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'middle', showarrow: false,
+        { x: 1, y: 0.175, xref: 'paper', yref: 'paper', xanchor: 'right', yanchor: 'middle', showarrow: false,
           text: p.fan ? hw.say('chart.risk_of') : '', font: { size: 11, color: hw.colour('muted') } },
       ],
     });

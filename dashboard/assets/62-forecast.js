@@ -74,7 +74,7 @@
       shapes: [{ type: 'line', x0: c.now, x1: c.now, yref: 'paper', y0: 0, y1: 1, line: { color: muted, width: 1, dash: 'dot' } }],
       annotations: [
         { x: c.now, y: 1, yref: 'paper', xanchor: 'left', yanchor: 'top', showarrow: false, text: hw.say('foretold.now'), font: { size: 11, color: muted } },
-        { x: 0, y: 0.175, xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'middle', showarrow: false,
+        { x: 1, y: 0.175, xref: 'paper', yref: 'paper', xanchor: 'right', yanchor: 'middle', showarrow: false,
           text: c.fan ? hw.say('foretold.risk') : '', font: { size: 11, color: muted } },
         ...(what ? [{ x: 0.99, y: 0.99, xref: 'paper', yref: 'paper', xanchor: 'right', yanchor: 'top', showarrow: false,
           text: hw.say('foretold.what_if'), font: { size: 12, color: other } }] : []),
