@@ -99,7 +99,7 @@
       xaxis: times({ nticks: 6, anchor: 'y2', range: [now - WEEK_MS, now] }),
       yaxis: axis({ domain: [0.56, 0.94], range: [0, 103], nticks: 4, ticksuffix: ' %' }),
       yaxis2: axis({ domain: [0, 0.4], rangemode: 'tozero', nticks: 4, ticksuffix: ' kW' }),
-      margin: { l: 60, r: 10, t: 8, b: 22 },
+      margin: { l: 60, r: 10, t: 8, b: 40 }, // hours, and their day below
       shapes: [{ type: 'line', xref: 'paper', x0: 0, x1: 1, y0: w.nominal, y1: w.nominal, line: { color: hw.colour('muted'), width: 1, dash: 'dash' } }],
       annotations: [
         title(0.95, hw.say('foretold.coverage') + ': ' + w.leads.map((l, i) => '<span style="color:' + colours[i] + '">' + l.name + '</span>').join(', ')),

@@ -9,7 +9,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboard import foretold_frames
 from dashboard.broadcast import Broadcaster
-from dashboard.components.panel import aria, choice, live_table, panel
+from dashboard.components.panel import aria, choice, data_of, live_table, panel
 from dashboard.data import ConsoleData
 from dashboard.foretold import AGO
 from dashboard.moments import seen
@@ -51,7 +51,12 @@ def layout(asked: Asked) -> html.Div:
                 say("foretold.what_if"),
                 html.Div(orjson.dumps(data.foretold.units).decode(), id="whatif-units", hidden=True),
                 html.Form(id="whatif-form", className="whatif-form"),
-                html.Div(id="whatif-lines", className="whatif-lines", role="status"),
+                html.Div(
+                    id="whatif-lines",
+                    className="whatif-lines",
+                    role="status",
+                    **data_of("empty", say("foretold.ask_hint")),
+                ),
                 area="area-whatif",
             ),
             html.Div(
