@@ -211,10 +211,11 @@
     const [r, g, b] = console_.colour('ground').match(/\d+/g).map(Number);
     return r + g + b < 384;
   };
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+  console_.recolour = function () {
     resolved = {};
     console_.paintAll();
-  });
+  };
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', console_.recolour);
 
   // --- a wall: as many pixels as a wall has, or asked for by ?wall=1; everything grows with the screen -------------------
 

@@ -84,6 +84,18 @@
     const chart = document.getElementById('report-chart');
     if (chart && chart.data && window.Plotly) window.Plotly.Plots.resize(chart);
   };
-  window.addEventListener('beforeprint', resize);
-  window.addEventListener('afterprint', resize);
+  // paper is white, whatever the screen is
+  let theme = null;
+  window.addEventListener('beforeprint', () => {
+    theme = theme || document.documentElement.dataset.theme;
+    document.documentElement.dataset.theme = 'light';
+    hw.recolour();
+    resize();
+  });
+  window.addEventListener('afterprint', () => {
+    document.documentElement.dataset.theme = theme;
+    theme = null;
+    hw.recolour();
+    resize();
+  });
 })();
