@@ -145,7 +145,7 @@
       xaxis: times({ fixedrange: false, range: hw.stretch('power-chart') || [start, end], nticks: 9, anchor: 'free', position: 0 }),
       yaxis: axis({ domain: [0.2, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' MW', nticks: 6, automargin: true }),
       yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
-      margin: { l: 66, r: 10, t: 6, b: 42 },
+      margin: { l: 66, r: 24, t: 6, b: 42 },
       bargap: 0,
       shapes: [upright(p.now)],
       annotations: [

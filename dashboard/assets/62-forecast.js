@@ -69,7 +69,7 @@
       xaxis: times({ fixedrange: false, range: hw.stretch('foretold-chart') || [start, end], nticks: 12, anchor: 'free', position: 0 }),
       yaxis: axis({ domain: [0.2, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' ' + c.unit, nticks: 7, automargin: true }),
       yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
-      margin: { l: 66, r: 10, t: 6, b: 42 },
+      margin: { l: 66, r: 24, t: 6, b: 42 },
       bargap: 0,
       shapes: [{ type: 'line', x0: c.now, x1: c.now, yref: 'paper', y0: 0, y1: 1, line: { color: muted, width: 1, dash: 'dot' } }],
       annotations: [
