@@ -5,12 +5,15 @@ exponentially weighted average of Vovk 1990, with older losses forgotten). Corre
 each quantile, that is the same quantile of its recent errors per bucket (Romano et al. 2019, Conformalized
 Quantile Regression, here for every level relative to the median), taken in part because errors of few origins
 are noisy. It is told apart by how wide the forecast is: narrow ones (a server at rest) tend to be too narrow, wide
-ones too wide. Then all is widened by a little.
+ones too wide. Then all is widened by a little, and the spread follows what the 90 % interval has held of the last
+weeks: split conformal prediction with normalised errors (Lei et al. 2018), recent ones weighted (Barber et al. 2023,
+Conformal prediction beyond exchangeability). That is two factors for all leads, one of narrow and one of wide forecasts:
+so few that they can follow fast without being noise.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +49,23 @@ weeks has not seen much."""
 STRETCH_NEAR, STRETCH_FAR = 0.95, 1.1
 """Factors of the spread at once and two days ahead, in between with the square root of the lead: the trial models,
 fitted on less, err more than the others nearby, and farther ahead the future drifts more than the record did."""
+
+FOLLOWED = 0.91
+"""Share that the 90 % interval should hold of the last weeks: a little more, since weights and shifts were learnt on
+the same errors."""
+
+FOLLOW_SHARE = 0.7
+"""Power of the factor by which the last weeks ask to widen or narrow that is applied. Half of it where all errors
+are those of trial models, which were fitted on less: they say less of the members in use."""
+
+FOLLOW_DAYS = 7.0
+"""Days after which an error counts half in it: a season or a new way of working is followed within weeks."""
+
+FOLLOW_LEAST, FOLLOW_MOST = 0.75, 1.8
+"""Bounds of what is asked. Values that seldom move cannot be held less often by narrowing."""
+
+FEWEST_TO_FOLLOW = 100
+"""Errors, of all leads, that a factor needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,34 +106,37 @@ class Combination:
         Added to the combined quantiles, in units of the scaled target.
     width : array, shape (buckets, classes)
         Logarithm of the width of the 90 % interval that each shift was learnt at, ascending along a row.
-    stretch : float
-        Factor of the spread around the median, one for all leads.
+    stretch : array, shape (classes,)
+        Factor of the spread around the median, for all leads: for the length of the history, and for what the
+        90 % interval has lately held.
     """
 
     weights: Floats
     shift: Floats
     width: Floats
-    stretch: float
+    stretch: Floats
 
     def apply(self, forecasts: Floats, leads: Ints, day: int) -> Floats:
-        """Combine member quantiles of shape (members, leads, levels) into (leads, levels), ascending."""
-        bucket = bucket_of(leads, day)
-        mixed = np.einsum("lm,mlq->lq", self.weights[bucket], forecasts)
-        shifted: Floats = np.sort(mixed + self._shift_for(log_width(mixed), bucket), axis=1)
-        median = shifted[:, [MEDIAN]]
-        ahead = np.sqrt(np.minimum((leads + 0.5) / (2 * day), 1.0))
-        stretch = self.stretch * (STRETCH_NEAR + (STRETCH_FAR - STRETCH_NEAR) * ahead)
-        stretched: Floats = median + stretch[:, None] * (shifted - median)
-        return stretched
+        """Combine member quantiles of shape (members, ..., leads, levels) into (..., leads, levels), ascending."""
+        return self.placed(forecasts, leads, day)[0]
 
-    def _shift_for(self, wide: Floats, bucket: Ints) -> Floats:
-        """Shift between those of the two classes whose widths are nearest; shape (leads, levels)."""
-        width, row = self.width[bucket], np.arange(len(bucket))
-        above = np.clip((width < wide[:, None]).sum(axis=1), 1, WIDTH_CLASSES - 1)
-        low, high = width[row, above - 1], width[row, above]
-        share = np.clip((wide - low) / np.maximum(high - low, NARROWEST), 0.0, 1.0)[:, None]
-        shift: Floats = self.shift[bucket, above - 1] * (1 - share) + self.shift[bucket, above] * share
-        return shift
+    def placed(self, forecasts: Floats, leads: Ints, day: int) -> tuple[Floats, Floats]:
+        """Combine, and tell where each forecast lies among the classes by width, from 0; shape (..., leads)."""
+        bucket = bucket_of(leads, day)
+        mixed = np.einsum("lm,m...lq->...lq", self.weights[bucket], forecasts)
+        width, wide = self.width[bucket], log_width(mixed)
+        above = np.clip((width < wide[..., None]).sum(axis=-1), 1, WIDTH_CLASSES - 1)
+        low, high = (width[np.arange(len(bucket)), edge] for edge in (above - 1, above))
+        share = np.clip((wide - low) / np.maximum(high - low, NARROWEST), 0.0, 1.0)
+        place: Floats = above - 1 + share
+        part = share[..., None]
+        shift = self.shift[bucket, above - 1] * (1 - part) + self.shift[bucket, above] * part
+        shifted = np.sort(mixed + shift, axis=-1)
+        ahead = np.sqrt(np.minimum((leads + 0.5) / (2 * day), 1.0))
+        stretch = np.interp(place, np.arange(WIDTH_CLASSES), self.stretch)
+        stretch *= STRETCH_NEAR + (STRETCH_FAR - STRETCH_NEAR) * ahead
+        median = shifted[..., [MEDIAN]]
+        return median + stretch[..., None] * (shifted - median), place
 
 
 def log_width(quantiles: Floats) -> Floats:
@@ -153,7 +176,7 @@ def combine(record: Record, leads: Ints, day: int, prior: Floats, history_days: 
     history_days : float
         Length of the history that was learnt from.
     """
-    stretch = 1.0 + STRETCH_DAYS / history_days
+    stretch = np.full(WIDTH_CLASSES, 1.0 + STRETCH_DAYS / history_days)
     buckets = len(BUCKET_DAYS) - 1
     count = len(record.origins)
     weights = np.tile(prior / prior.sum(), (buckets, 1))
@@ -180,7 +203,34 @@ def combine(record: Record, leads: Ints, day: int, prior: Floats, history_days: 
         weights[k] = weight / weight.sum()
         mixed = np.einsum("m,mnlq->nlq", weights[k], record.forecasts[:, :, within])
         shift[k], width[k] = _corrections(actual[known], mixed[known], row_weight)
-    return Combination(weights, shift, width, stretch)
+    plain = Combination(weights, shift, width, stretch)
+    return replace(plain, stretch=stretch * _followed(record, plain, leads, day, history_days * day))
+
+
+def _followed(record: Record, plain: Combination, leads: Ints, day: int, trained: float) -> Floats:
+    """Factor of the spread, by class, with which the 90 % interval would have held its share of the last weeks."""
+    known = ~np.isnan(record.actual)
+    if known.sum() < FEWEST_TO_FOLLOW:
+        return np.ones(WIDTH_CLASSES)
+    said, place = plain.placed(record.forecasts, leads, day)
+    low, middle, high = (said[..., level][known] for level in (INNER_90[0], MEDIAN, INNER_90[1]))
+    error = record.actual[known] - middle
+    reach = np.abs(error) / np.maximum(np.where(error > 0, high - middle, middle - low), NARROWEST)
+    age = (record.origins[-1] - record.origins) / day
+    # Leads are dense where the future is near: each stands for the steps since the one before.
+    weight = (0.5 ** (age / FOLLOW_DAYS)[:, None] * np.diff(leads, prepend=-1))[known]
+    centre = (WIDTH_CLASSES - 1) / 2
+    own = np.broadcast_to((record.origins >= trained)[:, None], known.shape)[known]
+    power = FOLLOW_SHARE * (1 + weight[own].sum() / weight.sum()) / 2
+    factors = []
+    for half in (place[known] <= centre, place[known] >= centre):
+        part = half if half.sum() >= FEWEST_TO_FOLLOW else np.ones_like(half)
+        order = np.argsort(reach[part])
+        held = np.cumsum(weight[part][order])
+        asked = reach[part][order][np.searchsorted(held, FOLLOWED * held[-1])]
+        factors.append(power * np.log(np.clip(asked, FOLLOW_LEAST, FOLLOW_MOST)))
+    followed: Floats = np.exp(np.interp(np.arange(WIDTH_CLASSES), [centre - 1, centre + 1], factors))
+    return followed
 
 
 def _corrections(actual: Floats, forecast: Floats, weight: Floats) -> tuple[Floats, Floats]:

@@ -35,7 +35,7 @@ from domain.forecast import QUANTILES
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-VERSION = "2"
+VERSION = "3"
 """Of the method: changes whenever the same history would give another forecast."""
 
 CALIBRATION_SHARE = 0.15

@@ -23,7 +23,7 @@ from analytics.forecast.members import FORESTS, Members
 from analytics.forecast.series import RegularSeries
 from domain.errors import ForecastError
 
-FORMAT = 2
+FORMAT = 3
 Part = TypeVar("Part", QuantileForest, LinearModel, Record, Combination)
 Arrays = dict[str, NDArray[Any]]
 Header = dict[str, Any]

@@ -92,6 +92,42 @@ def test_quantiles_stay_in_order_where_the_forecast_has_no_width(actual: np.ndar
     assert np.isfinite(log_width(bell(0.0, 0.0))).all()
 
 
+def spread_after(size: np.ndarray, trained: int = 0) -> float:
+    """Width of the 90 % interval after 120 days whose errors were as large as told, to what the members say."""
+    random = np.random.default_rng(8)
+    errors = random.normal(size=(120, len(LEADS))) * size[:, None]
+    said = bell(0.0, random.uniform(0.9, 1.1, size=(120, len(LEADS))))
+    record = Record(1000 * DAY + np.arange(120) * DAY, errors, said[None])
+    fitted = combine(record, LEADS, DAY, np.ones(1), history_days=1000 + trained)
+    after = fitted.apply(bell(0.0, 1.0)[:1], LEADS, DAY)
+    return float((after[:, HIGH] - after[:, LOW]).mean() / (2 * NORMAL[HIGH]))
+
+
+def test_the_spread_follows_the_last_weeks_more_than_the_months_before() -> None:
+    lately = np.arange(120) >= 99
+    usual = spread_after(np.ones(120))
+    assert usual == pytest.approx(1.0, abs=0.1)
+    assert spread_after(np.where(lately, 1.6, 1.0)) > 1.35 * usual
+    assert spread_after(np.where(lately, 0.6, 1.0)) < 0.85 * usual
+    assert spread_after(np.where(lately, 1.0, 1.6)) < 1.25 * usual
+
+
+def test_errors_of_trial_models_move_the_spread_less_than_those_of_the_members_in_use() -> None:
+    rougher = np.where(np.arange(120) >= 99, 1.6, 1.0)
+    own, trial = spread_after(rougher), spread_after(rougher, trained=120)
+    assert 1.1 < trial / spread_after(np.ones(120), trained=120) < own / spread_after(np.ones(120)) - 0.08
+
+
+def test_the_spread_follows_within_bounds() -> None:
+    still = spread_after(np.where(np.arange(120) >= 99, 0.0, 1.0))
+    assert still > 0.7
+    moved = np.zeros((120, len(LEADS)))
+    moved[-1] = 1e9
+    fitted = combined(record_of(moved, bell(0.0, 1.0)))
+    assert (fitted.stretch > 0.5).all()
+    assert (fitted.stretch < 2.0).all()
+
+
 def test_without_a_record_the_prior_stands() -> None:
     empty = Record(np.zeros(0, np.int64), np.zeros((0, 48)), np.zeros((2, 0, 48, len(LEVELS))))
     fitted = combine(empty, LEADS, DAY, np.array([1.0, 3.0]), history_days=1e6)
