@@ -190,7 +190,7 @@ def _trouble_row(n: int, trouble: Trouble) -> Payload:
     mark, what, told, since = trouble
     return {
         "id": f"trouble-{n}",
-        "mark": mark,
+        "mark": "critical" if mark == "alarm" else mark,
         "cells": [[what, "name"], [told, ""], [since, ""]],
     }
 
@@ -248,7 +248,8 @@ def _source_row(name: str, stats: Mapping[str, Any]) -> Payload:
         for k, v in stats.items()
         if k not in _TOLD_APART and (v or not isinstance(v, Mapping | list | tuple))
     ]
-    well = stats.get("connected", True) and not stats.get("down")
+    silent = any(beat["gone"] for beat in stats.get("heartbeats", {}).values())
+    well = stats.get("connected", True) and not stats.get("down") and not silent
     return {
         "id": f"source-{name}",
         "mark": "" if well else "warning",

@@ -72,6 +72,9 @@ def test_what_is_wrong_is_told_the_gravest_first(hall):
         ["PDU-2", "outletPower: scale doubtful: 1.2 MW"],
     ]
     assert figure(hall, "down") == ["1 of 3", "warning"]
+    marks = [row["mark"] for row in section(hall.data, "health")["troubles"]]
+    assert marks == ["critical", "critical", "warning", "warning", "warning", "warning"]
+    assert [row["mark"] for row in section(hall.data, "health")["sources"]] == ["warning", "warning"]
     hall.now += 200_000  # all of the plant falls silent
     assert told(hall, "troubles")[-1][1:] == ["told nothing in the last three minutes", "3 min"]
 
