@@ -118,7 +118,7 @@ def _scored(
                 Task(
                     site.id, weeks.time[:n], weeks.site[:n], NODE_STEPS, site.idle, site.installed, site.country,
                     site.timezone, Path(folder), now, (count + 1) * DAY_MS, False,
-                    {name: p[:n] for name, p in branches.power.items()}, branches.parts, branches.below,
+                    {name: p[:n] for name, p in power.items()}, branches.parts, branches.below,
                     weeks.bookings.as_known(now),
                 )
             )  # fmt: skip
