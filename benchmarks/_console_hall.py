@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from datetime import date
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
@@ -211,6 +213,9 @@ def _alerting() -> AlertSettings:
 @contextlib.asynccontextmanager
 async def hall_served() -> AsyncIterator[tuple[str, Hall]]:
     """Serve the hall, and give its address and itself."""
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+    )  # figures are alone on the other
     with tempfile.TemporaryDirectory() as folder:
         hall = Hall(Path(folder))
         await asyncio.to_thread(hall.lay_down, 6.0)

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import plotly
 import structlog
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update, set_props
-from dash.fingerprint import build_fingerprint
 from fastapi import Depends, FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard.auth import (
@@ -48,6 +47,7 @@ from dashboard.registry import (
 )
 from dashboard.runbooks import runbook_router
 from dashboard.search import Search, search_router
+from dashboard.static import Static, marked, marks_of
 from dashboard.threads import background_done, reading
 from dashboard.windows import Windows
 from dashboard.words import chosen, say, script, words_router
@@ -63,6 +63,9 @@ ANSWER_S = 30.0
 MOST_UNANSWERED = 20
 """A window that answered nothing so many times is gone; one that only slept notices, and loads itself anew."""
 LONGEST_NOTE = 500
+ASSETS = Path(__file__).parent / "assets"
+PLOTLY = "/assets/plotly/plotly-basic.min.js?m=0"
+"""Plotly with the charts that the console draws, a quarter of what Dash would serve; of the version that Dash brings."""
 _INDEX = """<!doctype html>
 <html lang="{language}" data-theme="{theme}" data-plotly="{plotly}">
 <head>
@@ -160,7 +163,8 @@ def mount(
     dash = _build(inner, data, broadcaster, sessions, windows)
     headers = security_headers(dash.csp_hashes())
     app.include_router(login_router(passwords, sessions, data.site.name))
-    app.mount("/", Guard(_OnePage(inner), sessions, headers, windows), name="console")
+    answers = Static(_OnePage(GZipMiddleware(inner, minimum_size=1000, compresslevel=5)))
+    app.mount("/", Guard(answers, sessions, headers, windows), name="console")
     return Console(broadcaster, sessions, passwords, windows)
 
 
@@ -189,18 +193,15 @@ class _SpokenDash(Dash):
         wanted = preferred()
         mark = script(wanted.language)[1]
         words = f'<script src="/words/{wanted.language}.js?{mark}"></script>'
-        return _INDEX.format(
-            **parts, words=words, language=wanted.language, theme=wanted.theme, plotly=_plotly()
+        page = _INDEX.format(
+            **parts, words=words, language=wanted.language, theme=wanted.theme, plotly=PLOTLY
         )
+        return marked(page, _marks())
 
 
 @cache
-def _plotly() -> str:
-    """Return where Dash serves Plotly, which the script of the charts loads once one is drawn; it changes with its version."""
-    file = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    when = int(file.stat().st_mtime)
-    mark = build_fingerprint("package_data/plotly.min.js", plotly.__version__, when)  # type: ignore[no-untyped-call]
-    return f"/_dash-component-suites/plotly/{mark}"
+def _marks() -> dict[str, str]:
+    return marks_of(ASSETS)
 
 
 def _build(
@@ -210,7 +211,8 @@ def _build(
         "hallwatch",
         server=server,  # type: ignore[arg-type]  # Dash's own types know only Flask
         backend="fastapi",
-        assets_folder=str(Path(__file__).parent / "assets"),
+        assets_folder=str(ASSETS),
+        assets_ignore="plotly-basic",  # comes when the first chart is drawn
         serve_locally=True,
         eager_loading=False,  # Plotly and what no page shows are most of it
         suppress_callback_exceptions=True,

@@ -345,7 +345,8 @@
   function watchPage() {
     const page = document.getElementById('page');
     if (!page) return setTimeout(watchPage, 50);
-    new MutationObserver(() => {
+    new MutationObserver((changes) => {
+      changes.forEach((change) => change.removedNodes.forEach((node) => node.querySelectorAll && console_.left(node)));
       navigation();
       choices();
       console_.paintAll();

@@ -2,7 +2,8 @@
 (function () {
   'use strict';
   const hw = window.hallwatch;
-  const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false };
+  // Plotly's own listeners would outlive the page
+  const CONFIG = { displayModeBar: false, responsive: false, scrollZoom: false, doubleClick: false };
 
   function layout(extra) {
     return Object.assign({
@@ -30,21 +31,45 @@
     if (loading) return;
     loading = hw.el('script');
     loading.src = document.documentElement.dataset.plotly;
-    loading.onload = () => Object.keys(hw.latest).forEach((store) => setTimeout(() => hw.paint(store))); // a task each
+    loading.onload = () => setTimeout(drawNext);
     loading.onerror = () => { loading.remove(); loading = null; }; // the next figures ask again
     document.head.append(loading);
   }
+
+  // Each chart is drawn in a task of its own, a new one's frame before what it shows: clicks and figures come in between.
+  const due = new Map(); // the newest of each chart that is to be drawn
+  let drawing = false;
   function draw(id, traces, shape) {
-    const place = document.getElementById(id);
-    if (!place) return;
+    if (!document.getElementById(id)) return;
+    due.set(id, [traces, shape]);
     if (!window.Plotly) return load();
-    window.Plotly.react(place, grown(traces), grown(layout(hw.noted ? hw.noted(shape) : shape)), CONFIG);
-    if (!place.dataset.watched) {
-      place.on('plotly_clickannotation', (event) => hw.openNotes && event.annotation.name === 'note' && hw.openNotes());
-      place.dataset.watched = 'yes'; // the panel may still grow or shrink while the page fills
-      new ResizeObserver(() => place.isConnected && window.Plotly.Plots.resize(place)).observe(place);
-    }
+    if (drawing) return;
+    drawing = true;
+    setTimeout(drawNext);
   }
+  function drawNext() {
+    drawing = due.size > 0;
+    if (!drawing) return;
+    setTimeout(drawNext);
+    const [id, [traces, shape]] = due.entries().next().value;
+    const place = document.getElementById(id);
+    if (place && !place.data) return begin(place, shape);
+    due.delete(id);
+    if (place) window.Plotly.react(place, grown(traces), grown(layout(hw.noted ? hw.noted(shape) : shape)), CONFIG);
+  }
+  function begin(place, shape) {
+    window.Plotly.react(place, [], grown(layout(shape)), CONFIG);
+    place.on('plotly_clickannotation', (event) => hw.openNotes && event.annotation.name === 'note' && hw.openNotes());
+    const size = () => place.clientWidth + ' ' + place.clientHeight;
+    let drawn = size();
+    new ResizeObserver(() => { // the panel may still grow or shrink while the page fills
+      if (!place.isConnected || size() === drawn) return;
+      drawn = size();
+      window.Plotly.Plots.resize(place);
+    }).observe(place);
+  }
+  // What a chart holds goes with its page.
+  hw.left = (page) => page.querySelectorAll('.js-plotly-plot').forEach((place) => window.Plotly.purge(place));
 
   // On a wall a chart is not zoomed by the browser, which would have it take its labels for too long: it grows here.
   function grown(part) {

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 
 from dashboard.data import ConsoleData
 from dashboard.threads import background_done
@@ -88,3 +90,10 @@ def bare(tmp_path) -> Iterator[Hall]:
     made = Hall(tmp_path, gpus=False)
     yield made
     made.close()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Passwords that cost little: their cost is not what is tested here."""
+    hashes = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),))
+    monkeypatch.setattr("storage.accounts.PasswordHash", lambda *_: hashes)

@@ -6,8 +6,6 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 from fastapi import FastAPI
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 
 from alerts.oncall.people import OnCall
 from alerts.settings import AlertSettings
@@ -38,13 +36,6 @@ STAFF = AlertSettings.model_validate(
         },
     }
 )
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Passwords that cost little: their cost is not what is tested here."""
-    hashes = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),))
-    monkeypatch.setattr("storage.accounts.PasswordHash", lambda *_: hashes)
 
 
 @pytest.fixture
