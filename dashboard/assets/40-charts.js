@@ -31,34 +31,20 @@
     if (loading) return;
     loading = hw.el('script');
     loading.src = document.documentElement.dataset.plotly;
-    loading.onload = () => setTimeout(drawNext);
+    loading.onload = () => Object.keys(hw.latest).forEach((store) => setTimeout(() => hw.paint(store))); // a task each
     loading.onerror = () => { loading.remove(); loading = null; }; // the next figures ask again
     document.head.append(loading);
   }
 
-  // Each chart is drawn in a task of its own, a new one's frame before what it shows: clicks and figures come in between.
-  const due = new Map(); // the newest of each chart that is to be drawn
-  let drawing = false;
   function draw(id, traces, shape) {
-    if (!document.getElementById(id)) return;
-    due.set(id, [traces, shape]);
-    if (!window.Plotly) return load();
-    if (drawing) return;
-    drawing = true;
-    setTimeout(drawNext);
-  }
-  function drawNext() {
-    drawing = due.size > 0;
-    if (!drawing) return;
-    setTimeout(drawNext);
-    const [id, [traces, shape]] = due.entries().next().value;
     const place = document.getElementById(id);
-    if (place && !place.data) return begin(place, shape);
-    due.delete(id);
-    if (place) window.Plotly.react(place, grown(traces), grown(layout(hw.noted ? hw.noted(shape) : shape)), CONFIG);
+    if (!place) return;
+    if (!window.Plotly) return load();
+    const begun = place.data;
+    window.Plotly.react(place, grown(traces), grown(layout(hw.noted ? hw.noted(shape) : shape)), CONFIG);
+    if (!begun) begin(place);
   }
-  function begin(place, shape) {
-    window.Plotly.react(place, [], grown(layout(shape)), CONFIG);
+  function begin(place) {
     place.on('plotly_clickannotation', (event) => hw.openNotes && event.annotation.name === 'note' && hw.openNotes());
     const size = () => place.clientWidth + ' ' + place.clientHeight;
     let drawn = size();
