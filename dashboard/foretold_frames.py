@@ -12,6 +12,7 @@ import numpy as np
 from analytics.outlook.whatif import AddedJob, Answer, MovedJob, Scenario
 from dashboard import cells
 from dashboard.data import ConsoleData
+from dashboard.fans import fan
 from dashboard.foretold import AGO, SCORED_LEADS, Foretold, Worth
 from dashboard.views import AHEAD_H
 from dashboard.words import count, say
@@ -21,7 +22,6 @@ from domain.forecast import Forecast, Ramps
 from domain.planned import PlannedWork
 
 Payload = dict[str, Any]
-FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
 NOMINAL, OFF = 0.9, 0.05
 """What the 90 % interval should hold, and how far from it is told."""
 MOST_NAMED = 4
@@ -70,17 +70,6 @@ def chart(f: Foretold, zone: ZoneInfo) -> Payload:
     if f.forecast is not None:
         payload["fan"] = fan(f.forecast, zone, scale)
     return payload
-
-
-def fan(forecast: Forecast, zone: ZoneInfo, scale: float, start: int = 0) -> Payload:
-    """Return a forecast's bands and the risk, from an interval that is not over at `start` (UTC ms)."""
-    step = forecast.interval_minutes * 60_000
-    keep = forecast.start + step > start
-    return {
-        "time": cells.wall(forecast.start[keep] + step // 2, zone).tolist(),
-        "quantiles": [cells.numbers(forecast.quantile(q)[keep] / scale, 3) for q in FAN],
-        "risk": cells.numbers(forecast.breach_probability[keep], 4),
-    }
 
 
 def ramps(r: Ramps | None) -> list[Payload]:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from dashboard import cells, power_frames
+from dashboard import cells, fans, power_frames
 from dashboard.data import ConsoleData
 from dashboard.glance import Glance, Sources
 from dashboard.power import Reserve
@@ -22,8 +22,6 @@ Payload = dict[str, Any]
 MOST_NAMED = 5
 """Silent sources that are named."""
 RAMP_S = 60
-FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Quantiles that the forecast fan shows."""
 
 
 def power(data: ConsoleData) -> Payload:
@@ -49,22 +47,8 @@ def power_chart(
         "fan": None,
     }
     if forecast is not None:
-        payload["fan"] = fan(forecast, now, zone, 1e6)
+        payload["fan"] = fans.coming(forecast, now, zone, 1e6)
     return payload
-
-
-def fan(forecast: Forecast, now: int, zone: ZoneInfo, scale: float) -> Payload:
-    """Return what a forecast says of the running and the coming intervals, in units of `scale` W."""
-    step = forecast.interval_minutes * 60_000
-    keep = forecast.start + step > now
-    return {
-        "time": cells.wall(forecast.start[keep] + step // 2, zone).tolist(),
-        "quantiles": [cells.numbers(forecast.quantile(q)[keep] / scale, 3) for q in FAN],
-        "risk": cells.numbers(forecast.breach_probability[keep], 4),
-        "issued": cells.date(forecast.issued, zone),
-        "model": forecast.model,
-        "quality": "" if forecast.quality == "good" else term("forecast_quality", forecast.quality),
-    }
 
 
 def floor(f: Floor, site: Site) -> Payload:

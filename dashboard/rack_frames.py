@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from dashboard import alarm_frames, cells
+from dashboard import alarm_frames, cells, fans
 from dashboard.data import ConsoleData
-from dashboard.overview_frames import fan
 from dashboard.views import SPANS, RackState, Series
 from dashboard.words import say
 from domain.errors import StorageError
@@ -134,7 +133,7 @@ def rack_history(
     """Return the lines of one rack's charts up to `now`, power in kW; the forecast (from `at` on) reaches as far ahead as the past goes back."""
     length = SPANS[span][0]
     start, end, ahead = cells.wall(np.array([now - length, now, now + length]), zone).tolist()
-    expected = None if forecast is None else fan(forecast, at or now, zone, 1e3)
+    expected = None if forecast is None else fans.coming(forecast, at or now, zone, 1e3)
     if expected is None or not expected["time"]:
         expected, ahead = None, end
     return {
