@@ -57,6 +57,8 @@ _WELL = frozenset(
         "resting",
     ]
 )
+ENDING = 3
+"""How much attention a state demands that says that the supply is about to end."""
 _ENDING = frozenset(["battery", "discharging", "depleted", "off", "none", "shutdown", "unavailable"])
 _FAULTY = frozenset(
     [
@@ -138,6 +140,11 @@ def absent(value: float) -> str:
     return "missing" if math.isnan(value) else ""
 
 
+def batteries(quarters: int) -> str:
+    """Return why a PUE leaves quarter hours out in which batteries carried load; empty where it does not."""
+    return count("report.batteries", quarters) if quarters else ""
+
+
 def quantity(value: float, unit: str, digits: int = 3) -> str:
     """Return a value as people read it, an em dash where it is missing."""
     return DASH if math.isnan(value) else shown(value, unit, digits)
@@ -206,8 +213,13 @@ def alarming(state: str) -> int:
     if told & _WELL and not told & {"not", "no"}:
         return 2 if told & _FAULTY else 0
     if told & _ENDING:
-        return 3
+        return ENDING
     return 2 if told & (_FAULTY | {"not"}) else 1 if told & _UNCLEAR else 0
+
+
+def on_battery(state: str) -> bool:
+    """Return whether a UPS's state in the words of whatever maker says that its batteries carry the load."""
+    return alarming(state) == ENDING and any(word in state.lower() for word in ("battery", "discharging"))
 
 
 def quality_told(p: PointNow, racks: Collection[str]) -> str:

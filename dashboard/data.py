@@ -61,6 +61,7 @@ from domain.forecast import Forecast
 from domain.points import PointRegistry, Quality
 from domain.site import PodSite, Site
 from domain.topology import Topology
+from storage.batteries import power_for_work
 from storage.latest import LatestValues
 from storage.past import values_at
 from storage.plant import PlantView, Reading
@@ -329,7 +330,7 @@ class ConsoleData:
         efficiency = self._readings.one(self.site.id, "TokenEfficiency")
         if efficiency.observed < self.clock() - WORKED_OUT_MS:
             # tokens/s over watts is tokens over joules; of a site of which a part is not measured it is nothing
-            power = self.plant.power_for_work(self.clock() - STALE_MS)
+            power = power_for_work(self.plant, self.clock() - STALE_MS)
             known = rate.value > 0 and power > 0
             efficiency = (
                 Reading(rate.value / power, rate.observed, rate.quality, rate.missing) if known else MISSING

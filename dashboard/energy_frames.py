@@ -213,7 +213,11 @@ def _energy_row(of: Told) -> Payload:
         [of["name"], "name"],
         [cells.quantity(known("energy"), "J", 4), cells.absent(known("energy"))],
         [cells.quantity(known("it_energy"), "J", 4), cells.absent(known("it_energy"))],
-        [cells.DASH if math.isnan(pue) else f"{pue:.3f}", cells.absent(pue)],
+        [
+            cells.DASH if math.isnan(pue) else f"{pue:.3f}",
+            cells.absent(pue),
+            cells.batteries(of["on_battery"]),
+        ],
         [cells.DASH if math.isnan(carbon) else f"{carbon / 1000:.2f} t", cells.absent(carbon)],
         [cells.quantity(known("highest"), "W", 4), cells.absent(known("highest"))],
         [cells.percent(of["measured"]), part],

@@ -9,10 +9,12 @@ import numpy as np
 
 from analytics.contract.energy import EnergySettings, measured_at
 from dashboard.behind import Behind
+from dashboard.cells import on_battery
 from dashboard.lately import Lately
 from dashboard.readings import ObjectReadings
 from dashboard.views import MISSING, QUARTER_MS, SILENT, STALE_MS, Rows, Usual
 from domain.forecast import Forecast, Ramps
+from storage.batteries import discharging, power_for_work
 from storage.plant import PlantView, Reading
 
 DAY_MS = 24 * 3_600_000
@@ -76,10 +78,13 @@ class Glance:
     def pue(self) -> tuple[Reading, str]:
         """Return the present power over that of IT, and where this is measured: ``ups`` or ``racks``.
 
-        Nothing where a part of either is not measured, or where batteries carry what the feeds do not.
+        Nothing where a part of either is not measured; nor where batteries carry load, which the feeds' meters do not see
+        (``batteries`` instead of where).
         """
         where, nodes = measured_at(self._plant, self._energy)
-        total = self._plant.power_for_work(self._clock() - STALE_MS)
+        if self._batteries():
+            return MISSING, "batteries"
+        total = power_for_work(self._plant, self._clock() - STALE_MS)
         parts = [self._readings.power(node) for node in nodes]
         it = sum(part.value for part in parts)
         if not parts or not (total > 0 and it > 0) or total < it:
@@ -88,6 +93,13 @@ class Glance:
         qualities = {part.quality for part in parts}
         quality = SILENT if SILENT in qualities else max(qualities)
         return Reading(total / it, min(part.observed for part in parts), quality, 0), where
+
+    def _batteries(self) -> bool:
+        """Return whether batteries carry load, by what UPSes say (at once) or by what they take and give."""
+        return bool(discharging(self._plant, self._clock() - STALE_MS)) or any(
+            node.kind == "UPS" and on_battery(self._readings.gravest(node.id, "Status"))
+            for node in self._plant.envelope
+        )
 
     def ramps(self) -> Ramps | None:
         """Return the largest ramps of the site to expect in the hour, or None where none are foretold."""

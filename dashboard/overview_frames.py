@@ -206,7 +206,7 @@ def work(w: Work, glance: Glance, reserve: Reserve | None, now: int, site: Site)
                 "warning" if unseen > 0 else "",
                 count("work.unseen", unseen) if unseen > 0 else "",
             ],
-            "pue": _pue(glance, now),
+            **_pue(glance, now),
             **_sources(glance.sources()),
             **power_frames.holding(reserve, site.zone),
             **_ramps(glance.ramps()),
@@ -214,10 +214,14 @@ def work(w: Work, glance: Glance, reserve: Reserve | None, now: int, site: Site)
     }
 
 
-def _pue(glance: Glance, now: int) -> cells.Cell:
+def _pue(glance: Glance, now: int) -> dict[str, cells.Cell]:
     told, where = glance.pue()
     cell = cells.number(told, 1.0, 2, now)
-    return cell if cell[1] == "missing" else [*cell[:2], say(f"work.pue_{where}"), cell[3]]
+    why = say(f"work.pue_{where}")
+    return {
+        "pue": cell if cell[1] == "missing" else [*cell[:2], why, cell[3]],
+        "pue-why": [why if where == "batteries" else "", "muted"],
+    }
 
 
 def _sources(s: Sources) -> dict[str, cells.Cell]:

@@ -11,7 +11,7 @@ import numpy as np
 from analytics.outlook.failover import Failover, Gap, Loss, Room, gap
 from analytics.outlook.whatif import Present
 from dashboard.behind import Behind
-from dashboard.cells import alarming
+from dashboard.cells import on_battery
 from dashboard.lately import Lately
 from dashboard.readings import ObjectReadings
 from dashboard.views import MISSING, QUARTER_MS, Now
@@ -27,8 +27,6 @@ RESERVE_MS = 15_000
 OBSERVED_MS = 15 * 60_000
 OBSERVED_DAYS = 7
 """How far back the highest quarter hour of a unit is looked for."""
-ENDING = 3
-"""How much attention the state of a UPS demands whose supply is about to end."""
 PEAK_MS = 24 * 3_600_000
 """Tonight's peak is the highest that is forecast of the site within this time."""
 
@@ -297,7 +295,7 @@ class PowerWatch:
 
     @staticmethod
     def _state(node: EnvelopeNode, power: Reading, status: str) -> str:
-        if alarming(status) == ENDING and any(w in status.lower() for w in ("battery", "discharging")):
+        if on_battery(status):
             return "battery"
         if math.isnan(power.value) or power.quality == Quality.BAD:
             return ""

@@ -76,9 +76,8 @@ def quarters_csv(data: ConsoleData, kind: str, back: int) -> tuple[str, str]:
     text = io.StringIO()
     out = csv.writer(text)
     out.writerow(["start", "start_utc", "site_W", "it_W", "limit_W", "pue", "over_limit"])
-    for t, power, load, limit in zip(
-        found.start.tolist(), found.power.tolist(), found.load.tolist(), found.limit.tolist(), strict=True
-    ):
+    columns = (found.start, found.power, found.load, found.limit, found.pue)
+    for t, power, load, limit, pue in zip(*(column.tolist() for column in columns), strict=True):
         moment = datetime.fromtimestamp(t / 1000, UTC)
         out.writerow(
             [
@@ -87,7 +86,7 @@ def quarters_csv(data: ConsoleData, kind: str, back: int) -> tuple[str, str]:
                 _plain(power, 0),
                 _plain(load, 0),
                 _plain(limit, 0),
-                _plain(power / load if load > 0 else math.nan, 3),
+                _plain(pue, 3),
                 "" if math.isnan(power) else int(power > limit),
             ]
         )
@@ -142,7 +141,14 @@ def _energy(r: Report) -> list[Payload]:
                 say(f"report.at_{r.measured_at}"),
             ],
         ],
-        [say("report.pue"), [_two(of.pue), worse, say("report.pue_is", target=f"{TARGET_PUE:g}")]],
+        [
+            say("report.pue"),
+            [
+                _two(of.pue),
+                worse,
+                f"{say('report.pue_is', target=f'{TARGET_PUE:g}')} {cells.batteries(of.on_battery)}".strip(),
+            ],
+        ],
         [
             say("report.carbon"),
             [cells.DASH if math.isnan(of.carbon) else f"{of.carbon / 1000:.2f} t", cells.absent(of.carbon)],
@@ -160,7 +166,11 @@ def _part(of: EnergyOf, span: Span) -> Payload:
             [of.name, "name"],
             [cells.quantity(of.energy, "J", 4), cells.absent(of.energy)],
             [cells.quantity(of.it_energy, "J", 4), cells.absent(of.it_energy)],
-            [_two(of.pue), "warning" if of.pue > TARGET_PUE else cells.absent(of.pue)],
+            [
+                _two(of.pue),
+                "warning" if of.pue > TARGET_PUE else cells.absent(of.pue),
+                cells.batteries(of.on_battery),
+            ],
             [cells.quantity(of.highest, "W", 4), cells.absent(of.highest)],
             [cells.percent(of.measured), _part_known(of.measured)],
         ],

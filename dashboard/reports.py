@@ -13,7 +13,15 @@ import numpy as np
 
 from alerts.performance import measured
 from alerts.settings import AlertSettings
-from analytics.contract.energy import EnergyOf, EnergySettings, energy_by, measured_at, periods, quarters
+from analytics.contract.energy import (
+    EnergyOf,
+    EnergySettings,
+    Quarters,
+    energy_by,
+    measured_at,
+    periods,
+    quarters,
+)
 from dashboard.lately import Lately
 from dashboard.views import QUARTER_MS
 from domain.envelope import EnvelopeNode
@@ -59,8 +67,9 @@ class Report:
     ----------
     span
         Which.
-    start, power, load, limit
-        Its quarter hours (UTC ms, shape (n,)): the site's and its IT's average power and the limit, W; NaN where unknown.
+    start, power, load, limit, pue
+        Its quarter hours (UTC ms, shape (n,)): the site's and its IT's average power and the limit, W, and the first over the
+        second; NaN where unknown.
     measured_at
         Where IT power is measured: ``ups`` or ``racks``.
     parts
@@ -78,6 +87,7 @@ class Report:
     power: ValueArray
     load: ValueArray
     limit: ValueArray
+    pue: ValueArray
     measured_at: str
     parts: tuple[EnergyOf, ...]
     whole: EnergyOf
@@ -146,55 +156,44 @@ class ReportDesk:
     def _ask(self, kind: str, start: int) -> Report:
         now, zone, plant = self._clock(), self._plant.site.zone, self._plant
         span = _holding(kind, start, now, zone)
-        starts, power, load = quarters(plant, self._energy, span.start, span.until)
-        inside = (starts >= span.start) & (starts + QUARTER_MS <= span.until)
-        starts, power, load = starts[inside], power[inside], load[inside]
+        told = quarters(plant, self._energy, span.start, span.until)
+        told = told.of(span.start, span.until - QUARTER_MS + 1)  # those that are over
         incidents = self._records.incidents(span.start, MOST_INCIDENTS)
         return Report(
             span,
-            starts,
-            power,
-            load,
-            _limits(plant.envelope.site, starts),
+            told.start,
+            told.total,
+            told.it,
+            _limits(plant.envelope.site, told.start),
+            told.ratios,
             measured_at(plant, self._energy)[0],
-            tuple(self._parts(span, starts, power, load, now)),
-            self._of("", span.start, span.until, starts, power, load),
+            tuple(self._parts(span, told, now)),
+            self._of("", span.start, span.until, told),
             measured(self._records, self._settings, span.start, span.until),
             tuple(i for i in incidents if i.members and i.opened < span.end),
             self._month(span),
         )
 
-    def _parts(
-        self, span: Span, starts: TimeArray, power: ValueArray, load: ValueArray, now: int
-    ) -> list[EnergyOf]:
+    def _parts(self, span: Span, told: Quarters, now: int) -> list[EnergyOf]:
         zone = self._plant.site.zone
         if span.kind == "month":
             first, last = (
                 datetime.fromtimestamp(t / 1000, zone).date() for t in (span.start, span.until - 1)
             )
-            return energy_by(starts, power, load, zone, self._energy, periods(first, last, "day"), now)
+            return energy_by(told, zone, self._energy, periods(first, last, "day"), now)
         hour = 3_600_000
         return [
-            self._of(
-                f"{datetime.fromtimestamp(t / 1000, zone):%H:%M}",
-                t,
-                min(t + hour, span.until),
-                starts,
-                power,
-                load,
-            )
+            self._of(f"{datetime.fromtimestamp(t / 1000, zone):%H:%M}", t, min(t + hour, span.until), told)
             for t in range(span.start, span.until, hour)
         ]
 
-    def _of(
-        self, name: str, start: int, end: int, starts: TimeArray, power: ValueArray, load: ValueArray
-    ) -> EnergyOf:
+    def _of(self, name: str, start: int, end: int, told: Quarters) -> EnergyOf:
         """Return energy and PUE of [start, end), as `analytics.contract.energy` has them of days."""
-        inside = (starts >= start) & (starts < end)
-        power, load = power[inside], load[inside]
-        known, both = ~np.isnan(power), ~np.isnan(power) & ~np.isnan(load)
+        part = told.of(start, end)
+        power, load = part.total, part.it
+        known = ~np.isnan(power)
         expected = max(1, (end - start) // QUARTER_MS)
-        seconds, shared = QUARTER_MS / 1000, float(load[both].sum())
+        seconds = QUARTER_MS / 1000
         day = datetime.fromtimestamp(start / 1000, self._plant.site.zone).date()
         factor = self._energy.factor(day)
         energy = float(power[known].sum()) * seconds if known.any() else math.nan
@@ -206,9 +205,10 @@ class ReportDesk:
             energy,
             min(1.0, float((~np.isnan(load)).sum()) / expected),
             float(np.nansum(load)) * seconds if (~np.isnan(load)).any() else math.nan,
-            float(power[both].sum()) / shared if shared > 0 else math.nan,
+            part.pue,
             math.nan if factor is None or not known.all() else energy / 3.6e6 * factor.kg_per_kwh,
             float(np.nanmax(power)) if known.any() else math.nan,
+            int(part.battery.sum()),
         )
 
     def _month(self, span: Span) -> Mapping[str, Any] | None:

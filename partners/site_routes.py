@@ -106,7 +106,9 @@ class EnergyPeriod(BaseModel):
     energy: float | None = Field(description="J of what is known; nothing is made up for the rest")
     it_measured: float
     it_energy: float | None
-    pue: float | None = Field(description="Over the quarter hours in which both are known")
+    pue: float | None = Field(
+        description="Over the quarter hours in which both are known and no battery carried load"
+    )
     carbon: float | None = Field(description="kg CO2 equivalent; null where a day has no factor")
     highest: float | None = Field(description="Highest quarter hour, W")
 
@@ -236,8 +238,8 @@ def add(api: APIRouter, desk: Desk, sources: Sources) -> None:
         def made() -> bytes:
             found = periods(since, until, by)
             start, end = midnight(found[0][1], site.zone), midnight(found[-1][2], site.zone)
-            starts, total, it = quarters(plant, sources.energy, start, min(end, now))
-            told = energy_by(starts, total, it, site.zone, sources.energy, found, now)
+            known = quarters(plant, sources.energy, start, min(end, now))
+            told = energy_by(known, site.zone, sources.energy, found, now)
             rows: dict[str, list[Any]] = {
                 "period": [e.name for e in told],
                 "start": [iso(e.start) for e in told],

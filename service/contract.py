@@ -115,8 +115,8 @@ class Contract:
             )
         wanted = periods(since, until, by)
         start, end = midnight(wanted[0][1], site.zone), midnight(wanted[-1][2], site.zone)
-        starts, total, it = quarters(self._plant, self._energy, start, min(end, now))
-        found = energy_by(starts, total, it, site.zone, self._energy, wanted, now)
+        known = quarters(self._plant, self._energy, start, min(end, now))
+        found = energy_by(known, site.zone, self._energy, wanted, now)
         told = [
             {name: None if value != value else value for name, value in asdict(one).items()} for one in found
         ]

@@ -10,22 +10,24 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import structlog
 import typer
 import yaml
 
 from domain.batch import now_ms
 from domain.errors import HallwatchError
+from domain.points import IntArray
 from domain.role import Role
 from domain.site import Site
 from service import logs
 from service.configuration import SHIPPED, load
 from simulator.factory import Factory
-from simulator.history import RECENT_MS, announced, history
+from simulator.history import RECENT_MS, UPS_POWERS, announced, history
 from simulator.sizing import first_racks
 from simulator.snmp.agents import devices
 from simulator.traces import Traces
@@ -257,7 +259,8 @@ Ctrl-C stops everything; the next start continues on the same data.
             began_ms=self._began,
             traces=self._traces,
         )
-        steps = history(factory, system.registry, now_ms() // 1000 * 1000)
+        ups = await _ups_points(system, factory.layout.ups)
+        steps = history(factory, system.registry, now_ms() // 1000 * 1000, ups=ups)
         past = announced(factory.workload, site.racks, start, SCHEDULE)
         await asyncio.to_thread(system.records.keep_past_schedule, past)
         rows = 0
@@ -274,6 +277,23 @@ Ctrl-C stops everything; the next start continues on the same data.
         typer.echo(
             f"  History: {rows:,} readings of the last 14 days laid down in {time.monotonic() - began:.1f} s"
         )
+
+
+async def _ups_points(system: System, upses: Sequence[str]) -> dict[str, IntArray]:
+    """Return the points under which the collector files the powers of the UPSes: it looks at each of them for the first time."""
+    from collectors.snmp.collector import SnmpCollector
+
+    collector = system.collectors["snmp"]
+    assert isinstance(collector, SnmpCollector)
+    await asyncio.gather(*(collector.devices[name].poll() for name in upses))
+    found: dict[str, IntArray] = {}
+    for power in UPS_POWERS:
+        points = [system.registry.select("UPS", power, name, phase="") for name in upses]
+        if all(len(p) == 1 for p in points):
+            found[power] = np.concatenate(points)
+        else:
+            log.warning("the UPSes' past is left out: not all of them answered", quantity=power)
+    return found
 
 
 @contextlib.asynccontextmanager

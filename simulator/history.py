@@ -6,7 +6,7 @@ factory itself, stepped up to now, so that live values go on where history ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,10 @@ from domain.batch import Batch
 from domain.envelope import QUARTER_MS, quarter_start
 from domain.planned import PlannedWork
 from domain.plant.conditions import Conditions
-from domain.points import IntArray, PointRegistry, Quality
+from domain.points import IntArray, PointRegistry, Quality, ValueArray
 from domain.tray import GPU_FIELDS, tray_points
 from simulator.bms import Bms, ChangeFilter
+from simulator.channels import Meters
 from simulator.factory import Factory
 from simulator.gpus import TRAY_GPUS
 from simulator.nvml_values import GpuReadings
@@ -29,6 +30,11 @@ FAST_FIELDS = frozenset(
     ["GpuPower", "GpuTemperature", "GpuMemoryTemperature", "GpuUtilization", "GpuClock", "GpuThrottleReasons"]
 )
 """What is laid down at the short GPU cadence; the other fields come once a minute. All of it only on change."""
+UPS_POWERS: dict[str, Callable[[Meters], ValueArray]] = {
+    "ActivePower": lambda m: np.round(m.state.ups_out * m.state.ups_live),
+    "InputPower": lambda m: np.round(m.state.ups_in * m.ups_input_gain),
+}
+"""What a fortnight's energy and PUE need of the UPSes, as their agents tell it (`simulator.snmp.devices`): out and in, W."""
 _SAMPLES = 5  # of each quarter hour, for its average
 _CHUNK = 96  # quarter hours that are computed in one go
 
@@ -38,6 +44,7 @@ class Cadence:
     """How densely the last minutes are told, s."""
 
     dsx: float = 2.0
+    snmp: float = 10.0
     gpu: float = 10.0
     gpu_slow: float = 60.0
 
@@ -50,6 +57,7 @@ def history(
     source: str = "dsx:bms",
     tray_source: str = "tray",
     cadence: Cadence | None = None,
+    ups: Mapping[str, IntArray] | None = None,
 ) -> Iterator[Batch]:
     """Yield a factory's past, oldest first, and leave the factory at `now_ms`.
 
@@ -62,11 +70,13 @@ def history(
     now_ms
         Where live values take over, UTC ms.
     days
-        Length of the quarter-hourly past of site, racks and CDUs.
+        Length of the quarter-hourly past of site, UPSes, racks and CDUs.
     source, tray_source
         What the collector that will read the bus writes into its points, for the BMS's and for the trays'.
     cadence
         Of the last minutes.
+    ups
+        The points under which the SNMP collector files the UPSes' `UPS_POWERS`, in the layout's order; none are laid down if not given.
 
     Notes
     -----
@@ -80,8 +90,9 @@ def history(
         ],
         np.int32,
     )
-    yield from _quarters(factory, bms, index, factory.start_ms, days)
-    yield from _recent(factory, bms, index, registry, now_ms, tray_source, cadence or Cadence())
+    upses = ups or {}
+    yield from _quarters(factory, bms, index, factory.start_ms, days, upses)
+    yield from _recent(factory, bms, index, registry, now_ms, tray_source, cadence or Cadence(), upses)
 
 
 def announced(
@@ -119,17 +130,23 @@ def gpu_indexes(factory: Factory, registry: PointRegistry, source: str) -> dict[
     return {field: table[:, i].copy() for i, field in enumerate(GPU_FIELDS)}
 
 
-def _quarters(factory: Factory, bms: Bms, index: IntArray, end_ms: int, days: float) -> Iterator[Batch]:
+def _quarters(
+    factory: Factory, bms: Bms, index: IntArray, end_ms: int, days: float, ups: Mapping[str, IntArray]
+) -> Iterator[Batch]:
     last = quarter_start(end_ms)
     first = last - round(days * 86_400_000) // QUARTER_MS * QUARTER_MS
     # with the quarter hour that has begun: its value leads up to the last minutes
     starts = np.arange(first, end_ms, QUARTER_MS, dtype=np.int64)
     for i in range(0, len(starts), _CHUNK):
-        yield _averages(factory, bms, index, starts[i : i + _CHUNK])
+        yield _averages(factory, bms, index, starts[i : i + _CHUNK], ups)
 
 
 def _averages(
-    factory: Factory, bms: Bms, index: IntArray, starts: np.ndarray[tuple[int], np.dtype[np.int64]]
+    factory: Factory,
+    bms: Bms,
+    index: IntArray,
+    starts: np.ndarray[tuple[int], np.dtype[np.int64]],
+    ups: Mapping[str, IntArray],
 ) -> Batch:
     span = QUARTER_MS // _SAMPLES
     times = (starts[:, None] + span * np.arange(_SAMPLES, dtype=np.int64)).reshape(-1)
@@ -153,6 +170,9 @@ def _averages(
         told = np.round(told / bms.resolution[where]) * bms.resolution[where]
         values.append(told * bms.scale[where] + bms.offset[where])
         points.append(np.broadcast_to(index[where], told.shape))
+    for name, at in ups.items():
+        values.append(UPS_POWERS[name](meters))
+        points.append(np.broadcast_to(at, (len(starts), len(at))))
     meters.refresh()
     value = np.concatenate(values, axis=1)
     there = np.isfinite(value).reshape(-1)
@@ -171,6 +191,7 @@ def _recent(
     now_ms: int,
     tray_source: str,
     cadence: Cadence,
+    ups: Mapping[str, IntArray],
 ) -> Iterator[Batch]:
     change = ChangeFilter(bms)
     gpus = gpu_indexes(factory, registry, tray_source)
@@ -182,6 +203,12 @@ def _recent(
         since = (factory.time_ms - started) // 1000
         if since % cadence.dsx == 0:
             rows.append(_bus(bms, index, change))
+        if since % cadence.snmp == 0 and ups:
+            bms.meters.refresh()
+            told_by = [UPS_POWERS[name](bms.meters) for name in ups]
+            rows.append(
+                Batch.of(np.concatenate(list(ups.values())), factory.time_ms, np.concatenate(told_by))
+            )
         if since % cadence.gpu == 0:
             slow = since % cadence.gpu_slow == 0
             rows.append(_gpus(readings, gpus, told, slow))

@@ -30,8 +30,6 @@ from storage.tellers import Tellers
 
 NO_POINT = -1
 """Stands for a point that is not there, in index arrays that must keep their shape."""
-SEEN_BY_BOTH = 0.97
-"""Feeds and racks are read at different moments, by different meters: so much less may the feeds tell."""
 MOST_GPUS = 1024
 """GPUs of a rack that have a place in the table of all, at most: one rack that is told wrong must not widen it for every other."""
 
@@ -128,18 +126,6 @@ class PlantView:
             oldest = int(newest.seen[known].min()) if known.any() else 0
             return Reading(math.nan, oldest, Quality.BAD, missing)
         return Reading(float(newest.value.sum()), int(newest.seen.min()), _worst(newest.quality), 0)
-
-    def power_for_work(self, newest_before: int) -> float:
-        """Return the power that the site's work costs now, W; NaN where its meters do not tell all of it.
-
-        A meter that is silent since `newest_before` (UTC ms) tells nothing; and meters that tell less than the racks
-        draw miss what comes from batteries, or from a feed that they do not measure.
-        """
-        site = self.power_now(self.site.id)
-        if math.isnan(site.value) or site.observed < newest_before or site.quality == Quality.BAD:
-            return math.nan
-        racks = np.nansum(self.values(self.rack_points("RackPower"), newest_before))
-        return site.value if site.value >= SEEN_BY_BOTH * racks else math.nan
 
     def power_history(self, node_id: str, start: int, end: int, step: int) -> Grid:
         """Return a node's mean power per step, W, as a grid of one row; NaN where a member is missing.

@@ -1,7 +1,8 @@
 """Energy, PUE and carbon of days and months, as a site reports them.
 
-Energy is by the meters' own counters where they have them, also across gaps; PUE is total energy over IT energy (ISO/IEC
-30134-2) of the quarter hours in which both are known; carbon is energy times the grid's emission factor of its day, which is data.
+Energy is by the meters' own counters where they have them, also across gaps; PUE is total energy at the utility's handoff over
+IT energy (ISO/IEC 30134-2) of the quarter hours in which both are known and no battery carried load, which the handoff does not
+see; carbon is energy times the grid's emission factor of its day, which is data.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import Field, field_validator
 
 from domain.configuration import SettingsModel
 from domain.envelope import QUARTER_MS
+from storage.batteries import discharged
 from storage.plant import PlantView
 
 KWH_J = 3.6e6
@@ -61,7 +63,8 @@ class EnergyOf:
     """Energy of one day or month: [start, end) in UTC ms; energies in J, carbon in kg, NaN where not known.
 
     `measured` and `it_measured` are the shares of its quarter hours so far that are known; nothing is made up for the others.
-    `highest` is the highest quarter hour, W. The PUE is of the quarter hours in which both are known.
+    `highest` is the highest quarter hour, W. The PUE is of the quarter hours in which both are known and no battery carried
+    load; in how many one did, `on_battery` counts.
     """
 
     name: str
@@ -74,9 +77,37 @@ class EnergyOf:
     pue: float
     carbon: float
     highest: float
+    on_battery: int = 0
 
 
 Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quarters:
+    """Quarter hours: `start` UTC ms, the mean power of the site and of its IT in each, W, and in which batteries carried load."""
+
+    start: NDArray[np.int64]
+    total: Values
+    it: Values
+    battery: NDArray[np.bool_]
+
+    def of(self, start: int, end: int) -> Quarters:
+        """Return those that begin in [start, end)."""
+        inside = (self.start >= start) & (self.start < end)
+        return Quarters(self.start[inside], self.total[inside], self.it[inside], self.battery[inside])
+
+    @property
+    def ratios(self) -> Values:
+        """The PUE of each, NaN where it is not known."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where((self.it > 0) & ~self.battery, self.total / self.it, np.nan)
+
+    @property
+    def pue(self) -> float:
+        """Total over IT energy of those in which it is known; NaN where it is in none."""
+        known = np.isfinite(self.ratios)
+        return float(self.total[known].sum() / self.it[known].sum()) if known.any() else np.nan
 
 
 def measured_at(plant: PlantView, settings: EnergySettings) -> tuple[str, tuple[str, ...]]:
@@ -85,16 +116,14 @@ def measured_at(plant: PlantView, settings: EnergySettings) -> tuple[str, tuple[
     return ("ups", ups) if settings.it == "ups" and ups else ("racks", plant.site.racks)
 
 
-def quarters(
-    plant: PlantView, settings: EnergySettings, start: int, end: int
-) -> tuple[NDArray[np.int64], Values, Values]:
-    """Return the quarter hours of [start, end), and the mean power of the site and of its IT in each, W."""
+def quarters(plant: PlantView, settings: EnergySettings, start: int, end: int) -> Quarters:
+    """Return the quarter hours of [start, end)."""
     total, _ = plant.demand_by_origin(plant.site.id, start, end, bridge=True)
     _, nodes = measured_at(plant, settings)
     it = np.zeros(len(total.start))
     for node in nodes:
         it += plant.demand_by_origin(node, start, end, bridge=True)[0].values[0]
-    return total.start, total.values[0], it
+    return Quarters(total.start, total.values[0], it, discharged(plant, start, end))
 
 
 def periods(first: date, last: date, by: Literal["day", "month"]) -> list[tuple[str, date, date]]:
@@ -111,28 +140,25 @@ def periods(first: date, last: date, by: Literal["day", "month"]) -> list[tuple[
 
 
 def energy_by(
-    starts: NDArray[np.int64],
-    total: Values,
-    it: Values,
+    told: Quarters,
     zone: ZoneInfo,
     settings: EnergySettings,
     named: Sequence[tuple[str, date, date]],
     now: int,
 ) -> list[EnergyOf]:
-    """Return energy by local days or months as `periods` gives them, from quarter hours as `quarters` does."""
-    days = pd.to_datetime(starts, unit="ms", utc=True).tz_convert(zone).date
+    """Return energy by local days or months as `periods` gives them."""
+    days = pd.to_datetime(told.start, unit="ms", utc=True).tz_convert(zone).date
     factor = {
         day: np.nan if (f := settings.factor(day)) is None else f.kg_per_kwh for day in dict.fromkeys(days)
     }
-    carbon = total * QUARTER_S / KWH_J * np.array([factor[d] for d in days])
+    carbon = told.total * QUARTER_S / KWH_J * np.array([factor[d] for d in days])
     found = []
     for name, begin, after in named:
         since, until = midnight(begin, zone), midnight(after, zone)
-        inside = (starts >= since) & (starts < min(until, now))
+        inside = (told.start >= since) & (told.start < min(until, now))
         expected = max(1, (min(until, now) - since) // QUARTER_MS)
-        power, load = total[inside], it[inside]
-        both = ~np.isnan(power) & ~np.isnan(load)
-        shared = load[both].sum()
+        part = told.of(since, min(until, now))
+        power, load = part.total, part.it
         found.append(
             EnergyOf(
                 name,
@@ -142,9 +168,10 @@ def energy_by(
                 _sum(power) * QUARTER_S,
                 min(1.0, float((~np.isnan(load)).sum()) / expected),
                 _sum(load) * QUARTER_S,
-                float(power[both].sum() / shared) if shared > 0 else np.nan,
+                part.pue,
                 _sum(carbon[inside][~np.isnan(power)], whole=True),
                 float(np.nanmax(power)) if (~np.isnan(power)).any() else np.nan,
+                int(part.battery.sum()),
             )
         )
     return found

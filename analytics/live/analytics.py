@@ -34,6 +34,7 @@ from domain.errors import InputError, StorageError
 from domain.forecast import Forecast
 from domain.gpu_health import GpuHealth
 from domain.units import shown
+from storage.batteries import power_for_work
 from storage.plant import NO_POINT, PlantView
 from storage.tellers import Disagreement
 
@@ -315,7 +316,7 @@ class LiveAnalytics:
         plant = self._plant
         points = plant.tellers.one_each(plant.registry.select("Tray", "TokenRate"))
         rates = plant.values(points, now - FRESH_MS)
-        power = plant.power_for_work(now - FRESH_MS)
+        power = power_for_work(plant, now - FRESH_MS)
         known = power > 0 and np.isfinite(rates).any()
         value = np.array([np.nansum(rates) / power if known else np.nan])
         return results(plant.registry, "Site", "TokenEfficiency", [plant.site.id], value, now)

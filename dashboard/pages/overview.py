@@ -23,7 +23,7 @@ def layout(asked: Asked) -> html.Div:
                     figure(say("work.ramps"), "ramps", "ramps-most"),
                     figure(say("work.tokens"), "token-rate"),
                     figure(say("work.efficiency"), "token-efficiency"),
-                    figure(say("work.pue"), "pue"),
+                    figure(say("work.pue"), "pue", "pue-why"),
                     figure(say("work.gpus"), "gpu-count"),
                     figure(say("work.sources"), "fresh-sources", "doubtful"),
                 ],

@@ -137,6 +137,11 @@ def test_the_demo_shows_collects_forecasts_and_pages(tmp_path, mailbox):
         assert httpx.get(f"{url}/api/v1/forecasts/power").status_code == 401
         assert httpx.get(f"{url}/api/v1/openapi.json").json()["paths"]
 
+        # its past holds what energy and PUE need, at the points under which the SNMP collector goes on
+        days = json.loads(hallwatch("contract", "energy", "--json", "--data", tmp_path).stdout)
+        assert days["it_measured_at"] == "ups"
+        assert all(1.1 < day["pue"] < 1.4 for day in days["periods"])
+
         # what an energy partner asks waits for an operator, and the racks' jobs say what could be shed
         def grid(*arguments):
             return json.loads(hallwatch(*arguments, "--json", "--data", tmp_path).stdout)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert
 
 from alerts import performance
-from alerts.performance import MonthlyReports, as_dict, measured
+from alerts.performance import MonthlyReports, as_dict, measured, rows
 from alerts.settings import AlertSettings
 from domain.alert import Condition, Severity
 from domain.suppression import SuppressionKind
@@ -85,6 +85,15 @@ def test_priorities_the_most_frequent_and_what_chatters_are_named(records):
     assert told.top_share == pytest.approx(28 / 100)
     assert told.chattering_top == (Frequent("leak", "R001", 5),)
     assert report(records, flapping={"times": 6, "within": "30 min"}).chattering == 0
+
+
+@pytest.mark.parametrize(("alarms", "off"), [(2, False), (199, False), (200, True)])
+def test_the_most_frequent_are_held_against_the_target_once_it_could_be_met(records, alarms, off):
+    for n in range(alarms):
+        opened(records, BEGIN + n * 400_000, f"R{n % 100:03d}")
+    frequent = next(m for m in rows(report(records)) if m.name == "of the ten most frequent")
+    assert frequent.off is off
+    assert frequent.value.endswith("%")
 
 
 def test_what_stands_for_over_a_day_is_stale_also_seen_later(records):

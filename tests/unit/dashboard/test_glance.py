@@ -11,6 +11,7 @@ from domain.alert import Severity
 from domain.batch import Batch
 from domain.envelope import QUARTER_MS
 from domain.forecast import RAMP_QUANTILES, RAMP_WINDOWS_S, Ramps
+from domain.points import Point
 from tests.system.console_plant import condition, forecast_of
 
 
@@ -29,6 +30,25 @@ def test_there_is_no_pue_while_batteries_carry_what_the_feeds_do_not(hall):
     hall.plant.change = lambda values: values.update({"PowerMeter/ActivePower/FEED-B": 0.0})
     hall.tick()
     assert told(hall)["pue"][:2] == ["\u2014", "missing"]
+
+
+def test_pue_is_not_known_while_a_ups_is_on_battery_and_says_why(hall):
+    hall.plant.change = lambda values: values.update({"UPS/Status/UPS-A1": 0})
+    hall.tick()
+    cells = told(hall)
+    assert cells["pue"][:2] == ["\u2014", "missing"]
+    assert cells["pue-why"][0] == "not known: batteries carry load"
+
+
+def test_a_ups_that_gives_more_than_it_takes_is_on_battery_whatever_it_says(hall):
+    side = "UPS/InputPower/UPS-A1"
+    taken = hall.registry.register(Point(side, "UPS", "InputPower", "UPS-A1", unit="W", source="dsx:bms"))
+    for share, shown in ((1.03, ""), (0.4, "not known: batteries carry load")):
+        hall.tick()
+        given = hall.data.plant.power_now("UPS-A1").value
+        hall.accept(Batch.of([taken], hall.now, [share * given]))
+        assert told(hall)["pue-why"][0] == shown
+        hall.now += 2000
 
 
 def test_usual_is_what_the_site_drew_at_this_time_of_the_last_days(hall):

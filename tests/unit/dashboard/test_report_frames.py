@@ -7,6 +7,7 @@ import math
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import orjson
 import pytest
 
@@ -14,7 +15,9 @@ from alerts.actions import acknowledge
 from dashboard import cells, report_frames
 from dashboard.reports import ReportDesk, span_of
 from domain.alert import Severity
+from domain.batch import Batch
 from domain.errors import InputError
+from domain.points import Point
 from tests.system.console_plant import condition
 
 TAIPEI, BERLIN = ZoneInfo("Asia/Taipei"), ZoneInfo("Europe/Berlin")
@@ -86,6 +89,22 @@ def test_the_envelope_names_quarter_hours_over_the_limit_and_by_how_much(measure
     (over,) = told["over"]
     assert [cell[0] for cell in over["cells"]][1:] == ["2.800 MW", "2.667 MW", "133 kW"]
     assert envelope["Quarter hours known"][1] == "warning"  # most of the day is not measured, and not made up
+
+
+def test_a_quarter_hour_in_which_batteries_carried_load_is_left_out_of_the_pue_and_counted(measured):
+    bare = measured
+    key = "UPS/InputPower/UPS-A1"
+    taken = bare.registry.register(Point(key, "UPS", "InputPower", "UPS-A1", unit="W", source="dsx:bms"))
+    given = 1.05 * bare.site.limit / 1.2
+    times = np.arange(bare.first, bare.first + 2 * QUARTER, 30_000, dtype=np.int64)
+    half = times >= bare.first + QUARTER + QUARTER // 2  # of the second quarter hour
+    bare.accept(Batch.of(np.full(len(times), taken), times, np.where(half, 0.0, 1.03 * given)))
+    bare.store.maintain(bare.now)
+    told = report(bare)
+    assert pairs(told["energy"])["PUE"][0] == "1.200"
+    assert "1 quarter hour in which batteries carried load is left out" in pairs(told["energy"])["PUE"][2]
+    rows = list(csv.DictReader(io.StringIO(report_frames.quarters_csv(bare.data, "day", 0)[1])))
+    assert [row["pue"] for row in rows if row["site_W"]] == ["1.200", ""]
 
 
 def test_energy_and_pue_are_of_the_quarter_hours_that_are_known(measured):

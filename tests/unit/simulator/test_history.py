@@ -7,10 +7,10 @@ from collectors.mqtt.settings import MqttSettings
 from domain.batch import Batch
 from domain.dsx import metadata_topic
 from domain.envelope import QUARTER_MS
-from domain.points import PointRegistry
+from domain.points import Point, PointRegistry
 from domain.tray import tray_points
 from simulator.bms import Bms
-from simulator.history import RECENT_MS, history
+from simulator.history import RECENT_MS, UPS_POWERS, history
 from tests.unit.simulator.factories import NOW, small_factory
 
 
@@ -109,6 +109,38 @@ def test_every_gpu_has_its_fields_in_the_last_minutes(laid):
         "GpuMemoryTotal",
     ):
         assert registry.index(f"GPU/{field}/nvml/R008/T18/G3") in told
+
+
+def test_what_upses_take_and_give_is_laid_down_where_their_collector_files_it():
+    factory, registry = small_factory(start=NOW - RECENT_MS), PointRegistry()
+    upses = factory.layout.ups
+    ups = {
+        power: np.array(
+            [registry.register(Point(f"{power}/{u}", "UPS", power, u, unit="W")) for u in upses], np.int32
+        )
+        for power in UPS_POWERS
+    }
+    batch = Batch.concat(list(history(factory, registry, NOW, days=1, ups=ups)))
+    feeds = [
+        registry.index(f"PowerMeter/ActivePower/{factory.site.id}/{f}/power/activePower/value")
+        for f in factory.layout.feeds
+    ]
+
+    def sums(points):
+        of = np.isin(batch.point, points) & (batch.observed < NOW - RECENT_MS)
+        starts, place = np.unique(batch.observed[of], return_inverse=True)
+        return starts, np.bincount(place, batch.value[of])
+
+    (starts, given), (_, taken), (_, drawn) = sums(ups["ActivePower"]), sums(ups["InputPower"]), sums(feeds)
+    assert len(starts) == 97  # a day, and the quarter hour that has begun
+    assert (taken / given > 1.01).all()
+    assert (taken / given < 1.08).all()
+    assert (drawn / given > 1.1).all()
+    assert (drawn / given < 1.35).all()
+    recent = batch.observed[(batch.point == ups["ActivePower"][0]) & (batch.observed >= NOW - RECENT_MS)]
+    assert (np.diff(recent) == 10_000).all()
+    newest = batch.value[(batch.point == ups["InputPower"][0]) & (batch.observed == NOW)]
+    assert newest == pytest.approx(factory.state.ups_in[0], abs=1)
 
 
 def test_the_live_twin_goes_on_from_the_very_state_in_which_the_laid_down_past_ends():
