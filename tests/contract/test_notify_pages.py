@@ -392,6 +392,6 @@ def test_a_picture_takes_little_time():
 
     hour = trend(np.linspace(30, 41, 61))
     draw(hour, ZoneInfo("UTC"))
-    begun = time.process_time()
+    begun = time.thread_time()
     draw(hour, ZoneInfo("UTC"))
-    assert time.process_time() - begun < 1.0
+    assert time.thread_time() - begun < 1.0

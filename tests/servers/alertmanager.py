@@ -46,13 +46,13 @@ class AlertmanagerServer(ServerProcess):
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that hold there now, by their label `object`."""
-        answer = httpx.get(f"{self.url}/api/v2/alerts", timeout=10)
+        answer = httpx.get(f"{self.url}/api/v2/alerts", timeout=60)
         answer.raise_for_status()
         found: list[dict[str, Any]] = answer.json()
         return sorted(found, key=lambda alert: alert["labels"].get("object", ""))
 
     def _ready_now(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/-/ready", timeout=1).status_code == 200
+            return httpx.get(f"{self.url}/-/ready", timeout=10).status_code == 200
         except httpx.HTTPError:
             return False

@@ -169,7 +169,7 @@ class Service:
         answer = httpx.get(
             f"{told['url']}/internal/v1/health",
             headers={"Authorization": f"Bearer {told['token']}"},
-            timeout=30,
+            timeout=60,
         )
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
@@ -188,7 +188,7 @@ class Service:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/healthz", timeout=2).status_code == 200
+            return httpx.get(f"{self.url}/healthz", timeout=10).status_code == 200
         except (OSError, httpx.HTTPError, ValueError, KeyError):
             return False
 

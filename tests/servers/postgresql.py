@@ -52,7 +52,7 @@ class Postgresql(ServerProcess):
         """End it at once, without writing out what nobody will read again."""
         if self._process is not None and self.running:
             self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(20)
+            self._process.wait(60)
 
     @property
     def url(self) -> str:

@@ -128,7 +128,7 @@ class VtnServer:
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(60)
         self._bound.close()
 
     def publish(self, **fields: Any) -> str:
@@ -176,7 +176,7 @@ class VtnServer:
                 note = {"objectType": "EVENT", "operation": operation, "object": event}
                 self.schema.validate("notification", note)
                 headers = {"authorization": f"Bearer {wanted['bearerToken']}"}
-                answer = httpx.post(wanted["callbackUrl"], json=note, headers=headers, timeout=20)
+                answer = httpx.post(wanted["callbackUrl"], json=note, headers=headers, timeout=60)
                 if not answer.is_success:
                     self.faults.append(f"{wanted['callbackUrl']} answers {answer.status_code}")
 

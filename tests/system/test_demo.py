@@ -93,7 +93,6 @@ def mail_configuration(folder, port, limit):
     (folder / "alerts.yaml").write_text(yaml.safe_dump(alerts))
 
 
-@pytest.mark.timeout(400)
 def test_the_demo_shows_collects_forecasts_and_pages(tmp_path, mailbox):
     mail_configuration(tmp_path / "config", mailbox.port, None)
     demo = RunningDemo("--racks", 2, "--data", tmp_path)

@@ -62,7 +62,6 @@ def lay_down_history(config, site, start):
     asyncio.run(run())
 
 
-@pytest.mark.timeout(300)
 def test_the_whole_service_runs_on_influxdb(tmp_path, influxdb, simulated, monkeypatch):
     site, start, ports = simulated
     monkeypatch.setenv("HALLWATCH_INFLUXDB_TOKEN", influxdb.token)

@@ -103,10 +103,10 @@ async def listening(hall, mosquitto, tmp_path):
         MqttSettings(broker=reach, data=tmp_path / "mqtt"), hall.registry, hall.ingest.accept
     )
     running = asyncio.create_task(collector.run())
-    await asyncio.to_thread(connected, collector.connection, 15.0, subscribed=True)
+    await asyncio.to_thread(connected, collector.connection, 60.0, subscribed=True)
     bus = Connection(BrokerSettings(url=mosquitto.url, retry_max=0.5))
     bus.start()
-    await asyncio.to_thread(connected, bus, 15.0)
+    await asyncio.to_thread(connected, bus, 60.0)
     try:
         yield collector, bus
     finally:

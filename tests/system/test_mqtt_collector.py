@@ -63,7 +63,7 @@ async def collecting(broker, sink, registry=None, **settings):
         sink,
     )
     running = asyncio.create_task(collector.run())
-    await asyncio.to_thread(connected, collector.connection, 15.0, subscribed=True)
+    await asyncio.to_thread(connected, collector.connection, 60.0, subscribed=True)
     try:
         yield collector
     finally:
@@ -75,7 +75,7 @@ async def collecting(broker, sink, registry=None, **settings):
 def publishing(broker, **settings):
     connection = Connection(BrokerSettings(url=broker.url, retry_max=0.5, **settings))
     connection.start()
-    connected(connection, 15.0)
+    connected(connection, 60.0)
     yield connection
     connection.stop()
 

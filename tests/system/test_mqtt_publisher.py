@@ -45,7 +45,7 @@ POINTS = (
 @contextlib.asynccontextmanager
 async def running(part):
     task = asyncio.create_task(part.run())
-    await asyncio.to_thread(connected, part.connection, 15.0)
+    await asyncio.to_thread(connected, part.connection, 60.0)
     try:
         yield part
     finally:
@@ -66,7 +66,7 @@ class Bus:
 
     async def __aenter__(self):
         self.connection.start()
-        await asyncio.to_thread(connected, self.connection, 15.0, subscribed=True)
+        await asyncio.to_thread(connected, self.connection, 60.0, subscribed=True)
         return self
 
     async def __aexit__(self, *_):

@@ -215,7 +215,7 @@ def clients(mosquitto):
         ["$SYS/broker/clients/connected"],
     )
     counting.start()
-    connected(counting, 15.0, subscribed=True)
+    connected(counting, 60.0, subscribed=True)
     yield counts
     counting.stop()
 
@@ -233,10 +233,10 @@ async def test_each_violation_is_named_every_good_value_kept_and_no_wrong_one_go
         MqttSettings(broker=reach, data=tmp_path / "mqtt"), registry, ingest.accept, racks={"R1"}
     )
     collecting = asyncio.create_task(collector.run())
-    await asyncio.to_thread(connected, collector.connection, 15.0, subscribed=True)
+    await asyncio.to_thread(connected, collector.connection, 60.0, subscribed=True)
     bus = Bus(mosquitto.url)
     bus.connection.start()
-    await asyncio.to_thread(connected, bus.connection, 15.0)
+    await asyncio.to_thread(connected, bus.connection, 60.0)
     probing = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("hallwatch")), "probe", "mqtt", mosquitto.url, "--for", str(LISTEN_S), "--json",
         stdout=asyncio.subprocess.PIPE,

@@ -71,7 +71,7 @@ async def hearing(url, racks=None, chassis=None):
     settings = MqttSettings(broker=BrokerSettings(url=url, client_id="collector", retry_max=0.5))
     collector = MqttCollector(settings, heard.registry, heard, racks, chassis)
     running = asyncio.create_task(collector.run())
-    await asyncio.to_thread(connected, collector.connection, 15.0, subscribed=True)
+    await asyncio.to_thread(connected, collector.connection, 60.0, subscribed=True)
     heard.stats = collector.stats
     try:
         yield heard

@@ -20,7 +20,7 @@ async def listening(senders, **more):
     """Run a collector of one device at 127.0.0.1 that hears notifications, polled once an hour otherwise."""
     traps = {"host": "127.0.0.1", "port": 0, "credentials": senders}
     async with agent() as a, Running([target(a)], traps=traps, interval=3600, timeout=1.0, **more) as run:
-        await asyncio.wait_for(run.collector.traps.listening.wait(), 20)
+        await asyncio.wait_for(run.collector.traps.listening.wait(), 60)
         yield run
 
 
@@ -41,7 +41,7 @@ async def notify(*arguments):
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "MIBS": ""},
     )
-    told, _ = await asyncio.wait_for(process.communicate(), 20)
+    told, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, told.decode()
 
 

@@ -31,7 +31,7 @@ def newest_told(hear: Connection, known: int) -> int:
         return known
 
 
-@pytest.mark.timeout(120 + 15 * KILLS)
+@pytest.mark.timeout(600 + 15 * KILLS)
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path):
     base = now_ms() // HOUR * HOUR
     settings = StorageSettings(path=tmp_path, duckdb=DuckDBSettings(seal_rows=1000, seal_after_s=0.2))

@@ -5,12 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.timeout(300)
 def test_a_built_wheel_runs_from_an_empty_environment_with_its_configuration(tmp_path):
     uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
 

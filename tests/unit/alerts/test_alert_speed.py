@@ -41,10 +41,10 @@ def test_all_rules_look_at_180_000_points_in_well_under_50_ms(tmp_path, shipped)
     rules = [build(rule) for rule in shipped.rules]
 
     def look(now):
-        begun = time.process_time()
+        begun = time.thread_time()
         view.refresh(now)
         found = [c.key for rule in rules for c in rule.evaluate(now, view)]
-        return time.process_time() - begun, found
+        return time.thread_time() - begun, found
 
     first, _ = look(NOW)  # builds the index arrays
     taken, found = zip(*(look(NOW + second * 1000) for second in range(1, 16)), strict=True)

@@ -66,9 +66,9 @@ def test_a_whole_site_takes_well_under_a_second() -> None:
         **{f"pod {p}": racks[8 * p : 8 * p + 8] for p in range(12)},
     }
     nodes = {name: forecast(1e5, 1e4, steps=192) for name in [*tree, *racks]}
-    began = time.process_time()
+    began = time.thread_time()
     reconcile(nodes, tree, LEVELS)
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 5
 
 
 @pytest.mark.parametrize(

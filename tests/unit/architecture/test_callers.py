@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[3]
 PACKAGES = [
     "domain",
@@ -206,7 +204,6 @@ def _ancestry(code):
     return ancestry
 
 
-@pytest.mark.timeout(400)
 def test_every_public_function_has_a_caller_outside_tests():
     # the very run of `make check`, which comes first in CI: nothing is left to do but to read what it found
     told = subprocess.run(

@@ -42,12 +42,12 @@ async def look(broadcaster, *viewers_and_wanted):
     waiting = [asyncio.create_task(v.changes(w)) for v, w in viewers_and_wanted]
     await asyncio.sleep(0)
     broadcaster.refresh()
-    return await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    return await asyncio.wait_for(asyncio.gather(*waiting), 60)
 
 
 async def test_the_first_frame_comes_at_once_and_holds_everything_wanted(broadcaster):
     with broadcaster.viewer() as viewer:
-        got = await asyncio.wait_for(viewer.changes({"header", "floor"}), 5)
+        got = await asyncio.wait_for(viewer.changes({"header", "floor"}), 60)
     assert got == {"header": {"n": 0}, "floor": {"racks": 96}}
 
 
@@ -72,7 +72,7 @@ async def test_a_slow_viewer_skips_frames_and_holds_up_nobody(broadcaster, scree
         for n in range(1, 6):
             screen.content["header"] = {"n": n}
             assert await look(broadcaster, (quick, {"header"})) == [{"header": {"n": n}}]
-        assert await asyncio.wait_for(slow.changes({"header"}), 5) == {"header": {"n": 5}}
+        assert await asyncio.wait_for(slow.changes({"header"}), 60) == {"header": {"n": 5}}
 
 
 async def test_nothing_is_built_while_nobody_looks(broadcaster, screen):
@@ -92,7 +92,7 @@ async def test_who_comes_after_a_pause_sees_the_present_and_not_what_the_last_vi
     await asyncio.sleep(0.05)
     screen.content["header"] = {"n": 9}
     with broadcaster.viewer() as viewer:
-        assert await asyncio.wait_for(viewer.changes({"header"}), 5) == {"header": {"n": 9}}
+        assert await asyncio.wait_for(viewer.changes({"header"}), 60) == {"header": {"n": 9}}
         screen.content["header"] = {"n": 10}
         assert await look(broadcaster, (viewer, {"header"})) == [{"header": {"n": 10}}]
 
@@ -102,20 +102,20 @@ async def test_who_comes_as_the_last_viewer_left_during_a_look_goes_on_seeing(sc
 
     def build(name):
         looking.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return screen.build(name)
 
     broadcaster = Broadcaster(build, period=0.1)
     task = asyncio.create_task(broadcaster.run())
     with broadcaster.viewer() as leaving:
         leaving.look_at(frozenset({"header"}))
-        assert await asyncio.to_thread(looking.wait, 10)
+        assert await asyncio.to_thread(looking.wait, 60)
     go_on.set()
-    await asyncio.wait_for(broadcaster.after(0, frozenset()), 10)
+    await asyncio.wait_for(broadcaster.after(0, frozenset()), 60)
     with broadcaster.viewer() as viewer:
         for n in range(3):
             screen.content["header"] = {"n": n}
-            await asyncio.wait_for(viewer.changes({"header"}), 10)
+            await asyncio.wait_for(viewer.changes({"header"}), 60)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -123,7 +123,7 @@ async def test_who_comes_as_the_last_viewer_left_during_a_look_goes_on_seeing(sc
 async def test_another_page_is_built_without_waiting_for_the_next_second(broadcaster):
     with broadcaster.viewer() as viewer:
         await viewer.changes({"header"})
-        assert await asyncio.wait_for(viewer.changes({"header", "floor"}), 5) == {"floor": {"racks": 96}}
+        assert await asyncio.wait_for(viewer.changes({"header", "floor"}), 60) == {"floor": {"racks": 96}}
 
 
 async def test_a_slow_section_is_kept_until_it_is_due(screen):

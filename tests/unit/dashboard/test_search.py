@@ -65,18 +65,23 @@ def test_a_new_point_is_found_after_a_while(hall, find):
     assert any(one[0] == "point" for one in find("chiller-9"))
 
 
-def test_350_000_names_are_searched_within_the_tenth_of_a_second():
-    names = Names(
-        [
-            f"R{n // 3700:03d}-T{n % 18:02d}-G{n % 4} GpuQuantity{n % 48} GPU/q{n % 48}/nvml/{n}"
-            for n in range(350_000)
-        ]
-    )
-    took = []
-    for words in (["r095", "quantity47"], ["zz"], ["g3"], ["nvml/349999"]):
-        began = time.process_time()
-        found = names.holding(words)
-        took.append(time.process_time() - began)
-        assert len(found) <= MOST_LOOKED_AT
-    assert len(names.holding(["nvml/349999"])) == 1
-    assert sorted(took)[len(took) // 2] < 0.1
+def test_350_000_names_are_searched_in_a_fraction_of_the_time_that_going_through_them_takes():
+    listed = [
+        f"R{n // 3700:03d}-T{n % 18:02d}-G{n % 4} GpuQuantity{n % 48} GPU/q{n % 48}/nvml/{n}"
+        for n in range(350_000)
+    ]
+    names = Names(listed)
+    for words in (["r095", "quantity47"], ["zz"], ["nvml/349999"]):
+        quick, found = min(timed(lambda words=words: names.holding(words)) for _ in range(3))
+        slow, right = timed(
+            lambda words=words: [n for n, name in enumerate(listed) if all(w in name.lower() for w in words)]
+        )
+        assert found == right[:MOST_LOOKED_AT]
+        assert quick < slow / 4
+
+
+def timed(look):
+    """Return the processor time that a search takes of this thread, s, and what it finds."""
+    began = time.thread_time()
+    found = look()
+    return time.thread_time() - began, found

@@ -44,14 +44,14 @@ def server(monkeypatch):
         client_id="c",
         client_secret_env="VTN_SECRET",
         ven_name="v",
-        timeout=20,
+        timeout=60,
     )
     running = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = threading.Thread(target=running.run, args=([bound],), daemon=True)
     thread.start()
     yield made
     running.should_exit = True
-    thread.join(20)
+    thread.join(60)
     bound.close()
 
 

@@ -249,8 +249,8 @@ def test_waiting_for_events_returns_as_soon_as_one_comes(sweeper, standin):
     sweeper.sweep(NOW)
     standin.xid(1, 48)
     begun = time.monotonic()
-    sweeper.fetch_events(None, wait_ms=30_000)
-    assert time.monotonic() - begun < 20
+    sweeper.fetch_events(None, wait_ms=150_000)
+    assert time.monotonic() - begun < 100
     assert [(e.gpu, e.xid) for e in sweeper.events] == [(1, 48)]
 
 

@@ -306,7 +306,7 @@ def test_a_forecast_that_another_process_issued_is_seen_within_a_second(api):
     other = Records(api.records.engine.url.render_as_string(hide_password=False))
     other.save_forecast(site_forecast(ISSUED + 900_000))
     other.close()
-    eventually(lambda: api.get(headers={"If-None-Match": first}).status_code == 200, FRESH_S + 2, 0.05)
+    eventually(lambda: api.get(headers={"If-None-Match": first}).status_code == 200, every=0.05)
 
 
 def seconds_of(api, queries):

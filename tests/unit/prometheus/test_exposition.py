@@ -329,7 +329,7 @@ def test_good_lines_are_read_as_the_client_library_reads_them(name, told_labels,
     ],
 )
 def test_no_line_takes_long(line):
-    begun = time.process_time()
+    begun = time.thread_time()
     for _ in range(10):
         assert isinstance(next(lines(line[:LONGEST_LINE] + "\n")).parse(), BadLine)
-    assert time.process_time() - begun < 1
+    assert time.thread_time() - begun < 1

@@ -101,7 +101,6 @@ HOSTILE = {
 }
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize(("text", "line", "said"), HOSTILE.values(), ids=HOSTILE)
 def test_no_file_is_too_hostile_to_be_told_what_is_wrong_with_it(tmp_path, text, line, said):
     file = tmp_path / "site.yaml"

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import resource
 import socket
+import time
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -13,20 +15,21 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from service import web
-from service.server import Gate, Limits, raise_handles
+from service.server import RETRY_S, Gate, Limits, raise_handles
 
-QUICK = Limits(
+SMALL = Limits(
     connections=12,
     per_address=8,
-    header_seconds=0.3,
+    header_seconds=60,
     header_bytes=4096,
     headers=20,
-    keep_alive_seconds=1,
+    keep_alive_seconds=60,
     body_rate=1000,
-    body_seconds=0.3,
-    stall_seconds=0.3,
+    body_seconds=60,
+    stall_seconds=60,
     sweep_seconds=0.05,
 )
+"""A good client on a busy machine may take its time; a test of one of these times makes that one short."""
 
 
 async def until(true):
@@ -53,7 +56,7 @@ class Served:
         """Return everything that is answered until the server closes."""
         reader, writer = await self.raw(data)
         try:
-            return await asyncio.wait_for(reader.read(), 5)
+            return await asyncio.wait_for(reader.read(), 60)
         except ConnectionError:
             return b""
         finally:
@@ -61,11 +64,11 @@ class Served:
 
     async def fine(self) -> bool:
         async with httpx.AsyncClient() as client:
-            return (await client.get(f"{self.url}/healthz", timeout=5)).text == '"fine"'
+            return (await client.get(f"{self.url}/healthz", timeout=60)).text == '"fine"'
 
 
 @contextlib.asynccontextmanager
-async def serving(limits: Limits = QUICK, proxies=()):
+async def serving(limits: Limits = SMALL, proxies=()):
     app = FastAPI()
 
     @app.get("/healthz")
@@ -106,20 +109,27 @@ async def serving(limits: Limits = QUICK, proxies=()):
 
 
 @pytest.fixture
-async def served():
-    async with serving() as made:
+async def served(request):
+    async with serving(replace(SMALL, **getattr(request, "param", {}))) as made:
         yield made
+
+
+def quick(name):
+    """Make one of the times short."""
+    return pytest.mark.parametrize("served", [{name: 0.3}], indirect=True, ids=["short"])
 
 
 HALF = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Half: "
 
 
+@quick("header_seconds")
 async def test_half_a_header_is_waited_for_only_so_long(served):
     assert b" 408 " in await served.answer(HALF)
     assert b" 408 " in await served.answer(b"")  # and silence too
     assert served.gate.counters["refused_408"] == 2
 
 
+@quick("header_seconds")
 async def test_a_header_that_drips_gains_no_time(served):
     reader, writer = await served.raw(HALF)
 
@@ -131,7 +141,7 @@ async def test_a_header_that_drips_gains_no_time(served):
                 await asyncio.sleep(0.02)
 
     dripping = asyncio.create_task(drip())
-    assert b" 408 " in await asyncio.wait_for(reader.readline(), 3)
+    assert b" 408 " in await asyncio.wait_for(reader.readline(), 60)
     dripping.cancel()
     writer.close()
 
@@ -162,24 +172,30 @@ async def test_what_is_no_http_is_answered_400_and_not_logged_each_time(served, 
 
 async def test_requests_sent_ahead_are_bounded(served):
     ahead = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-    few = await served.answer(10 * ahead)
+    last = ahead.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    few = await served.answer(9 * ahead + last)
     assert few.count(b" 200 ") == 10
     await served.answer(1000 * ahead)
     assert served.gate.counters["refused_503"] == 1
 
 
-async def test_a_body_that_drips_is_cut_off_and_one_that_comes_is_taken(served):
+@quick("body_seconds")
+async def test_a_body_that_drips_is_cut_off(served):
     head = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
     assert b" 408 " in await served.answer(head + b"x")
+
+
+async def test_a_body_that_comes_is_taken(served):
     async with httpx.AsyncClient() as client:
         assert (await client.post(f"{served.url}/body", content=b"x" * 3_000_000)).json() == 3_000_000
 
 
+@quick("body_seconds")
 async def test_who_is_answered_need_not_be_listened_to_for_ever(served):
     reader, writer = await served.raw(
         b"POST /uninterested HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nx"
     )
-    assert b"answered" in await asyncio.wait_for(reader.read(), 5)
+    assert b"answered" in await asyncio.wait_for(reader.read(), 60)
     writer.close()
     assert served.gate.counters["closed_answered"] == 1
 
@@ -190,6 +206,7 @@ async def test_after_an_answer_that_left_the_body_unread_the_connection_serves_o
             assert (await client.post(f"{served.url}/uninterested", content=b"x" * 50_000)).status_code == 200
 
 
+@quick("stall_seconds")
 async def test_who_takes_nothing_of_a_large_answer_is_cut_off(served):
     _, writer = await served.raw(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
     writer.transport.pause_reading()
@@ -200,7 +217,7 @@ async def test_who_takes_nothing_of_a_large_answer_is_cut_off(served):
 
 async def test_one_address_takes_only_its_share_and_others_are_let_in(served):
     held = [await served.raw(b"", source="127.0.0.2") for _ in range(30)]
-    assert served.gate.stats()["connections"] <= QUICK.per_address
+    assert served.gate.stats()["connections"] <= SMALL.per_address
     assert await served.fine()
     for _, writer in held:
         writer.close()
@@ -231,9 +248,10 @@ async def test_where_all_are_busy_a_newcomer_is_told_to_come_again():
             writer.close()
 
 
+@quick("keep_alive_seconds")
 async def test_an_idle_connection_ends_after_a_while(served):
     reader, writer = await served.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert b'"fine"' in await asyncio.wait_for(reader.read(), 5)
+    assert b'"fine"' in await asyncio.wait_for(reader.read(), 60)
     writer.close()
 
 
@@ -269,8 +287,10 @@ async def test_when_the_file_handles_run_out_the_server_waits_and_goes_on_and_sa
                 client.setblocking(False)
                 client.connect_ex(("127.0.0.1", served.port))
             await until(lambda: served.gate.counters["accept_failed"])
+            first, began = served.gate.counters["accept_failed"], time.monotonic()
             await asyncio.sleep(0.2)
-            assert served.gate.counters["accept_failed"] <= 2
+            again = served.gate.counters["accept_failed"] - first
+            assert again <= 1 + (time.monotonic() - began) / RETRY_S
         finally:
             for client in taken:
                 client.close()
@@ -306,7 +326,7 @@ async def test_answers_are_not_held_back_for_the_clients_acknowledgement(served)
     [((), "127.0.0.1"), (("10.0.0.1",), "127.0.0.1"), (("127.0.0.0/8",), "203.0.113.7")],
 )
 async def test_who_a_client_is_said_to_be_is_believed_from_a_trusted_proxy_only(proxies, told):
-    async with serving(QUICK, proxies) as served, httpx.AsyncClient() as client:
+    async with serving(SMALL, proxies) as served, httpx.AsyncClient() as client:
         headers = {"x-forwarded-for": "198.51.100.1, 203.0.113.7"}
         assert (await client.get(f"{served.url}/who", headers=headers)).json() == told
 
