@@ -8,7 +8,8 @@ quantity is told by one of them (`Tellers.one_each`), never by their sum:
 3. of these one of the best quality,
 4. of these the one that told it so far, and at first the one that was announced first.
 
-The others are kept like any point, and compared: what differs by more than `tolerance` for `HOLDS_MS` is told.
+The others are kept like any point, and compared: what differs by more than `tolerance` for `HOLDS_MS` is told. Two readings that
+one SNMP device tells under names of its own are not: it has a probe at the inlet and one at the outlet, and no word for either.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ _NOT_NOW = frozenset(
         "expected",
     ]
 )
+_NO_QUANTITY = frozenset(["Count", "GenericPoint"])
+"""Points of these types have nothing in common but the type: lines that were bad, alarms that stand."""
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _RANK = np.array([2, 0, 1], np.int64)  # of Quality: good before estimated before bad
 _MEMBERS_AT_MOST = 8
@@ -172,6 +175,7 @@ class Tellers:
                 float(value[row, column]),
             )
             for row, column in np.argwhere(differ)
+            if not self._of_one_device(int(first[row, 0]), int(groups.points[row, column]))
         }
         with self._lock:
             self._since = {pair: self._since.get(pair, now) for pair in pairs}
@@ -181,6 +185,10 @@ class Tellers:
                 if now - since >= HOLDS_MS
             ]
 
+    def _of_one_device(self, one: int, other: int) -> bool:
+        source = self._registry[one].source
+        return source.startswith("snmp:") and source == self._registry[other].source
+
     def _regroup(self) -> None:
         kinds = self._registry.kinds()
         for kind in set(self._kinds) - set(kinds):
@@ -189,7 +197,8 @@ class Tellers:
             points = self._registry.select(*kind)
             known = self._kinds.get(kind)
             if known is None or known[0] is not points:
-                self._kinds[kind] = points, _told_twice(points, self._registry)
+                told = [] if kind[1] in _NO_QUANTITY else _told_twice(points, self._registry)
+                self._kinds[kind] = points, told
         self._groups = _grouped(
             [group for _, groups in self._kinds.values() for group in groups], self._registry
         )

@@ -33,11 +33,9 @@ class Bench:
         self.latest = LatestValues(self.registry)
         self.plant = PlantView(SITE, self.registry, self.latest, None, clock=lambda: self.now)
 
-    def tag(self, kind, quantity, object_id, name, unit="W", **more):
+    def tag(self, kind, quantity, object_id, name, unit="W", source="dsx:bms", **more):
         key = f"{kind}/{quantity}/d/{object_id}/{name}"
-        return self.registry.register(
-            Point(key, kind, quantity, object_id, unit=unit, source="dsx:bms", **more)
-        )
+        return self.registry.register(Point(key, kind, quantity, object_id, unit=unit, source=source, **more))
 
     def tell(self, values, quality=Quality.GOOD):
         self.latest.update(Batch.of(list(values), self.now, list(values.values()), quality, self.now))
@@ -135,6 +133,31 @@ def test_a_disagreement_is_told_once_it_has_lasted(bench):
     assert bench.now - found.since == HOLDS_MS
     bench.tell({b: 50.5e3})
     assert bench.plant.tellers.compare() == []
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "source"),
+    [
+        ("Count", "count", "dsx:bms"),
+        ("GenericPoint", "", "dsx:bms"),
+        ("AirTemperature", "Cel", "snmp:CRAH-01"),
+    ],
+)
+def test_what_only_has_its_type_in_common_is_no_disagreement(bench, quantity, unit, source):
+    a, b = (bench.tag("CRAH", quantity, "CRAH-01", name, unit, source) for name in ("inlet", "outlet"))
+    for _ in range(4):
+        bench.tell({a: 24.0, b: 35.0})
+        assert bench.plant.tellers.compare() == []
+        bench.after(HOLDS_MS)
+
+
+def test_a_device_and_a_gateway_that_differ_are_a_disagreement(bench):
+    a = bench.tag("CRAH", "AirTemperature", "CRAH-01", "a", "Cel", "snmp:CRAH-01")
+    b = bench.tag("CRAH", "AirTemperature", "CRAH-01", "b", "Cel", "dsx:bms")
+    bench.tell({a: 24.0, b: 35.0})
+    assert bench.plant.tellers.compare() == []
+    bench.after(HOLDS_MS).tell({a: 24.0, b: 35.0})
+    assert [(d.value, d.other_value) for d in bench.plant.tellers.compare()] == [(24.0, 35.0)]
 
 
 def test_two_tags_that_differ_only_while_the_load_moves_agree(bench):
