@@ -77,8 +77,10 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "object": c.object_id,
         "rack": data.rack_of(c.object_id),
         "summary": c.summary,
-        # a state says all in its sentence
-        "value": cells.DASH if math.isnan(c.value) or not c.unit else shown(c.value, c.unit),
+        # a state says all in its sentence, and so does a number of things of which any is too many
+        "value": cells.DASH
+        if math.isnan(c.value) or not c.unit or _any_is_too_many(a)
+        else shown(c.value, c.unit),
         "limit": _limit(a),
         "opened": a.opened,
         "openedText": cells.date(a.opened, data.site.zone, "long"),
@@ -172,12 +174,14 @@ def timeline(data: ConsoleData, alert_id: int) -> list[list[str]]:
     ]
 
 
+def _any_is_too_many(a: Alert) -> bool:
+    return a.condition.unit == "count" and a.condition.limit < 1
+
+
 def _limit(a: Alert) -> str:
     """Return what was passed; nothing where any number at all is too many."""
     c = a.condition
-    if math.isnan(c.limit) or not c.unit or (c.unit == "count" and c.limit < 1):
-        return ""
-    return shown(c.limit, c.unit)
+    return "" if math.isnan(c.limit) or not c.unit or _any_is_too_many(a) else shown(c.limit, c.unit)
 
 
 def _short(at: int, data: ConsoleData) -> str:

@@ -180,6 +180,8 @@ def point_value(p: PointNow) -> str:
         return p.point.state_label(p.value)
     if p.point.point_type == "GpuThrottleReasons":
         return throttle_reasons(int(p.value))
+    if p.point.unit == "s" and p.value >= 120 and p.point.point_type not in PLAIN:
+        return duration(1000 * p.value)
     return f"{p.value:.2f}" if p.point.point_type in PLAIN else shown(p.value, p.point.unit, 4)
 
 

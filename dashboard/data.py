@@ -107,6 +107,8 @@ class ConsoleData:
         Of the site; those that ship, if none are given.
     newest
         Gives the newest forecast of every node, with the ramps to expect.
+    ramps_from
+        Tells at a time (UTC ms) when ramps will be foretold at the earliest, where none are yet; 0 where nobody knows.
     watched
         Returns the open incidents of the anomaly watch, ready for JSON.
     energy
@@ -140,6 +142,7 @@ class ConsoleData:
         alert_settings: AlertSettings | None = None,
         runbooks: Runbooks | None = None,
         newest: Callable[[], Mapping[str, Forecast]] = dict,
+        ramps_from: Callable[[int], int] = lambda _: 0,
         watched: Callable[[], Rows] = tuple,
         energy: EnergySettings | None = None,
         partners: Sequence[str] = (),
@@ -185,7 +188,14 @@ class ConsoleData:
         self.foretold = ForecastDesk(plant, records, clock, newest, int(settings.max_age * 1000))
         self.things = Things(plant, self._readings, clock)
         self.glance = Glance(
-            plant, self._readings, clock, energy or EnergySettings(), newest, instruments, moment > 0
+            plant,
+            self._readings,
+            clock,
+            energy or EnergySettings(),
+            newest,
+            instruments,
+            ramps_from,
+            moment > 0,
         )
         self.peers = Peers(plant, self._readings)
         self.notes = NoteDesk(site, self.things, records, clock, 0 if moment else 2000)
@@ -274,6 +284,7 @@ class ConsoleData:
             counts,
             self.store_health(),
             self.glance.usual(),
+            self.glance.from_batteries(),
         )
 
     def floor(self) -> Floor:
@@ -541,7 +552,8 @@ class ConsoleData:
         return tuple(whole or paths)
 
     def _step(self, object_id: str) -> PathStep:
-        return PathStep(object_id, self.plant.topology().objects[object_id].type, self._power(object_id))
+        kind = self.plant.topology().objects[object_id].type
+        return PathStep(object_id, kind, self._power(object_id), self._severity().get(object_id))
 
     def _own_devices(self, rack: str) -> list[str]:
         """Return what serves this rack and no other: its taps and rack PDUs, whatever outlets these have."""

@@ -71,7 +71,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Today:
-    """Quarter hours of today that are over: starts (UTC ms), average power and limit, W, shape (n,); `metered` by counters."""
+    """Quarter hours of today that are over: starts (UTC ms) and average power, W, shape (n,); `metered` by counters.
+
+    `limit` is that of each quarter hour of the day, W, those to come too.
+    """
 
     begin: int
     end: int
@@ -166,11 +169,10 @@ class EnergyDesk:
         begin, end = midnight(day, site.zone), midnight(day + pd.Timedelta(days=1), site.zone)
         until = max(begin, now - now % QUARTER_MS)
         node = self._plant.envelope.site
+        limit = np.array([node.binding_limit(t, t + QUARTER_MS) for t in range(begin, end, QUARTER_MS)])
         if until == begin:
             none = np.array([])
-            return Today(begin, end, none.astype(np.int64), none, none, none.astype(np.bool_))
+            return Today(begin, end, none.astype(np.int64), none, limit, none.astype(np.bool_))
         grid, metered = self._plant.demand_by_origin(site.id, begin, until)
         inside = (grid.start >= begin) & (grid.start < until)
-        start = grid.start[inside]
-        limit = np.array([node.binding_limit(int(t), int(t) + QUARTER_MS) for t in start])
-        return Today(begin, end, start, grid.values[0, inside], limit, metered[inside])
+        return Today(begin, end, grid.start[inside], grid.values[0, inside], limit, metered[inside])

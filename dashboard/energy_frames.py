@@ -89,12 +89,14 @@ def _running(running: Running | None, at: int, zone: ZoneInfo) -> dict[str, cell
 def _chart(found: Account, zone: ZoneInfo) -> Payload:
     today, month = found.today, found.month
     edges = np.array([today.begin, today.end])
+    whole = np.arange(today.begin, today.end, QUARTER_MS)
     contracted = [] if month is None else [peak["contracted"] / 1e6 for peak in month["peaks"]]
     return {
         "time": cells.wall(today.start + QUARTER_MS // 2, zone).tolist(),
         "metered": cells.numbers(np.where(today.metered, today.power, np.nan) / 1e6, 3),
         "averaged": cells.numbers(np.where(today.metered, np.nan, today.power) / 1e6, 3),
-        "limit": cells.numbers(today.limit / 1e6, 3),
+        "limitTime": cells.wall(np.append(whole, today.end), zone).tolist(),
+        "limit": cells.numbers(np.append(today.limit, today.limit[-1]) / 1e6, 3),
         "edges": cells.wall(edges, zone).tolist(),
         "contracted": round(max(contracted), 3) if contracted else None,
         "told": _told_today(today, zone),

@@ -44,7 +44,7 @@ def header(h: Header, zone: ZoneInfo) -> Payload:
         "power": [h.power.observed, cells.rounded(h.power.value, 0)],
         "cells": {
             "site-power": cells.reading(h.power, "W", h.now, 4, tight),
-            "site-usual": _usual(h.usual),
+            "site-usual": _usual(h.usual) if not h.batteries else _batteries(h.batteries),
             "site-limit": [cells.quantity(h.limit, "W", 4), "changed" if h.limit_reason else "", limit_note],
             "site-margin": [
                 cells.quantity(margin, "W", 3),
@@ -82,6 +82,12 @@ def header(h: Header, zone: ZoneInfo) -> Payload:
             ],
         },
     }
+
+
+def _batteries(power: float) -> cells.Cell:
+    """Return what the feeds' meters do not see: while it lasts the site's power and margin look better than they are."""
+    told = say("header.batteries", power=cells.quantity(power, "W", 3))
+    return [told, "alarm", say("header.batteries_hint")]
 
 
 def _usual(usual: Usual | None) -> cells.Cell:

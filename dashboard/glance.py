@@ -50,6 +50,8 @@ class Glance:
         Gives the newest forecast of every node, with the ramps to expect.
     instruments
         Returns the instruments that misbehave.
+    ramps_from
+        Tells at a time when ramps will be foretold at the earliest, UTC ms; 0 where nobody knows.
     past
         Whether `clock` stands at a moment that is past: then all is worked out when it is asked for.
     """
@@ -62,6 +64,7 @@ class Glance:
         energy: EnergySettings,
         newest: Callable[[], Mapping[str, Forecast]],
         instruments: Callable[[], Rows],
+        ramps_from: Callable[[int], int],
         past: bool = False,
     ) -> None:
         self._plant = plant
@@ -70,6 +73,7 @@ class Glance:
         self._energy = energy
         self._newest = newest
         self._instruments = instruments
+        self._ramps_from = ramps_from
         self.usual = Behind(self.ask_usual, USUAL_MS, clock, past)
         """Returns a `Usual`, or None where too little is kept of the last days."""
         self.sources = Lately(self._ask_sources, SOURCES_MS, clock)
@@ -82,7 +86,7 @@ class Glance:
         (``batteries`` instead of where).
         """
         where, nodes = measured_at(self._plant, self._energy)
-        if self._batteries():
+        if self.on_battery():
             return MISSING, "batteries"
         total = power_for_work(self._plant, self._clock() - STALE_MS)
         parts = [self._readings.power(node) for node in nodes]
@@ -94,17 +98,28 @@ class Glance:
         quality = SILENT if SILENT in qualities else max(qualities)
         return Reading(total / it, min(part.observed for part in parts), quality, 0), where
 
-    def _batteries(self) -> bool:
-        """Return whether batteries carry load, by what UPSes say (at once) or by what they take and give."""
-        return bool(discharging(self._plant, self._clock() - STALE_MS)) or any(
-            node.kind == "UPS" and on_battery(self._readings.gravest(node.id, "Status"))
+    def on_battery(self) -> list[str]:
+        """Return the UPSes whose batteries carry load, by what they say (at once) or by what they take and give."""
+        drained = discharging(self._plant, self._clock() - STALE_MS)
+        return [
+            node.id
             for node in self._plant.envelope
-        )
+            if node.kind == "UPS"
+            and (node.id in drained or on_battery(self._readings.gravest(node.id, "Status")))
+        ]
+
+    def from_batteries(self) -> float:
+        """Return the power that batteries carry now, W: the feeds' meters do not see it."""
+        return float(np.nansum([self._readings.power(ups).value for ups in self.on_battery()]))
 
     def ramps(self) -> Ramps | None:
         """Return the largest ramps of the site to expect in the hour, or None where none are foretold."""
         forecast = self._newest().get(self._plant.site.id)
         return None if forecast is None else forecast.ramps
+
+    def ramps_from(self) -> int:
+        """Return when ramps will be foretold at the earliest, UTC ms; 0 where nobody knows."""
+        return self._ramps_from(self._clock())
 
     def ask_usual(self) -> Usual | None:
         """Look up what the site drew at this time of the last days."""

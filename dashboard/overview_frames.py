@@ -209,7 +209,7 @@ def work(w: Work, glance: Glance, reserve: Reserve | None, now: int, site: Site)
             **_pue(glance, now),
             **_sources(glance.sources()),
             **power_frames.holding(reserve, site.zone),
-            **_ramps(glance.ramps()),
+            **_ramps(glance.ramps(), glance.ramps_from(), site.zone),
         }
     }
 
@@ -235,10 +235,14 @@ def _sources(s: Sources) -> dict[str, cells.Cell]:
     }
 
 
-def _ramps(r: Ramps | None) -> dict[str, cells.Cell]:
+def _ramps(r: Ramps | None, known_from: int, zone: ZoneInfo) -> dict[str, cells.Cell]:
     """Return the largest rise and fall within a minute to expect in the hour, and what 95 % stay under."""
     if r is None or RAMP_S not in r.windows_s:
-        return {"ramps": [cells.DASH, "missing", say("foretold.no_ramps")], "ramps-most": ["", "", ""]}
+        soon = say("work.ramps_from", time=cells.clock(known_from, zone, "%H:%M")) if known_from else ""
+        return {
+            "ramps": [cells.DASH, "missing", say("foretold.no_ramps")],
+            "ramps-most": [soon, "muted", say("foretold.no_ramps")],
+        }
     window, middle = r.windows_s.index(RAMP_S), r.quantiles.index(0.5)
 
     def both(level: int) -> str:

@@ -71,7 +71,9 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
             "limit": thermal.gpu,
             "powerLimit": r.gpu_power_limit,
         },
-        "paths": [[[s.id, cells.quantity(s.power.value, "W", 3)] for s in path] for path in r.paths],
+        "paths": [
+            [[s.id, cells.quantity(s.power.value, "W", 3), s.severity or ""] for s in path] for path in r.paths
+        ],
         "cdus": list(r.cdus),
         "points": [
             [

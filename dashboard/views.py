@@ -88,6 +88,8 @@ class Header:
     alerts: Mapping[Severity, int]
     store: StoreHealth
     usual: Usual | None
+    batteries: float
+    """What batteries carry besides `power`, W."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,11 +155,12 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class PathStep:
-    """One station of a rack's supply."""
+    """One station of a rack's supply, with the gravest of its active alerts."""
 
     id: str
     type: str
     power: Reading
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets
-import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,12 @@ CREDENTIALS_FILE = "demo-credentials.json"
 BEGAN_FILE = "demo-began"
 """When the simulated factory was first started on a data folder, UTC ms."""
 SCHEDULE = "jobs"
+ON_CALL = SHIPPED / "examples" / "on-call" / "on-call.yaml"
+WHO_IS_TOLD = "# Who is told."
+"""Where the part of the shipped rules begins that `ON_CALL` stands for."""
+STANDS_IN = ("facility", "jonas")
+_PAGER = re.compile(r"http://127\.0\.0\.1:\d+/pager/")
+_CONSOLE = re.compile(r'console_url: "(?:http://127\.0\.0\.1:\d+)?"')
 TARIFF = SHIPPED / "examples" / "tariffs" / "taiwan-illustrative.yaml"
 CONTRACTED = 0.95
 """Share of the demo's limit that its energy contract covers."""
@@ -118,6 +125,7 @@ class Demo:
             ports = await told()
             self._control = f"http://127.0.0.1:{ports['control']}"
             self._write_configuration(folder, site, ports)
+            self._find_pager(folder / "alerts.yaml")
             configuration = read_configuration(folder, self._data)
             logs.configure("warning")
 
@@ -161,7 +169,9 @@ class Demo:
         if len(site.racks) != self._racks:
             log.warning("the data folder holds a factory of another size; it is kept", racks=len(site.racks))
         if not (folder / "alerts.yaml").exists():
-            shutil.copy(SHIPPED / "alerts.yaml", folder / "alerts.yaml")
+            rules, _, _ = (SHIPPED / "alerts.yaml").read_text(encoding="utf-8").partition(WHO_IS_TOLD)
+            told = ON_CALL.read_text(encoding="utf-8")
+            (folder / "alerts.yaml").write_text(rules + told, encoding="utf-8")
         if not (folder / "tariff.yaml").exists():
             tariff = yaml.safe_load(TARIFF.read_text(encoding="utf-8"))
             tariff["demand"][0]["contracted"] = CONTRACTED * site.limit
@@ -202,6 +212,24 @@ class Demo:
             encoding="utf-8",
         )
 
+    def _find_pager(self, alerts: Path) -> None:
+        """Put into the rules where the demo's pager listens, and where its console does, as of this start."""
+        told = alerts.read_text(encoding="utf-8")
+        found = _PAGER.sub(f"{self._control}/pager/", told)
+        if self._port and found != told:  # the demo's own people, and a console whose address is known
+            found = _CONSOLE.sub(f'console_url: "http://127.0.0.1:{self._port}"', found)
+        if found != told:
+            alerts.write_text(found, encoding="utf-8")
+
+    def _stand_in(self, system: System) -> None:
+        """Let somebody stand in for a night, as people do, where the demo's own schedules hold."""
+        people = system.configuration.alerts.on_call
+        if STANDS_IN[0] in people.schedules and STANDS_IN[1] in people.people:
+            zone = system.site.zone
+            night = datetime.now(zone).replace(hour=20, minute=0, second=0, microsecond=0) + timedelta(days=1)
+            start, end = (int(t.timestamp() * 1000) for t in (night, night + timedelta(hours=12)))
+            system.records.add_override(*STANDS_IN, start, end, "demo", note="Ting is at a wedding")
+
     def _grid(self, broker: dict[str, str]) -> dict[str, Any]:
         """Return how the demo's energy partner reaches it: over the simulated devices' own broker."""
         from service import demo_partner
@@ -231,6 +259,7 @@ limit {system.site.limit / 1e6:.3g} MW
   Cadence      {CADENCE}
   Grid         hallwatch grid status --data {self._data}   (an energy partner asks for less in two hours)
   Faults       curl {self._control}/catalogue; curl --json '{{"name": "leak", "target": "R001"}}' {self._control}/faults
+  Pager        curl {self._control}/pager   (whom alerts told; nobody is really called)
   Data         {self._data}
 Ctrl-C stops everything; the next start continues on the same data.
 """
@@ -261,6 +290,7 @@ Ctrl-C stops everything; the next start continues on the same data.
         )
         ups = await _ups_points(system, factory.layout.ups)
         steps = history(factory, system.registry, now_ms() // 1000 * 1000, ups=ups)
+        await asyncio.to_thread(self._stand_in, system)
         past = announced(factory.workload, site.racks, start, SCHEDULE)
         await asyncio.to_thread(system.records.keep_past_schedule, past)
         rows = 0

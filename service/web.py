@@ -115,6 +115,7 @@ def build(system: System, token: str, gate: Gate, note: str = "") -> tuple[FastA
         on_call=on_call,
         alert_settings=system.configuration.alerts,
         newest=system.issuer.newest,
+        ramps_from=system.issuer.ramps.known_from,
         watched=lambda: system.live.incidents,
         energy=system.configuration.settings.energy,
         energy_calls=energy_calls(system.contract, lambda: system.live.quarters.told, system.grid),

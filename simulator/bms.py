@@ -69,6 +69,8 @@ class Bms:
         self.resolution = np.maximum(resolution, self.instruments.coarse)
         self.deadband = np.array(deadband)
         self.noise = np.array(noise) * 2.0**level
+        # a flow meter cuts off what is next to nothing, so that a loop that stands still does not flow backwards
+        self.least = np.where([p.point.point_type.endswith("Flow") for p in self.points], 0.0, -np.inf)
         self._without(factory)
         self._works = 0
         self.scale = np.array([p.unit.scale for p in self.points])
@@ -136,6 +138,7 @@ class Bms:
         self._works = done
         value = self.instruments.sense((self.exact() - self.offset) / self.scale, now)
         value += self.noise * self._rng.standard_normal(len(value))
+        np.maximum(value, self.least, out=value)
         reading = Reading(
             now, value, np.full(len(value), Quality.GOOD, np.uint8), self.instruments.late.copy()
         )

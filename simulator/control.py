@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import InputError
 from simulator.factory import Factory
+
+MOST_PAGES = 100
+LONGEST_NAME = 100
 
 
 class FaultRequest(BaseModel):
@@ -28,8 +32,10 @@ def control_app(factory: Factory, stats: Callable[[], dict[str, Any]]) -> FastAP
     """Return the control application of a factory.
 
     ``GET /catalogue``, ``GET /faults``, ``POST /faults``, ``DELETE /faults[/ID]``, ``GET /jobs``, ``GET /state``,
-    ``GET /metrics`` (inference servers, in the words of vLLM).
+    ``GET /metrics`` (inference servers, in the words of vLLM); ``POST /pager/NAME`` takes what a webhook tells somebody,
+    ``GET /pager`` returns the last `MOST_PAGES`, newest first.
     """
+    pages: deque[dict[str, Any]] = deque(maxlen=MOST_PAGES)
     app = FastAPI(title="Simulated factory", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/catalogue")
@@ -92,6 +98,14 @@ def control_app(factory: Factory, stats: Callable[[], dict[str, Any]]) -> FastAP
             "faults": [f.as_dict(factory.time_ms) for f in factory.faults.active(factory.time_ms)],
             **stats(),
         }
+
+    @app.post("/pager/{name}", status_code=204)
+    async def page(name: str, message: dict[str, Any]) -> None:
+        pages.appendleft({"to": name[:LONGEST_NAME], "at": factory.time_ms, "message": message})
+
+    @app.get("/pager")
+    async def paged() -> list[dict[str, Any]]:
+        return list(pages)
 
     @app.get("/metrics")
     async def metrics() -> Response:

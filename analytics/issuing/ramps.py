@@ -10,9 +10,9 @@ from zipfile import BadZipFile
 import numpy as np
 import structlog
 
-from analytics.outlook.ramps import HOUR, HOUR_MS, STEP_MS, RampBook, largest_changes, planned_shares
+from analytics.outlook.ramps import FEWEST, HOUR, HOUR_MS, STEP_MS, RampBook, largest_changes, planned_shares
 from analytics.planned.bookings import Bookings
-from domain.envelope import QUARTER_MS, EnvelopeNode
+from domain.envelope import QUARTER_MS, EnvelopeNode, quarter_start
 from domain.forecast import Ramps
 from domain.points import ValueArray
 from storage.plant import PlantView
@@ -65,6 +65,11 @@ class RampWatch:
                 self._keep(book)
             # what was seen before a pause says nothing of now
             return book.expected() if len(book.time) and book.time[-1] + QUARTER_MS == cutoff else {}
+
+    def known_from(self, now: int) -> int:
+        """Return when ramps will be foretold at the earliest if none are at `now` (UTC ms): so many quarter hours are seen first."""
+        seen = len(self._book.time) if self._book is not None else 0
+        return quarter_start(now) + max(1, FEWEST - seen) * QUARTER_MS
 
     def largest(self, start: int) -> dict[str, ValueArray]:
         """Return the largest rises and falls of the hour from `start` on, W, shape (windows, 2), by node.

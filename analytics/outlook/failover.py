@@ -212,14 +212,16 @@ class Failover:
         dead = np.zeros(len(self._nodes), bool)
         extra = np.zeros(len(self._nodes))
         load = np.zeros(len(self._nodes))
+        needed = np.zeros(len(self._nodes))  # with what batteries carry below a dead one
         for i in reversed(self._order):
             below = direct[i] + sum(load[c] / len(self._parents[c]) for c in self._below[i])
             load[i] = below if np.isnan(told[i]) else told[i]
             dead[i] = load[i] < NOTHING * self.limit[i] < below
             extra[i] = 0.0 if dead[i] else load[i] - below
+            needed[i] = below if dead[i] else load[i]
         if not math.isnan(site) and power.sum() > 0:
             roots = [i for i, above in enumerate(self._parents) if not above]
-            present = float(load[roots].sum()) if roots else float(power.sum())
+            present = float(needed[roots].sum()) if roots else float(power.sum())
             more = 1.0 + (site - present) / float(power.sum())
             power = np.minimum(power * max(more, 0.0), np.maximum(self._rack_limit, power))
         return _Case(power, extra, weight, dead, load)

@@ -95,6 +95,8 @@
   console_.rows = function (bodyId, rows) {
     const body = document.getElementById(bodyId);
     if (!body) return;
+    const head = body.parentNode.tHead;
+    const columns = head ? head.rows[0].cells.length : 1;
     while (body.rows.length > rows.length) body.deleteRow(-1);
     rows.forEach((row, i) => {
       const tr = body.rows[i] || body.insertRow();
@@ -104,6 +106,8 @@
       while (tr.cells.length > row.cells.length) tr.deleteCell(-1);
       row.cells.forEach((cell, j) => {
         const td = tr.cells[j] || tr.insertCell();
+        const wide = row.cells.length === 1 ? columns : 1; // a sentence instead of rows
+        if (td.colSpan !== wide) td.colSpan = wide;
         td.dataset.base = '';
         console_.write(td, cell);
       });

@@ -124,14 +124,14 @@
     const findings = rack.findings.map((f) => ({
       id: '', mark: '', cells: [hw.thing(f[0]), [f[1], marks[f[4]]], [f[2], ''], [f[3], '']],
     }));
-    if (!findings.length) findings.push({ id: '', mark: '', cells: [['', ''], ['', ''], [hw.say('rack.no_findings'), 'muted'], ['', '']] });
+    if (!findings.length) findings.push({ id: '', mark: '', cells: [[hw.say('rack.no_findings'), 'muted']] });
     hw.rows('gpu-health', findings);
     const paths = document.getElementById('rack-paths');
     const rows = rack.paths.map((path) => {
       const row = hw.el('div', 'path');
-      path.forEach(([id, power], i) => {
+      path.forEach(([id, power, severity], i) => {
         if (i) row.append(hw.el('span', 'arrow', '\u203a'));
-        const step = hw.link(id, 'step');
+        const step = hw.link(id, 'step ' + severity);
         step.append(hw.el('span', 'step-name', id), hw.el('span', 'step-power', power));
         row.append(step);
       });

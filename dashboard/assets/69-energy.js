@@ -34,7 +34,7 @@
     const traces = [
       bars(c.metered, hw.faint('measured', 0.75), hw.say('energy.metered')),
       bars(c.averaged, hw.faint('measured', 0.4), hw.say('energy.averaged')),
-      line(c.time, c.limit, 'vermilion', hw.say('energy.limit'), 'dash'),
+      line(c.limitTime, c.limit, 'vermilion', hw.say('energy.limit'), 'dash'),
     ];
     if (c.contracted !== null) traces.push(line(c.edges, [c.contracted, c.contracted], 'amber', hw.say('energy.contracted'), 'dot'));
     draw('energy-chart', traces, {

@@ -53,6 +53,7 @@ def body(on_call: OnCall | None, rosters: Sequence[Roster], now: int, viewer: st
         panel(
             say("oncall.next", days=DAYS), _axis(now, zone), *[_line(on_call, r, now, zone) for r in rosters]
         ),
+        *_escalations(on_call, rosters),
         panel(say("oncall.gaps"), _gaps(on_call, rosters, zone), extra=_stands_in(on_call)),
         *[panel(say("oncall.shifts", schedule=r.schedule), _shifts(on_call, r, zone)) for r in rosters],
     ]
@@ -96,10 +97,10 @@ def _axis(now: int, zone: ZoneInfo) -> html.Div:
 def _line(on_call: OnCall, roster: Roster, now: int, zone: ZoneInfo) -> html.Div:
     bars = [
         html.Span(
-            on_call.name_of(s.person) or say("oncall.nobody"),
+            [html.Span(name, className="whole"), html.Span(_initials(name), className="initials")],
             title=say(
                 "oncall.bar",
-                name=on_call.name_of(s.person) or say("oncall.nobody"),
+                name=name,
                 first=_shown(s.start, zone),
                 last=_shown(s.end, zone),
             ),
@@ -107,11 +108,37 @@ def _line(on_call: OnCall, roster: Roster, now: int, zone: ZoneInfo) -> html.Div
             className=f"oncall-bar {_colour(on_call, s.person)}",
         )
         for s in roster.shifts
+        for name in [on_call.name_of(s.person) or say("oncall.nobody")]
     ]
     bars_of = html.Div(
         bars, className="oncall-bars", role="img", **aria(say("oncall.by", schedule=roster.schedule))
     )
     return html.Div([html.Span(roster.schedule, className="oncall-name"), bars_of], className="oncall-row")
+
+
+def _escalations(on_call: OnCall, rosters: Sequence[Roster]) -> list[html.Section]:
+    """Return whom an alert is told one after the other, as long as nobody takes it, with who is on call now."""
+    now = {r.schedule: on_call.name_of(r.now.person) or say("oncall.nobody") for r in rosters}
+    people, teams = on_call.name_of, on_call.settings.teams
+    rows = []
+    for name, escalation in on_call.settings.escalations.items():
+        for n, step in enumerate(escalation.steps):
+            told = [say("oncall.by_way", way=s, names=now[s]) for s in step.schedules if s in now]
+            told += [
+                say("oncall.by_way", way=t, names=say("text.comma").join(people(p) for p in teams[t]))
+                for t in step.teams
+            ]
+            told += [*(people(p) for p in step.people), *step.channels]
+            after = cells.duration(1000 * step.after) if step.after else say("oncall.at_once")
+            rows.append(
+                html.Tr(
+                    [html.Td("" if n else name), html.Td(after), html.Td(say("text.semicolon").join(told))]
+                )
+            )
+    if not rows:
+        return []
+    table = _table(several("oncall", "escalation", "after", "told"), rows, say("oncall.escalations"))
+    return [panel(say("oncall.escalations"), table)]
 
 
 def _gaps(on_call: OnCall, rosters: Sequence[Roster], zone: ZoneInfo) -> html.Div:
@@ -179,6 +206,12 @@ def _table(columns: Sequence[str], rows: Sequence[html.Tr], label: str) -> html.
 def _colour(on_call: OnCall, person: str) -> str:
     people = list(on_call.settings.people)
     return f"who-{people.index(person) % COLOURS}" if person in people else "who-nobody"
+
+
+def _initials(name: str) -> str:
+    """Return what of a name a narrow bar has room for: `Mei Chen` is MC, a name in one word its first letters."""
+    words = name.split()
+    return "".join(word[0] for word in words[:2]) if len(words) > 1 else name[:2]
 
 
 def _share(length: int) -> str:

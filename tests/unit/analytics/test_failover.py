@@ -87,6 +87,16 @@ def test_a_feed_that_is_gone_already_counts_as_lost_while_its_batteries_still_ca
     assert len(losses["UPS-B3"].unpowered) == 16
 
 
+def test_racks_draw_at_the_peak_what_is_forecast_of_them_also_while_batteries_carry_a_side():
+    racks, measured = balanced(SITE)
+    peak = 96 * 120e3
+    rooms = {r.pod: r.built for r in Failover(SITE).rooms(racks, measured, SITE.limit, peak)}
+    measured["FEED-A"] = 0.0  # its UPSes' batteries carry what it did
+    on_battery = {r.pod: r.built for r in Failover(SITE).rooms(racks, measured, SITE.limit, peak)}
+    assert on_battery == pytest.approx(rooms)
+    assert rooms["P01"] == pytest.approx(8 * (142e3 - 120e3))
+
+
 def test_once_batteries_are_empty_the_other_side_carries_what_they_supply_now():
     racks, measured = balanced(SITE)
     assert Failover(SITE).emptied(racks, measured) is None

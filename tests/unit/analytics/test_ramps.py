@@ -238,6 +238,8 @@ async def test_ramps_are_read_from_the_store_and_kept_over_a_restart(plant, tmp_
     again = RampWatch(plant, file)
     assert again.expected(NOW, None)["R1"].up == pytest.approx(told["R1"].up)
     assert again.expected(NOW + BACK * QUARTER_MS, None) == {}
+    assert again.known_from(NOW + 1) == NOW + QUARTER_MS
+    assert RampWatch(plant, tmp_path / "none.npz").known_from(NOW + 1) == NOW + 2 * QUARTER_MS
 
 
 async def test_a_damaged_file_of_ramps_is_told_and_they_are_seen_anew(plant, tmp_path):

@@ -42,6 +42,7 @@ class Hall:
         self.clocks: dict = {}
         self.worth: list[dict] = []
         self.newest: dict = {}
+        self.ramps_from = 0
         self.watched: list[dict] = []
         view = PlantView(self.site, self.registry, self.ingest.latest, self.store)
         self.data = ConsoleData(
@@ -58,6 +59,7 @@ class Hall:
             clocks=lambda: self.clocks,
             worth=lambda: self.worth,
             newest=lambda: self.newest,
+            ramps_from=lambda _: self.ramps_from,
             watched=lambda: self.watched,
         )
 

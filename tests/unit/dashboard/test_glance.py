@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dashboard import frames
+from dashboard import cells, frames
 from dashboard.glance import USUAL_DAYS
 from dashboard.registry import section
 from dashboard.threads import background_done
@@ -35,9 +35,12 @@ def test_there_is_no_pue_while_batteries_carry_what_the_feeds_do_not(hall):
 def test_pue_is_not_known_while_a_ups_is_on_battery_and_says_why(hall):
     hall.plant.change = lambda values: values.update({"UPS/Status/UPS-A1": 0})
     hall.tick()
-    cells = told(hall)
-    assert cells["pue"][:2] == ["\u2014", "missing"]
-    assert cells["pue-why"][0] == "not known: batteries carry load"
+    shown = told(hall)
+    assert shown["pue"][:2] == ["\u2014", "missing"]
+    assert shown["pue-why"][0] == "not known: batteries carry load"
+    usual = frames.header(hall.data.header(), hall.site.zone)["cells"]["site-usual"]
+    carried = hall.data.plant.power_now("UPS-A1").value
+    assert usual[:2] == [f"and {cells.quantity(carried, 'W', 3)} from batteries", "alarm"]
 
 
 def test_a_ups_that_gives_more_than_it_takes_is_on_battery_whatever_it_says(hall):
@@ -104,9 +107,18 @@ def test_reserve_says_whether_the_loss_of_any_one_unit_holds_and_of_which_not(ha
     hall.tick()
     told(hall)
     background_done()
-    cells = told(hall)
-    assert cells["reserve"][:2] == ["does not hold", "alarm"]
-    assert "FEED-A" in cells["reserve-units"][0]
+    shown = told(hall)
+    assert shown["reserve"][:2] == ["does not hold", "alarm"]
+    assert "FEED-A" in shown["reserve-units"][0]
+
+
+def test_until_ramps_are_foretold_it_says_from_when(hall):
+    hall.tick()
+    hall.ramps_from = hall.now + QUARTER_MS
+    hall.now += 20_000
+    cell = told(hall)["ramps-most"]
+    assert cell[0] == f"learning, from {cells.clock(hall.ramps_from, hall.site.zone, '%H:%M')}"
+    assert "two quarter hours" in cell[2]
 
 
 def test_ramps_to_expect_are_those_within_a_minute(hall):
@@ -116,9 +128,9 @@ def test_ramps_to_expect_are_those_within_a_minute(hall):
     foretold = forecast_of(hall.site, hall.now)
     object.__setattr__(foretold, "ramps", ramps)
     hall.newest[hall.site.id] = foretold
-    cells = told(hall)
-    assert cells["ramps"][0] == "+200 kW  \u2212400 kW"
-    assert cells["ramps-most"][0] == "95 % under +300 kW  \u2212600 kW"
+    shown = told(hall)
+    assert shown["ramps"][0] == "+200 kW  \u2212400 kW"
+    assert shown["ramps-most"][0] == "95 % under +300 kW  \u2212600 kW"
 
 
 def test_nothing_ramps_further_than_it_draws_or_can_draw():

@@ -107,3 +107,14 @@ def test_a_leak_is_seen_at_its_rack_and_its_pod_and_lowers_the_loops_pressure():
     assert leaks == [f"Rack/RackLeakDetect/{SMALL.id}/P01/R004/leakStatus/state"]
     assert told[f"Sensor/LeakDetect/{SMALL.id}/P01/environment/leakStatus/state"] == 1
     assert told[bms.keys[pressure]] < before - 5
+
+
+def test_a_loop_that_stands_still_does_not_flow_backwards():
+    factory = small_factory()
+    bms = Bms(factory)
+    factory.raise_fault("cdu-trip", "P01-CDU1")
+    factory.advance_to(NOW + 60_000)
+    still = [i for i, k in enumerate(bms.keys) if "P01-CDU1/secondary/flow" in k]
+    told = np.array([bms.read().value[still] for _ in range(50)])
+    assert told.min() == 0
+    assert told.max() < 5

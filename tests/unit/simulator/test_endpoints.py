@@ -246,6 +246,15 @@ def test_nvml_refuses_what_a_liquid_cooled_gpu_has_not():
         nvml.nvmlDeviceSetPowerManagementLimit(0, 1)
 
 
+async def test_the_pager_keeps_what_somebody_was_told_newest_first():
+    client = control(small_factory())
+    for name in ("mei", "jonas"):
+        assert (await client.post(f"/pager/{name}", json={"status": "firing"})).status_code == 204
+    told = (await client.get("/pager")).json()
+    assert [page["to"] for page in told] == ["jonas", "mei"]
+    assert told[0]["message"] == {"status": "firing"}
+
+
 async def test_faults_are_raised_and_cleared_over_the_control_channel():
     factory = small_factory()
     client = control(factory)
