@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import structlog
 
-from alerts.languages import LANGUAGES
 from alerts.notify.facts import Facts, Trend
 from alerts.notify.message import Notice, Notification
 from alerts.runbooks import Runbooks
 from domain.alert import Alert
+from domain.languages import LANGUAGES
 from domain.site import Site
 from storage.delivery_records import Delivery, Event
 

@@ -45,6 +45,7 @@ from alerts.view import View
 from domain.alert import Alert, AlertState, Condition
 from domain.batch import now_ms
 from domain.errors import HallwatchError
+from domain.said import Said, told
 from storage.delivery_records import Event, Told
 from storage.incident_records import Lead
 from storage.records import Records
@@ -274,34 +275,31 @@ class AlertEngine:
         changes: list[tuple[int, Condition]] = []
         for key, alert in active.items():
             condition = found.get(key)
-            if condition is None or not condition.summary:  # gone, or not known now
+            if condition is None or not condition.known:  # gone, or not known now
                 condition = self._without(alert, condition)
                 if condition is None:
                     continue
             condition = self._flaps.named(condition)
-            changed = condition != alert.condition
-            if condition.severity != alert.condition.severity or (
-                changed and now - alert.updated >= REFRESH_MS
-            ):
+            worse = condition.severity != alert.condition.severity
+            if worse or (now - alert.updated >= REFRESH_MS and condition != alert.condition):
                 changes.append((alert.id, condition))
         if changes:
             self._records.update_alerts(changes, now)
 
     def _without(self, alert: Alert, unknown: Condition | None) -> Condition | None:
         """Return what is to be said of an alert that only a person can end, once; None for every other."""
-        why = ""
+        said, why = alert.condition.said, ""
         if alert.condition.rule not in self._evaluation.known:
-            why = "no such rule is evaluated any more"
+            why = "no_such_rule"
         elif (
             unknown is not None
             and alert.condition.rule in self._of_points
             and not self._view.tells_of(alert.condition.object_id)
         ):
-            why = "nothing tells of it any more"
-        text = f"; {why}: retire it if that is right"
-        if not why or text in alert.condition.summary:
+            why = "nothing_tells"
+        if not why or told(Said.of(why, said="")) in alert.condition.summary:
             return None
-        return replace(alert.condition, summary=alert.condition.summary + text)
+        return replace(alert.condition, said=Said.of(why, said=said))
 
     def _tell(self, now: int, modes: Modes | None = None) -> None:
         self._routing.on_call.change(self._records.overrides(now - LATE_MS))

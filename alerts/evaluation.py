@@ -183,7 +183,7 @@ class Evaluation:
             key
             for key, alert in watched.items()
             if alert.condition.rule not in failed
-            and (key not in found or (not found[key].summary and key in self._over))
+            and (key not in found or (not found[key].known and key in self._over))
         }
         # an alert from before a restart has its time to keep firing counted from the restart
         self._seen = {

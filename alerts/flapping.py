@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from alerts.state_settings import Flapping
 from domain.alert import Alert, Condition
+from domain.said import Said, Span
 
 MOST_TIMES = 100
 """Openings of an alarm that are remembered."""
@@ -29,7 +30,7 @@ class Flaps:
         self._within = int(settings.within * 1000)
         self._quiet = int(settings.quiet * 1000)
         self._opened: dict[str, list[int]] = {}  # by key, within the time, the newest last
-        self._flapping: dict[str, str] = {}  # key of an active alarm -> what its sentence adds
+        self._flapping: dict[str, int] = {}  # key of an active alarm -> how often it came
 
     def read(
         self, openings: Iterable[tuple[str, int]], active: Mapping[int, Alert], counts: Mapping[int, int]
@@ -49,14 +50,14 @@ class Flaps:
             self.opened([key], at)
         for number, times in counts.items():
             if number in active and times >= self._times:
-                self._flapping[active[number].condition.key] = self._text(times)
+                self._flapping[active[number].condition.key] = times
 
     def opening(self, condition: Condition, now: int) -> Condition:
         """Return the condition of an alarm that is about to open; its sentence tells where it flaps."""
         times = len(self._lately(condition.key, now)) + 1
         self._flapping.pop(condition.key, None)
         if times >= self._times:
-            self._flapping[condition.key] = self._text(times)
+            self._flapping[condition.key] = times
         return self.named(condition)
 
     def opened(self, keys: Iterable[str], now: int) -> None:
@@ -66,10 +67,13 @@ class Flaps:
 
     def named(self, condition: Condition) -> Condition:
         """Return a condition whose sentence tells that its alarm flaps, where it does."""
-        text = self._flapping.get(condition.key)
-        if text is None or not condition.summary:
+        times, said = self._flapping.get(condition.key), condition.said
+        if times is None or not condition.known or (isinstance(said, Said) and said.includes("flapping")):
             return condition
-        return replace(condition, summary=condition.summary + text)
+        within, quiet = Span(self._within / 1000), Span(self._quiet / 1000)
+        return replace(
+            condition, said=Said.of("flapping", said=said, times=times, within=within, quiet=quiet)
+        )
 
     def hold(self, key: str) -> int:
         """Return how long an alarm is held once its condition is gone, ms; 0 where it does not flap."""
@@ -91,11 +95,3 @@ class Flaps:
 
     def _lately(self, key: str, at: int) -> list[int]:
         return [t for t in self._opened.get(key, ()) if at - self._within < t <= at][-MOST_TIMES:]
-
-    def _text(self, times: int) -> str:
-        within, quiet = _minutes(self._within), _minutes(self._quiet)
-        return f"; flapping: {times} times within {within}, held until it was quiet for {quiet}"
-
-
-def _minutes(ms: int) -> str:
-    return f"{ms / 60_000:g} min" if ms >= 60_000 else f"{ms / 1000:g} s"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from alerts.languages import LANGUAGES, Language
+from domain.languages import LANGUAGES, Language
 
 log = structlog.get_logger(__name__)
 

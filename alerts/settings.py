@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from alerts.languages import Language
 from alerts.oncall.settings import OnCallSettings, Person, Window, ZoneName
 from alerts.rules.settings import AnyRule, Duration, SharedCause, Strict
 from alerts.state_settings import MOST_MODES, Flapping, Mode, Performance, Shelving
 from domain.alert import Severity
 from domain.errors import InputError
+from domain.languages import Language
 
 MOST_RECIPIENTS = 50
 MOST_ALERTMANAGERS = 10

@@ -76,7 +76,7 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "title": data.alarms.title(c.rule, language()),
         "object": c.object_id,
         "rack": data.rack_of(c.object_id),
-        "summary": c.summary,
+        "summary": c.told(language()),
         # a state says all in its sentence, and so does a number of things of which any is too many
         "value": cells.DASH
         if math.isnan(c.value) or not c.unit or _any_is_too_many(a)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from alerts import actions
-from alerts.languages import Language
 from alerts.performance import measured
 from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
@@ -14,6 +13,7 @@ from dashboard.lately import Lately
 from dashboard.words import count, say, term
 from domain.alert import Alert, AlertState, Severity
 from domain.errors import InputError
+from domain.languages import Language
 from domain.suppression import Suppression, SuppressionKind
 from storage.alert_notes import AlertNote
 from storage.alert_performance import AlarmPerformance

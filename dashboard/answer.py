@@ -21,7 +21,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from alerts import actions
-from alerts.languages import Language
 from alerts.oncall.links import PLACE, Answer, Links
 from alerts.oncall.people import OnCall
 from alerts.runbooks import Runbooks
@@ -32,6 +31,7 @@ from dashboard.threads import reading
 from domain.alert import Alert, AlertState
 from domain.batch import now_ms
 from domain.errors import InputError, LinkExpired, LinkRefused, StorageError, printable
+from domain.languages import Language
 from domain.pace import Pace, network
 from domain.units import shown
 from storage.records import Records
@@ -195,7 +195,7 @@ def _body(answering: Answering, reader: _Reader, alert: Alert, done: str, error:
         (texts["object"], condition.object_id),
         (texts["since"], reader.time(alert.opened)),
         (texts["value"], _figure(condition.value, condition.unit)),
-        (texts["limit"], _figure(condition.limit, condition.unit)),
+        (texts["limit"], _figure(condition.limit_told, condition.unit)),
         (texts["state"], _state(reader, alert)),
         (texts["first"], _first(answering, reader, condition.rule)),
     ]
@@ -204,7 +204,7 @@ def _body(answering: Answering, reader: _Reader, alert: Alert, done: str, error:
     parts = [
         f'<p class="site">{_safe(answering.site_name)}</p>',
         f'<span class="severity {severity}">{severity.upper()}</span>',
-        f"<h1>{_safe(condition.summary)}</h1>",
+        f"<h1>{_safe(condition.told(reader.language))}</h1>",
         told,
         f"<dl>{table}</dl>",
     ]

@@ -88,7 +88,7 @@ def _card(i: Incident, data: ConsoleData) -> Payload:
         "state": lead.state.value,
         "object": condition.object_id,
         "title": _title(lead, data),
-        "summary": condition.summary,
+        "summary": condition.told(language()),
         "cause": "" if cause is None else _named(cause),
         "below": told
         if len(rules) <= MOST_RULES
@@ -120,13 +120,13 @@ def _cause(cause: Mapping[str, Any] | None, lead: Alert, past: bool = False) -> 
         return {
             "root": lead.condition.object_id,
             "fault": say("incident.not_kept" if past else "incident.by_rule"),
-            "evidence": [lead.condition.summary],
+            "evidence": [lead.condition.told(language())],
             "alternatives": None,  # nobody looked for any
         }
     return {
         "root": cause["root"],
         "fault": _fault(cause),
-        "evidence": [lead.condition.summary, *map(str, cause["evidence"])],
+        "evidence": [lead.condition.told(language()), *map(str, cause["evidence"])],
         "alternatives": [str(other) for other in cause["alternatives"]],
     }
 

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from alerts.languages import Language
 from dashboard import cells
 from dashboard.data import ConsoleData
 from dashboard.lately import Kept
@@ -19,6 +18,7 @@ from dashboard.threads import reading_past
 from dashboard.words import count, say, speaking
 from domain.alert import AlertState
 from domain.errors import HallwatchError
+from domain.languages import Language
 
 log = structlog.get_logger(__name__)
 

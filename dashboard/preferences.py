@@ -12,10 +12,10 @@ from fastapi import APIRouter, Request
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from alerts.languages import Language
 from dashboard.threads import reading
 from dashboard.words import chosen, speaking
 from domain.errors import StorageError
+from domain.languages import Language
 
 Theme = Literal["auto", "light", "dark"]
 THEMES: tuple[Theme, ...] = get_args(Theme)

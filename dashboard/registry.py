@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from alerts.languages import LANGUAGES, Language
 from dashboard import alarm_frames, frames
 from dashboard.data import ConsoleData
 from dashboard.notes import notes
 from dashboard.page import Asked, Level, Live, Page, Payload, fields_of
 from dashboard.pages import PAGES
 from dashboard.words import speaking
+from domain.languages import LANGUAGES, Language
 from domain.role import Role
 
 

@@ -9,12 +9,12 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from markdown_it import MarkdownIt
 
-from alerts.languages import LANGUAGES, Language
 from alerts.runbooks import Runbooks
 from dashboard.preferences import preferred
 from dashboard.threads import reading
 from dashboard.words import NAMES, say
 from dashboard.words import language as spoken
+from domain.languages import LANGUAGES, Language
 
 _PAGE = """<!doctype html>
 <html lang="{language}" data-theme="{theme}">

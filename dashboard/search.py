@@ -125,7 +125,7 @@ class Search:
         title = self._data.alarms.title
         names = Names(
             [
-                f"{a.condition.object_id} {a.condition.rule} {title(a.condition.rule, language())} {a.condition.summary}"
+                f"{a.condition.object_id} {a.condition.rule} {title(a.condition.rule, language())} {a.condition.told(language())}"
                 for a in alerts
             ]
         )

@@ -19,8 +19,9 @@ import orjson
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from alerts.languages import LANGUAGES, Language
+from domain import languages
 from domain.documents import read_document
+from domain.languages import LANGUAGES, Language
 
 FOLDER = Path(__file__).parent / "languages"
 NAMES: Mapping[str, str] = {"en": "English", "zh-Hant": "正體中文"}
@@ -65,13 +66,13 @@ def term(group: str, text: str) -> str:
     """Return the word for one of a fixed set that other parts of Hallwatch name in English, such as a state; else itself.
 
     Its key is the group and the English text in lower case with hyphens, each number in it an ``n``, which the translation has
-    as the fields ``n1``, ``n2``, ...
+    as the fields ``n1``, ``n2``, ... What the console has no words of its own for has those of `domain.languages`.
     """
     numbers = _NUMBER.findall(text)
     key = f"{group}.{_APART.sub('-', _NUMBER.sub('n', text).lower()).strip('-')}"
     found = texts(_language.get()).get(key)
     if found is None:
-        return text
+        return languages.words(_language.get()).term(group, text)
     return found.format(**{f"n{i}": number for i, number in enumerate(numbers, 1)})
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+
+from domain.languages import Language
+from domain.said import Said, told
 
 
 class Severity(StrEnum):
@@ -49,8 +53,11 @@ class Condition:
         Name of the rule.
     object_id
         The plant object that it holds on.
-    severity, summary
-        How bad it is, and a sentence for the person who is paged: object, value, limit.
+    severity
+        How bad it is.
+    said
+        A sentence for the person who is paged: object, value, limit. A string is told as it is written; an empty one is said
+        of an alert of which nothing can be known now.
     value, limit, unit
         The figures behind it, canonical unit; NaN where there is none.
     observed
@@ -60,11 +67,30 @@ class Condition:
     rule: str
     object_id: str
     severity: Severity
-    summary: str
+    said: Said | str
     value: float
     limit: float
     unit: str
     observed: int
+
+    @property
+    def summary(self) -> str:
+        """The sentence in English."""
+        return told(self.said)
+
+    @property
+    def limit_told(self) -> float:
+        """The limit as people are told it: NaN where any number at all is too many, which says nothing to them."""
+        return math.nan if self.unit == "count" and self.limit < 1 else self.limit
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is known of it now."""
+        return self.said != ""
+
+    def told(self, language: Language) -> str:
+        """Return the sentence in a language."""
+        return told(self.said, language)
 
     @property
     def key(self) -> str:

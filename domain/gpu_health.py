@@ -5,6 +5,7 @@ Facts are NVIDIA's, each with its source: the Xid catalog, the health validation
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
@@ -18,6 +19,8 @@ from domain.catalogue import POINT_TYPES, STATE
 from domain.configuration import SettingsModel
 from domain.errors import UnitError
 from domain.points import ValueArray
+from domain.said import Field as Part
+from domain.said import Said, Term
 from domain.units import parse_quantity
 
 LONGEST_TEXT = 240
@@ -41,6 +44,9 @@ class Grade(StrEnum):
         """The point type of findings of this grade."""
         return f"Gpu{self.value.capitalize()}"
 
+
+GRADES = frozenset(grade.point_type for grade in Grade)
+"""Point types of findings."""
 
 Kind = Literal[
     "lost",
@@ -228,6 +234,28 @@ class GpuHealth(SettingsModel):
         told = f"{told} ({detail})." if detail else f"{told}."
         told = f"{told} {self.actions[entry.action]}"
         return f"{told} If it comes again: {self.actions[entry.then]}" if entry.then else told
+
+
+_TOLD = re.compile(
+    r"(?:(?P<name>XID \d+): )?(?P<meaning>.+?)(?: \((?P<detail>[^()]*)\))?\. (?P<action>.+?)"
+    r"(?: If it comes again: (?P<then>.+))?"
+)
+
+
+def finding(text: str) -> Said | str:
+    """Return what `GpuHealth.text` tells as a sentence of which each part is told in the reader's language."""
+    parts = _TOLD.fullmatch(text)
+    if parts is None:
+        return text
+    what: Part = Term("gpu", parts["meaning"])
+    if parts["name"]:
+        what = Said.of("named", name=parts["name"], what=what)
+    if parts["detail"]:
+        what = Said.of("detailed", what=what, detail=parts["detail"])
+    action = Term("gpu", parts["action"])
+    if not parts["then"]:
+        return Said.of("finding", what=what, action=action)
+    return Said.of("finding_again", what=what, action=action, then=Term("gpu", parts["then"]))
 
 
 def judge(values: Mapping[str, ValueArray], product: Product | None) -> dict[str, NDArray[np.bool_]]:

@@ -10,6 +10,7 @@ from sqlalchemy import literal_column
 from sqlalchemy.engine import Row
 
 from domain.alert import Alert, AlertState, Condition, Severity
+from domain.said import as_text, of_text
 from storage import record_tables as t
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ def condition_fields(condition: Condition) -> dict[str, Any]:
     return {
         "severity": condition.severity.value,
         "summary": condition.summary,
+        "said": as_text(condition.said),
         "value": _number(condition.value),
         "limit": _number(condition.limit),
         "unit": condition.unit,
@@ -45,7 +47,7 @@ def alert_of(row: Row[Any]) -> Alert:
         row.rule,
         row.object_id,
         SEVERITIES[row.severity],
-        row.summary,
+        (row.said and of_text(row.said)) or row.summary,
         math.nan if row.value is None else row.value,
         math.nan if row.limit is None else row.limit,
         row.unit,

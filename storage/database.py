@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy.schema import CreateColumn
 
 from domain.errors import InputError, StorageError, StoreUnavailable
 from domain.redaction import redacted
@@ -43,6 +44,7 @@ class Database:
         self._writer = self.engine.execution_options(hallwatch_writes=True)
         with self.writing() as db:
             t.metadata.create_all(db)
+            _add_columns(db)
             for table in t.metadata.tables.values():
                 for index in table.indexes:
                     index.create(db, checkfirst=True)
@@ -67,6 +69,18 @@ class Database:
         """Open a transaction that only reads."""
         with _translated(), self.engine.connect() as db:
             yield db
+
+
+def _add_columns(db: Connection) -> None:
+    """Add the columns that a release before did not have; only those that may be null are added so."""
+    here = inspect(db)
+    for table in t.metadata.tables.values():
+        wanted = [column for column in table.columns if column.nullable]
+        there = {column["name"] for column in here.get_columns(table.name)} if wanted else set[str]()
+        for column in wanted:
+            if column.name not in there:
+                told = CreateColumn(column).compile(dialect=db.dialect)
+                db.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {told}")
 
 
 def reach(url: str) -> str:

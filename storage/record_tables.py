@@ -24,7 +24,8 @@ from sqlalchemy import (
 from domain.alert import AlertState
 
 SCHEMA_VERSION = 1
-"""Grows with every change to these tables; a table or an index that is new is made where it is absent, and changes nothing."""
+"""Grows with every change to these tables; what is new and may be absent (a table, an index, a column that may be null) is made
+where it is, and changes nothing: the release before works with it too."""
 
 metadata = MetaData()
 
@@ -53,7 +54,8 @@ alerts = Table(
     _text("rule"),
     _text("object_id"),
     _text("severity", 20),
-    Column("summary", Text, nullable=False),
+    Column("summary", Text, nullable=False),  # in English
+    Column("said", Text),  # the same as key and fields (`domain.said`); null of what somebody wrote
     Column("value", Float(53)),  # null where the condition has none: SQLite has no NaN
     Column("limit", Float(53)),
     _text("unit", 20),

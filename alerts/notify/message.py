@@ -10,11 +10,11 @@ from typing import Protocol, runtime_checkable
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
-from alerts.languages import Language
 from alerts.notify.facts import Facts
 from alerts.runbooks import Runbook
 from domain.alert import Alert, Severity
 from domain.errors import printable
+from domain.languages import Language
 from domain.units import shown
 from storage.delivery_records import Event
 

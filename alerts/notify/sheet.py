@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from alerts.languages import Language, Words, words
 from alerts.notify.facts import Place
 from alerts.notify.message import (
     MOST_OF_LINE,
@@ -25,7 +24,9 @@ from alerts.notify.message import (
     moment_url,
     runbook_url,
 )
+from domain.alert import Condition
 from domain.errors import printable
+from domain.languages import Language, Words, words
 
 log = structlog.get_logger(__name__)
 
@@ -169,7 +170,7 @@ def _rows(notification: Notification, notice: Notice, reader: Reader) -> Iterabl
     yield "where", _parts(facts.place, say, supply=False)
     if not notice.over:
         yield "value", figure(condition.value, condition.unit)
-        yield "limit", figure(condition.limit, condition.unit)
+        yield "limit", figure(condition.limit_told, condition.unit)
         yield "expected", say("text", "clauses").join(_outlook(notice, say))
     yield "since", local(alert.opened, zone)
     if reader.zone is not None and str(reader.zone) != str(zone):
@@ -194,25 +195,30 @@ def _rows(notification: Notification, notice: Notice, reader: Reader) -> Iterabl
         "alert",
         say("text", "list").join([str(alert.id), condition.rule, severity, say("event", notice.event.value)]),
     )
-    if reader.language != "en" and condition.summary and not notice.over:
+    if not notice.over and not _spoken(condition, reader):
         yield "original", condition.summary
 
 
 def _headline(notice: Notice, reader: Reader, most: int) -> str:
-    """Return what, where and how much; an English sentence is the rule's own."""
+    """Return what, where and how much: the rule's own sentence, where it is in the reader's language."""
     say, condition = reader.words, notice.alert.condition
     where = line(_object(condition.object_id, notice.facts.place, say), most)
     title = notice.title(reader.language)
     if notice.over:
         lasted = duration((notice.alert.cleared_at - notice.alert.opened) / 1000, say)
         return line(say("text", "cleared_headline", title=title, object=where, lasted=lasted), most)
-    if reader.language == "en" and condition.summary:
-        return line(condition.summary, most)
+    if condition.known and _spoken(condition, reader):
+        return line(condition.told(reader.language), most)
     parts = [say("text", "headline", where=where, title=title)]
     if condition.unit and not math.isnan(condition.value):
-        value, limit = figure(condition.value, condition.unit), figure(condition.limit, condition.unit)
+        value, limit = figure(condition.value, condition.unit), figure(condition.limit_told, condition.unit)
         parts.append(say("text", "figures", value=value, limit=limit) if limit else value)
     return line(say("text", "comma").join(parts), most)
+
+
+def _spoken(condition: Condition, reader: Reader) -> bool:
+    """Whether a condition's sentence is in the reader's language: what somebody wrote is taken for English."""
+    return reader.language == "en" or not isinstance(condition.said, str)
 
 
 def _several(notification: Notification, reader: Reader) -> str:
@@ -266,7 +272,7 @@ def _cause(notice: Notice, reader: Reader) -> str:
     say = reader.words
     if notice.facts.cause is not None:
         where, what = notice.facts.cause
-        return say("text", "found_cause", object=line(where, 100), cause=line(what, 100))
+        return say("text", "found_cause", object=line(where, 100), cause=line(say.term("fault", what), 100))
     runbook = notice.runbooks.get(reader.language)
     if runbook is None or not runbook.causes:
         return ""

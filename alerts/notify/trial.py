@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from alerts.languages import LANGUAGES, words
 from alerts.notify.message import Notice, Notification, Notifier
 from alerts.runbooks import Runbook
 from domain.alert import Alert, AlertState, Condition, Severity
 from domain.errors import NotificationError
+from domain.languages import LANGUAGES, words
 from domain.site import Site
 from storage.delivery_records import Event
 

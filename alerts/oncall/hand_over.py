@@ -16,12 +16,12 @@ from typing import Protocol
 
 import structlog
 
-from alerts.languages import Language
 from alerts.oncall.calendar import iso, shown
 from alerts.oncall.people import OnCall, Reached
 from alerts.oncall.schedule import Shift
 from domain.alert import Alert, AlertState, Condition, Severity
 from domain.errors import HallwatchError
+from domain.languages import Language
 from storage.delivery_records import Event
 from storage.records import Records
 

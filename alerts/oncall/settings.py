@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from alerts.languages import Language
 from alerts.rules.settings import Duration, Strict
 from domain.alert import Severity
 from domain.errors import brief
+from domain.languages import Language
 
 MOST_PEOPLE = 200
 MOST_LAYERS, MOST_WINDOWS, MOST_STEPS = 10, 20, 20

@@ -8,11 +8,12 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from alerts.rules.condition import condition, lasting, local_time
+from alerts.rules.condition import condition, local_time, measured
 from alerts.rules.settings import Absence, Override, override_for
 from alerts.view import View
 from domain.alert import Condition
 from domain.points import IntArray
+from domain.said import Said, Span
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,12 +48,16 @@ class AbsenceRule:
 
     def _condition(self, expected: _Expected, row: int, newest: int, now: int, view: View) -> Condition:
         rule, object_id, other = self.settings, expected.objects[row], expected.override[row]
-        what = " or ".join(rule.points)
-        last = f"since {local_time(newest, view.site.zone, '%Y-%m-%d %H:%M:%S')}" if newest else "ever"
+        said = Said.of(
+            "absent" if newest else "never_there",
+            object=object_id,
+            what=tuple(measured(point) for point in rule.points),
+            since=local_time(newest, view.site.zone, "%Y-%m-%d %H:%M:%S"),
+            limit=Span(rule.after),
+        )
         age = (now - (newest or view.started)) / 1000
-        text = f"{object_id}: no {what} {last} (limit {lasting(rule.after)})"
         severity = None if other is None else other.severity
-        return condition(rule, object_id, text, age, rule.after, "s", newest or now, severity)
+        return condition(rule, object_id, said, age, rule.after, "s", newest or now, severity)
 
     def _expected(self, view: View) -> _Expected:
         rule, registry = self.settings, view.registry

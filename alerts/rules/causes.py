@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from alerts.incidents.reach import groups
-from alerts.rules.condition import condition, lasted
+from alerts.rules.condition import condition
 from alerts.rules.settings import REDUNDANCY, SharedCause
 from alerts.view import View
 from domain.alert import Condition
+from domain.languages import LANGUAGES, words
+from domain.said import Said, Worded, span
 from domain.topology import Topology
 
 
@@ -37,7 +39,7 @@ class SharedCauseRule:
         rule = self.settings
         evidence = {c.object_id: c for name in rule.of for c in view.found.get(name, ())}
         # an alert goes on while nothing is known of what showed it; for a new one nothing known is no evidence
-        known = {object_id: c for object_id, c in evidence.items() if c.summary}
+        known = {object_id: c for object_id, c in evidence.items() if c.known}
         blamed: list[tuple[_Root, list[Condition], int]] = []
         if evidence:
             for root in view.kept((rule.name, "roots"), lambda: tuple(self._roots(view))):
@@ -57,18 +59,22 @@ class SharedCauseRule:
         now: int,
     ) -> Condition:
         others = frozenset[str]().union(*(other.racks for other, _, _ in blamed if other.id != root.id))
-        text = self.settings.says.format(
-            found=len(shown),
-            all=of,
-            racks=len(root.racks),
-            gpus=f"{len(root.racks) * view.site.rack_gpus:,}",
-            sides="on both sides" if root.racks and root.racks <= others else "on one side",
-            time=lasted((now - self._since[root.id]) / 1000),
-        )
+        sides = "both_sides" if root.racks and root.racks <= others else "one_side"
+        texts = {
+            language: says.format(
+                found=len(shown),
+                all=of,
+                racks=len(root.racks),
+                gpus=f"{len(root.racks) * view.site.rack_gpus:,}",
+                sides=words(language)("text", sides),
+                time=span((now - self._since[root.id]) / 1000, language, counted=True),
+            )
+            for language in LANGUAGES
+            if (says := self.settings.says.get(language))
+        }
+        said = Said.of("about", object=root.id, text=Worded(tuple(texts.items())))
         observed = min((c.observed for c in shown if c.observed), default=now)
-        return condition(
-            self.settings, root.id, f"{root.id}: {text}", float(len(shown)), float(of), "count", observed
-        )
+        return condition(self.settings, root.id, said, float(len(shown)), float(of), "count", observed)
 
     def _roots(self, view: View) -> Iterator[_Root]:
         topology, wanted, racks = view.topology(), set(self.settings.roots), frozenset(view.site.racks)

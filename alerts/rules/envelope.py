@@ -12,7 +12,7 @@ from alerts.view import View
 from domain.alert import Condition
 from domain.envelope import QUARTER_MS, quarter_start
 from domain.points import TimeArray, ValueArray
-from domain.units import shown
+from domain.said import Quantity, Said
 
 
 class EnvelopeExceededRule:
@@ -37,11 +37,9 @@ class EnvelopeExceededRule:
         found = [unknown(rule, view.nodes[i].id) for i in np.flatnonzero(held)]
         for i in np.flatnonzero(exceeded):
             node = view.nodes[i]
-            summary = self._summary(node.id, float(power[i]), float(limit[i]), int(ends[i]), view)
+            said = self._said(node.id, float(power[i]), float(limit[i]), int(ends[i]), view)
             found.append(
-                condition(
-                    rule, node.id, summary, float(power[i]), float(limit[i]), "W", min(now, int(ends[i]))
-                )
+                condition(rule, node.id, said, float(power[i]), float(limit[i]), "W", min(now, int(ends[i])))
             )
         return found
 
@@ -64,12 +62,13 @@ class EnvelopeExceededRule:
             np.where(lost, end, demand.completed_at),
         )
 
-    def _summary(self, node: str, power: float, limit: float, end: int, view: View) -> str:
-        figures = f"{shown(power, 'W', 4)}, limit {shown(limit, 'W', 4)}"
-        if self.settings.basis == "running":
-            return f"{node}: power is {figures}"
+    def _said(self, node: str, power: float, limit: float, end: int, view: View) -> Said:
         zone = view.site.zone
-        span = f"{local_time(end - QUARTER_MS, zone)}-{local_time(end, zone)}"
-        if self.settings.basis == "projected":
-            return f"{node}: the 15-minute average {span} will end at {figures}"
-        return f"{node}: the 15-minute average {span} is {figures}"
+        return Said.of(
+            f"power_{self.settings.basis}",
+            object=node,
+            first=local_time(end - QUARTER_MS, zone),
+            last=local_time(end, zone),
+            value=Quantity(power, "W", 4),
+            limit=Quantity(limit, "W", 4),
+        )

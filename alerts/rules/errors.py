@@ -8,6 +8,7 @@ from alerts.rules.condition import condition
 from alerts.rules.settings import EvaluationError
 from alerts.view import View
 from domain.alert import Condition
+from domain.said import Said
 
 
 class EvaluationErrorRule:
@@ -22,7 +23,7 @@ class EvaluationErrorRule:
             condition(
                 self.settings,
                 rule,
-                f"the rule {rule} cannot be evaluated ({error}): it opens and clears nothing",
+                Said.of("rule_fails", rule=rule, error=str(error)),
                 float("nan"),
                 float("nan"),
                 "",

@@ -12,7 +12,7 @@ from alerts.view import View
 from domain.alert import Condition
 from domain.breaches import BreachesAhead
 from domain.forecast import Forecast
-from domain.units import shown
+from domain.said import Quantity, Said, Span
 
 
 class EnvelopePredictedRule:
@@ -44,13 +44,18 @@ class EnvelopePredictedRule:
         start, zone = int(forecast.start[likeliest]), view.site.zone
         middle = int(np.argmin(np.abs(np.array(forecast.quantiles) - 0.5)))
         value, limit = float(forecast.values[likeliest, middle]), float(forecast.limit[likeliest])
-        summary = (
-            f"{object_id}: {ahead.chance:.0%} likely to exceed {shown(limit, forecast.unit, 4)} "
-            f"by {local_time(int(forecast.start[ahead.coming[-1]]) + length, zone, '%Y-%m-%d %H:%M')}, most likely in "
-            f"{local_time(start, zone)}-{local_time(start + length, zone)} "
-            f"(median forecast {shown(value, forecast.unit, 4)}, issued {local_time(forecast.issued, zone)})"
+        said = Said.of(
+            "likely_to_exceed",
+            object=object_id,
+            chance=Quantity(round(ahead.chance, 2), "1", 1),
+            limit=Quantity(limit, forecast.unit, 4),
+            by=local_time(int(forecast.start[ahead.coming[-1]]) + length, zone, "%Y-%m-%d %H:%M"),
+            first=local_time(start, zone),
+            last=local_time(start + length, zone),
+            value=Quantity(value, forecast.unit, 4),
+            issued=local_time(forecast.issued, zone),
         )
-        return condition(rule, object_id, summary, value, limit, forecast.unit, forecast.issued)
+        return condition(rule, object_id, said, value, limit, forecast.unit, forecast.issued)
 
 
 class ForecastAgeRule:
@@ -75,7 +80,11 @@ class ForecastAgeRule:
             age = (now - since) / 1000
             if age <= rule.after:
                 continue
-            last = "none" if forecast is None else local_time(issued, view.site.zone, "%Y-%m-%d %H:%M")
-            summary = f"{object_id}: no new power forecast for {age / 60:.0f} min (last issued: {last})"
-            found.append(condition(rule, object_id, summary, age, rule.after, "s", issued or now))
+            said = Said.of(
+                "no_forecast_yet" if forecast is None else "no_new_forecast",
+                object=object_id,
+                age=Span(60.0 * round(age / 60), counted=True),
+                last=local_time(issued, view.site.zone, "%Y-%m-%d %H:%M"),
+            )
+            found.append(condition(rule, object_id, said, age, rule.after, "s", issued or now))
         return found

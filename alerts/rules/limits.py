@@ -12,7 +12,7 @@ from alerts.rules.settings import Limit, LimitOverride
 from alerts.view import View
 from domain.alert import Condition
 from domain.points import ValueArray
-from domain.units import shown
+from domain.said import Quantity, Said
 
 _Limits = Groups[LimitOverride]
 
@@ -50,14 +50,21 @@ class LimitRule:
         self, groups: _Limits, row: int, point: int, value: float, limit: float, passed: int, view: View
     ) -> Condition:
         rule, measured, object_id = self.settings, view.registry[point], groups.objects[row]
-        text = measured_of(object_id, measured)
         side = "above" if rule.above is not None else "below"
-        text += ": " if rule.unit == "count" else " is "
-        text += f"{shown(value, rule.unit)}, limit {shown(limit, rule.unit)}"
+        if rule.unit == "count":
+            # where any at all are too many, the limit says nothing to people
+            side = "any" if side == "above" and limit < 1 else f"counted_{side}"
+        said = Said.of(
+            side,
+            object=object_id,
+            what=measured_of(object_id, measured),
+            value=Quantity(float(value), rule.unit),
+            limit=Quantity(float(limit), rule.unit),
+        )
         if passed > 1:
-            text += f" ({passed} points {side} it)"
+            said = Said.of("points_above" if rule.above is not None else "points_below", said=said, n=passed)
         severity, observed = groups.severity(row), view.observed(point)
-        return condition(rule, object_id, text, float(value), float(limit), rule.unit, observed, severity)
+        return condition(rule, object_id, said, float(value), float(limit), rule.unit, observed, severity)
 
     def _groups(self, view: View) -> tuple[_Limits, ValueArray]:
         """Return the points by object, and the limit of each point."""

@@ -7,13 +7,13 @@ from collections.abc import Set
 
 import numpy as np
 
-from alerts.rules.condition import condition, lasting, measured_of, unknown
+from alerts.rules.condition import condition, measured_of, unknown
 from alerts.rules.groups import Groups
 from alerts.rules.settings import Override, RateOfChange
 from alerts.view import View
 from domain.alert import Condition
 from domain.points import IntArray, ValueArray
-from domain.units import shown
+from domain.said import Quantity, Said, Span
 
 SAMPLES = 30
 """Values that are kept of each point over the time that a rule looks back: its memory is bounded by them."""
@@ -97,15 +97,19 @@ class RateOfChangeRule:
     ) -> Condition:
         rule, point = self.settings, int(groups.points[at])
         object_id, unit = groups.objects[row], rule.unit
-        way = "risen" if change > 0 else "fallen"
-        text = (
-            f"{measured_of(object_id, view.registry[point])} has {way} by {shown(abs(change), unit)} "
-            f"within {lasting(rule.within)}, to {shown(value, unit)} (limit {shown(rule.change, unit)})"
+        said = Said.of(
+            "risen" if change > 0 else "fallen",
+            object=object_id,
+            what=measured_of(object_id, view.registry[point]),
+            by=Quantity(abs(float(change)), unit),
+            within=Span(rule.within),
+            value=Quantity(float(value), unit),
+            limit=Quantity(rule.change, unit),
         )
         return condition(
             rule,
             object_id,
-            text,
+            said,
             abs(float(change)),
             rule.change,
             unit,

@@ -20,6 +20,7 @@ from domain.breaches import AHEAD_S
 from domain.catalogue import POINT_TYPES, STATE, PointType
 from domain.configuration import SettingsModel
 from domain.errors import UnitError
+from domain.languages import LANGUAGES, Language
 from domain.site import ThermalLimits
 from domain.units import parse_quantity
 
@@ -364,6 +365,22 @@ class EvaluationError(RuleSettings):
 REDUNDANCY = "redundancy"
 """Stands for the groups of redundancy of the site file, and the CDUs of a pod, where object types are named."""
 PLACEHOLDERS = ("found", "all", "racks", "gpus", "sides", "time")
+_WORDED = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "properties": {tag: {"type": "string"} for tag in LANGUAGES},
+                "required": ["en"],
+            },
+        ]
+    }
+)
+
+
+def _worded(value: Any) -> Any:
+    return {"en": value} if isinstance(value, str) else value
 
 
 class SharedCause(RuleSettings):
@@ -377,16 +394,19 @@ class SharedCause(RuleSettings):
     )
     share: Share = Field(0.5, gt=0, le=1, description="Share of what it serves that must show it")
     least: int = Field(2, ge=1, description="And so many objects at least")
-    says: str = Field(
-        "{found} of {all} at once",
-        description="What is told: {found} of {all} objects for {time}, {racks} racks with {gpus} GPUs {sides}",
+    says: Annotated[dict[Language, str], BeforeValidator(_worded), _WORDED] = Field(
+        default={"en": "{found} of {all} at once", "zh-Hant": "{all} 個中同時有 {found} 個"},
+        description="What is told, in English or by language: {found} of {all} objects for {time}, {racks} racks with {gpus} GPUs {sides}",
     )
 
     @field_validator("says")
     @classmethod
-    def _placeholders(cls, value: str) -> str:
+    def _placeholders(cls, value: dict[Language, str]) -> dict[Language, str]:
+        if "en" not in value:
+            raise ValueError("English ('en') is told where a reader's language is not there")
         try:
-            value.format(**dict.fromkeys(PLACEHOLDERS, ""))
+            for text in value.values():
+                text.format(**dict.fromkeys(PLACEHOLDERS, ""))
         except (KeyError, IndexError, ValueError) as error:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
             raise ValueError(f"it may hold {known} and no other braces") from error

@@ -15,6 +15,7 @@ from alerts.rules.settings import SharedPath, StaleSource
 from alerts.view import View
 from domain.alert import Condition
 from domain.points import IntArray, ValueArray
+from domain.said import Field, Said, Span
 
 HEARTBEAT = "HeartbeatTimestampBms"
 ANSWERS = ("DeviceUp", "TrayOnline")
@@ -126,21 +127,25 @@ class StaleSourceRule:
         self, watched: _Watched, i: int, now: int, since: int, after: float, refused: bool
     ) -> Condition:
         rule, name, on = self.settings, watched.names[i], watched.objects[i]
-        label = f"{on}" if on == name else f"{on} ({name})"
+        source: Field = on if on == name else Said.of("object_by", object=on, source=name)
         if refused:
-            return condition(rule, on, f"{label}: the device does not answer", 0.0, 1.0, "", now)
+            return condition(rule, on, Said.of("no_answer", source=source), 0.0, 1.0, "", now)
         beats = i in watched.beats[0] and after == rule.heartbeat_after * 1000
-        what = "no heartbeat" if beats else "nothing heard"
         age = (now - since) / 1000
-        summary = f"{label}: {what} for {age:.0f} s, limit {after / 1000:.0f} s"
-        return condition(rule, on, summary, age, after / 1000, "s", since)
+        said = Said.of(
+            "no_heartbeat" if beats else "nothing_heard",
+            source=source,
+            age=Span(float(round(age)), counted=age >= 120),
+            limit=Span(after / 1000),
+        )
+        return condition(rule, on, said, age, after / 1000, "s", since)
 
     def _path(self, path: SharedPath, silent: int, behind: int, since: ValueArray, now: int) -> Condition:
         rule = self.settings
-        summary = f"{path.name}: {silent} of the {behind} sources behind it are silent"
+        said = Said.of("path_silent", path=path.name, n=silent, all=behind)
         newest = int(since.max())
         return condition(
-            rule, path.name, summary, float(silent), float(behind), "count", min(newest, now), path.severity
+            rule, path.name, said, float(silent), float(behind), "count", min(newest, now), path.severity
         )
 
     def _watch(self, view: View) -> _Watched:

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alerts.rules.condition import condition, unknown
+from alerts.rules.condition import condition, measured, unknown
 from alerts.rules.settings import State, override_for
 from alerts.view import View
 from domain.alert import Condition
 from domain.catalogue import POINT_TYPES
+from domain.gpu_health import GRADES, finding
 from domain.points import IntArray, Point, ValueArray
+from domain.said import Field, Said, Term
+
+_WORDS = {"IncidentClass": "fault", "SensorVerdict": "verdict"}
+"""Groups of terms that name the states of a point type, where these are not those of devices."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,16 +79,18 @@ class StateRule:
                     break
 
     def _condition(self, point: Point, value: float, observed: int) -> Condition:
-        text = f"{point.object_id}: {_told(point.state_label(value), point.point_type)}"
+        details: list[Field] = [_told(point.state_label(value), point.point_type)]
         if point.object_name and point.object_name != point.object_id:
-            text += f", {point.object_name}"
-        if point.process_area:
-            text += f", {' '.join(point.process_area)}"
+            details.append(point.object_name)
+        details += [
+            measured(area) if area in POINT_TYPES else Term("signal", area) for area in point.process_area
+        ]
+        said = Said.of("state", object=point.object_id, state=tuple(details))
         listed = () if self.settings.abnormal else self._listed(point)
         normal = min((float(n) for n in listed), default=np.nan)
         override = override_for(self.settings.overrides, point.object_id)
         severity = None if override is None else override.severity
-        return condition(self.settings, point.object_id, text, value, normal, "", observed, severity)
+        return condition(self.settings, point.object_id, said, value, normal, "", observed, severity)
 
     def _listed(self, point: Point) -> list[int]:
         numbers = [int(label) for label in self._labels if label.lstrip("-").isdigit()]
@@ -108,9 +115,12 @@ class StateRule:
         return _States(points, table, rows, {int(i): row for row, i in enumerate(points)}, ignored)
 
 
-def _told(label: str, point_type: str) -> str:
+def _told(label: str, point_type: str) -> Field:
     """Return a state as a sentence tells it: with what it is a state of, where the one does not say the other."""
-    what = POINT_TYPES[point_type].description
-    if label.casefold() in what.casefold():
-        return what[:1].lower() + what[1:]
-    return label if point_type == "Status" else f"{label} ({what})"
+    what = measured(point_type)
+    if label.casefold() in what.text.casefold():
+        return what
+    if point_type in GRADES:
+        return Said.of("state_of", state=finding(label), what=what)
+    state = Term(_WORDS.get(point_type, "state"), label)
+    return state if point_type == "Status" else Said.of("state_of", state=state, what=what)

@@ -181,7 +181,7 @@ async def test_no_text_of_a_device_is_refused(alertmanager):
     pages = []
     for hostile in HOSTILE.values():
         (notice,) = told(hostile or "nothing").notices
-        condition = replace(notice.alert.condition, summary=hostile)
+        condition = replace(notice.alert.condition, said=hostile)
         alert = replace(notice.alert, condition=condition, note=hostile, acknowledged_by=hostile)
         facts = Facts(replace(PLACE, parts=(("pod", hostile),)), silenced_by=hostile, silenced_until=NOW)
         pages.append(replace(notice, alert=alert, facts=facts))

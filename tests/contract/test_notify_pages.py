@@ -13,7 +13,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from alerts.languages import FOLDER, LANGUAGES
 from alerts.notify.build import build_notifiers
 from alerts.notify.facts import Facts, Place, Trend
 from alerts.notify.sheet import ENGLISH, Reader, duration, subject
@@ -22,6 +21,8 @@ from alerts.oncall.addressing import Addressing
 from alerts.runbooks import Runbooks
 from alerts.settings import AlertSettings
 from domain.alert import Alert, AlertState, Condition, Severity
+from domain.languages import FOLDER, LANGUAGES
+from domain.said import Quantity, Said, Term
 from storage.delivery_records import Event
 from tests.contract.notify_receivers import (
     OPENED,
@@ -125,6 +126,37 @@ def test_the_same_in_chinese():
         "https://console.example/runbooks/coolant-supply-too-warm?lang=zh-Hant",
     ):
         assert row in text.splitlines(), f"{row}\n\n{text}"
+
+
+def test_a_sentence_of_ours_is_the_headline_in_the_readers_language_and_what_somebody_wrote_is_told_as_it_is():
+    said = Said.of(
+        "above",
+        object="R017",
+        what=Term("measured", "coolant temperature into a rack"),
+        value=Quantity(41.2, "Cel"),
+        limit=Quantity(40.0, "Cel"),
+    )
+    notice = page().notices[0]
+    alert = replace(notice.alert, condition=replace(notice.alert.condition, said=said))
+    told = replace(page(), notices=(replace(notice, alert=alert),))
+    assert subject(told, ENGLISH) == (
+        "[CRITICAL opened] R017: coolant temperature into a rack is 41.2 °C, limit 40.0 °C (taipei-1)"
+    )
+    assert subject(told, CHINESE) == (
+        "【緊急 發生】R017：冷卻液供液溫度 41.2 °C，超出上限 40.0 °C（taipei-1）"
+    )
+    assert "系統原文" not in body(told, CHINESE)
+    assert "  系統原文：R017: coolant temperature into a rack is 41.2 °C, limit 40.0 °C" in body(
+        page(), CHINESE
+    )
+
+
+def test_a_limit_that_says_nothing_to_people_is_not_told():
+    told = body(
+        page(rule="grid-consent-needed", unit="count", value=2.0, limit=0.5, facts=Facts(PLACE)), ENGLISH
+    )
+    assert "  Value: 2" in told
+    assert "Limit" not in told
 
 
 def test_a_reader_elsewhere_has_the_time_of_both_clocks():
@@ -333,7 +365,7 @@ async def test_no_text_of_a_device_breaks_a_page(make, hostile, event, language)
             receiver.service = "ntfy"
         told = page(event)
         (notice,) = told.notices
-        condition = replace(notice.alert.condition, object_id=hostile, summary=hostile)
+        condition = replace(notice.alert.condition, object_id=hostile, said=hostile)
         alert = replace(notice.alert, condition=condition, acknowledged_by=hostile, note=hostile)
         place = replace(PLACE, parts=tuple((kind, hostile) for kind, _ in PLACE.parts))
         seen = replace(trend(), object_id=hostile)

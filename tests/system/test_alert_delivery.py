@@ -134,7 +134,7 @@ async def test_a_predicted_breach_and_a_leak_reach_the_mailbox_with_object_value
     assert "Object: rack R017" in leak
     assert "Value: 1\n" in leak
     assert "Limit: 0\n" in leak
-    assert "92% likely to exceed 16.00 MW" in " ".join(breach.split())
+    assert "92 % likely to exceed 16.00 MW" in " ".join(breach.split())
     assert "Object: site taipei-1" in breach
     assert "Value: 16.25 MW" in breach
     assert "Limit: 16.00 MW" in breach

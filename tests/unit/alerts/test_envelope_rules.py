@@ -121,7 +121,7 @@ def test_a_predicted_breach_names_the_quarter_hour_its_probability_and_the_limit
     condition = plant.active["predicted/lab"].condition
     assert (condition.object_id, condition.limit) == ("lab", 600e3)
     assert condition.value == pytest.approx(605e3)
-    assert condition.summary.startswith("lab: 90% likely to exceed 600.0 kW by 2026-")
+    assert condition.summary.startswith("lab: 90 % likely to exceed 600.0 kW by 2026-")
     told = " 09:00, most likely in 08:45-09:00 (median forecast 605.0 kW, issued 08:01)"
     assert condition.summary.endswith(told)
 
@@ -193,7 +193,7 @@ def test_a_node_is_predicted_by_its_own_forecast_named_or_by_a_glob(power):
     plant.forecast([0.1, 0.8], object_id="R002")
     plant.forecast([0.1], object_id="R003")
     assert plant.step() == [("opened", "predicted/R002")]
-    assert plant.active["predicted/R002"].condition.summary.startswith("R002: 80% likely to exceed")
+    assert plant.active["predicted/R002"].condition.summary.startswith("R002: 80 % likely to exceed")
 
 
 def test_a_forecast_is_missed_only_of_what_is_measured(lab):

@@ -122,7 +122,7 @@ def test_a_reading_that_stays_away_is_told_although_its_source_is_heard(lab):
     assert plant.step() == []
     plant.at(301).read(flow, 100)
     assert plant.step() == [("opened", "unmeasured/R001")]
-    assert "no RackPower since 2026-09-21 08:00:00 (limit 5 min)" in (
+    assert "no electric power of a rack since 2026-09-21 08:00:00 (limit 5 min)" in (
         plant.active["unmeasured/R001"].condition.summary
     )
     plant.at(310).read(power, 90)
@@ -136,7 +136,7 @@ def test_an_object_that_must_be_measured_and_never_was_is_told(lab):
     plant.at(200).read(0, 100)
     plant.step()
     assert plant.at(301).step() == [("opened", "unmeasured/R002")]
-    assert "no RackPower ever" in plant.active["unmeasured/R002"].condition.summary
+    assert "no electric power of a rack ever" in plant.active["unmeasured/R002"].condition.summary
 
 
 def test_some_objects_have_another_limit_another_severity_or_none(lab):

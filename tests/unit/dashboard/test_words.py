@@ -7,12 +7,12 @@ from string import Formatter
 
 import pytest
 
-from alerts.languages import LANGUAGES
 from dashboard.pages import PAGES
 from dashboard.preferences import THEMES
 from dashboard.registry import spoken, unspoken
 from dashboard.threads import reading
 from dashboard.words import NAMES, chosen, count, language, say, speaking, texts
+from domain.languages import LANGUAGES
 
 DASHBOARD = Path(__file__).parents[3] / "dashboard"
 _IN_SCRIPT = re.compile(r"\b(?:hw|console_)\.(say|count)\(\s*'([\w.]+)'")

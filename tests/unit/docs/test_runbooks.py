@@ -7,8 +7,8 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from alerts.languages import LANGUAGES, words
 from alerts.runbooks import LONGEST, SECTIONS, SHIPPED, Runbooks, parse
+from domain.languages import LANGUAGES, words
 from service.cli import app
 
 ROOT = Path(__file__).parents[3]

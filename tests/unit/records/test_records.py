@@ -5,14 +5,16 @@ import math
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import create_engine, inspect, text
 
 from domain.alert import AlertState, Condition, Severity
 from domain.errors import InputError, StoreUnavailable
 from domain.forecast import QUANTILES, Forecast
+from domain.said import Said, Term
 from domain.suppression import SuppressionKind
 from storage import database, suppression_records
 from storage.accounts import Accounts
@@ -43,6 +45,36 @@ def forecast(issued=NOW, object_id="taipei-1", n=192):
         rng.random(n),
         "seasonal 1",
     )
+
+
+def change(url, statement):
+    engine = create_engine(url)
+    with engine.begin() as db:
+        db.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def test_records_of_before_sentences_had_keys_are_taken_over_and_tell_their_english(tmp_path):
+    url = f"sqlite:///{tmp_path}/records.sqlite"
+    before = Records(url)
+    before.open_alerts([condition()], NOW)
+    before.close()
+    change(url, "ALTER TABLE alerts DROP COLUMN said")
+    records = Records(url)
+    (old,) = records.active_alerts()
+    assert (old.condition.summary, old.condition.told("zh-Hant")) == ("R017: Leak", "R017: Leak")
+    said = Said.of("state", object="R018", state=Term("measured", "leak at a rack"))
+    records.open_alerts([replace(condition(object_id="R018"), said=said)], NOW)
+    _, new = sorted(records.active_alerts(), key=lambda a: a.id)
+    assert new.condition.said == said
+    assert new.condition.summary == "R018: leak at a rack"
+    assert new.condition.told("zh-Hant") == "R018：機櫃漏液"
+    change(url, """UPDATE alerts SET said = '{"said": "of a later release", "fields": {}}'""")
+    assert {a.condition.told("zh-Hant") for a in records.active_alerts()} == {
+        "R017: Leak",
+        "R018: leak at a rack",
+    }
+    records.close()
 
 
 def test_an_alert_goes_from_open_to_acknowledged_to_cleared_and_remembers_who(records):
