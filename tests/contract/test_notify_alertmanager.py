@@ -149,7 +149,7 @@ async def test_one_that_was_taken_and_one_that_is_silenced_can_be_told_from_othe
 
 
 async def test_an_alert_ends_there_by_itself_when_hallwatch_is_not_heard_any_more(alertmanager):
-    async with channel(to(alertmanager, resend="1 s", expire="2 s")) as notifier:
+    async with channel(to(alertmanager, resend="1 s", expire="6 s")) as notifier:
         await notifier.send(told("R001"))
     assert len(alertmanager.alerts()) == 1
     async with asyncio.timeout(60):

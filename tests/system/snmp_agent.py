@@ -201,13 +201,15 @@ class Kept:
 
 
 class Running:
-    """A collector that polls while the block runs."""
+    """A collector that polls while the block runs; `timeout` and `deadline` let a good device answer on a busy machine."""
 
     def __init__(self, targets, sink=None, traps=None, **polling):
         self.registry = PointRegistry()
         self.kept = Kept(self.registry)
-        polling = {"interval": 0.5, "timeout": 0.3, "retries": 0, "breaker_after": 2, **polling}
-        settings = SnmpSettings.model_validate({"polling": polling, "targets": targets, "traps": traps})
+        defaults = {"interval": 0.5, "timeout": 10.0, "deadline": 30.0, "retries": 0, "breaker_after": 2}
+        settings = SnmpSettings.model_validate(
+            {"polling": defaults | polling, "targets": targets, "traps": traps}
+        )
         self.collector = SnmpCollector(settings, self.registry, sink or self.kept)
 
     async def __aenter__(self):

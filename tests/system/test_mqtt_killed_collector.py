@@ -62,8 +62,14 @@ async def test_a_collector_killed_again_and_again_loses_no_sweep(mosquitto, tmp_
     await asyncio.to_thread(sending.join)
     assert load.acknowledged == load.sent_sweeps == TRAYS * SECONDS
     await until(running, lambda told: told["ready"])
-    await asyncio.sleep(2)
-    await until(running, lambda told: not told["rows"] and not told["queued"])
+    silence = 0
+
+    def quiet(told):
+        nonlocal silence
+        silence = 0 if told["rows"] or told["queued"] else silence + 1
+        return silence == 15  # three seconds of it
+
+    await until(running, quiet)
     running.terminate()
     running.wait(60)
 

@@ -274,8 +274,11 @@ async def test_each_violation_is_named_every_good_value_kept_and_no_wrong_one_go
             strict=True,
         )
 
+    def good_ones():
+        return {(registry[p].key, at, round(v)) for p, at, v, q in kept() if q == Quality.GOOD}
+
     async with asyncio.timeout(60):
-        while collector.stats()["queued"] or ingest.pending_rows:  # noqa: ASYNC110
+        while not bus.sent <= good_ones() or collector.stats()["queued"] or ingest.pending_rows:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     await asyncio.sleep(0.3)
     collecting.cancel()

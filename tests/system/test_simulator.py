@@ -234,11 +234,11 @@ def test_the_process_sweeps_every_tray_through_the_nvml_collector_and_ends_clean
             listener = Listener(where["mqtt"], "hallwatch/v1/trays/#")
             trays = {f"hallwatch/v1/trays/R{r:03d}/T{t:02d}" for r in (1, 2) for t in range(1, 19)}
             listener.until(lambda heard: {f"{t}/presence" for t in trays} <= heard.keys())
-            listener.until(lambda heard: all(len(heard.get(f"{t}/sweep", ())) >= 2 for t in trays))
+            listener.until(lambda heard: all(len(heard.get(f"{t}/sweep", ())) >= 3 for t in trays))
             for tray in trays:
-                first, second = listener.heard[f"{tray}/sweep"][:2]
-                assert second["seq"] == first["seq"] + 1
-                assert 2500 < second["t"] - first["t"] < 60_000  # every 5 s; a busy machine is late
+                first, second, third = listener.heard[f"{tray}/sweep"][:3]
+                assert [second["seq"], third["seq"]] == [first["seq"] + 1, first["seq"] + 2]
+                assert third["t"] - first["t"] > 5000  # every 5 s; the first of a busy machine is late
                 assert second["gpus"] == 4
             assert all(m["online"] for t in trays for m in listener.heard[f"{t}/presence"])
             fault = {"name": "tray-agent-dead", "target": "R002-T05"}

@@ -90,7 +90,7 @@ async def test_a_faulty_agent_that_answers_from_elsewhere_is_told_and_read_on_re
 
 async def test_a_faulty_agent_of_version_1_is_told_to_be_one(fakes):
     with pytest.raises(SourceRefused, match="use version 1"):
-        await _fake(fakes, "v1only", retries=0)
+        await _fake(fakes, "v1only", timeout=1.0, retries=0)
 
 
 @pytest.mark.server("snmpd")
@@ -121,7 +121,7 @@ async def test_an_engine_that_starts_anew_is_known_again_at_once(tmp_path):
 
 def v3_session(a, **more):
     return PatientClient(
-        "127.0.0.1", a.port, Secrets.model_validate(USER), **{"timeout": 1.0, "retries": 0, **more}
+        "127.0.0.1", a.port, Secrets.model_validate(USER), **{"timeout": 3.0, "retries": 0, **more}
     )
 
 

@@ -29,7 +29,7 @@ PHASE_1 = "PowerMeter/PhaseCurrent/snmp/PDU-1/rPDU2PhaseStatusCurrent.1"
 
 
 def session(a, **more):
-    return PatientClient("127.0.0.1", a.port, Secrets(), **{"timeout": 0.3, "retries": 0, **more})
+    return PatientClient("127.0.0.1", a.port, Secrets(), **{"timeout": 20.0, "retries": 0, **more})
 
 
 def zero_length_oid(a, data):
@@ -85,12 +85,12 @@ async def test_an_object_that_cannot_be_read_costs_itself_and_nobody_else(odd):
     async with (
         agent() as good,
         agent(spoil=odd) as sick,
-        Running([target(sick), target(good, "GOOD")], interval=0.2) as run,
+        Running([target(sick), target(good, "GOOD")], interval=0.2, timeout=0.3) as run,
     ):
         await run.kept.until(lambda: run.kept.value(up("GOOD")) == 1 and run.kept.value(PHASE_1))
         await run.polled(4)
         assert not run.task.done()
-        assert run.kept.value(up()) == 1
+        await run.kept.until(lambda: run.kept.value(up()) == 1)
         assert run.kept.value(PHASE_1) == pytest.approx(7.1)
         assert POWER_OID in run.collector.stats()["partly"]["PDU-1"]
         assert "GOOD" not in run.collector.stats()["partly"]
@@ -105,11 +105,11 @@ async def test_a_device_whose_every_answer_is_odd_never_ends_the_collector():
 
     async with agent() as good, agent(spoil=odd) as sick:
         targets = [target(good), target(sick, "SICK")]
-        async with Running(targets, interval=0.1, breaker_longest=0.1) as run:
+        async with Running(targets, interval=0.1, timeout=0.3, breaker_longest=0.1) as run:
             await run.polled(8, "SICK")
             await run.polled(2, "PDU-1")
             assert not run.task.done()
-            assert run.kept.value(up()) == 1
+            await run.kept.until(lambda: run.kept.value(up()) == 1)
 
 
 async def test_one_object_with_an_error_costs_only_itself():
@@ -220,7 +220,7 @@ async def test_an_object_that_hangs_costs_itself_after_some_polls_and_the_others
         _, kind, asked = a.asked(data)
         return [] if kind == "get" and POWER_OID in asked else None
 
-    async with agent(spoil=spoil) as a, Running([target(a)], timeout=0.1, interval=0.6) as run:
+    async with agent(spoil=spoil) as a, Running([target(a)], timeout=0.5, interval=1.5) as run:
         await run.kept.until(lambda: run.kept.value(up()) is not None)
         assert run.kept.value(up()) == 1
         await run.kept.until(lambda: len(run.device.client.left_alone) == 1)
@@ -246,11 +246,11 @@ async def test_an_agent_without_getbulk_is_read_object_by_object(how):
         agent() as well,
         agent(spoil=spoil) as a,
         Running([target(well)]) as good,
-        Running([target(a)], timeout=0.1) as run,
+        Running([target(a)], timeout=0.3) as run,
     ):
         await good.kept.until(lambda: good.kept.value(POWER))
-        await run.kept.until(lambda: run.kept.value(POWER))
-        assert set(run.kept.latest) == set(good.kept.latest)
+        await run.kept.until(lambda: set(run.kept.latest) >= set(good.kept.latest))
+        await good.kept.until(lambda: set(run.kept.latest) == set(good.kept.latest))
 
 
 async def test_getbulk_is_tried_again_when_the_trouble_is_over(monkeypatch):
@@ -281,9 +281,9 @@ async def test_a_table_that_hangs_costs_itself_and_is_named():
         name = bytes.fromhex("2b06010401823e01011a06030105")  # the current of the phases
         return [] if name in reply and asked[0].startswith(PHASES) else None
 
-    async with agent(spoil=spoil) as a, Running([target(a)], timeout=0.1) as run:
+    async with agent(spoil=spoil) as a, Running([target(a)], timeout=0.3) as run:
         await run.kept.until(lambda: run.kept.value(POWER) == 5130.0)
-        assert run.kept.value(up()) == 1
+        await run.kept.until(lambda: run.kept.value(up()) == 1)
         assert PHASES in run.collector.stats()["partly"]["PDU-1"]
 
 
@@ -370,7 +370,7 @@ async def test_an_answer_from_another_address_or_port_is_told_and_taken_on_reque
 
         async with agent(spoil=spoil) as a:
             with pytest.raises(SourceTimeout, match=f"an answer came from {host}:.*any_address"):
-                await session(a).get([UPTIME])
+                await session(a, timeout=0.3).get([UPTIME])
             async with Running([target(a, any_address=True)]) as run:
                 await run.kept.until(lambda: run.kept.value(POWER) == 5130.0)
 
@@ -386,7 +386,7 @@ def _wrong_number(a, data):
 
 async def test_an_answer_to_another_request_is_none_and_told():
     async with agent(spoil=lambda a, data: [(0, _wrong_number(a, data))]) as a:
-        s = session(a)
+        s = session(a, timeout=0.3)
         with pytest.raises(SourceTimeout, match="number of another request"):
             await s.get([UPTIME])
         assert s.traffic.strays == a.requests
@@ -405,10 +405,10 @@ async def test_an_agent_of_version_1_only_is_told_to_be_one():
 
     async with agent(spoil=spoil) as a:
         with pytest.raises(SourceRefused, match="answers to version 1 only: use version 1"):
-            await session(a).get([UPTIME])
-        async with Running([target(a)], breaker_after=1, breaker_longest=0.3) as run:
+            await session(a, timeout=1.0).get([UPTIME])
+        async with Running([target(a)], timeout=0.5, breaker_after=1, breaker_longest=0.3) as run:
             await run.polled(3)
-            assert run.kept.value(up()) == 2
+            await run.kept.until(lambda: run.kept.value(up()) == 2)
             assert "use version 1" in run.collector.stats()["down"]["PDU-1"]
 
 
@@ -422,7 +422,7 @@ async def test_an_agent_that_comes_up_while_it_is_asked_is_of_no_other_version()
 
     async with agent(spoil=spoil) as a:
         with pytest.raises(SourceTimeout):
-            await session(a).get([UPTIME])
+            await session(a, timeout=0.3).get([UPTIME])
 
 
 async def test_an_agent_of_version_1_is_read_though_it_lacks_objects():
@@ -436,7 +436,7 @@ async def test_an_agent_of_version_1_is_read_though_it_lacks_objects():
         return [(0, a.answer(data, status=2, index=1))] if not a.following(asked[0]) else None
 
     async with agent(spoil=v1) as a:
-        s = PatientClient("127.0.0.1", a.port, Secrets(version="1"), timeout=0.3, retries=0)
+        s = PatientClient("127.0.0.1", a.port, Secrets(version="1"), timeout=20.0, retries=0)
         asked = [*oids(), "1.3.6.1.4.1.318.9.1.0", "1.3.6.1.4.1.318.9.2.0"]
         assert set(await s.get(asked)) == set(oids())
         assert {o for o, _ in await s.walk("1.3.6.1.4.1.318")} == set(oids())
@@ -507,7 +507,7 @@ async def test_of_many_troubles_some_are_told_and_the_rest_is_a_number():
         bad = [o for o in asked if o.startswith(f"{PHASES}.5.")]
         return [(0, a.answer(data, status=5, index=0))] if kind == "get" and bad else None
 
-    async with agent(many, spoil=spoil) as a, Running([target(a)], interval=5.0, timeout=2.0) as run:
+    async with agent(many, spoil=spoil) as a, Running([target(a)], interval=5.0) as run:
         await run.polled(1)
         told = run.collector.stats()["partly"]["PDU-1"]
         assert told.endswith("; and 47 more")
@@ -523,7 +523,7 @@ async def test_polls_wait_for_a_sink_that_does_not_take_and_nothing_is_dropped(m
         await open_again.wait()
         stored.append(len(batch))
 
-    async with agent() as a, Running([target(a)], sink=sink, interval=0.05, timeout=1.0) as run:
+    async with agent() as a, Running([target(a)], sink=sink, interval=0.05) as run:
         await until(lambda: run.collector.stats()["waiting"] == 2 and run.device.polls > 3)
         await asyncio.sleep(0.3)
         polls = run.device.polls

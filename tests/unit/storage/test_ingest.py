@@ -311,7 +311,7 @@ async def test_a_reading_on_which_our_own_code_fails_costs_itself_alone(make_ing
     monkeypatch.setattr(ingest.plausibility, "impossible", fails)
     now = now_ms()
     await asyncio.wait_for(
-        ingest.accept(Batch.of(np.arange(1000) % 10, now + np.arange(1000), np.arange(1000.0))), 5
+        ingest.accept(Batch.of(np.arange(1000) % 10, now + np.arange(1000), np.arange(1000.0))), 60
     )
     assert sorted(everything(store).value.tolist()) == [v for v in range(1000) if v != 666]
     assert ingest.quarantine.counts == {"unforeseen": 1}
