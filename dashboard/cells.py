@@ -17,7 +17,7 @@ import numpy as np
 
 from dashboard.views import LOST, SILENT, STALE_MS, Now, PointNow
 from dashboard.words import count, say, term
-from domain.points import Quality, TimeArray, ValueArray
+from domain.points import Point, Quality, TimeArray, ValueArray
 from domain.possible import why_not
 from domain.units import shown
 from storage.plant import Reading
@@ -180,9 +180,14 @@ def point_value(p: PointNow) -> str:
         return p.point.state_label(p.value)
     if p.point.point_type == "GpuThrottleReasons":
         return throttle_reasons(int(p.value))
-    if p.point.unit == "s" and p.value >= 120 and p.point.point_type not in PLAIN:
-        return duration(1000 * p.value)
-    return f"{p.value:.2f}" if p.point.point_type in PLAIN else shown(p.value, p.point.unit, 4)
+    return amount(p.point, p.value, 4)
+
+
+def amount(point: Point, value: float, digits: int) -> str:
+    """Return what a point may tell, in its unit: a span of time in the largest sensible one, a score without."""
+    if point.point_type in PLAIN:
+        return f"{value:.2f}"
+    return duration(1000 * value) if point.unit == "s" and value >= 120 else shown(value, point.unit, digits)
 
 
 def throttle_reasons(mask: int) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dashboard.readings import ObjectReadings
+from dashboard.series import held
 from dashboard.views import SPANS, Now, Series
 from domain.points import IntArray, Point, PointRegistry, Quality, TimeArray, ValueArray
 from storage.plant import PlantView
@@ -92,14 +93,22 @@ class Peers:
         if len(points) + 1 < FEWEST:
             return nothing.time, nothing.value, nothing.value, nothing.value
         grid = self._plant.history(points, end - length, end, step, Aggregate.MEAN)
-        known = (~np.isnan(grid.values)).sum(axis=0) + 1 >= FEWEST
-        values, time = grid.values[:, known], grid.start[known] + grid.step // 2
+        values = held(grid.values, grid.step)
+        known = (~np.isnan(values)).sum(axis=0) + 1 >= FEWEST
+        values, time = values[:, known], grid.start[known] + grid.step // 2
         if not known.any():
             return nothing.time, nothing.value, nothing.value, nothing.value
         return time, np.nanmin(values, axis=0), np.nanmedian(values, axis=0), np.nanmax(values, axis=0)
 
+    def _serves(self, object_id: str) -> frozenset[str]:
+        """Return what kinds of objects one serves: a meter of a feed is none of a tap's peers."""
+        topology = self._plant.topology()
+        served = topology.serves(object_id) if object_id in topology.objects else ()
+        return frozenset(topology.objects[o].type for o in served if o in topology.objects)
+
     def _search(self, point: Point, all_: IntArray, registry: PointRegistry) -> IntArray:
         like: list[tuple[bool, int]] = []
+        own = self._serves(point.object_id)
         seen = {point.object_id}
         for i in all_.tolist():
             other = registry[i]
@@ -109,7 +118,8 @@ class Peers:
                 point.unit,
                 False,
             )
-            if same and not other.retired and other.object_id not in seen:
+            same = same and not other.retired and other.object_id not in seen
+            if same and self._serves(other.object_id) == own:
                 seen.add(other.object_id)
                 like.append((bool(point.associate) and other.associate == point.associate, i))
         near = [i for beside, i in like if beside]

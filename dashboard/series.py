@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from dashboard.views import Series
+from domain.points import ValueArray
 from storage.telemetry import Grid
+
+HELD_MS = 120_000
+"""A value that is told on change holds so long: DSX repeats it every 100 s."""
+
+
+def held(values: ValueArray, step: int) -> ValueArray:
+    """Return lines, shape (..., n) of steps of so many ms, in which each value holds until the next, for `HELD_MS` at most."""
+    at = np.arange(values.shape[-1])
+    last = np.maximum.accumulate(np.where(np.isnan(values), -1, at), axis=-1)
+    lasts = (last >= 0) & (at - last <= HELD_MS // step)
+    return np.where(lasts, np.take_along_axis(values, np.maximum(last, 0), -1), np.nan)
 
 
 def merged(fine: Grid, coarse: Grid) -> Series:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dashboard.readings import ObjectReadings
+from dashboard.series import held
 from dashboard.views import SPANS, PointNow, Series
 from domain.points import Point
 from storage.plant import PlantView
@@ -115,6 +116,7 @@ class Things:
         grid = self._plant.history(np.array([index], np.int32), end - length, end, step, Aggregate.MEAN)
         rows = np.flatnonzero(grid.point == index)
         values = grid.values[rows[0]] if len(rows) else np.full(len(grid.start), np.nan)
+        values = held(values, grid.step)
         known = ~np.isnan(values)
         time, value = grid.start[known] + grid.step // 2, values[known]
         gap = np.flatnonzero(np.diff(time) > 3.5 * grid.step)

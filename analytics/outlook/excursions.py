@@ -151,7 +151,8 @@ def _heavy_tailed(deviations: float) -> float:
 
     A load that stays for hours and then jumps by megawatts has tails that a normal distribution has not.
     """
-    return 0.5 + (deviations / (1 + deviations**2) + math.atan(deviations)) / math.pi
+    found = 0.5 + (deviations / (1 + deviations**2) + math.atan(deviations)) / math.pi
+    return min(1.0, max(0.0, found))  # far out the last digit may lie beyond
 
 
 def _levels(power: ValueArray, step: int) -> ValueArray:

@@ -23,7 +23,7 @@ from dashboard.views import SPANS, STALE_MS, PointNow
 from dashboard.words import say, several
 from domain.errors import StorageError
 from domain.points import Point, Quality
-from domain.units import shown, shown_in
+from domain.units import shown_in
 from storage.plant import Reading
 
 
@@ -188,7 +188,7 @@ def _among(p: PointNow, data: ConsoleData, since: int) -> list[cells.Cell]:
     found = data.peers.among(p.point, p.value, since) if known else None
     if found is None:
         return [["", ""], ["", ""]]
-    low, middle, high = (shown(v, p.point.unit, 3) for v in (found.low, found.median, found.high))
+    low, middle, high = (cells.amount(p.point, v, 3) for v in (found.low, found.median, found.high))
     if found.low == found.high == p.value:
         return [
             [middle, "muted", say("object.range", low=low, high=high)],

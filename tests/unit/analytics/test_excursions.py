@@ -92,6 +92,12 @@ def test_the_tails_of_the_quarter_hour_are_those_of_students_t(deviations):
     assert _heavy_tailed(deviations) == pytest.approx(student_t.cdf(deviations, 3, scale=3**-0.5))
 
 
+def test_a_probability_is_one_however_far_away_the_limit_is():
+    for power in range(3, 9):
+        for mantissa in np.linspace(1, 9.99, 200):
+            assert 0 <= _heavy_tailed(-mantissa * 10.0**power) <= _heavy_tailed(mantissa * 10.0**power) <= 1
+
+
 def test_uncertainty_shrinks_as_the_quarter_hour_passes():
     rng = np.random.default_rng(1)
     walk = 15e6 + np.cumsum(rng.normal(0, 1e5, 200))

@@ -8,6 +8,7 @@ import pytest
 from dashboard import cells
 from dashboard.pages.thing import history
 from dashboard.registry import section
+from dashboard.series import held
 from domain.batch import Batch
 from domain.points import Point
 from tests.unit.dashboard.conftest import NOW
@@ -61,6 +62,33 @@ def test_racks_are_compared_with_racks_and_a_state_or_a_lone_object_with_none(ha
     assert row(hall, "R003", "RackPower")[3][0].endswith("/16")
     assert row(hall, "R003", "RackLeakDetect")[2:4] == [["", ""], ["", ""]]
     assert hall.data.peers.among(point(hall, "R003", "RackPower"), float("nan"), 0) is None
+
+
+def test_a_tap_is_compared_with_taps_and_not_with_the_meters_of_feeds_and_busways(hall):
+    hall.tick()
+    mine = point(hall, "R003-TAP-A", "ActivePower")
+    found = {hall.registry[i].object_id for i in hall.data.peers.of(mine).tolist()}
+    assert len(found) == 2 * 16 - 1
+    assert all("-TAP-" in name for name in found)
+
+
+def test_what_is_told_on_change_is_a_line_that_holds_and_ends_with_it():
+    told = np.full(30, np.nan)
+    told[[2, 9]] = 5.0, 7.0
+    line = held(told, 10_000)
+    assert np.isnan(line[:2]).all()
+    assert (line[2:9] == 5).all()
+    assert (line[9:22] == 7).all()  # for two minutes
+    assert np.isnan(line[22:]).all()
+    assert np.array_equal(held(told, 900_000), told, equal_nan=True)
+
+
+def test_scores_and_spans_of_time_are_told_alike_of_an_object_and_its_peers(hall):
+    hall.tick()
+    _, score, usual, *_ = row(hall, "R003", "AnomalyScore")
+    assert "%" not in score[0] + usual[0]
+    life = Point("up", "UPS", "DeviceUptime", "UPS-A1", unit="s")
+    assert [cells.amount(life, s, 3) for s in (90.0, 660.0, 87_399.0)] == ["90.0 s", "11 min", "24 h 16 min"]
 
 
 def test_the_past_of_the_peers_is_their_range_and_median(hall):
