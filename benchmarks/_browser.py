@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,19 +29,24 @@ ONE_OF = {"rack": "R001", "object": "UPS-A1"}
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A console that runs: its address, who looks, and the incident that is looked at (its page is left out without one)."""
+    """A console that runs: its address, who looks, and the incident that is looked at (its page is left out without one).
+
+    `only` names the pages that are looked at, where it is not all.
+    """
 
     url: str
     user: str
     password: str
     incident: str
+    only: Sequence[str] = ()
 
     def pages(self) -> dict[str, str]:
-        """Return the path of every page of the console, by its name."""
+        """Return the path of every page that is looked at, by its name."""
         objects = ONE_OF | {"incident": self.incident}
         paths = {
             page.name: page.path.format(object=objects[page.name]) if page.of_objects else page.path
             for page in PAGES
+            if not self.only or page.name in self.only
         }
         return {name: path for name, path in paths.items() if not path.endswith("/") or path == "/"}
 
@@ -87,6 +92,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", default="demo")
     parser.add_argument("--password", default="")
     parser.add_argument("--incident", default="", help="number of an incident of that service, for its page")
+    parser.add_argument(
+        "--pages", nargs="+", default=[], choices=[page.name for page in PAGES], help="only these (all)"
+    )
 
 
 def report(
@@ -96,9 +104,11 @@ def report(
 
     async def measured() -> dict[str, Any]:
         if options.url:
-            return await measure(Served(options.url, options.user, options.password, options.incident))
+            return await measure(
+                Served(options.url, options.user, options.password, options.incident, options.pages)
+            )
         async with hall_served() as (url, hall):
-            return await measure(Served(url, USER, PASSWORD, str(hall.incident)))
+            return await measure(Served(url, USER, PASSWORD, str(hall.incident), options.pages))
 
     figures = asyncio.run(measured())
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}

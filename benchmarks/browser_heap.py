@@ -1,9 +1,10 @@
-"""What a console window holds: ``python -m benchmarks.browser_heap [--minutes 30] [--rounds 0] [--url URL --user NAME --password P]``.
+"""What a console window holds: ``python -m benchmarks.browser_heap [--minutes 30] [--rounds 0] [--pages NAME ...]``.
 
 Every page of the console is open in a window of its own (headless chromium), and is sent figures as in service. Every so often
 each window's garbage is collected, and its JavaScript heap, DOM nodes, documents and event listeners are counted. With `--rounds`
-one more window goes from page to page, so many times, and what each round leaves behind is counted. Without a URL a full-size
-hall in trouble is served here, changing every two seconds. `--out` keeps each look as a line of JSON.
+one more window goes from page to page, so many times, and what each round leaves behind is counted. Without a URL (`--url URL
+--user NAME --password P`) a full-size hall in trouble is served here, changing every two seconds. `--out` keeps each look as a
+line of JSON.
 """
 
 from __future__ import annotations

@@ -40,11 +40,40 @@
     const place = document.getElementById(id);
     if (!place) return;
     if (!window.Plotly) return load();
-    const begun = place.data;
+    if (place.data && !waiting.has(place)) return plot(place, traces, shape);
+    if (!waiting.size) setTimeout(drawNext);
+    waiting.set(place, [traces, shape]);
+  }
+  function plot(place, traces, shape) {
     window.Plotly.react(place, grown(traces), grown(layout(hw.noted ? hw.noted(shape) : shape)), CONFIG);
-    if (!begun) begin(place);
+  }
+
+  // A chart's first draw takes longest, and is a task of its own, or two: clicks and keys come between. Later ones are at once.
+  const waiting = new Map(); // what was never drawn, and the newest that it is to show
+  const begun = []; // what is done with a chart once there is something of it
+  const ranged = (shape) => Object.entries(shape).every(([name, part]) => !/^[xy]axis/.test(name) || part.range);
+  function drawOne() {
+    const [[place, [traces, shape]]] = waiting;
+    waiting.delete(place);
+    if (!place.isConnected) return; // the page was left meanwhile
+    const first = !place.data;
+    const bare = first && ranged(shape); // the axes stay as they are when the lines come
+    plot(place, bare ? [] : traces, shape);
+    if (bare) waiting.set(place, [traces, shape]);
+    if (first) begin(place);
+  }
+  function drawNext() {
+    try {
+      if (waiting.size) drawOne();
+    } finally {
+      if (waiting.size) setTimeout(drawNext);
+    }
+  }
+  function drawAll() { // paper does not wait
+    while (waiting.size) drawOne();
   }
   function begin(place) {
+    begun.forEach((then) => then(place));
     place.on('plotly_clickannotation', (event) => hw.openNotes && event.annotation.name === 'note' && hw.openNotes());
     const size = () => place.clientWidth + ' ' + place.clientHeight;
     let drawn = size();
@@ -76,7 +105,7 @@
   function upright(x) {
     return { type: 'line', x0: x, x1: x, yref: 'paper', y0: 0, y1: 1, line: { color: hw.colour('muted'), width: 1, dash: 'dot' } };
   }
-  hw.chart = { draw: draw, axis: axis, times: times, upright: upright }; // for pages that have charts of their own
+  hw.chart = { draw, drawAll, begun, axis, times, upright }; // for pages that have charts of their own
 
   // The line's tip: what the header told since the last series came.
   const MOST_TIPS = 900;
@@ -97,7 +126,7 @@
       tip.power.shift();
     }
     const place = document.getElementById('power-chart');
-    if (place && place.data && window.Plotly) {
+    if (place && place.data && place.data.length) {
       const last = place.data.length - 1;
       window.Plotly.extendTraces(place, { x: [[time]], y: [[watts / 1e6]] }, [last]);
     }

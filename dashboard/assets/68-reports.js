@@ -90,6 +90,7 @@
     theme = theme || document.documentElement.dataset.theme;
     document.documentElement.dataset.theme = 'light';
     hw.recolour();
+    hw.chart.drawAll();
     resize();
   });
   window.addEventListener('afterprint', () => {

@@ -83,19 +83,15 @@
     window.Plotly.relayout(place, { 'xaxis.range': written });
   }
 
-  for (const [id, { store }] of Object.entries(CHARTS)) {
-    hw.on(store, () => {
-      const place = document.getElementById(id);
-      if (!place || !place.on || !place._fullLayout) return;
-      if (!place.dataset.zooms) {
-        zooms.delete(id);
-        place.dataset.zooms = 'yes';
-        place.tabIndex = 0;
-        place.setAttribute('aria-description', hw.say('chart.zoom'));
-        place.on('plotly_relayout', (event) => moved(id, event));
-        place.on('plotly_doubleclick', () => whole(id));
-        place.addEventListener('keydown', (event) => press(id, event));
-      }
-      });
-  }
+  hw.chart.begun.push((place) => {
+    const id = place.id;
+    if (!CHARTS[id]) return;
+    zooms.delete(id);
+    place.dataset.zooms = 'yes';
+    place.tabIndex = 0;
+    place.setAttribute('aria-description', hw.say('chart.zoom'));
+    place.on('plotly_relayout', (event) => moved(id, event));
+    place.on('plotly_doubleclick', () => whole(id));
+    place.addEventListener('keydown', (event) => press(id, event));
+  });
 })();

@@ -26,6 +26,20 @@ WAIT = 60_000
 INSIDE = """[...document.querySelectorAll('.energy-page .panel')].every((panel) => [...panel.querySelectorAll('table, .chart')].every(
   (part) => part.getBoundingClientRect().bottom <= panel.getBoundingClientRect().bottom + 1))"""
 """No panel of the energy page is lower than what it holds."""
+DRAWN = """
+window.drawn = [];
+let plotly;
+Object.defineProperty(window, 'Plotly', { get: () => plotly, set: (loaded) => {
+  plotly = loaded;
+  const react = plotly.react;
+  plotly.react = (place, traces, ...more) => {
+    drawn.push(place.id + (traces.length ? '' : ' axes'));
+    setTimeout(() => drawn.push('a click may come'));
+    return react(place, traces, ...more);
+  };
+} });
+"""
+"""Keeps which charts are drawn in which order, and where a task ends: what is asked for then comes before the next."""
 
 
 @pytest.fixture(scope="module")
@@ -421,3 +435,33 @@ def test_a_chart_is_zoomed_by_dragging_or_by_keyboard_and_its_line_comes_finer(o
     expect(chart).to_have_attribute("data-step", "2000", timeout=WAIT)
     page.keyboard.press("Escape")
     expect(chart).not_to_have_attribute("data-step", re.compile(r"\d+"), timeout=WAIT)
+
+
+def test_each_chart_of_a_page_is_drawn_in_a_task_of_its_own_and_axes_that_are_known_before_the_lines(
+    open_page, console
+):
+    page = open_page("/")
+    page.add_init_script(DRAWN)
+    page.goto(f"{console.url}/rack/R002")
+    expect(page.locator("#rack-chart-flow .main-svg").first).to_be_attached(timeout=WAIT)
+    charts = [f"rack-chart-{what}" for what in ("power", "temperature", "flow")]
+    assert page.evaluate("drawn.slice(0, 5)") == [
+        charts[0], "a click may come", charts[1], "a click may come", charts[2],
+    ]  # fmt: skip
+    page.goto(f"{console.url}/")
+    expect(page.locator("#power-chart .barlayer .point").first).to_be_attached(timeout=WAIT)
+    assert page.evaluate("drawn.slice(0, 3)") == ["power-chart axes", "a click may come", "power-chart"]
+
+
+def test_a_page_that_is_printed_before_its_chart_was_drawn_has_it_on_paper(open_page):
+    page = open_page("/reports")
+    expect(page.locator("#report-chart .main-svg").first).to_be_attached(timeout=WAIT)
+    drawn = page.evaluate("""() => {
+      const chart = document.getElementById('report-chart');
+      Plotly.purge(chart);
+      dispatchEvent(new Event('beforeprint'));
+      const lines = chart.querySelectorAll('.scatterlayer .trace').length;
+      dispatchEvent(new Event('afterprint'));
+      return lines;
+    }""")
+    assert drawn == 3

@@ -138,3 +138,8 @@ def test_the_library_of_the_charts_is_of_the_version_that_dash_brings():
     whole = os.path.join(os.path.dirname(plotly.__file__), "package_data", "plotly.min.js")
     with shipped.open(encoding="utf-8") as ours, open(whole, encoding="utf-8") as theirs:
         assert version(ours.read(500)) == version(theirs.read(500))
+
+
+def test_the_library_of_the_charts_asks_to_be_made_ready_while_it_comes():
+    with (console.ASSETS / "plotly" / "plotly-basic.min.js").open(encoding="utf-8") as shipped:
+        assert shipped.readline() == "//# allFunctionsCalledOnLoad\n"
