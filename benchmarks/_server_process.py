@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -15,11 +17,17 @@ from typing import Self
 SYSTEM_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
+PORTS = range(15_000, 32_000)
+"""Below those that the system gives to whoever asks for any: what is free here stays so until it is taken."""
+
+
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     """Return a loopback port that nothing listens on."""
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    for port in random.SystemRandom().sample(PORTS, 1000):
+        with socket.socket(socket.AF_INET, kind) as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free")
 
 
 def program(name: str) -> str:
@@ -68,7 +76,7 @@ class ServerProcess:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self, timeout: float = 20.0) -> None:
+    def start(self, timeout: float = 60.0) -> None:
         """Start it and return when it takes requests."""
         assert not self.running, f"{self.command[0]} runs already"
         with self.log.open("ab") as log:
@@ -87,7 +95,7 @@ class ServerProcess:
         if self._process is not None and self.running:
             self._process.terminate()
             try:
-                self._process.wait(10)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 self.kill()
 
@@ -96,7 +104,7 @@ class ServerProcess:
         if self._process is not None and self.running:
             self._process.kill()
         if self._process is not None:
-            self._process.wait(10)
+            self._process.wait(60)
 
     def __enter__(self) -> Self:
         self.start()

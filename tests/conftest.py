@@ -2,10 +2,11 @@
 
 import os
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
+
+from benchmarks._server_process import free_port as find_free_port
 
 pytest_plugins = ["tests.nvml_standin.fixtures", "tests.servers.fixtures", "tests.system.console_fixtures"]
 
@@ -59,6 +60,4 @@ def testdata() -> Path:
 @pytest.fixture
 def free_port() -> int:
     """Return a TCP port on loopback that nothing listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    return find_free_port()

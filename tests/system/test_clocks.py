@@ -50,7 +50,7 @@ class Bms:
         at = int((time.time() + self.clock(since, leak)) * 1000)
         for tag, value in zip(self.tags, (100.0, leak), strict=True):
             payload = json.dumps({"value": value, "timestamp": at, "quality": 1})
-            self.client.publish(f"BMS/v1/PUB/Value/{tag}", payload, qos=1).wait_for_publish(10)
+            self.client.publish(f"BMS/v1/PUB/Value/{tag}", payload, qos=1).wait_for_publish(60)
 
     def close(self):
         self.client.disconnect()
