@@ -37,6 +37,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from benchmarks._server_process import free_port
 from benchmarks.ingest import figure, machine
 from dashboard.auth import COOKIE
 from domain.dsx import metadata_topic, value_topic
@@ -279,9 +280,9 @@ class Demo:
 def demo(data: Path, racks: int, pages: int, log: Path) -> Iterator[Demo]:
     """Run the demo with hostile sources configured, in a process with few file handles."""
     hostile = {
-        "http": _free(),
-        "agent": _free(socket.SOCK_DGRAM),
-        "traps": _free(socket.SOCK_DGRAM),
+        "http": free_port(),
+        "agent": free_port(socket.SOCK_DGRAM),
+        "traps": free_port(socket.SOCK_DGRAM),
         "pages": pages,
     }
 
@@ -322,12 +323,6 @@ def _serves(data: Path) -> bool:
         return answer.status_code == 200 and answer.json()["alerts"]["ticks"] > 0
     except (OSError, ValueError, KeyError, httpx.HTTPError):
         return False
-
-
-def _free(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 # --- the well-behaved -----------------------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ async def test_a_schedule_of_garbage_leaves_what_was_announced_and_a_good_one_is
         kept.append(arguments)
 
     collector = ScheduleCollector(settings, ["R001", "R002"], keep, clock=lambda: NOW)
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         for _ in range(1 + len(answers)):
             await collector.look(client)
     assert len(kept) >= 1 + len(GARBAGE)

@@ -66,6 +66,7 @@ def open_page(browser: Browser, console: LiveConsole) -> Iterator[Callable[..., 
     def opened(user: str = USER, password: str = PASSWORD, **options: Any) -> Page:
         contexts.append(browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options))
         page = contexts[-1].new_page()
+        page.set_default_timeout(60_000)
         log_in(page, console.url, user, password)
         return page
 

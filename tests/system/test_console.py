@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.server("chromium"), pytest.mark.xdist_group("console")
 
 def test_nobody_sees_the_console_without_a_login(browser: Browser, console: LiveConsole):
     page = browser.new_page()
+    page.set_default_timeout(60_000)
     page.goto(console.url + "/rack/R001")
     expect(page).to_have_url(re.compile(r"/login\?next=/rack/R001$"))
     page.fill("#name", USER)
@@ -187,6 +188,7 @@ def test_missing_is_shown_as_missing_and_bad_as_bad_never_as_zero(open_page):
 def test_logging_out_ends_the_live_updates_of_every_window_of_that_session(open_page):
     page = open_page()
     other = page.context.new_page()
+    other.set_default_timeout(60_000)
     other.goto(page.url)
     expect(other.locator("#site-power")).to_contain_text("MW")
     page.click("#log-out")

@@ -104,6 +104,7 @@ def test_the_language_is_chosen_in_the_frame_and_no_page_has_a_word_of_another_o
 def test_a_browser_of_taiwan_is_greeted_in_its_language(browser, console):
     context = browser.new_context(locale="zh-TW")
     page = context.new_page()
+    page.set_default_timeout(60_000)
     page.goto(console.url)
     expect(page.locator("#log-in")).to_have_text("登入")
     page.fill("#name", USER)

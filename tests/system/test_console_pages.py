@@ -59,6 +59,7 @@ def session(browser: Browser, console: LiveConsole) -> dict:
     """The cookies of one login, for all windows."""
     context = browser.new_context()
     page = context.new_page()
+    page.set_default_timeout(60_000)
     log_in(page, console.url)
     state = context.storage_state()
     context.close()
@@ -73,6 +74,7 @@ def open_page(browser: Browser, console: LiveConsole, session: dict) -> Iterator
     def at(path: str) -> Page:
         contexts.append(browser.new_context(storage_state=session, viewport={"width": 1440, "height": 900}))
         page = contexts[-1].new_page()
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda line: troubles.append(line.text) if line.type == "error" else None)
         page.goto(console.url + path)
@@ -395,6 +397,7 @@ def test_a_viewer_reads_notes_and_pins_none(browser, console):
     console.accounts.add_user("vera", "only-for-looking", Role.VIEWER)
     context = browser.new_context()
     page = context.new_page()
+    page.set_default_timeout(60_000)
     log_in(page, console.url, "vera", "only-for-looking")
     page.click("#notes-open")
     expect(page.locator("#notes-list")).to_be_visible()

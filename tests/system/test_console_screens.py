@@ -103,6 +103,7 @@ def test_the_login_has_no_serious_finding(browser, console):
     for theme in ("light", "dark"):
         context = browser.new_context(color_scheme=theme, bypass_csp=True)
         page = context.new_page()
+        page.set_default_timeout(60_000)
         page.goto(console.url)
         assert troubles(page) == []
         context.close()

@@ -33,7 +33,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveConsole]:
 
 @pytest.fixture
 def session(console: LiveConsole) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=console.url) as client:
+    with httpx.Client(base_url=console.url, timeout=60) as client:
         assert client.post("/login", data={"name": USER, "password": PASSWORD}).status_code == 303
         yield client
 
@@ -148,7 +148,7 @@ def test_closed_windows_leave_nothing_behind(console, session):
 
 def test_a_locked_out_person_is_told_so_and_gets_no_more_figures(console, session):
     console.accounts.add_user("carl", "another-password")
-    with httpx.Client(base_url=console.url) as carls:
+    with httpx.Client(base_url=console.url, timeout=60) as carls:
         carls.post("/login", data={"name": "carl", "password": "another-password"})
         window = Window(console, carls)
         window.until(stores)
@@ -186,7 +186,7 @@ def test_who_may_only_look_acknowledges_nothing(console, session):
     leak = Condition("leak", "R001", Severity.CRITICAL, "water under the rack", 1.0, math.nan, "1", now)
     (alert,) = console.records.open_alerts([leak], now)
     try:
-        with httpx.Client(base_url=console.url) as veras:
+        with httpx.Client(base_url=console.url, timeout=60) as veras:
             veras.post("/login", data={"name": "vera", "password": "another-password"})
             assert "may look, but not acknowledge" in acknowledge(veras, alert.id)["error"]
         assert "acknowledged by" in acknowledge(session, alert.id)["text"]
@@ -206,7 +206,7 @@ def test_the_database_is_never_asked_on_the_event_loop(console, session):
 
     event.listen(console.records.engine, "before_cursor_execute", note)
     try:
-        with httpx.Client(base_url=console.url) as another:
+        with httpx.Client(base_url=console.url, timeout=60) as another:
             another.post("/login", data={"name": USER, "password": PASSWORD})
             window = Window(console, another)
             window.until(stores)
@@ -234,8 +234,8 @@ def test_the_database_is_never_asked_on_the_event_loop(console, session):
 
 
 def test_the_api_is_not_behind_the_consoles_login_and_unknown_addresses_are_not_pages(console, session):
-    assert httpx.get(console.url + "/api/v1/there").json() == {"api": "reached"}
-    assert httpx.get(console.url + "/healthz").status_code == 200
+    assert httpx.get(console.url + "/api/v1/there", timeout=60).json() == {"api": "reached"}
+    assert httpx.get(console.url + "/healthz", timeout=60).status_code == 200
     assert session.get("/api/v1/nowhere", headers={"accept": "text/html"}).status_code == 404
     assert session.get("/rack/R001").status_code == 200
     assert session.get("/rack/../../etc/passwd").status_code == 404

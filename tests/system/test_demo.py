@@ -101,7 +101,7 @@ def test_the_demo_shows_collects_forecasts_and_pages(tmp_path, mailbox):
         key = demo.told(r"Bearer (\S+?)\)")
         control = demo.told(r"curl (http://\S+)/catalogue")
         demo.told(r"(History): [\d,]+ readings")
-        eventually(lambda: httpx.get(f"{url}/healthz").status_code == 200)
+        eventually(lambda: httpx.get(f"{url}/healthz", timeout=60).status_code == 200)
 
         def query(point, *arguments):
             return json.loads(hallwatch("query", point, "--json", "--data", tmp_path, *arguments).stdout)
@@ -113,16 +113,20 @@ def test_the_demo_shows_collects_forecasts_and_pages(tmp_path, mailbox):
         # each wire, and the way through it: DSX over MQTT, tray agents over MQTT, SNMP over UDP
         for point in ("FEED-A/ActivePower", "R001-T01-G0/GpuPower", "R001-PDU-A/ActivePower"):
             eventually(lambda point=point: fresh(point), timeout=60)
-        gpus = query("R001-*/GpuPower", "--since", "15s", "--every", "15s")
-        assert len(gpus) == 72
-        taps = sum(e["value"][-1] for e in query("R001-TAP-*/ActivePower", "--since", "20s"))
-        rack = query("R001/RackPower", "--since", "20s")[0]["value"][-1]
-        assert taps == pytest.approx(rack, rel=0.1)
+        eventually(lambda: len(query("R001-*/GpuPower", "--since", "15s", "--every", "15s")) == 72)
+
+        def newest(point):
+            return sum(e["value"][-1] for e in query(point, "--since", "20s") if e["value"])
+
+        # a job may have begun between the two questions
+        eventually(
+            lambda: newest("R001-TAP-*/ActivePower") == pytest.approx(newest("R001/RackPower"), rel=0.1)
+        )
 
         # the forecast that partners get: 48 h of quarter hours, quantiles in order
         def forecast():
             answer = httpx.get(
-                f"{url}/api/v1/forecasts/power", headers={"Authorization": f"Bearer {key}"}, timeout=10
+                f"{url}/api/v1/forecasts/power", headers={"Authorization": f"Bearer {key}"}, timeout=60
             )
             return answer.json() if answer.status_code == 200 else None
 
@@ -133,8 +137,8 @@ def test_the_demo_shows_collects_forecasts_and_pages(tmp_path, mailbox):
         assert all(sorted(i["values"]) == i["values"] for i in issued["intervals"])
         assert issued["model"].startswith("PowerForecaster")
         assert "with planned work" in issued["model"], "the simulated scheduler is read, its past included"
-        assert httpx.get(f"{url}/api/v1/forecasts/power").status_code == 401
-        assert httpx.get(f"{url}/api/v1/openapi.json").json()["paths"]
+        assert httpx.get(f"{url}/api/v1/forecasts/power", timeout=60).status_code == 401
+        assert httpx.get(f"{url}/api/v1/openapi.json", timeout=60).json()["paths"]
 
         # its past holds what energy and PUE need, at the points under which the SNMP collector goes on
         days = json.loads(hallwatch("contract", "energy", "--json", "--data", tmp_path).stdout)
@@ -150,7 +154,10 @@ def test_the_demo_shows_collects_forecasts_and_pages(tmp_path, mailbox):
         assert eventually(lambda: grid("flexibility")["shed"] > 0, timeout=60)
 
         # a leak at a rack: mail with the object
-        assert httpx.post(f"{control}/faults", json={"name": "leak", "target": "R002"}).status_code == 201
+        assert (
+            httpx.post(f"{control}/faults", json={"name": "leak", "target": "R002"}, timeout=60).status_code
+            == 201
+        )
         leak = eventually(lambda: mailbox.about("leak", "R002"), timeout=60)
         assert "Leak" in leak
     finally:

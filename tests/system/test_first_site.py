@@ -149,6 +149,7 @@ def test_the_first_site_as_its_page_says(testdata, tmp_path, mosquitto, exporter
         with service, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
             page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.set_default_timeout(60_000)
             page.goto(f"{service.url}/rack/A07")
             page.fill("#name", "ops")
             page.fill("#password", PASSWORD)

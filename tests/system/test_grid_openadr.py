@@ -258,7 +258,9 @@ def test_a_vtn_that_offers_it_tells_of_changes_at_once(site):
     until(lambda: requests(site, event)[0]["standing"] == "cancelled", "the VTN's word was not heeded")
     assert vtn.faults == []
     answers = [
-        httpx.post(f"http://127.0.0.1:{site.port}/grid/openadr/{name}/notify", headers=headers, json={})
+        httpx.post(
+            f"http://127.0.0.1:{site.port}/grid/openadr/{name}/notify", headers=headers, json={}, timeout=60
+        )
         for name, headers in (
             ("telling", {}),
             ("nobody", {"authorization": f"Bearer {wanted['bearerToken']}"}),

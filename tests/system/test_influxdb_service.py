@@ -101,14 +101,14 @@ def test_the_whole_service_runs_on_influxdb(tmp_path, influxdb, simulated, monke
         assert forecast.model.startswith("PowerForecaster")
 
         httpx.post(
-            f"http://127.0.0.1:{ports['control']}/faults", json={"name": "leak", "target": "R001"}
+            f"http://127.0.0.1:{ports['control']}/faults", json={"name": "leak", "target": "R001"}, timeout=60
         ).raise_for_status()
         eventually(lambda: any(a.condition.key == "leak/R001" for a in records.active_alerts()), timeout=60)
 
         (tmp_path / "password").write_text("correct horse battery")
         hallwatch("user", "add", "ann", "--password-file", tmp_path / "password", "-c", config)
         with httpx.Client(
-            base_url=service.url, follow_redirects=True, headers={"Accept": "text/html"}
+            base_url=service.url, follow_redirects=True, headers={"Accept": "text/html"}, timeout=60
         ) as browser:
             assert "password" in browser.get("/").text
             page = browser.post(

@@ -33,6 +33,7 @@ async def served(tmp_path):
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{listening.getsockname()[1]}/api/v1",
         headers={"Authorization": f"Bearer {key}"},
+        timeout=60,
     ) as client:
         yield client, records, calls
     server.should_exit = True

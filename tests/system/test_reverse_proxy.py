@@ -84,7 +84,7 @@ async def test_the_proxy_tells_who_the_client_is_and_a_client_tells_nothing(prox
     form = {"name": "anna", "password": "night-shift-1"}
     # nginx speaks for whoever connects to it: here that is 127.0.0.2
     transport = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
-    async with httpx.AsyncClient(base_url=url, transport=transport) as client:
+    async with httpx.AsyncClient(base_url=url, transport=transport, timeout=60) as client:
         assert (await client.post("/login", data=form)).status_code == 303
         forged = {"x-forwarded-for": "198.51.100.66"}
         assert (await client.post("/login", data=form, headers=forged)).status_code == 303
@@ -93,7 +93,7 @@ async def test_the_proxy_tells_who_the_client_is_and_a_client_tells_nothing(prox
 
 async def test_the_websocket_comes_through_and_other_origins_do_not(proxied):
     url, _, _ = proxied
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         origin = {"origin": url}
         answer = await client.post(
             "/login", data={"name": "anna", "password": "night-shift-1"}, headers=origin
@@ -104,4 +104,4 @@ async def test_the_websocket_comes_through_and_other_origins_do_not(proxied):
     address = url.replace("http", "ws") + "/_dash-ws-callback"
     async with connect(address, origin=url, additional_headers=cookie) as socket:
         await socket.send('{"type": "heartbeat"}')
-        assert "heartbeat_ack" in await asyncio.wait_for(socket.recv(), 5)
+        assert "heartbeat_ack" in await asyncio.wait_for(socket.recv(), 60)

@@ -90,7 +90,7 @@ async def test_the_bms_tells_metadata_values_and_heartbeat_and_a_raised_leak(bro
             await asyncio.to_thread(listener.until, lambda heard: beat in heard)
 
             url = f"http://127.0.0.1:{simulation.control_port}"
-            async with httpx.AsyncClient(base_url=url) as control:
+            async with httpx.AsyncClient(base_url=url, timeout=60) as control:
                 raised = await control.post("/faults", json={"name": "leak", "target": "R002"})
                 assert raised.status_code == 201
                 leak = dsx.value_topic(f"Rack/RackLeakDetect/{SMALL.id}/P01/R002/leakStatus/state")
@@ -242,11 +242,15 @@ def test_the_process_sweeps_every_tray_through_the_nvml_collector_and_ends_clean
                 assert second["gpus"] == 4
             assert all(m["online"] for t in trays for m in listener.heard[f"{t}/presence"])
             fault = {"name": "tray-agent-dead", "target": "R002-T05"}
-            httpx.post(f"http://127.0.0.1:{where['control']}/faults", json=fault).raise_for_status()
+            httpx.post(
+                f"http://127.0.0.1:{where['control']}/faults", json=fault, timeout=60
+            ).raise_for_status()
             dead = "hallwatch/v1/trays/R002/T05/presence"
             listener.until(lambda heard: heard[dead][-1]["online"] is False)
             fault = {"name": "rack-trip", "target": "R001"}
-            httpx.post(f"http://127.0.0.1:{where['control']}/faults", json=fault).raise_for_status()
+            httpx.post(
+                f"http://127.0.0.1:{where['control']}/faults", json=fault, timeout=60
+            ).raise_for_status()
             rack = [f"hallwatch/v1/trays/R001/T{t:02d}/presence" for t in range(1, 19)]
             listener.until(lambda heard: all(heard[t][-1]["online"] is False for t in rack))
             listener.close()

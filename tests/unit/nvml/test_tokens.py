@@ -45,7 +45,7 @@ async def test_a_rate_is_the_growth_in_a_second_also_over_a_restart(server):
     clock = [0.0]
     url = f"http://127.0.0.1:{server.server_port}/metrics"
     counter = TokenCounter((InferenceSettings(url=url),), lambda: clock[0])
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         await counter.scrape(client)
         assert (counter.rate, counter.total) == (None, 0)
         clock[0], server.tokens = 2.0, 1600.0
@@ -65,7 +65,7 @@ async def test_a_rate_is_the_growth_in_a_second_also_over_a_restart(server):
 async def test_a_server_that_cannot_be_asked_is_counted_and_costs_the_others_nothing(server, url):
     good = f"http://127.0.0.1:{server.server_port}/metrics"
     counter = TokenCounter((InferenceSettings(url=url), InferenceSettings(url=good)))
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         await counter.scrape(client)
         server.tokens += 5
         await counter.scrape(client)

@@ -54,7 +54,7 @@ def records(tmp_path):
 
 
 async def look(collector):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         await collector.look(client)
 
 
@@ -277,7 +277,7 @@ async def test_the_event_loop_goes_on_while_a_large_schedule_is_read(served, rec
     url = f"http://127.0.0.1:{served.server_port}/"
     collector = ScheduleCollector(ScheduleSettings(url=url), RACKS, records.keep_schedule, lambda: NOW)
     watch = LoopWatch()
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         with watch.watching():
             await collector.look(client)
             await asyncio.sleep(0)  # the callback that read it is over

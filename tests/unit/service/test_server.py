@@ -63,7 +63,7 @@ class Served:
             writer.close()
 
     async def fine(self) -> bool:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             return (await client.get(f"{self.url}/healthz", timeout=60)).text == '"fine"'
 
 
@@ -186,7 +186,7 @@ async def test_a_body_that_drips_is_cut_off(served):
 
 
 async def test_a_body_that_comes_is_taken(served):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         assert (await client.post(f"{served.url}/body", content=b"x" * 3_000_000)).json() == 3_000_000
 
 
@@ -201,7 +201,7 @@ async def test_who_is_answered_need_not_be_listened_to_for_ever(served):
 
 
 async def test_after_an_answer_that_left_the_body_unread_the_connection_serves_on(served):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         for _ in range(3):
             assert (await client.post(f"{served.url}/uninterested", content=b"x" * 50_000)).status_code == 200
 
@@ -314,7 +314,7 @@ def test_a_process_takes_the_handles_that_it_may_have():
 
 async def test_answers_are_not_held_back_for_the_clients_acknowledgement(served):
     """Without TCP_NODELAY the second part of an answer waits for the client's delayed acknowledgement."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         await client.get(f"{served.url}/healthz")
         (connection,) = served.gate._open.values()
         handle = connection.transport.get_extra_info("socket")
@@ -326,7 +326,7 @@ async def test_answers_are_not_held_back_for_the_clients_acknowledgement(served)
     [((), "127.0.0.1"), (("10.0.0.1",), "127.0.0.1"), (("127.0.0.0/8",), "203.0.113.7")],
 )
 async def test_who_a_client_is_said_to_be_is_believed_from_a_trusted_proxy_only(proxies, told):
-    async with serving(SMALL, proxies) as served, httpx.AsyncClient() as client:
+    async with serving(SMALL, proxies) as served, httpx.AsyncClient(timeout=60) as client:
         headers = {"x-forwarded-for": "198.51.100.1, 203.0.113.7"}
         assert (await client.get(f"{served.url}/who", headers=headers)).json() == told
 
