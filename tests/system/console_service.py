@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from analytics.contract.tariff import Tariff
 from analytics.flexibility.settings import FlexibilitySettings, JobClass
 from analytics.outlook.quarters import QuarterWatch
+from benchmarks._server_process import free_port
 from dashboard.app import Console, mount
 from dashboard.data import ConsoleData
 from domain.batch import Batch, now_ms
@@ -97,9 +98,7 @@ class LiveConsole:
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="console", daemon=True)
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port: int = s.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> LiveConsole:

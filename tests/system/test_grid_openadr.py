@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
+from benchmarks._server_process import free_port
 from domain.batch import Batch, now_ms
 from domain.errors import InputError
 from domain.points import Point, Quality
@@ -41,9 +41,7 @@ async def fill(config, data):
 def site(tmp_path_factory, testdata):
     """The running service, one VTN that it polls, and one that tells it of changes."""
     folder = tmp_path_factory.mktemp("openadr")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (folder / "secret").write_text(SECRET)
     with VtnServer(testdata / "openadr") as polled, VtnServer(testdata / "openadr") as telling:
 

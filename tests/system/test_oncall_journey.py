@@ -7,13 +7,13 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
 import yaml
 from playwright.async_api import async_playwright, expect
 
+from benchmarks._server_process import free_port
 from domain.alert import AlertState
 from domain.batch import Batch, now_ms
 from domain.points import Point
@@ -110,9 +110,7 @@ async def leaks(system, rack: str) -> None:
 
 
 async def test_one_tap_on_a_phone_takes_the_alert_and_the_console_shows_who_is_on_call(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     async with (
         MailReceiver().serve() as mail,
         running(configured(tmp_path, mail, port)) as system,

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from benchmarks._server_process import free_port
 from collectors.snmp.client import PatientClient
 from collectors.snmp.probe import probe
 from collectors.snmp.settings import Secrets
@@ -24,9 +25,7 @@ FAKES = ("nobulk", "emptybulk", "silentbulk", "generr", "null", "nosuch", "reord
 @pytest.fixture(scope="session")
 def fakes(testdata):
     """The faulty agent of the test data; yields its port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port(socket.SOCK_DGRAM)
     script = testdata / "cases" / "snmp" / "fakeagent.py"
     process = subprocess.Popen([sys.executable, str(script), str(port), str(testdata / "snmp-walks")])
     try:
