@@ -5,10 +5,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from benchmarks._server_process import free_port as find_free_port
 
 pytest_plugins = ["tests.nvml_standin.fixtures", "tests.servers.fixtures", "tests.system.console_fixtures"]
+
+# how long an example takes says what else the machine does; in CI the library's own profile is the parent
+settings.register_profile(
+    "busy machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy machine")
 
 ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}

@@ -61,7 +61,11 @@ def assert_tiers_are_those_of(store: DuckDBStore, readings: Batch) -> None:
             )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(rows=rows, data=st.data())
 def test_any_order_duplication_and_lateness_gives_the_tiers_of_the_sorted_stream(
     rows, data, tmp_path_factory
