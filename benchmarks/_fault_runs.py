@@ -15,6 +15,7 @@ from analytics.anomaly.incidents import Grouping
 from analytics.anomaly.signatures import INSTRUMENTS
 from analytics.anomaly.watch import FactoryWatch, PlantReadings
 from benchmarks._watched_plant import START, Plant
+from domain.said import told
 from domain.site import Site
 from simulator.faults import FaultKind, objects
 from simulator.traces import Traces
@@ -104,7 +105,7 @@ class Watched:
             look(readings)
             self._accept_works(now)
             for cause in (i.cause for i in opened):
-                evidence = "; ".join(cause.evidence)
+                evidence = "; ".join(told(said) for said in cause.evidence)
                 run.found.append(Found(now, cause.root, cause.fault, cause.fault in INSTRUMENTS, evidence))
             for key in watch.faulty.keys() - self._faulty:
                 run.found.append(Found(now, key[0], f"{key[1]} {watch.faulty[key].name.lower()}", True))

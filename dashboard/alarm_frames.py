@@ -168,7 +168,7 @@ def timeline(data: ConsoleData, alert_id: int) -> list[list[str]]:
         [
             cells.date(step.at, data.site.zone, "long"),
             say(f"incident.state_{step.state}"),
-            ": ".join(part for part in (step.who, step.note) if part),
+            ": ".join(part for part in (step.who, term("note", step.note)) if part),
         ]
         for step in data.records.transitions(alert_id)[-MOST_STEPS:]
     ]

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import numpy as np
 
 from dashboard.views import LOST, SILENT, STALE_MS, Now, PointNow
-from dashboard.words import count, say, term
+from dashboard.words import count, say, state, term
 from domain.points import Point, Quality, TimeArray, ValueArray
 from domain.possible import why_not
 from domain.units import shown
@@ -177,7 +177,7 @@ def point_value(p: PointNow) -> str:
     if math.isnan(p.value):
         return DASH
     if p.point.is_state:
-        return p.point.state_label(p.value)
+        return state(p.point, p.value)
     if p.point.point_type == "GpuThrottleReasons":
         return throttle_reasons(int(p.value))
     return amount(p.point, p.value, 4)
@@ -261,7 +261,9 @@ def thousands(value: int) -> str:
 
 def words(name: str) -> str:
     """Return the name of a counter as words."""
-    return term("counter", name.replace("_", " "))
+    text = name.replace("_", " ")
+    told = term("counter", text)
+    return told if told != text else term("reason", text)
 
 
 def clock(ms: int, zone: tzinfo, form: str = "%H:%M:%S") -> str:

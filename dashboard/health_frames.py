@@ -195,6 +195,10 @@ def _trouble_row(n: int, trouble: Trouble) -> Payload:
     }
 
 
+def _reason(code: str) -> str:
+    return term("reason", code.replace("_", " "))
+
+
 def _violation_rows(h: Health) -> list[Payload]:
     """Return the violations of the contract by reason and topic, the most frequent first."""
     found = [(name, one) for name, s in sorted(h.sources.items()) for one in s.get("violations_by_topic", ())]
@@ -204,7 +208,7 @@ def _violation_rows(h: Health) -> list[Payload]:
             "id": f"violation-{n}",
             "mark": "" if one["tolerated"] else "warning",
             "cells": [
-                [cells.words(one["reason"]), "name", one["meaning"]],
+                [_reason(one["reason"]), "", term("meaning", one["meaning"])],
                 [one["topic"], "", name],
                 [one["detail"], "name"],
                 [cells.thousands(one["count"]), ""],
@@ -226,7 +230,7 @@ def _sample_rows(h: Health, zone: ZoneInfo) -> list[Payload]:
             "mark": "",
             "cells": [
                 [cells.date(e["received"], zone, "long"), "name"],
-                [cells.words(e["reason"]), "name"],
+                [_reason(e["reason"]), ""],
                 [e.get("topic") or e.get("point", ""), ""],
                 [str(e.get("payload", e.get("value", "")))[:LONGEST_SAMPLE], ""],
                 [e["detail"], "muted name"],

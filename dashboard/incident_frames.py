@@ -10,6 +10,7 @@ from dashboard.data import ConsoleData
 from dashboard.incidents import Step
 from dashboard.words import count, language, say, term
 from domain.alert import Alert, AlertState
+from domain.said import of_plain, told
 from storage.incident_records import Incident
 
 Payload = dict[str, Any]
@@ -126,16 +127,22 @@ def _cause(cause: Mapping[str, Any] | None, lead: Alert, past: bool = False) -> 
     return {
         "root": cause["root"],
         "fault": _fault(cause),
-        "evidence": [lead.condition.told(language()), *map(str, cause["evidence"])],
+        "evidence": [lead.condition.told(language()), *_evidence(cause)],
         "alternatives": [str(other) for other in cause["alternatives"]],
     }
+
+
+def _evidence(cause: Mapping[str, Any]) -> list[str]:
+    """Return what speaks for a cause, in the language of whoever asks; what is no sentence of this release in English."""
+    said = [of_plain(kept) for kept in cause.get("said", ())]
+    return [told(one, language()) for one in said if one] or [str(line) for line in cause["evidence"]]
 
 
 def _step(step: Step, lead: Alert, data: ConsoleData) -> Payload:
     change, condition = step.change, step.alert.condition
     state = say(f"incident.state_{change.state}")
     mark = change.severity.value if change.state is AlertState.OPEN else ""
-    told = ": ".join(part for part in (change.who, change.note) if part)
+    told = ": ".join(part for part in (change.who, term("note", change.note)) if part)
     return {
         "id": "",
         "mark": mark,

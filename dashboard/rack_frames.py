@@ -12,7 +12,7 @@ import numpy as np
 from dashboard import alarm_frames, cells, fans
 from dashboard.data import ConsoleData
 from dashboard.views import SPANS, RackState, Series
-from dashboard.words import say
+from dashboard.words import say, state
 from domain.errors import StorageError
 from domain.forecast import Forecast
 from storage.plant import Reading
@@ -93,7 +93,7 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
             [
                 p.point.object_id,
                 say(f"grade.{GRADES[p.point.point_type]}"),
-                p.point.state_label(1),
+                state(p.point, 1),
                 cells.duration(r.now - p.observed),
                 GRADES[p.point.point_type],
             ]

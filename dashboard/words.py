@@ -21,7 +21,10 @@ from starlette.responses import Response
 
 from domain import languages
 from domain.documents import read_document
+from domain.gpu_health import GRADES, finding
 from domain.languages import LANGUAGES, Language
+from domain.points import Point
+from domain.said import STATES, told
 
 FOLDER = Path(__file__).parent / "languages"
 NAMES: Mapping[str, str] = {"en": "English", "zh-Hant": "正體中文"}
@@ -74,6 +77,14 @@ def term(group: str, text: str) -> str:
     if found is None:
         return languages.words(_language.get()).term(group, text)
     return found.format(**{f"n{i}": number for i, number in enumerate(numbers, 1)})
+
+
+def state(point: Point, value: float) -> str:
+    """Return how a point's state is called; a finding on a GPU tells what it is and what to do."""
+    label = point.state_label(value)
+    if point.point_type in GRADES:
+        return told(finding(label), _language.get())
+    return languages.words(_language.get()).term(STATES.get(point.point_type, "state"), label)
 
 
 def several(group: str, *keys: str) -> list[str]:

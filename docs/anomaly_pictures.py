@@ -18,6 +18,7 @@ from analytics.anomaly.virtual import flow_from_heat
 from domain.plant.conditions import Conditions
 from domain.plant.layout import PlantLayout
 from domain.plant.model import Plant
+from domain.said import told
 from domain.site import Site
 
 ROOT = Path(__file__).parent
@@ -114,7 +115,7 @@ def draw(name, scene, lines, unit, racks):
             f"opened {60 * at:.0f} s after onset:",
             incident.cause.root,
             incident.cause.fault,
-            incident.cause.evidence,
+            [told(said) for said in incident.cause.evidence],
         )
     fig.savefig(ROOT / "pictures" / f"{name}.png", dpi=90)
     plt.close(fig)

@@ -15,6 +15,8 @@ from typing import Any
 from domain.languages import Language, words
 from domain.units import shown
 
+STATES = {"IncidentClass": "fault", "SensorVerdict": "verdict"}
+"""Groups of terms that name the states of a point type, where these are not those of devices (``state``)."""
 MOST_KEPT = 20_000
 """Sentences that are kept as they were read from the records: those of as many active alerts are not taken apart at each look."""
 
@@ -89,18 +91,26 @@ def told(said: Said | str, language: Language = "en") -> str:
 
 def as_text(said: Said | str) -> str | None:
     """Return a sentence as JSON; None of what is no sentence of ours."""
-    return None if isinstance(said, str) else json.dumps(_plain(said), ensure_ascii=False)
+    return None if isinstance(said, str) else json.dumps(plain(said), ensure_ascii=False)
 
 
 @lru_cache(MOST_KEPT)
 def of_text(text: str) -> Said | None:
     """Return the sentence that `as_text` gave; None where the languages have no such sentence (any more)."""
     try:
-        found = _field(json.loads(text))
-        if isinstance(found, Said):
-            told(found)
-            return found
-    except (ValueError, KeyError, TypeError, IndexError):
+        return of_plain(json.loads(text))
+    except ValueError:
+        return None
+
+
+def of_plain(found: Any) -> Said | None:
+    """Return the sentence that `plain` gave; None where the languages have no such sentence (any more)."""
+    try:
+        said = _field(found)
+        if isinstance(said, Said):
+            told(said)
+            return said
+    except (ValueError, KeyError, TypeError, AttributeError):
         pass
     return None
 
@@ -148,10 +158,11 @@ def span(seconds: float, language: Language = "en", *, counted: bool = False) ->
     return say("span", "s", s=rest)
 
 
-def _plain(field: Field) -> Any:
+def plain(field: Field) -> Any:
+    """Return a sentence, or a field of one, ready for JSON."""
     match field:
         case Said():
-            return {"said": field.key, "fields": {name: _plain(value) for name, value in field.fields}}
+            return {"said": field.key, "fields": {name: plain(value) for name, value in field.fields}}
         case Quantity():
             return {"value": float(field.value), "unit": field.unit, "digits": field.digits}
         case Span():
@@ -161,20 +172,20 @@ def _plain(field: Field) -> Any:
         case Worded():
             return {"texts": dict(field.texts)}
         case tuple():
-            return [_plain(part) for part in field]
+            return [plain(part) for part in field]
         case _:
             return field
 
 
-def _field(plain: Any) -> Field:
-    if isinstance(plain, list):
-        return tuple(_field(part) for part in plain)
-    if not isinstance(plain, Mapping):
-        return plain if isinstance(plain, int) else str(plain)
+def _field(kept: Any) -> Field:
+    if isinstance(kept, list):
+        return tuple(_field(part) for part in kept)
+    if not isinstance(kept, Mapping):
+        return kept if isinstance(kept, int) else str(kept)
     for mark, make in _MADE.items():
-        if mark in plain:
-            return make(plain)
-    raise ValueError(f"no field of a sentence: {plain}")
+        if mark in kept:
+            return make(kept)
+    raise ValueError(f"no field of a sentence: {kept}")
 
 
 _MADE: Mapping[str, Callable[[Mapping[str, Any]], Field]] = {

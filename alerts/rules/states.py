@@ -14,10 +14,7 @@ from domain.alert import Condition
 from domain.catalogue import POINT_TYPES
 from domain.gpu_health import GRADES, finding
 from domain.points import IntArray, Point, ValueArray
-from domain.said import Field, Said, Term
-
-_WORDS = {"IncidentClass": "fault", "SensorVerdict": "verdict"}
-"""Groups of terms that name the states of a point type, where these are not those of devices."""
+from domain.said import STATES, Field, Said, Term
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +82,8 @@ class StateRule:
         details += [
             measured(area) if area in POINT_TYPES else Term("signal", area) for area in point.process_area
         ]
+        if point.point_type in GRADES:  # a finding says all, and what to do
+            details = [finding(point.state_label(value))]
         said = Said.of("state", object=point.object_id, state=tuple(details))
         listed = () if self.settings.abnormal else self._listed(point)
         normal = min((float(n) for n in listed), default=np.nan)
@@ -120,7 +119,5 @@ def _told(label: str, point_type: str) -> Field:
     what = measured(point_type)
     if label.casefold() in what.text.casefold():
         return what
-    if point_type in GRADES:
-        return Said.of("state_of", state=finding(label), what=what)
-    state = Term(_WORDS.get(point_type, "state"), label)
+    state = Term(STATES.get(point_type, "state"), label)
     return state if point_type == "Status" else Said.of("state_of", state=state, what=what)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from analytics.anomaly.signatures import INSTRUMENTS, diagnose
+from domain.said import Said, Term
 from domain.topology import Topology
 
 SEEN, SEEN_BELOW, FALSE = 0.95, 0.85, 0.01
@@ -137,7 +138,7 @@ class Cause:
     root: str
     fault: str
     members: frozenset[str]
-    evidence: tuple[str, ...]
+    evidence: tuple[Said, ...]
     weight: float
     alternatives: tuple[str, ...] = ()
 
@@ -226,12 +227,15 @@ def _strongest(members: Iterable[str], findings: Mapping[str, Finding]) -> dict[
 
 def _evidence(
     root: str, members: set[str], below: set[str], findings: Mapping[str, Finding]
-) -> tuple[str, ...]:
+) -> tuple[Said, ...]:
     signals = _strongest(members, findings)
     strongest = sorted((s for s in signals if signals[s] > 1.0), key=lambda s: -signals[s])
-    lines = [f"{signal}: {signals[signal]:.1f} times its limit" for signal in strongest[:4]]
+    lines = [
+        Said.of("times_its_limit", what=Term("signal", signal), times=f"{signals[signal]:.1f}")
+        for signal in strongest[:4]
+    ]
     if members != {root}:
-        lines.append(f"{len(members)} of {len(below - {root})} that {root} serves are anomalous")
+        lines.append(Said.of("served_anomalous", n=len(members), all=len(below - {root}), root=root))
     return tuple(lines)
 
 

@@ -29,6 +29,7 @@ from analytics.anomaly.taps import TapScorer
 from analytics.anomaly.upses import LossCurve, UpsScorer
 from analytics.anomaly.watch import FactoryWatch
 from domain.errors import InputError
+from domain.said import of_plain, plain
 
 VERSION = 8
 """Changes whenever what is kept changes its meaning."""
@@ -206,6 +207,7 @@ def _restore(thing: Any, path: str, arrays: dict[str, np.ndarray], present: bool
 def _incident(incident: Incident) -> dict[str, Any]:
     told = asdict(incident)
     told["cause"]["members"] = sorted(incident.cause.members)
+    told["cause"]["evidence"] = [plain(said) for said in incident.cause.evidence]
     return told | {"members": sorted(incident.members)}
 
 
@@ -214,7 +216,7 @@ def _restored(told: dict[str, Any]) -> Incident:
     return Incident(
         int(told["number"]),
         Cause(
-            cause["root"], cause["fault"], frozenset(cause["members"]), tuple(cause["evidence"]), float(cause["weight"]),
+            cause["root"], cause["fault"], frozenset(cause["members"]), tuple(said for kept in cause["evidence"] if (said := of_plain(kept))), float(cause["weight"]),
             tuple(cause["alternatives"]),
         ),
         int(told["opened"]),

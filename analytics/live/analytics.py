@@ -33,6 +33,7 @@ from domain.batch import Batch, Sink, now_ms
 from domain.errors import InputError, StorageError
 from domain.forecast import Forecast
 from domain.gpu_health import GpuHealth
+from domain.said import told
 from domain.units import shown
 from storage.batteries import power_for_work
 from storage.plant import NO_POINT, PlantView
@@ -237,7 +238,9 @@ class LiveAnalytics:
             opened = self.watch.update(now, self._reader.read(now), min(seconds, 60.0))
         for incident in opened:
             cause = incident.cause
-            log.info("incident", root=cause.root, fault=cause.fault, evidence="; ".join(cause.evidence))
+            log.info(
+                "incident", root=cause.root, fault=cause.fault, evidence="; ".join(map(told, cause.evidence))
+            )
             self.counters["incidents"] += 1
         watch, site = self.watch, self._plant.site
         batches = [

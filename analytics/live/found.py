@@ -14,6 +14,7 @@ from analytics.anomaly.wear import WornPart
 from analytics.points import SOURCE
 from domain.batch import Batch
 from domain.points import Point, PointRegistry, Quality
+from domain.said import plain, told
 
 REPEAT_MS = 60_000
 """What stays as it is is told again after this long, so that rules know it still holds."""
@@ -105,7 +106,8 @@ def as_text(incident: Incident) -> dict[str, Any]:
         "root": cause.root,
         "class": cause.fault,
         "maintenance": cause.fault in INSTRUMENTS,
-        "evidence": list(cause.evidence),
+        "evidence": [told(said) for said in cause.evidence],
+        "said": [plain(said) for said in cause.evidence],
         "alternatives": list(cause.alternatives),
         "members": sorted(incident.members),
     }

@@ -20,7 +20,7 @@ from dashboard.page import Asked, Level, Live, Page, Payload, fields_of
 from dashboard.rack_frames import GRADES
 from dashboard.threads import reading, reading_past
 from dashboard.views import SPANS, STALE_MS, PointNow
-from dashboard.words import say, several
+from dashboard.words import say, several, state
 from domain.errors import StorageError
 from domain.points import Point, Quality
 from domain.units import shown_in
@@ -87,7 +87,7 @@ def payload(data: ConsoleData, name: str) -> Payload:
         "findings": [
             [
                 say(f"grade.{GRADES[p.point.point_type]}"),
-                p.point.state_label(1),
+                state(p.point, 1),
                 cells.duration(now - p.observed),
                 GRADES[p.point.point_type],
             ]

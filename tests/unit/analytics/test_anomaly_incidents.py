@@ -5,6 +5,7 @@ import pytest
 from analytics.anomaly.incidents import Finding, Grouping, IncidentBook, causes
 from analytics.anomaly.racks import SIGNALS
 from analytics.anomaly.signatures import SIGNATURES, diagnose
+from domain.said import told
 
 PODS = 3
 MINUTE = 60_000
@@ -31,7 +32,7 @@ def racks(pod: int, signals: dict[str, float]) -> list[Finding]:
 def test_one_rack_with_little_flow_is_one_incident_at_that_rack():
     found = causes([Finding("R13", {"coolant flow": 3.0, "coolant rise": 2.0})], factory())
     assert [(c.root, c.fault) for c in found] == [("R13", "rack valve or blockage")]
-    assert "coolant flow: 3.0 times its limit" in found[0].evidence
+    assert "coolant flow: 3.0 times its limit" in map(told, found[0].evidence)
 
 
 def test_all_racks_of_a_pod_warm_is_one_incident_at_a_cdu_with_the_other_as_alternative():
@@ -39,7 +40,7 @@ def test_all_racks_of_a_pod_warm_is_one_incident_at_a_cdu_with_the_other_as_alte
     assert len(found) == 1
     assert {found[0].root, *found[0].alternatives} == {"CDU-1-1", "CDU-1-2"}
     assert found[0].fault == "heat exchanger, primary valve or setpoint"
-    assert "8 of 8" in found[0].evidence[-1]
+    assert "8 of 8" in told(found[0].evidence[-1])
 
 
 def test_the_cdu_that_is_anomalous_itself_is_named_before_its_twin():

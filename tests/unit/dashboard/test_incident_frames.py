@@ -5,10 +5,13 @@ import json
 import orjson
 import pytest
 
+from analytics.anomaly.incidents import Cause, Incident
 from analytics.anomaly.signatures import FAULTS
+from analytics.live.found import as_text
 from dashboard import alarm_frames, incident_frames
 from dashboard.words import speaking, term
 from domain.alert import Severity
+from domain.said import Said, Term
 from tests.system.console_plant import condition
 
 CDU = "P01-CDU1"
@@ -60,6 +63,29 @@ def test_the_cause_is_what_the_anomaly_watch_says_with_evidence_and_alternatives
         "alternatives": ["P01-CDU2"],
     }  # fmt: skip
     assert "likely cause: P01-CDU1, pump wear" in incident_frames.incidents(storm.data)["open"][0]["cause"]
+
+
+def test_what_speaks_for_a_cause_is_told_in_the_language_of_whoever_asks(storm):
+    cause = Cause(
+        CDU,
+        "pump",
+        frozenset({"R002"}),
+        (
+            Said.of("times_its_limit", what=Term("signal", "pump head"), times="3.1"),
+            Said.of("served_anomalous", n=1, all=8, root=CDU),
+        ),
+        4.0,
+    )
+    storm.watched.append(
+        orjson.loads(orjson.dumps(as_text(Incident(1, cause, storm.now, storm.now, 60_000, {"R002"}))))
+    )
+    storm.now += 2000
+    with speaking("zh-Hant"):
+        told = incident_frames.incident(storm.data, str(storm.lead.id))["cause"]
+    assert (told["root"], told["fault"]) == (CDU, "泵")
+    assert told["evidence"][1:] == ["泵浦揚程：為其限值的 3.1 倍", "P01-CDU1 所供應的 8 項設備中有 1 項異常"]
+    english = incident_frames.incident(storm.data, str(storm.lead.id))["cause"]["evidence"]
+    assert english[1:] == ["pump head: 3.1 times its limit", "1 of 8 that P01-CDU1 serves are anomalous"]
 
 
 def test_its_page_shows_the_alarms_beneath_what_was_affected_and_what_happened_when(storm):

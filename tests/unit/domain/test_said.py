@@ -11,6 +11,7 @@ from analytics.anomaly.indicators import ADVICE
 from analytics.anomaly.sensors import Verdict
 from analytics.anomaly.signatures import FAULTS, SIGNATURES
 from analytics.scoring.verdicts import STATES
+from collectors.mqtt.findings import MEANING
 from domain.catalogue import POINT_TYPES
 from domain.documents import read_document
 from domain.gpu_health import finding
@@ -93,6 +94,8 @@ def test_what_is_measured_found_and_judged_has_a_word_in_chinese():
         ("verdict", verdicts - {"Good"}),
         ("state", labels),
         ("wear", {*ADVICE, *ADVICE.values()}),
+        ("reason", {reason.replace("_", " ") for reason in MEANING}),
+        ("meaning", set(MEANING.values())),
     ):
         assert {text for text in texts if not told_in_chinese(group, text)} == set(), group
 
