@@ -17,6 +17,7 @@ SCREENS = {
     "laptop": {"width": 1440, "height": 900},
     "desk": {"width": 1920, "height": 1080},
     "wall": {"width": 3840, "height": 2160},
+    "tablet": {"width": 820, "height": 1180},
     "phone": {"width": 390, "height": 844},
 }
 PAGES = {
@@ -72,7 +73,7 @@ async def take(browser: Browser, options: argparse.Namespace) -> None:
                     )
                     where = PAGES.get(name, name) or await newest_incident(window, options.url)
                     if where:
-                        await picture(window, options.url + where, target, screen == "phone")
+                        await picture(window, options.url + where, target, screen in ("phone", "tablet"))
                 await context.close()
     await login.close()
 

@@ -21,7 +21,8 @@ WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "re
 REACHED = """[...document.querySelectorAll('.panel-body')].every((b) => b.tabIndex === 0
   || (b.scrollHeight <= b.clientHeight + 1 && b.scrollWidth <= b.clientWidth + 1)
   || b.querySelector('a, button, input, select, [tabindex]'))"""
-PHONE, WALL = {"width": 390, "height": 844}, {"width": 3840, "height": 2160}
+PHONE, TABLET = {"width": 390, "height": 844}, {"width": 820, "height": 1180}
+WALL = {"width": 3840, "height": 2160}
 GROUND = "getComputedStyle(document.body).backgroundColor"
 
 
@@ -155,13 +156,16 @@ def test_text_grows_on_a_wall_so_that_it_reads_from_five_metres(open_page, storm
     )  # labels leave it room
 
 
-def test_a_person_on_call_takes_an_alarm_on_a_phone_and_looks_a_rack_up(open_page, console, storm):
-    page = open_page(viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2)
+@pytest.mark.parametrize("screen", [PHONE, TABLET], ids=["phone", "tablet"])
+def test_a_person_on_call_takes_an_alarm_with_the_thumb_and_looks_a_rack_up(
+    open_page, console, storm, screen
+):
+    page = open_page(viewport=screen, has_touch=True, is_mobile=True, device_scale_factor=2)
     for path in ("/alerts", "/", "/rack/R005", "/health", "/oncall"):
         page.goto(console.url + path)
         expect(page.locator("#site-power")).to_contain_text("MW")
         expect(page.locator("#page > *").first).to_be_visible()
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        assert page.evaluate("document.documentElement.scrollWidth") <= screen["width"], path
     lead = storm[0]
     page.goto(f"{console.url}/alerts?alert={lead.id}")
     button = page.locator(f"#alert-table #ack-{lead.id}")
