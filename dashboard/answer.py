@@ -28,6 +28,7 @@ from alerts.state_settings import Shelving
 from dashboard.answer_texts import TEXTS
 from dashboard.auth import security_headers
 from dashboard.threads import reading
+from dashboard.words import texts as words
 from domain.alert import Alert, AlertState
 from domain.batch import now_ms
 from domain.errors import InputError, LinkExpired, LinkRefused, StorageError, printable
@@ -203,7 +204,7 @@ def _body(answering: Answering, reader: _Reader, alert: Alert, done: str, error:
     severity = condition.severity.value
     parts = [
         f'<p class="site">{_safe(answering.site_name)}</p>',
-        f'<span class="severity {severity}">{severity.upper()}</span>',
+        f'<span class="severity {severity}">{words(reader.language)[f"severity.{severity}"].upper()}</span>',
         f"<h1>{_safe(condition.told(reader.language))}</h1>",
         told,
         f"<dl>{table}</dl>",
@@ -212,7 +213,7 @@ def _body(answering: Answering, reader: _Reader, alert: Alert, done: str, error:
         parts += [_take(texts, alert), _comment(texts)]
         parts += [_shelve(texts, answering.shelving)] if alert.state in SHELVED else []
         parts.append(f'<p class="muted">{_safe(texts["as"].format(name=reader.name))}</p>')
-    parts.append(f'<p><a href="/alerts">{texts["console"]}</a></p>')
+    parts.append(f'<p><a href="/alerts?alert={alert.id}">{texts["console"]}</a></p>')
     return "\n".join(parts)
 
 

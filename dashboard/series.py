@@ -13,11 +13,17 @@ HELD_MS = 120_000
 
 
 def held(values: ValueArray, step: int) -> ValueArray:
-    """Return lines, shape (..., n) of steps of so many ms, in which each value holds until the next, for `HELD_MS` at most."""
-    at = np.arange(values.shape[-1])
-    last = np.maximum.accumulate(np.where(np.isnan(values), -1, at), axis=-1)
-    lasts = (last >= 0) & (at - last <= HELD_MS // step)
-    return np.where(lasts, np.take_along_axis(values, np.maximum(last, 0), -1), np.nan)
+    """Return lines, shape (..., n) of steps of so many ms, in which a value holds until the next, or the end, for `HELD_MS` at most.
+
+    Where the next comes later nothing is held: then the values are no readings of each change.
+    """
+    at, n, most = np.arange(values.shape[-1]), values.shape[-1], HELD_MS // step
+    known = ~np.isnan(values)
+    last = np.maximum.accumulate(np.where(known, at, -1), axis=-1)
+    following = np.minimum.accumulate(np.where(known, at, n)[..., ::-1], axis=-1)[..., ::-1]
+    apart = np.where(following < n, following, at) - last
+    holds = (last >= 0) & (apart <= most)
+    return np.where(holds, np.take_along_axis(values, np.maximum(last, 0), -1), np.nan)
 
 
 def merged(fine: Grid, coarse: Grid) -> Series:

@@ -183,7 +183,7 @@
     draw('power-chart', traces, {
       uirevision: String(hw.stretch('power-chart')),
       xaxis: times({ fixedrange: false, range: hw.stretch('power-chart') || [start, end], nticks: 9, anchor: 'free', position: 0 }),
-      yaxis: axis({ domain: [0.2, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' MW', nticks: 6, automargin: true }),
+      yaxis: axis({ domain: [0.24, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' MW', nticks: 6, automargin: true }),
       yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
       margin: { l: 66, r: 24, t: 6, b: 42 },
       bargap: 0,
@@ -191,7 +191,7 @@
       annotations: [
         { x: 1, y: p.limit.length ? p.limit[p.limit.length - 1] : 0, xref: 'paper', xanchor: 'right', yanchor: 'bottom',
           showarrow: false, text: hw.say('chart.limit'), font: { size: 12, color: hw.colour('vermilion') } },
-        { x: 1, y: 0.175, xref: 'paper', yref: 'paper', xanchor: 'right', yanchor: 'middle', showarrow: false,
+        { x: 1, y: 0.145, xref: 'paper', yref: 'paper', xanchor: 'right', yanchor: 'bottom', showarrow: false,
           text: p.fan ? hw.say('chart.risk_of') : '', font: { size: 11, color: hw.colour('muted') } },
       ],
     });

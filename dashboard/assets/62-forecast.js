@@ -67,14 +67,14 @@
     draw('foretold-chart', traces, {
       uirevision: told.node + hw.stretch('foretold-chart'),
       xaxis: times({ fixedrange: false, range: hw.stretch('foretold-chart') || [start, end], nticks: 12, anchor: 'free', position: 0 }),
-      yaxis: axis({ domain: [0.2, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' ' + c.unit, nticks: 7, automargin: true }),
+      yaxis: axis({ domain: [0.24, 1], range: [Math.max(0, bottom - pad), top + pad], ticksuffix: ' ' + c.unit, nticks: 7, automargin: true }),
       yaxis2: axis({ domain: [0, 0.14], range: [0, 1], tickvals: [0, 1], ticktext: ['0', '100 %'], showgrid: false }),
       margin: { l: 66, r: 24, t: 6, b: 42 },
       bargap: 0,
       shapes: [{ type: 'line', x0: c.now, x1: c.now, yref: 'paper', y0: 0, y1: 1, line: { color: muted, width: 1, dash: 'dot' } }],
       annotations: [
         { x: c.now, y: 1, yref: 'paper', xanchor: 'left', yanchor: 'top', showarrow: false, text: hw.say('foretold.now'), font: { size: 11, color: muted } },
-        { x: 1, y: 0.175, xref: 'paper', yref: 'paper', xanchor: 'right', yanchor: 'middle', showarrow: false,
+        { x: 1, y: 0.145, xref: 'paper', yref: 'paper', xanchor: 'right', yanchor: 'bottom', showarrow: false,
           text: c.fan ? hw.say('foretold.risk') : '', font: { size: 11, color: muted } },
         ...(what ? [{ x: 0.99, y: 0.99, xref: 'paper', yref: 'paper', xanchor: 'right', yanchor: 'top', showarrow: false,
           text: hw.say('foretold.what_if'), font: { size: 12, color: other } }] : []),

@@ -31,7 +31,7 @@
       line(c.limit, 'vermilion', hw.say('report.limit'), { dash: 'dash' }),
       line(c.power, 'measured', hw.say('report.site')),
     ], {
-      xaxis: times({ nticks: 10 }), yaxis: axis({ ticksuffix: ' MW', nticks: 5, rangemode: 'tozero' }), margin: { l: 66, r: 10, t: 6, b: 36 },
+      xaxis: times({ nticks: 10 }), yaxis: axis({ ticksuffix: ' MW', nticks: 5, rangemode: 'tozero' }), margin: { l: 66, r: 24, t: 6, b: 36 },
     });
   });
 

@@ -9,6 +9,7 @@ from dashboard import cells
 from dashboard.pages.thing import history
 from dashboard.registry import section
 from dashboard.series import held
+from dashboard.views import QUARTER_MS
 from domain.batch import Batch
 from domain.points import Point
 from tests.unit.dashboard.conftest import NOW
@@ -74,13 +75,30 @@ def test_a_tap_is_compared_with_taps_and_not_with_the_meters_of_feeds_and_busway
 
 def test_what_is_told_on_change_is_a_line_that_holds_and_ends_with_it():
     told = np.full(30, np.nan)
-    told[[2, 9]] = 5.0, 7.0
+    told[[2, 9, 23]] = 5.0, 7.0, 8.0
     line = held(told, 10_000)
     assert np.isnan(line[:2]).all()
     assert (line[2:9] == 5).all()
-    assert (line[9:22] == 7).all()  # for two minutes
-    assert np.isnan(line[22:]).all()
+    assert line[9] == 7
+    assert np.isnan(line[10:23]).all()  # for longer than two minutes
+    assert (line[23:] == 8).all()
     assert np.array_equal(held(told, 900_000), told, equal_nan=True)
+
+
+def test_a_past_of_quarter_hours_is_one_line_up_to_the_readings_of_now_and_an_outage_breaks_it(hall):
+    mine = point(hall, "R003", "RackPower")
+    index = hall.registry.current(mine.key)
+    quarter = NOW - NOW % QUARTER_MS
+    laid = [quarter - 2 * QUARTER_MS, quarter - QUARTER_MS]
+    live = [quarter - 600_000 + 10_000 * n for n in range(30) if not 10 <= n < 20]
+    hall.accept(Batch.of([index] * len(laid + live), laid + live, [100e3] * len(laid + live)))
+    line = hall.data.things.past(mine, "1h", live[-1] + 10_000)
+    assert line.value.tolist() == [100e3] * (2 + 30)  # what is told on change holds over 100 s
+    hall.accept(Batch.of([index], [quarter - 20_000], [100e3]))
+    line = hall.data.things.past(mine, "1h", quarter)
+    broken = line.time[np.isnan(line.value)]
+    assert len(broken) == 1  # four minutes in which nothing was told
+    assert quarter - 320_000 < broken[0] < quarter - 20_000
 
 
 def test_scores_and_spans_of_time_are_told_alike_of_an_object_and_its_peers(hall):

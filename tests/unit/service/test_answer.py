@@ -94,6 +94,8 @@ async def test_asking_for_the_page_tells_what_it_is_and_changes_nothing(system, 
     assert "\x1b" not in page
     assert "Send &lt;somebody&gt;." in page
     assert "You answer as Mei Chen" in page
+    assert f'href="/alerts?alert={alert.id}"' in page  # where it can be looked up
+    assert '<span class="severity critical">CRITICAL</span>' in page
     assert re.search(r"\d\d:\d\d E[SD]T", page)  # by her own clocks
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "same-origin"
