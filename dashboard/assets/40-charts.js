@@ -92,6 +92,7 @@
     if (size === 1) return part;
     if (Array.isArray(part)) return part.map((one) => (one && typeof one === 'object' ? grown(one) : one));
     const large = Object.assign({}, part);
+    if (part.xanchor) large.align = part.xanchor; // else a label stands in the middle of the room that was measured
     for (const [name, value] of Object.entries(part)) {
       // Plotly measures labels zoomed where the page is, and would leave the chart no room
       if (/^[xy]axis/.test(name) && value.automargin) large[name] = { ...value, automargin: false };
