@@ -12,7 +12,7 @@ import numpy as np
 from dashboard import alarm_frames, cells, fans
 from dashboard.data import ConsoleData
 from dashboard.views import SPANS, RackState, Series
-from dashboard.words import say, state
+from dashboard.words import say, state, term
 from domain.errors import StorageError
 from domain.forecast import Forecast
 from storage.plant import Reading
@@ -45,7 +45,10 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
         "rack-flow": cells.number(r.flow, 1.0, 0, r.now, " L/min"),
         "rack-pressure": cells.number(r.pressure, 1e-3, 0, r.now, " kPa"),
         "rack-valve": cells.number(r.valve, 100.0, 0, r.now, " %"),
-        "rack-leak": [r.leak or cells.DASH, "alarm" if r.leaking else "" if r.leak else "missing"],
+        "rack-leak": [
+            term("state", r.leak) or cells.DASH,
+            "alarm" if r.leaking else "" if r.leak else "missing",
+        ],
         "rack-modules": cells.reading(r.module_power, "W", r.now, 3),
         "rack-anomaly": cells.number(r.anomaly, 1.0, 2, r.now, mark="warning" if r.anomaly.value > 1 else ""),
     }

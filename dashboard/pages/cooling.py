@@ -59,7 +59,9 @@ def layout(_asked: Asked) -> html.Div:
             panel(
                 say("cool.air"),
                 live_table(
-                    "air-rows", several("cool", "unit", "supply", "return", "fan", "heat_kw"), say("cool.air")
+                    "air-rows",
+                    several("cool", "unit", "air_supply", "air_return", "fan", "heat_kw"),
+                    say("cool.air"),
                 ),
                 area="area-air",
             ),
