@@ -37,13 +37,15 @@ ACCEPT_MS = 1_200_000
 
 @dataclass
 class Found:
-    """One thing that was told: an incident, or an instrument that misbehaves."""
+    """One thing that was told: an incident that opened, for the first time or again, or an instrument that misbehaves."""
 
     time: int
     root: str
     fault: str
     sensor: bool
     evidence: str = ""
+    number: int = 0
+    """Of the incident; it keeps it when it comes back."""
 
 
 @dataclass
@@ -104,9 +106,11 @@ class Watched:
             run.rounds += 1
             look(readings)
             self._accept_works(now)
-            for cause in (i.cause for i in opened):
+            for incident in opened:
+                cause = incident.cause
                 evidence = "; ".join(told(said) for said in cause.evidence)
-                run.found.append(Found(now, cause.root, cause.fault, cause.fault in INSTRUMENTS, evidence))
+                sensor = cause.fault in INSTRUMENTS
+                run.found.append(Found(now, cause.root, cause.fault, sensor, evidence, incident.number))
             for key in watch.faulty.keys() - self._faulty:
                 run.found.append(Found(now, key[0], f"{key[1]} {watch.faulty[key].name.lower()}", True))
             self._faulty = set(watch.faulty)
@@ -154,6 +158,7 @@ def judge(
     near, right = near or related(plant, target), roots(plant, target)
     hits = [f for f in run.found if f.time >= onset and f.root in near]
     first = hits[0] if hits else None
+    here = [f for f in run.found if f.time >= onset and head(f.root) in near and not f.sensor]
     return {
         "fault": kind.name,
         "area": kind.area,
@@ -167,7 +172,8 @@ def judge(
         "as_sensor": first is not None and first.sensor,
         "as_sensor_soon": first is not None
         and any(f.sensor for f in hits if f.time <= first.time + SOON_MS and f.root in right),
-        "incidents": len([f for f in run.found if f.time >= onset and head(f.root) in near and not f.sensor]),
+        "incidents": len({f.number for f in here}),
+        "openings": len(here),
         "false": len([f for f in unworked(plant, run.found) if head(f.root) not in near and not f.sensor]),
     }
 

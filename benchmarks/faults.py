@@ -163,6 +163,10 @@ def cost(site: Site, rounds: int = 180) -> dict[str, Any]:
     }
 
 
+def mean_of(name: str, rows: Sequence[dict[str, Any]]) -> float:
+    return float(statistics.mean([row[name] for row in rows] or [math.nan]))
+
+
 def figure(value: float, unit: str) -> dict[str, Any]:
     known = None if math.isnan(value) else round(value, 4)
     return {"value": known, "unit": unit, "reference": None, "ratio": None}
@@ -199,6 +203,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     plant_rows = [r for r in hits if r["area"] != "sensor"]
     sensor_rows = [r for r in hits if r["area"] == "sensor"]
     weeks = max(days, len(seeds) * SETTLE_MS / DAY_MS) / 7
+    slow_found = [r for r in slow if r["incidents"]]
     figures = {
         "faults_run": figure(len(all_rows), "count"),
         "found": figure(100 * len(hits) / max(len(all_rows), 1), "%"),
@@ -212,6 +217,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "core_share": figure(0.1 * sum(r.seconds for r in runs) / max(sum(r.rounds for r in runs), 1), "of a core, a round every 10 s"),
         "slow_false": figure(len([f for f in slow_false if not f.sensor]), f"in {len(seeds)} factories of {slow_days:g} days"),
         "incidents_a_fault": figure(statistics.mean([r["incidents"] for r in rows] or [math.nan]), "count"),
+        "incidents_a_slow_fault": figure(mean_of("incidents", slow_found), "count")
+        | {"reference": mean_of("openings", slow_found)},
+        "most_openings_of_a_slow_fault": figure(max((r["openings"] for r in slow_found), default=math.nan), "count"),
         "cpu_seconds": figure(time.process_time() - begun, "s"),
     } | cost(site)  # fmt: skip
     return {

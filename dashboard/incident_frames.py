@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from dashboard import alarm_frames, cells
 from dashboard.data import ConsoleData
@@ -51,7 +52,7 @@ def incident(data: ConsoleData, which: str) -> Payload:
         "known": True,
         "alert": alarm_frames.alert_row(lead, data),
         "members": [alarm_frames.alert_row(a, data) for a in found.members],
-        "cause": _cause(found.cause, lead, data.moment > 0),
+        "cause": _cause(found.cause, lead, data.site.zone, data.moment > 0),
         "steps": [_step(s, lead, data) for s in found.steps],
         "notes": [
             {
@@ -115,7 +116,16 @@ def _fault(cause: Mapping[str, Any]) -> str:
     return term("fault", str(cause["class"]).replace("_", " "))
 
 
-def _cause(cause: Mapping[str, Any] | None, lead: Alert, past: bool = False) -> Payload:
+def _returns(cause: Mapping[str, Any], zone: ZoneInfo) -> list[str]:
+    """Return how often the watch has seen the cause come back, where it has."""
+    returned = cause.get("returned")
+    if not returned:
+        return []
+    first, last = (cells.date(at, zone, "long") for at in (cause["since"], returned[-1]))
+    return [say("incident.returned", n=len(returned), first=first, last=last)]
+
+
+def _cause(cause: Mapping[str, Any] | None, lead: Alert, zone: ZoneInfo, past: bool = False) -> Payload:
     """Return the root, what speaks for it and what else it may be; without a word of the watch, what the lead says."""
     if cause is None:
         return {
@@ -127,7 +137,7 @@ def _cause(cause: Mapping[str, Any] | None, lead: Alert, past: bool = False) -> 
     return {
         "root": cause["root"],
         "fault": _fault(cause),
-        "evidence": [lead.condition.told(language()), *_evidence(cause)],
+        "evidence": [lead.condition.told(language()), *_evidence(cause), *_returns(cause, zone)],
         "alternatives": [str(other) for other in cause["alternatives"]],
     }
 

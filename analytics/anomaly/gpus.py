@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analytics.anomaly.incidents import Finding
+from analytics.anomaly.incidents import NEAR, Finding
 from analytics.anomaly.peers import row_median
 from analytics.anomaly.plant import gpu_residual, gpu_scores
 from analytics.anomaly.residuals import SETTLE, Standstill
@@ -198,7 +198,7 @@ class GpuWatch:
     def findings(
         self, gpu_ids: Sequence[Sequence[str]], racks: Sequence[str], troubled: np.ndarray
     ) -> tuple[list[Finding], set[str]]:
-        """Return findings at GPUs, at a tray with several hot ones, at a rack with several that lag behind or are lost.
+        """Return findings at GPUs, at a tray with several hot ones, at a rack with several that lag behind or are lost, and what is near.
 
         The second answer is the racks whose hottest GPU they explain. Of racks that are `troubled` themselves, without
         coolant or power, shape (racks,), the GPUs only show the consequences.
@@ -230,7 +230,21 @@ class GpuWatch:
         for groups in (trays, lagging, lost):
             for whole, members in groups.items():
                 found += [_together(whole, members)] if len(members) >= TRAY_MEMBERS else members
-        return found, hot_racks
+        return found + self._near(told, gpu_ids, racks), hot_racks
+
+    def _near(
+        self, told: ValueArray, gpu_ids: Sequence[Sequence[str]], racks: Sequence[str]
+    ) -> list[Finding]:
+        """Return what is near its limit at GPUs, told of their trays and racks too: by which an incident goes on."""
+        near: dict[str, list[Finding]] = {}
+        for i in np.flatnonzero(((told > NEAR) & (told <= 1.0)).any(axis=0)).tolist():
+            row, column = divmod(i, self.shape[1])
+            gpu = gpu_ids[row][column]
+            signals = {SIGNALS[s]: float(told[s, i]) for s in np.flatnonzero(told[:, i] > NEAR).tolist()}
+            finding = Finding(gpu, {name: min(score, 1.0) for name, score in signals.items()})
+            for whole in (gpu, gpu.rpartition("-")[0], racks[row]):
+                near.setdefault(whole, []).append(finding)
+        return [_together(whole, members) for whole, members in near.items()]
 
     def faulty(self, gpu_ids: Sequence[Sequence[str]]) -> dict[tuple[str, str], Verdict]:
         """Return the temperatures that are stuck, and those of memories that are off."""

@@ -21,12 +21,18 @@ PRIOR = -4.0
 """Log probability of one more cause: one fault that explains all is likelier than many."""
 UNEXPLAINED = 5
 """A finding that no known fault explains is told after this many times the patience."""
-COMES_BACK_MS, LONGEST_QUIET_MS = 86_400_000, 43_200_000
-"""Within this time after its end an incident has come back; and the longest that is waited for it."""
+NEAR = 0.7
+"""Deadband: above this share of its limit, what has passed it goes on (ISA-18.2 asks for one where a value hovers at a limit)."""
+COMES_BACK_MS, LONGEST_QUIET_MS = 3 * 86_400_000, 26 * 3_600_000
+"""Within this time after its end an incident is opened again; the longest that is waited for it: a load has a crest a day."""
+LONGER = 6
+"""What came back is waited for so many times longer than before."""
 MOST_OPEN = 500
 """Open incidents at most: nobody reads more, and one root can have announced countless objects."""
-MOST_CLOSED = 5000
+MOST_CLOSED = 1000
 """Closed ones that are remembered in case they come back, at most; the oldest are forgotten."""
+MOST_RETURNS = 50
+"""Times at which an incident came back that are kept; the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +247,25 @@ def _evidence(
 
 @dataclass(slots=True)
 class Incident:
-    """A cause over time; times are UTC ms. It is closed `quiet` ms after it was last seen."""
+    """A cause over time; times are UTC ms.
+
+    Parameters
+    ----------
+    number
+        It keeps it when it comes back.
+    cause
+        As it was told best.
+    opened, seen
+        When it was first found, and when last.
+    quiet
+        It is closed so long after it was last seen, ms.
+    members
+        All objects that it has ever explained.
+    signals
+        What passed its limit at them: while any of it is near that, the incident lasts.
+    returned
+        When it was opened again.
+    """
 
     number: int
     cause: Cause
@@ -249,11 +273,25 @@ class Incident:
     seen: int
     quiet: int
     members: set[str] = field(default_factory=set)
+    signals: set[str] = field(default_factory=set)
+    returned: list[int] = field(default_factory=list)
+
+    def is_near(self, near: Mapping[str, set[str]]) -> bool:
+        """Return whether any of its signals is near its limit still; `near` are those that are, by object."""
+        return any(self.signals & near.get(member, set()) for member in self.members)
+
+    def take(self, cause: Cause, signals: set[str], now: int) -> None:
+        """Take in what is found of it now."""
+        if cause.weight >= self.cause.weight + (cause.root != self.cause.root):
+            self.cause = cause  # more is known now than when it was opened
+        self.seen = now
+        self.members |= cause.members
+        self.signals |= signals
 
 
 @dataclass(slots=True)
 class IncidentBook:
-    """Keeps incidents over time: one cause is one incident, whatever joins it later.
+    """Keeps incidents over time: one cause is one incident, whatever joins it later and however often it comes back.
 
     Parameters
     ----------
@@ -262,8 +300,9 @@ class IncidentBook:
     patience
         Time that a finding must have lasted before it counts, ms: the slower symptoms of a fault need a moment.
     quiet
-        Time without findings after which an incident is closed, ms. One that comes back within a day is waited for twice as
-        long each time, half a day at most: what follows the load up and down is one incident, not one for each crest.
+        Time without findings, near ones included, after which an incident is closed, ms. One that comes back is opened again
+        under its number and waited for longer, `LONGEST_QUIET_MS` at most: what grows slowly, or follows the load up and
+        down, is one incident, not one for each time that it passes its limit.
     """
 
     grouping: Grouping
@@ -274,57 +313,86 @@ class IncidentBook:
     count: int = 0
     untold: int = 0
     """Causes that were not opened as incidents because there were too many, at the last look."""
-    closed: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    """When an incident of a root and fault was last closed, and how long had been waited for it, ms."""
+    closed: dict[int, tuple[int, Incident]] = field(default_factory=dict)
+    """Incidents that may come back, by number, with when each was closed, the oldest first."""
 
     def update(self, now: int, findings: Collection[Finding]) -> tuple[list[Incident], list[Incident]]:
-        """Take in what is anomalous now; return the incidents that were opened and those that were closed."""
-        self.since = {f.object_id: self.since.get(f.object_id, now) for f in findings}
-        lasting = [f for f in findings if now - self.since[f.object_id] >= self.patience]
+        """Take in what is anomalous now, or near; return the incidents that were opened (again) and those that were closed."""
+        over, near = _beyond(findings, 1.0), _beyond(findings, NEAR)
+        self.since = {name: self.since.get(name, now) for name in over}
+        lasting = [f for f in findings if now - self.since.get(f.object_id, now) >= self.patience]
         opened = []
         self.untold = 0
         for cause in causes(lasting, self.grouping):
-            known = self._same(cause)
+            known = self._same(cause, now)
             if known is None and not self._ripe(cause, now):
                 continue
             if known is None and len(self.open) >= MOST_OPEN:
                 self.untold += 1
                 continue
             if known is None:
-                self.count += 1
-                known = Incident(self.count, cause, now, now, self._wait(cause, now))
+                known = self._opened(cause, now)
                 self.open.append(known)
                 opened.append(known)
-            elif cause.weight >= known.cause.weight + (cause.root != known.cause.root):
-                known.cause = cause  # more is known now than when it was opened
-            known.seen = now
-            known.members |= cause.members
+            known.take(cause, set[str]().union(*(over[member] for member in cause.members)), now)
+        for incident in self.open:
+            if incident.is_near(near):
+                incident.seen = now
         closed = [i for i in self.open if now - i.seen > i.quiet]
         self.open = [i for i in self.open if now - i.seen <= i.quiet]
-        self.closed = {key: kept for key, kept in self.closed.items() if now - kept[0] < COMES_BACK_MS}
-        self.closed |= {(i.cause.root, i.cause.fault): (now, i.quiet) for i in closed}
-        for key in sorted(self.closed, key=lambda k: self.closed[k][0])[
-            : max(0, len(self.closed) - MOST_CLOSED)
-        ]:
-            del self.closed[key]
+        self.closed |= {i.number: (now, i) for i in closed}
+        kept = [(number, each) for number, each in self.closed.items() if now - each[0] < COMES_BACK_MS]
+        self.closed = dict(kept[-MOST_CLOSED:])
         return opened, closed
 
-    def _wait(self, cause: Cause, now: int) -> int:
-        before = self.closed.get((cause.root, cause.fault))
-        if before is None or now - before[0] >= COMES_BACK_MS:
-            return self.quiet
-        return min(2 * before[1], LONGEST_QUIET_MS)
+    def _opened(self, cause: Cause, now: int) -> Incident:
+        """Return the incident that comes back with this cause, or a new one."""
+        before = next((i for _, i in reversed(self.closed.values()) if self._comes_back(i, cause)), None)
+        if before is None:
+            self.count += 1
+            return Incident(self.count, cause, now, now, self.quiet)
+        del self.closed[before.number]
+        before.quiet = min(LONGER * before.quiet, LONGEST_QUIET_MS)
+        before.returned = [*before.returned, now][-MOST_RETURNS:]
+        return before
+
+    def _comes_back(self, incident: Incident, cause: Cause) -> bool:
+        """Return whether a cause is that of an incident again: the same fault of the same root, of a part of it or what it is part of."""
+        one, other = incident.cause.root, cause.root
+        return incident.cause.fault == cause.fault and (
+            one == other
+            or one.startswith(f"{other}-")
+            or other.startswith(f"{one}-")
+            or self.grouping.twins(one, other)
+        )
 
     def _ripe(self, cause: Cause, now: int) -> bool:
         """Whether to open an incident: likelier than chance, or there for so long that it must be told."""
         oldest = min(self.since[member] for member in cause.members)
         return cause.weight > 0 or now - oldest >= UNEXPLAINED * self.patience
 
-    def _same(self, cause: Cause) -> Incident | None:
-        """Find the open incident that this cause belongs to: same root, its twin's, or with most of its members."""
+    def _same(self, cause: Cause, now: int) -> Incident | None:
+        """Find the open incident that this cause belongs to: same root, its twin's, or with most of its members.
+
+        One that was not seen for a while is only waited for: another fault of the same root is none of it.
+        """
         for incident in self.open:
+            if self._comes_back(incident, cause):
+                return incident
+            if now - incident.seen > self.quiet:
+                continue
             shared = len(incident.members & cause.members) * 2 > len(cause.members)
             same = incident.cause.root == cause.root
             if same or shared or self.grouping.twins(incident.cause.root, cause.root):
                 return incident
         return None
+
+
+def _beyond(findings: Iterable[Finding], share: float) -> dict[str, set[str]]:
+    """Return the signals that are beyond so much of their limit, by object."""
+    found: dict[str, set[str]] = {}
+    for finding in findings:
+        signals = {name for name, score in finding.signals.items() if score > share}
+        if signals:
+            found.setdefault(finding.object_id, set()).update(signals)
+    return found

@@ -1,7 +1,7 @@
 """What the watch has learnt, kept over a restart: plain arrays in one npz file, nothing is unpickled.
 
 Kept is what took hours to learn (lines through the fleet, each object's own offset and usual size, habits of the instruments)
-and the open incidents. What follows the present (lags, smoothed residuals) is kept only for as long as it holds.
+and the incidents, open and lately closed. What follows the present (lags, smoothed residuals) is kept only for as long as it holds.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def save(watch: FactoryWatch, now: int, file: Path) -> None:
         "count": watch.book.count,
         "since": watch.book.since,
         "incidents": [_incident(i) for i in watch.book.open],
-        "closed": [[*key, *kept] for key, kept in watch.book.closed.items()],
+        "over": [[at, _incident(i)] for at, i in watch.book.closed.values()],
         "faulty": [[*key, int(verdict)] for key, verdict in watch.faulty.items()],
     }
     kept["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
@@ -127,13 +127,15 @@ def load(watch: FactoryWatch, now: int, file: Path) -> int:
             raise InputError(f"{file} is {age / 86_400_000:.1f} days old; the watch learns anew")
         _check(watch, "", found)
         incidents = [_restored(i) for i in header["incidents"]]
-        closed = {(root, fault): (int(at), int(quiet)) for root, fault, at, quiet in header["closed"]}
+        # a file of before incidents were opened again has none
+        over = [(int(at), _restored(told)) for at, told in header.get("over", ())]
         faulty = {(name, quantity): Verdict(number) for name, quantity, number in header["faulty"]}
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} cannot be used ({error}); the watch learns anew") from error
     _restore(watch, "", found, present=age <= PRESENT_MS)
     watch.book.count, watch.book.since = int(header["count"]), dict(header["since"])
-    watch.book.open, watch.book.closed, watch.faulty = incidents, closed, faulty
+    watch.book.open, watch.faulty = incidents, faulty
+    watch.book.closed = {incident.number: (at, incident) for at, incident in over}
     return age
 
 
@@ -208,7 +210,7 @@ def _incident(incident: Incident) -> dict[str, Any]:
     told = asdict(incident)
     told["cause"]["members"] = sorted(incident.cause.members)
     told["cause"]["evidence"] = [plain(said) for said in incident.cause.evidence]
-    return told | {"members": sorted(incident.members)}
+    return told | {"members": sorted(incident.members), "signals": sorted(incident.signals)}
 
 
 def _restored(told: dict[str, Any]) -> Incident:
@@ -223,4 +225,6 @@ def _restored(told: dict[str, Any]) -> Incident:
         int(told["seen"]),
         int(told["quiet"]),
         set(told["members"]),
+        set(told.get("signals", ())),
+        [int(at) for at in told.get("returned", ())],
     )  # fmt: skip

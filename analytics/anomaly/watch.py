@@ -20,7 +20,7 @@ from analytics.anomaly import upses as ups_signals
 from analytics.anomaly.air import AirReadings, AirScorer
 from analytics.anomaly.cdus import CduReadings, CduScorer, CduScores
 from analytics.anomaly.gpus import GpuTable, GpuWatch
-from analytics.anomaly.incidents import Finding, Grouping, Incident, IncidentBook
+from analytics.anomaly.incidents import NEAR, Finding, Grouping, Incident, IncidentBook
 from analytics.anomaly.instruments import InstrumentWatch
 from analytics.anomaly.peers import group_median
 from analytics.anomaly.racks import (
@@ -306,7 +306,7 @@ class FactoryWatch:
     def _findings(
         self, tables: Sequence[tuple[Sequence[str], ValueArray, Sequence[str]]], consequences: Sequence[str]
     ) -> list[Finding]:
-        """Return what is anomalous; `consequences` are signals that something else answers for."""
+        """Return what is anomalous, or near; `consequences` are signals that something else answers for."""
         found: list[Finding] = []
         explained: set[str] = set()
         if self.warm and self.gpus.shape[1]:
@@ -318,7 +318,7 @@ class FactoryWatch:
         for name, quantity in self.faulty:
             mistrusted.setdefault(name, []).append(quantity)
         for ids, table, signals in tables:
-            for i in np.flatnonzero((table > 1.0).any(axis=1)).tolist():
+            for i in np.flatnonzero((table > NEAR).any(axis=1)).tolist():
                 scores = dict(zip(signals, table[i].tolist(), strict=True))
                 if ids[i] in explained:
                     scores.pop("GPU temperature", None)
@@ -329,7 +329,7 @@ class FactoryWatch:
                 for quantity in mistrusted.get(ids[i], ()):
                     for signal in RESTS_ON.get(quantity, ()):
                         scores.pop(signal, None)
-                if any(score > 1.0 for score in scores.values()):
+                if any(score > NEAR for score in scores.values()):
                     found.append(Finding(ids[i], scores))
         return found
 
@@ -346,7 +346,7 @@ class FactoryWatch:
         self._water_score = score
         return (
             [Finding(self.chiller, {"facility water temperature": score})]
-            if self.warm and score > 1.0
+            if self.warm and score > NEAR
             else []
         )
 
@@ -355,7 +355,7 @@ class FactoryWatch:
         sag = 1.0 - voltage / max(float(np.fmax.reduce(voltage, initial=0.0)), 1.0)
         return [
             Finding(self.feeds[i], {"supply voltage": float(sag[i]) / LEAST_SAG})
-            for i in np.flatnonzero(sag > LEAST_SAG)
+            for i in np.flatnonzero(sag > NEAR * LEAST_SAG)
         ]
 
     def _follow_gpus(self, readings: PlantReadings, seconds: float) -> None:

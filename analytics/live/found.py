@@ -103,6 +103,7 @@ def as_text(incident: Incident) -> dict[str, Any]:
         "number": incident.number,
         "since": incident.opened,
         "seen": incident.seen,
+        "returned": list(incident.returned),
         "root": cause.root,
         "class": cause.fault,
         "maintenance": cause.fault in INSTRUMENTS,

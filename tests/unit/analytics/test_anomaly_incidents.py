@@ -1,8 +1,10 @@
 """Many anomalies, one incident: the root and its fault, named with evidence."""
 
+from collections.abc import Callable
+
 import pytest
 
-from analytics.anomaly.incidents import Finding, Grouping, IncidentBook, causes
+from analytics.anomaly.incidents import Finding, Grouping, Incident, IncidentBook, causes
 from analytics.anomaly.racks import SIGNALS
 from analytics.anomaly.signatures import SIGNATURES, diagnose
 from domain.said import told
@@ -120,17 +122,65 @@ def test_a_finding_that_comes_and_goes_within_the_patience_opens_nothing():
         assert opened == []
 
 
-def test_what_follows_the_load_up_and_down_is_waited_for_ever_longer():
-    book, signs, opened = IncidentBook(factory()), {"coolant flow": 3.0, "coolant rise": 2.0}, []
-    for minute in range(0, 14 * 24 * 60):
-        crest = minute % 240 < 30  # half an hour of every four hours
-        opened += book.update(minute * MINUTE, racks(1, signs)[:1] if crest else [])[0]
-    assert 2 < len(opened) <= 6, "84 crests"
-    for minute in range(14 * 24 * 60, 17 * 24 * 60):
-        book.update(minute * MINUTE, [])
+SIGNS = {"coolant flow": 3.0, "coolant rise": 2.0}
+HOUR, DAY = 60, 24 * 60
+
+
+def watched(book: IncidentBook, minutes: range, findings: Callable[[int], list[Finding]]) -> list[Incident]:
+    """Return what was opened, again or for the first time."""
+    return [i for minute in minutes for i in book.update(minute * MINUTE, findings(minute))[0]]
+
+
+def test_what_follows_the_load_up_and_down_is_one_incident_that_is_soon_waited_for():
+    book = IncidentBook(factory())
+    # half an hour of every four hours, for two weeks: 84 crests
+    opened = watched(book, range(14 * DAY), lambda m: racks(1, SIGNS)[:1] if m % (4 * HOUR) < 30 else [])
+    assert [i.number for i in opened] == [1, 1, 1]
+    assert opened[0].returned == [(4 * HOUR + 1) * MINUTE, (8 * HOUR + 1) * MINUTE]
+    assert opened[0].opened == MINUTE
+    # a crest a day is waited for too
+    daily = watched(book, range(14 * DAY, 20 * DAY), lambda m: racks(1, SIGNS)[:1] if m % DAY < 30 else [])
+    assert [i.number for i in daily] == [1]
+    watched(book, range(20 * DAY, 25 * DAY), lambda m: [])
     assert book.open == []
-    late = [book.update((17 * 24 * 60 + minute) * MINUTE, racks(1, signs)[:1])[0] for minute in range(5)]
-    assert late[1][0].quiet == book.quiet, "after a day it is a new one"
+    late = watched(book, range(25 * DAY, 25 * DAY + 5), lambda m: racks(1, SIGNS)[:1])
+    assert [(i.number, i.quiet) for i in late] == [(2, book.quiet)], "after days it is a new one"
+
+
+def test_what_hovers_at_its_limit_is_one_incident():
+    book, now = IncidentBook(factory()), 0
+    for now in range(2 * DAY):  # ten minutes above, an hour a little below
+        score = 1.1 if now % 70 < 10 else 0.8
+        book.update(now * MINUTE, [Finding("R13", {"coolant flow": score, "coolant rise": score})])
+    assert (book.count, len(book.open), book.open[0].returned) == (1, 1, [])
+    # near means near in what passed its limit
+    later = range(now + 1, now + 30)
+    watched(book, later, lambda m: [Finding("R13", {"GPU temperature": 0.8, "coolant flow": 0.6})])
+    assert book.open == []
+
+
+def test_what_is_only_near_its_limit_opens_nothing():
+    book = IncidentBook(factory())
+    assert watched(book, range(DAY), lambda m: [Finding("R13", {"coolant flow": 0.99})]) == []
+
+
+def test_another_fault_of_a_root_that_is_only_waited_for_is_another_incident():
+    book = IncidentBook(factory())
+    opened = watched(book, range(9 * HOUR), lambda m: racks(1, SIGNS)[:1] if m % (4 * HOUR) < 30 else [])
+    assert [i.number for i in opened] == [1, 1, 1]
+    hot = watched(book, range(10 * HOUR, 10 * HOUR + 9), lambda m: [Finding("R10", {"GPU temperature": 2.0})])
+    assert [(i.number, i.cause.fault) for i in hot] == [(2, "cold plate")]
+
+
+def test_the_same_fault_of_a_part_is_the_same_incident_again():
+    book = IncidentBook(factory())
+    tray = Grouping(book.grouping.parents, {"R13-T04": "Tray", "R13-T04-G2": "GPU"}, frozenset())
+    book.grouping = tray
+    hot = {"GPU temperature": 2.0}
+    assert len(watched(book, range(5), lambda m: [Finding("R13-T04-G2", hot)])) == 1
+    watched(book, range(5, 30), lambda m: [])
+    (again,) = watched(book, range(30, 35), lambda m: [Finding("R13-T04", hot)])
+    assert (again.number, again.returned) == (1, [31 * MINUTE])
 
 
 def test_what_no_known_fault_explains_is_told_later_but_it_is_told():

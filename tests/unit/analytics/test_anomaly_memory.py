@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from analytics.anomaly.incidents import Grouping
+from analytics.anomaly.incidents import Finding, Grouping
 from analytics.anomaly.memory import load, save
 from analytics.anomaly.watch import FactoryWatch
 from benchmarks._watched_plant import Plant
@@ -14,6 +14,7 @@ from domain.site import Site
 from tests.unit.analytics.anomaly_factory import shipped_site
 
 STEP_S = 20.0
+MINUTE = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,20 @@ def test_after_a_restart_the_next_round_scores_as_if_nothing_had_happened(site, 
     np.testing.assert_array_equal(again.cdu_scores.contributions, learnt.cdu_scores.contributions)
     assert again.book.open == learnt.book.open
     assert again.faulty == learnt.faulty
+
+
+def test_an_incident_that_was_over_before_a_restart_comes_back_as_the_same(site, plant, tmp_path):
+    before, again = wired(site, plant), wired(site, plant)
+    signs = [Finding("R013", {"coolant flow": 3.0, "coolant rise": 2.0})]
+    for minute, found in ((0, signs), (1, signs), (30, [])):
+        before.book.update(minute * MINUTE, found)
+    assert before.book.open == []
+    save(before, 30 * MINUTE, tmp_path / "watch.npz")
+    load(again, 31 * MINUTE, tmp_path / "watch.npz")
+    assert again.book.closed == before.book.closed
+    again.book.update(40 * MINUTE, signs)
+    (same,), _ = again.book.update(41 * MINUTE, signs)
+    assert (same.number, same.opened, same.returned) == (1, MINUTE, [41 * MINUTE])
 
 
 def test_after_a_long_pause_what_was_learnt_holds_and_the_present_begins_anew(site, plant, learnt, tmp_path):

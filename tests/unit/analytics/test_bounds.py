@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from analytics.anomaly.incidents import MOST_CLOSED, MOST_OPEN, Finding, Grouping, IncidentBook
+from analytics.anomaly.incidents import (
+    MOST_CLOSED,
+    MOST_OPEN,
+    MOST_RETURNS,
+    Cause,
+    Finding,
+    Grouping,
+    Incident,
+    IncidentBook,
+)
 from analytics.issuing.shelf import KEPT, ModelCard, ModelShelf
 from analytics.live.gather import MOST_OF_A_KIND, PlantReader
 from analytics.outlook.quarters import MOST_LOOKS, QuarterWatch
@@ -53,10 +62,24 @@ def test_incidents_are_open_up_to_a_number_and_the_rest_is_counted():
 
 def test_closed_incidents_are_remembered_up_to_a_number(monkeypatch):
     book = IncidentBook(Grouping({}, {}, frozenset()))
-    book.closed = {(f"O{n}", "leak"): (1000 + n, 600_000) for n in range(MOST_CLOSED + 100)}
+    cause = Cause("R1", "leak", frozenset({"R1"}), (), 1.0)
+    over = [Incident(n, cause, 0, 0, 600_000, {"R1"}) for n in range(MOST_CLOSED + 100)]
+    book.closed = {i.number: (1000 + i.number, i) for i in over}
     book.update(10_000, [])
     assert len(book.closed) == MOST_CLOSED
-    assert ("O0", "leak") not in book.closed
+    assert 0 not in book.closed
+
+
+def test_of_an_incident_that_comes_back_again_and_again_so_many_times_are_kept():
+    book = IncidentBook(Grouping({}, {"R1": "Rack"}, frozenset({"R1"})), patience=0)
+    signs, now = [Finding("R1", {"coolant flow": 3.0})], 0
+    for _ in range(MOST_RETURNS + 20):
+        (came,), _ = book.update(now, signs)
+        now += came.quiet + 1
+        book.update(now, [])
+        now += 1
+    assert book.count == 1
+    assert len(came.returned) == MOST_RETURNS
 
 
 def test_a_rack_of_countless_gpus_does_not_widen_the_table_of_all():

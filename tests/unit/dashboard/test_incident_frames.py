@@ -132,6 +132,19 @@ def test_what_hangs_on_a_pods_cooling_are_its_racks_though_none_has_an_alarm_yet
     assert told["racks"] == [f"R{n:03d}" for n in range(1, 9)]
 
 
+def test_a_cause_that_came_back_says_since_when_and_how_often(storm):
+    day = 86_400_000
+    storm.watched.append(
+        {
+            "root": CDU, "class": "filter", "evidence": [], "alternatives": [], "members": [],
+            "since": storm.now - 2 * day, "returned": [storm.now - day, storm.now],
+        }
+    )  # fmt: skip
+    told = plain(incident_frames.incident(storm.data, str(storm.lead.id)))["cause"]["evidence"]
+    assert told[-1].startswith("the same incident again: first found ")
+    assert ", came back 2 times, last " in told[-1]
+
+
 def test_racks_where_the_anomaly_watch_saw_it_are_affected_too(storm):
     storm.watched.append(
         {
