@@ -27,7 +27,7 @@ def build(folder: Path) -> Path:
         str(library),
         str(SOURCE),
     ]
-    subprocess.run([*command, "-lpthread"], check=True, capture_output=True, timeout=60)
+    subprocess.run([*command, "-lpthread"], check=True, capture_output=True, timeout=300)
     return library
 
 

@@ -45,7 +45,7 @@ async def test_each_thing_that_a_configuration_names_is_tried_and_told(tmp_path,
                         },
                     ],
                     "snmp": {
-                        "polling": {"timeout": 0.3, "retries": 0},
+                        "polling": {"timeout": 1.0, "retries": 0},
                         "targets": [
                             target(a),
                             {"host": "127.0.0.1", "port": free_port(), "object_id": "PDU-2"},

@@ -131,7 +131,7 @@ def looks(tmp_path_factory):
                 broker("no-such-name", "mqtt://broker.invalid:1883"),
             ],
             "snmp": {
-                "polling": {"timeout": 0.5, "retries": 0},
+                "polling": {"timeout": 2.0, "retries": 0},
                 "targets": [
                     {**here, "object_id": "community", "credentials": {"community_file": "wrong"}},
                     {

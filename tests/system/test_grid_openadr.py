@@ -170,7 +170,7 @@ def test_reports_are_sent_as_asked_for_and_again_after_an_outage(site):
         {"payloadType": "USAGE_FORECAST", "startInterval": 0, "historical": False},
         {"payloadType": "STORAGE_CHARGE_LEVEL"},
     ]
-    event = vtn.publish(**limit_event(500.0, at(minutes=-20), "PT1208S", reportDescriptors=wanted))
+    event = vtn.publish(**limit_event(500.0, at(minutes=-20), "PT1215S", reportDescriptors=wanted))
     until(lambda: requests(site, event), "the event never came")
 
     def reports():
@@ -189,7 +189,7 @@ def test_reports_are_sent_as_asked_for_and_again_after_an_outage(site):
         return {p["type"]: p["values"][0] for p in resource["intervals"][0]["payloads"]}
 
     usage = values("USAGE")
-    assert usage["USAGE"] == pytest.approx(400 * 1208 / 3600, rel=0.01)
+    assert usage["USAGE"] == pytest.approx(400 * 1215 / 3600, rel=0.01)
     assert usage["DATA_QUALITY"] in ("OK", "ESTIMATED")
     assert values("DEMAND")["DEMAND"] == pytest.approx(400, rel=0.01)
     assert values("BASELINE") == {"DATA_QUALITY": "MISSING"}

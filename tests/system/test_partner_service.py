@@ -78,7 +78,7 @@ def test_a_new_partner_gets_from_key_to_plot_with_the_quick_start_alone(partner,
     for code in shell:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", code],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, code + done.stderr
         said += done.stdout
@@ -89,7 +89,7 @@ def test_a_new_partner_gets_from_key_to_plot_with_the_quick_start_alone(partner,
     for code in blocks("python"):
         done = subprocess.run(
             [sys.executable, "-c", code],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, code + done.stderr
     picture = (tmp_path / "forecast.png").read_bytes()
@@ -144,7 +144,7 @@ parameters = {{ issue_time = "{issue}" }}
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=500,
     )
     assert done.returncode == 0, done.stdout[-12_000:] + done.stderr[-2_000:]
     assert "Tested: 13" in done.stdout
