@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 class Running:
     """The shipped rules on the demo's site, with receivers of the test."""
 
-    def __init__(self, folder, mail, hook, timeout="2 s", more=None, told=("mail", "hook")):
+    def __init__(self, folder, mail, hook, timeout="20 s", more=None, told=("mail", "hook")):
         self.site = load(ROOT / "config/site.yaml", Site)
         shipped = load(ROOT / "config/alerts.yaml", AlertSettings)
         channels = {"mail": mail.settings(), "hook": hook.settings() | {"timeout": timeout}} | (more or {})
@@ -150,7 +150,7 @@ async def test_a_restart_repeats_nothing_and_delivers_what_was_left(tmp_path, re
     plant = Running(tmp_path, mail, hook)
     async with plant.engine() as engine:
         plant.leak("R017", 1)
-        await until(lambda: len(mail.got) == 1)
+        await until(lambda: len(mail.got) == 1 and _delivered(plant) == {"mail"})
         (alert,) = plant.records.active_alerts()
         await asyncio.to_thread(acknowledge, plant.records, alert.id, "mei", "on my way", now_ms())
     hook.answer = 204

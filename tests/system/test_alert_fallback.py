@@ -83,7 +83,7 @@ async def test_a_fallback_is_told_what_its_channel_has_not_taken_for_so_long(
     monkeypatch.setattr("alerts.engine.PATIENCE_S", 30.0)  # records that are slow are another matter
     mail, hook = receivers
     hook.answer = hook.temporary
-    plant = changed(Running(tmp_path, mail, hook), ["hook"], hook={"fallback": "mail", "fallback_after": 1.0})
+    plant = changed(Running(tmp_path, mail, hook), ["hook"], hook={"fallback": "mail", "fallback_after": 3.0})
     async with plant.engine() as engine:
         plant.leak("R001", 1)
         await until(lambda: engine.stats()["notifications_channels_failing"] == 1)

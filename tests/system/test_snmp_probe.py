@@ -13,7 +13,7 @@ from service.cli import app
 from tests.servers import Snmpd
 from tests.system.snmp_agent import PHASES, POWER_OID, V2C, agent, values
 
-QUICK = Polling(timeout=0.3, retries=0)
+QUICK = Polling(timeout=1.0, retries=0)
 
 
 async def command(a, *more):
@@ -64,7 +64,7 @@ async def test_a_device_of_which_nothing_is_read_is_no_success():
 
 async def test_the_tables_that_a_device_lacks_are_told():
     async with agent() as a:
-        result = await probe("127.0.0.1", a.port, timeout=0.3)
+        result = await probe("127.0.0.1", a.port)
     missing = {remark.name for remark in result.missing}
     assert "rPDU2BankStatusEntry" in missing or any("Bank" in name for name in missing)
     assert not any("PhaseStatus" in name for name in missing)
@@ -81,7 +81,7 @@ async def test_what_is_set_aside_is_told_with_its_reason():
         return None
 
     async with agent(spoil=spoil) as a:
-        result = await probe("127.0.0.1", a.port, timeout=0.1, retries=0)
+        result = await probe("127.0.0.1", a.port, timeout=0.5, retries=0)
         reasons = {remark.oid: remark.reason for remark in result.set_aside}
         assert "genErr" in reasons[POWER_OID]
         document = result.to_dict()
@@ -99,13 +99,13 @@ async def test_what_is_seen_in_a_walk_but_not_answered_to_a_get_is_told():
         return [(0, a.answer(data, lambda rows: [(o, missing if o == POWER_OID else v) for o, v in rows]))]
 
     async with agent(spoil=spoil) as a:
-        result = await probe("127.0.0.1", a.port, timeout=0.3)
+        result = await probe("127.0.0.1", a.port)
         assert any(r.oid == POWER_OID and "not answered to a GET" in r.reason for r in result.set_aside)
 
 
 async def test_readings_beyond_what_one_device_may_have_are_told():
     async with agent() as a:
-        result = await examine(at(a), Secrets(), polling=Polling(timeout=0.3, max_readings=3))
+        result = await examine(at(a), Secrets(), polling=Polling(max_readings=3))
         beyond = [r for r in result.set_aside if "beyond the 3" in r.reason]
         assert beyond
         assert len([r for r in result.readings if not r.duplicate]) == 3 + len(beyond)
@@ -165,7 +165,7 @@ async def test_the_clock_of_a_device_is_compared_where_it_tells_one(minutes, lev
     async with agent(values(**{HR_SYSTEM_DATE: V2C.OctetString(octets)})) as a:
         result = await examine(at(a), Secrets(), polling=QUICK)
     assert found(result, "clock")[0][0] == level
-    assert result.clock_offset == pytest.approx(60 * minutes, abs=5)
+    assert result.clock_offset == pytest.approx(60 * minutes, abs=30)
     assert result.ok
 
 
