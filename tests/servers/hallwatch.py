@@ -48,7 +48,7 @@ def hallwatch(*arguments: str | Path, check: bool = True) -> subprocess.Complete
 
 
 def process(
-    *arguments: str | Path, timeout: float = 120, check: bool = True
+    *arguments: str | Path, timeout: float = 300, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of Hallwatch to its end, in a process of its own, for tests of what only a process shows."""
     done = subprocess.run(
@@ -129,7 +129,7 @@ class Service:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, timeout: float = 120) -> None:
+    def start(self, timeout: float = 240) -> None:
         """Start it; returns when it serves."""
         (self.data / "running.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
@@ -201,7 +201,7 @@ class Service:
             self.stop()
 
 
-def eventually(look: Any, timeout: float = 60, every: float = 0.2) -> Any:
+def eventually(look: Any, timeout: float = 120, every: float = 0.2) -> Any:
     """Return what `look` gives once it is true (not None, not False, no AssertionError); fail after `timeout`."""
     deadline = time.monotonic() + timeout
     while True:

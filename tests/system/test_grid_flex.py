@@ -76,7 +76,7 @@ def site(tmp_path_factory, testdata):
         settings = {"mqtt": [{"broker": {"url": broker.url}}], "grid": grid}
         config = write_configuration(folder / "config", settings, SITE, {"interval": "1 s", "rules": RULES})
         service = Service(config)
-        service.start(timeout=120)
+        service.start(timeout=240)
         meters = Meters(broker.url, SITE["meters"], [f"Pod1C-E0{n}" for n in range(1, 7)])
         contract = FlexContract(testdata / "dsx" / "dsx-flex.asyncapi.yaml")
         with EnergyPartner(broker.url, "acme", contract, keys["site"][1]) as partner:
@@ -89,7 +89,7 @@ def site(tmp_path_factory, testdata):
         service.stop()
 
 
-def until(found, why, timeout=60):
+def until(found, why, timeout=120):
     deadline = time.monotonic() + timeout
     while not (what := found()):
         assert time.monotonic() < deadline, why
@@ -255,5 +255,5 @@ def test_what_came_while_the_service_was_away_is_taken_when_it_is_back(site):
     events = len(grid(site, "events"))
     site.service.stop()
     site.partner.publish(target_event(signed({"targets": [target(300e3, HOUR, 2 * HOUR)]}, key, "acme-1")))
-    site.service.start(timeout=120)
+    site.service.start(timeout=240)
     until(lambda: len(grid(site, "events")) == events + 1, "the broker did not keep it")

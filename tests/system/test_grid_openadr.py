@@ -64,7 +64,7 @@ def site(tmp_path_factory, testdata):
         config = write_configuration(folder / "config", settings, SITE, {"rules": []})
         asyncio.run(fill(config, folder / "data"))
         service = Service(config)
-        service.start(timeout=120)
+        service.start(timeout=240)
         yield type(
             "Site",
             (),
@@ -81,7 +81,7 @@ def requests(site, reference):
     return [r for r in grid(site, "events")[::-1] if r["reference"] == reference]
 
 
-def until(found, why, timeout=60):
+def until(found, why, timeout=120):
     deadline = time.monotonic() + timeout
     while not (what := found()):
         assert time.monotonic() < deadline, why
@@ -275,7 +275,7 @@ def test_a_restart_forgets_nothing_and_sends_no_report_twice(site):
     vtn.wait_for(lambda: len(vtn.reports) == sent + 1)
     command("grid", "consent", requests(site, event)[0]["id"], "-c", site.config)
     site.service.stop()
-    site.service.start(timeout=120)
+    site.service.start(timeout=240)
     until(lambda: link(site).get("polls", 0) > 1, "it is not polled")
     assert [r["standing"] for r in requests(site, event)] == ["agreed"]
     assert [h["limit"] for h in grid(site, "status")["limits"]] == [340e3]

@@ -46,7 +46,7 @@ def abused(tmp_path_factory):
         health = service.health()
         for one in users:
             one.stop()
-        eventually(lambda: service.stored()[0] == publisher.sent, timeout=60)
+        eventually(lambda: service.stored()[0] == publisher.sent, timeout=300)
         yield health, users, did, (folder / "service.log").read_text()
 
 

@@ -94,7 +94,7 @@ async def test_a_rule_on_upses_fires_on_what_is_issued_of_them_and_partners_read
 
     issuer = ForecastIssuer(AnalyticsSettings(), view, records, sink, folder / "models", clock=lambda: NOW)
     issuing = asyncio.create_task(issuer.run())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         await risks_told.wait()
     issuing.cancel()
     kept = await asyncio.to_thread(records.latest_forecasts, [node.id for node in view.envelope])
