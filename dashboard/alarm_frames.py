@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +13,19 @@ from dashboard import cells
 from dashboard.alarms import ORDER
 from dashboard.data import ConsoleData
 from dashboard.words import count, language, say, term
-from domain.alert import Alert, AlertState
+from domain.alert import Alert, AlertState, Condition
+from domain.languages import Language
 from domain.suppression import Suppression, SuppressionKind
 from domain.units import shown
+from storage.incident_records import FORETOLD
 
 Payload = dict[str, Any]
 MOST_RULES = 3
 """Kinds of alerts that are named of those that another explains."""
+_KEPT_QUIET = re.compile(
+    rf"(?P<kind>{'|'.join(SuppressionKind)}) by .+?(?P<once> until it clears)?: (?P<reason>.*)"
+)
+"""As `alerts.suppressor.told` words it."""
 MOST_STEPS = 100
 """Steps of an alert's life that its timeline shows, the newest."""
 
@@ -77,6 +84,7 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "object": c.object_id,
         "rack": data.rack_of(c.object_id),
         "summary": c.told(language()),
+        "lang": spoken(c),
         # a state says all in its sentence, and so does a number of things of which any is too many
         "value": cells.DASH
         if math.isnan(c.value) or not c.unit or _any_is_too_many(a)
@@ -168,7 +176,7 @@ def timeline(data: ConsoleData, alert_id: int) -> list[list[str]]:
         [
             cells.date(step.at, data.site.zone, "long"),
             say(f"incident.state_{step.state}"),
-            ": ".join(part for part in (step.who, term("note", step.note)) if part),
+            ": ".join(part for part in (step.who, noted(step.note)) if part),
         ]
         for step in data.records.transitions(alert_id)[-MOST_STEPS:]
     ]
@@ -176,6 +184,21 @@ def timeline(data: ConsoleData, alert_id: int) -> list[list[str]]:
 
 def _any_is_too_many(a: Alert) -> bool:
     return a.condition.unit == "count" and a.condition.limit < 1
+
+
+def spoken(c: Condition) -> Language:
+    """Return the language of a condition's sentence: that of whoever asks, or English where somebody wrote it."""
+    return "en" if isinstance(c.said, str) else language()
+
+
+def noted(note: str) -> str:
+    """Return what stands beside a step of an alert's life; what Hallwatch wrote itself in the language of whoever asks."""
+    if note.startswith(FORETOLD):
+        return say("note.foretold", rule=note.removeprefix(FORETOLD))
+    if kept := _KEPT_QUIET.fullmatch(note):
+        until = say("quiet.until_clear") if kept["once"] else ""
+        return say("note.quiet", kind=term("suppression", kept["kind"]), until=until, reason=kept["reason"])
+    return term("note", note)
 
 
 def _limit(a: Alert) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -103,6 +104,7 @@ _TOLD_APART = frozenset(
     ]
 )  # fmt: skip
 """What a collector tells that has lines of its own."""
+_NO_ANSWER = re.compile(r"\S+ gave no answer in ([\d.]+) s")
 Trouble = tuple[str, str, str, str]
 """How grave it is (a mark), of what, what is wrong, and since when or how often."""
 
@@ -154,7 +156,7 @@ def _troubles(h: Health) -> Iterator[Trouble]:
         for topic, why in s.get("subscriptions_refused", {}).items():
             yield "alarm", name, say("health.refused", topic=topic, why=why), ""
         for device, reason in s.get("down", {}).items():
-            yield "warning", device, say("health.down", reason=reason or cells.DASH), _silent(h, device)
+            yield "warning", device, say("health.down", reason=_why(reason)), _silent(h, device)
         for device, reason in s.get("partly", {}).items():
             yield "warning", device, say("health.partly", reason=reason), ""
         for device, doubts in s.get("doubts", {}).items():
@@ -176,6 +178,12 @@ def _troubles(h: Health) -> Iterator[Trouble]:
         yield "warning", say("health.spool"), say("health.spooled", n=cells.thousands(waiting), size=size), ""
     if dropped := h.counters.get("dropped", 0):
         yield "alarm", say("health.spool"), say("health.dropped", n=cells.thousands(dropped)), ""
+
+
+def _why(reason: str) -> str:
+    """Return why a device is taken for down: mostly since nothing came in time, else in its collector's words."""
+    late = _NO_ANSWER.fullmatch(reason)
+    return say("health.no_answer", span=say("span.seconds", s=late[1])) if late else reason or cells.DASH
 
 
 def _silent(h: Health, device: str) -> str:

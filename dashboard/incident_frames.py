@@ -91,6 +91,7 @@ def _card(i: Incident, data: ConsoleData) -> Payload:
         "object": condition.object_id,
         "title": _title(lead, data),
         "summary": condition.told(language()),
+        "lang": alarm_frames.spoken(condition),
         "cause": "" if cause is None else _named(cause),
         "below": told
         if len(rules) <= MOST_RULES
@@ -152,7 +153,7 @@ def _step(step: Step, lead: Alert, data: ConsoleData) -> Payload:
     change, condition = step.change, step.alert.condition
     state = say(f"incident.state_{change.state}")
     mark = change.severity.value if change.state is AlertState.OPEN else ""
-    told = ": ".join(part for part in (change.who, term("note", change.note)) if part)
+    told = ": ".join(part for part in (change.who, alarm_frames.noted(change.note)) if part)
     return {
         "id": "",
         "mark": mark,

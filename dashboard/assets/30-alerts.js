@@ -47,7 +47,6 @@
     const state = hw.el('div', 'alert-state');
     state.append(explained(alert), hw.el('span', 'hangs'), hw.el('span', 'told'), hw.el('span', 'held'));
     const summary = hw.el('div', 'summary');
-    summary.lang = 'en'; // as the rules tell it
     row.append(head, summary, state, hw.el('div', 'alert-act'));
     return row;
   }
@@ -68,6 +67,7 @@
     }
     const more = alert.explains ? hw.count('alert.explains', alert.explains) : '';
     set(row.querySelector('.summary'), alert.summary);
+    row.querySelector('.summary').lang = alert.lang; // what somebody wrote is told as it is
     set(row.querySelector('.explains'), more);
     row.querySelector('.explains').hidden = !more;
     set(row.querySelector('.hangs'), alert.hangs || '');

@@ -12,7 +12,6 @@
     const head = hw.el('div', 'alert-head');
     head.append(hw.el('span', 'sign'), hw.el('span', 'object'), hw.el('span', 'rule'), hw.el('span', 'since'));
     const summary = hw.el('div', 'summary');
-    summary.lang = 'en';
     row.append(head, summary, hw.el('div', 'incident-why'), hw.el('div', 'incident-below'));
     return row;
   }
@@ -33,6 +32,7 @@
       set(since, hw.duration(hw.now - i.opened));
     }
     set(row.querySelector('.summary'), i.summary);
+    row.querySelector('.summary').lang = i.lang;
     set(row.querySelector('.incident-why'), [i.cause, i.who ? hw.say('incident.taken', { who: i.who }) : ''].filter(Boolean).join(' \u00b7 '));
     set(row.querySelector('.incident-below'), i.members ? hw.count('incident.below', i.members, { active: i.active, what: i.below }) : '');
   }

@@ -26,7 +26,6 @@
     place.replaceChildren(...found.map(([grade, text, , mark]) => {
       const row = hw.el('p', 'finding');
       const told = hw.el('span', '', text);
-      told.lang = 'en'; // as the catalogue tells it
       row.append(hw.el('strong', 'value ' + GRADES[mark], grade), told);
       return row;
     }));

@@ -1,6 +1,7 @@
 """The console in Traditional Chinese: chosen once, kept, and without a word of English on any page."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import expect
@@ -9,6 +10,7 @@ from alerts.actions import acknowledge
 from dashboard.pages import PAGES
 from domain.alert import Severity
 from domain.batch import now_ms
+from domain.said import Quantity, Said, Span, Term
 from tests.system.console_plant import condition
 from tests.system.console_service import ADMINISTRATOR, USER
 
@@ -35,6 +37,26 @@ NOT_TRANSLATED = re.compile(
 WORD = re.compile(r"[A-Za-z]{3,}")
 
 
+HOT = Said.of(
+    "points_above",
+    said=Said.of(
+        "above",
+        object="R005",
+        what=Said.of("measured_of", what=Term("measured", "GPU core temperature"), of="R005-T01-G2"),
+        value=Quantity(91.0, "Cel"),
+        limit=Quantity(87.0, "Cel"),
+    ),
+    n=3,
+)
+LEAK = Said.of("state", object="R003", state=(Term("measured", "leak at a rack"),))
+FLAPS = Said.of("flapping", said=LEAK, times=4, within=Span(3600), quiet=Span(600))
+SENTENCES = (
+    "R005：R005-T01-G2 的GPU 核心溫度 91.0 °C，超出上限 87.0 °C（共 3 個測點超出上限）",
+    "R003：機櫃漏液",
+    "R003：機櫃漏液；反覆發生：60 分鐘內 4 次，須平靜 10 分鐘才解除",
+)
+
+
 def english(texts: list[str], names: set[str]) -> set[str]:
     """The texts that hold a word which is neither a name, nor a unit, nor one that Taiwan's engineers write so too."""
     left = set()
@@ -52,9 +74,9 @@ def test_the_language_is_chosen_in_the_frame_and_no_page_has_a_word_of_another_o
     records = console.records
     first, second, third = records.open_alerts(
         [
-            condition("gpu-too-hot", "R005", Severity.HIGH),
-            condition("leak", "R003", Severity.CRITICAL, 1, 0, ""),
-            condition("gpu-too-hot", "R006"),
+            replace(condition("gpu-too-hot", "R005", Severity.HIGH), said=HOT),
+            replace(condition("leak", "R003", Severity.CRITICAL, 1, 0, ""), said=LEAK),
+            replace(condition("gpu-too-hot", "R006"), said=FLAPS),
         ],
         now_ms(),
     )
@@ -71,7 +93,7 @@ def test_the_language_is_chosen_in_the_frame_and_no_page_has_a_word_of_another_o
     expect(elsewhere.locator("#nav-alerts")).to_have_text("警報")
 
     names = {
-        console.site.name, console.site.id, console.data.note, "test", "on_call", condition().summary.removeprefix("R003"), *console.site.racks,
+        console.site.name, console.site.id, console.data.note, "test", "on_call", *console.site.racks,
         *(p.object_id for p in console.registry), *(p.object_type for p in console.registry),
         *(p.point_type for p in console.registry), *(p.key for p in console.registry),
         *(word for p in console.registry for _, word in p.state_text),
@@ -94,6 +116,9 @@ def test_the_language_is_chosen_in_the_frame_and_no_page_has_a_word_of_another_o
         ).all():  # which a page asks for by itself
             expect(body.locator("tr").first).to_be_attached()
         left[shown.path] = english(page.evaluate(TEXTS), longest_first)
+        if shown.path == "/alerts":  # what alerts say is told in the language too
+            for sentence in SENTENCES:
+                expect(page.get_by_text(sentence, exact=True).first).to_be_visible()
     assert {path: words for path, words in left.items() if words} == {}
     assert len(asked) > len(PAGES)
     assert [url for url in asked if not url.startswith((console.url, "data:", "blob:"))] == []

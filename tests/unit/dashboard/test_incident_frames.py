@@ -1,10 +1,12 @@
 """Incidents: what a browser is sent of what leads, and of what hangs on it."""
 
 import json
+from dataclasses import replace
 
 import orjson
 import pytest
 
+from alerts import suppressor
 from analytics.anomaly.incidents import Cause, Incident
 from analytics.anomaly.signatures import FAULTS
 from analytics.live.found import as_text
@@ -12,6 +14,8 @@ from dashboard import alarm_frames, incident_frames
 from dashboard.words import speaking, term
 from domain.alert import Severity
 from domain.said import Said, Term
+from domain.suppression import Suppression, SuppressionKind
+from storage.incident_records import FORETOLD
 from tests.system.console_plant import condition
 
 CDU = "P01-CDU1"
@@ -86,6 +90,20 @@ def test_what_speaks_for_a_cause_is_told_in_the_language_of_whoever_asks(storm):
     assert told["evidence"][1:] == ["泵浦揚程：為其限值的 3.1 倍", "P01-CDU1 所供應的 8 項設備中有 1 項異常"]
     english = incident_frames.incident(storm.data, str(storm.lead.id))["cause"]["evidence"]
     assert english[1:] == ["pump head: 3.1 times its limit", "1 of 8 that P01-CDU1 serves are anomalous"]
+
+
+def test_what_hallwatch_itself_notes_on_an_alarm_is_told_in_the_language_of_whoever_asks():
+    kept = Suppression(1, SuppressionKind.SHELVED, "leak", "R001", False, True, 0, 0, "anna", "dry run: ours")
+    with speaking("zh-Hant"):
+        assert alarm_frames.noted(suppressor.told(kept)) == "擱置至解除為止：dry run: ours"
+        assert alarm_frames.noted(suppressor.told(replace(kept, once=False))) == "擱置：dry run: ours"
+        assert (
+            alarm_frames.noted(f"{FORETOLD}quarter-hour-will-exceed")
+            == "由 quarter-hour-will-exceed 預先告警"
+        )
+        assert alarm_frames.noted("nobody took it within 24 h") == "24 小時內無人受理"
+        assert alarm_frames.noted("on my way") == "on my way"
+    assert alarm_frames.noted("nobody took it within 24 h") == "nobody took it within 24 h"
 
 
 def test_its_page_shows_the_alarms_beneath_what_was_affected_and_what_happened_when(storm):
