@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from dashboard import cells, overview_frames
 from dashboard.cooling import AirUnit, CduLoop, Hall, PodLoop
-from dashboard.words import count, say, term
+from dashboard.words import count, measured, say, term
 from domain.site import ThermalLimits
 from domain.units import shown
 
@@ -44,7 +44,7 @@ def hall(h: Hall, limits: ThermalLimits, zone: ZoneInfo) -> Payload:
                 "mark": "alarm",
                 "cells": [
                     cells.thing(p.point.object_id),
-                    [p.point.point_type, ""],
+                    [measured(p.point.point_type), ""],
                     [term("state", p.point.state_label(p.value)), "alarm"],
                     [cells.date(p.observed, zone, "long"), ""],
                 ],

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from dashboard import cells
 from dashboard.views import STALE_MS, Health, SourceAge
-from dashboard.words import count, say, term
+from dashboard.words import count, measured, say, term
+from domain.catalogue import POINT_TYPES
 from domain.units import shown
 
 Payload = dict[str, Any]
@@ -345,13 +346,17 @@ def _worth_row(row: Mapping[str, Any]) -> Payload:
     }
 
 
+def _quantity(name: str) -> str:
+    return measured(name) if name in POINT_TYPES else term("signal", cells.words(name))
+
+
 def _instrument_row(row: Mapping[str, Any]) -> Payload:
     return {
         "id": f"instrument-{row['object']}-{row['quantity']}".replace(" ", "-"),
         "mark": "warning",
         "cells": [
             cells.thing(row["object"]),
-            [term("quantity", cells.words(row["quantity"])), ""],
+            [_quantity(row["quantity"]), ""],
             [term("verdict", cells.words(row["verdict"])), ""],
             [
                 say("health.estimate" if row["estimated"] else "health.nothing"),

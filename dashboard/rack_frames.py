@@ -12,7 +12,7 @@ import numpy as np
 from dashboard import alarm_frames, cells, fans
 from dashboard.data import ConsoleData
 from dashboard.views import SPANS, RackState, Series
-from dashboard.words import say, state, term
+from dashboard.words import measured, say, state, term
 from domain.errors import StorageError
 from domain.forecast import Forecast
 from storage.plant import Reading
@@ -81,7 +81,7 @@ def rack(r: RackState | None, data: ConsoleData) -> Payload:
         "points": [
             [
                 p.point.object_id,
-                p.point.point_type + (f" {'/'.join(p.point.process_area)}" if p.point.process_area else "")
+                measured(p.point.point_type) + (f" {'/'.join(p.point.process_area)}" if p.point.process_area else "")
                 + (f" {p.point.phase}" if p.point.phase else "") + (say("rack.not_used") if p.instead else ""),
                 cells.point_value(p),
                 cells.quality_told(p, data.site.racks),

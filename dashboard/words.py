@@ -19,7 +19,8 @@ import orjson
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from domain import languages
+from domain import languages, said
+from domain.catalogue import POINT_TYPES
 from domain.documents import read_document
 from domain.gpu_health import GRADES, finding
 from domain.languages import LANGUAGES, Language
@@ -85,6 +86,13 @@ def state(point: Point, value: float) -> str:
     if point.point_type in GRADES:
         return told(finding(label), _language.get())
     return languages.words(_language.get()).term(STATES.get(point.point_type, "state"), label)
+
+
+def measured(point_type: str) -> str:
+    """Return what points of a type measure: in English by the contract's own word, which devices and people use."""
+    if _language.get() == "en" or point_type not in POINT_TYPES:
+        return point_type
+    return term("measured", said.measured(point_type).text)
 
 
 def several(group: str, *keys: str) -> list[str]:

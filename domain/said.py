@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from domain.catalogue import POINT_TYPES
 from domain.languages import Language, words
 from domain.units import shown
 
@@ -79,6 +80,12 @@ class Said:
 
 
 Field = str | int | Quantity | Span | Term | Worded | Said | tuple["Field", ...]
+
+
+def measured(point_type: str) -> Term:
+    """Return what points of a type measure, as it stands in a sentence."""
+    what = POINT_TYPES[point_type].description
+    return Term("measured", f"{what[:1].lower() if what[1:2].islower() else what[:1]}{what[1:]}")
 
 
 def told(said: Said | str, language: Language = "en") -> str:

@@ -8,12 +8,12 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from alerts.rules.condition import condition, local_time, measured
+from alerts.rules.condition import condition, local_time
 from alerts.rules.settings import Absence, Override, override_for
 from alerts.view import View
 from domain.alert import Condition
 from domain.points import IntArray
-from domain.said import Said, Span
+from domain.said import Said, Span, measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)

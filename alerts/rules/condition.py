@@ -8,9 +8,8 @@ from zoneinfo import ZoneInfo
 
 from alerts.rules.settings import RuleSettings
 from domain.alert import Condition, Severity
-from domain.catalogue import POINT_TYPES
 from domain.points import Point
-from domain.said import Field, Said, Term
+from domain.said import Field, Said, measured
 
 
 def condition(
@@ -32,12 +31,6 @@ def condition(
 def unknown(settings: RuleSettings, object_id: str) -> Condition:
     """Return the condition of an active alert of which nothing can be known now: it holds on."""
     return condition(settings, object_id, "", math.nan, math.nan, "", 0)
-
-
-def measured(point_type: str) -> Term:
-    """Return what points of a type measure, as it stands in a sentence."""
-    what = POINT_TYPES[point_type].description
-    return Term("measured", f"{what[:1].lower() if what[1:2].islower() else what[:1]}{what[1:]}")
 
 
 def measured_of(object_id: str, point: Point) -> Field:

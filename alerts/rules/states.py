@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alerts.rules.condition import condition, measured, unknown
+from alerts.rules.condition import condition, unknown
 from alerts.rules.settings import State, override_for
 from alerts.view import View
 from domain.alert import Condition
 from domain.catalogue import POINT_TYPES
 from domain.gpu_health import GRADES, finding
 from domain.points import IntArray, Point, ValueArray
-from domain.said import STATES, Field, Said, Term
+from domain.said import STATES, Field, Said, Term, measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,7 @@ from dashboard.page import Asked, Level, Live, Page, Payload, fields_of
 from dashboard.rack_frames import GRADES
 from dashboard.threads import reading, reading_past
 from dashboard.views import SPANS, STALE_MS, PointNow
-from dashboard.words import say, several, state
+from dashboard.words import measured, say, several, state
 from domain.errors import StorageError
 from domain.points import Point, Quality
 from domain.units import shown_in
@@ -201,7 +201,7 @@ def _among(p: PointNow, data: ConsoleData, since: int) -> list[cells.Cell]:
 
 
 def _words(point: Point) -> str:
-    parts = [point.point_type, "/".join(point.process_area), point.phase]
+    parts = [measured(point.point_type), "/".join(point.process_area), point.phase]
     return " ".join(part for part in parts if part)
 
 

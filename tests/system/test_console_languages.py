@@ -32,7 +32,7 @@ TEXTS = """() => {
 }"""
 NOT_TRANSLATED = re.compile(
     r"\S+\.(?:yaml|md|duckdb)|\b(?:[kMGT]?(?:W|Wh|J|Hz|B|[KMG]iB|VA|Pa)|V|A|L/min|min|K|s|h|d|Auto|English|Language|Hallwatch|API|UTC|CST|GPUs?|CDU|UPS|ISA|EEMUA|CSV|PDF|PUE|ISO|IEC|IT"
-    r"|TWD|Brier|pinball|DuckDB|duckdb|nvml|dsx|bms|anna|root|Ctrl)\b"
+    r"|TWD|Brier|pinball|DuckDB|duckdb|nvml|NVML|NVLink|NVIDIA|PCIe|XID|CPU|DSX|BMS|dsx|bms|anna|root|Ctrl)\b"
 )
 WORD = re.compile(r"[A-Za-z]{3,}")
 

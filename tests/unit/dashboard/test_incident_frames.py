@@ -86,7 +86,7 @@ def test_what_speaks_for_a_cause_is_told_in_the_language_of_whoever_asks(storm):
     storm.now += 2000
     with speaking("zh-Hant"):
         told = incident_frames.incident(storm.data, str(storm.lead.id))["cause"]
-    assert (told["root"], told["fault"]) == (CDU, "泵")
+    assert (told["root"], told["fault"]) == (CDU, "泵浦")
     assert told["evidence"][1:] == ["泵浦揚程：為其限值的 3.1 倍", "P01-CDU1 所供應的 8 項設備中有 1 項異常"]
     english = incident_frames.incident(storm.data, str(storm.lead.id))["cause"]["evidence"]
     assert english[1:] == ["pump head: 3.1 times its limit", "1 of 8 that P01-CDU1 serves are anomalous"]
