@@ -468,3 +468,15 @@ def test_a_page_that_is_printed_before_its_chart_was_drawn_has_it_on_paper(open_
       return lines;
     }""")
     assert drawn == 3
+
+
+def test_nothing_moves_when_the_figures_of_a_page_come(open_page):
+    page = open_page("/")
+    expect(page.locator("#power-chart .barlayer .point").first).to_be_attached(timeout=WAIT)
+    there, before = page.evaluate("""() => {
+      const tops = () => [...document.querySelectorAll('#page, #page .panel')].map((part) => part.getBoundingClientRect().top);
+      const there = tops();
+      document.querySelectorAll('.figure .value').forEach((value) => value.replaceChildren());
+      return [there, tops()];
+    }""")
+    assert before == there
