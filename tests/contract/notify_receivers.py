@@ -100,7 +100,7 @@ class MailReceiver:
             "security": "none",
             "sender": "hallwatch@site.example",
             "recipients": ["on-call@site.example"],
-            "timeout": "2 s",
+            "timeout": "30 s",
         }
 
     def texts(self):
@@ -169,7 +169,7 @@ class HookReceiver:
             await task
 
     def settings(self):
-        return {"kind": "webhook", "url": f"http://127.0.0.1:{self.port}/hook", "timeout": "2 s"}
+        return {"kind": "webhook", "url": f"http://127.0.0.1:{self.port}/hook", "timeout": "30 s"}
 
     def texts(self):
         return [
@@ -232,7 +232,7 @@ class PagerDutyReceiver(HookReceiver):
             "kind": "pagerduty",
             "url": f"http://127.0.0.1:{self.port}/v2/enqueue",
             "routing_key_env": "PAGERDUTY_KEY_OF_THE_TEST",
-            "timeout": "2 s",
+            "timeout": "30 s",
         }
 
     def texts(self):
@@ -267,7 +267,7 @@ class AlertmanagerReceiver(HookReceiver):
         return super().take(headers, body)
 
     def settings(self):
-        return {"kind": "alertmanager", "urls": [f"http://127.0.0.1:{self.port}"], "timeout": "2 s"}
+        return {"kind": "alertmanager", "urls": [f"http://127.0.0.1:{self.port}"], "timeout": "30 s"}
 
     def alerts(self):
         return [orjson.loads(body) for _, body in self.got]
@@ -307,7 +307,7 @@ class ChatReceiver(HookReceiver):
             variable = f"CHAT_{name.upper()}_OF_THE_TEST"
             os.environ[variable] = f"{self.service}://127.0.0.1:{self.port}/{path}"
             found[name] = {"url_env": variable}
-        return {"kind": "apprise", "recipients": found, "timeout": "2 s"}
+        return {"kind": "apprise", "recipients": found, "timeout": "30 s"}
 
     def texts(self):
         return ["\n".join(str(v) for v in orjson.loads(body).values()) for _, body in self.got]

@@ -110,7 +110,7 @@ async def test_a_rule_on_upses_fires_on_what_is_issued_of_them_and_partners_read
     assert "exceed 90.00 kW" in foretold.summary
     # the readings of nodes ask as the rule on issued forecasts does
     chances = told(view, "PowerBreachProbability")
-    assert f"{chances['UPS-1']:.0%} likely" in foretold.summary
+    assert f"{100 * chances['UPS-1']:.0f} % likely" in foretold.summary
     assert chances["UPS-1"] == alerts["node-breach-predicted/UPS-1"].value
     for name, forecast in kept.items():
         if name != "lab":
