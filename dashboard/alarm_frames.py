@@ -85,11 +85,8 @@ def alert_row(a: Alert, data: ConsoleData) -> Payload:
         "rack": data.rack_of(c.object_id),
         "summary": c.told(language()),
         "lang": spoken(c),
-        # a state says all in its sentence, and so does a number of things of which any is too many
-        "value": cells.DASH
-        if math.isnan(c.value) or not c.unit or _any_is_too_many(a)
-        else shown(c.value, c.unit),
-        "limit": _limit(a),
+        "value": _told_as_figure(c.value, c.unit) or cells.DASH,
+        "limit": _told_as_figure(c.limit, c.unit),
         "opened": a.opened,
         "openedText": cells.date(a.opened, data.site.zone, "long"),
         "openedShort": _short(a.opened, data),
@@ -182,10 +179,6 @@ def timeline(data: ConsoleData, alert_id: int) -> list[list[str]]:
     ]
 
 
-def _any_is_too_many(a: Alert) -> bool:
-    return a.condition.unit == "count" and a.condition.limit < 1
-
-
 def spoken(c: Condition) -> Language:
     """Return the language of a condition's sentence: that of whoever asks, or English where somebody wrote it."""
     return "en" if isinstance(c.said, str) else language()
@@ -201,10 +194,9 @@ def noted(note: str) -> str:
     return term("note", note)
 
 
-def _limit(a: Alert) -> str:
-    """Return what was passed; nothing where any number at all is too many."""
-    c = a.condition
-    return "" if math.isnan(c.limit) or not c.unit or _any_is_too_many(a) else shown(c.limit, c.unit)
+def _told_as_figure(value: float, unit: str) -> str:
+    """Return a value as a figure; nothing of a state or a number of things: their sentence says all."""
+    return "" if math.isnan(value) or unit in ("", "count") else shown(value, unit)
 
 
 def _short(at: int, data: ConsoleData) -> str:

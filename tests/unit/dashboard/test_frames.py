@@ -270,3 +270,21 @@ def test_the_row_of_a_value_that_cannot_be_says_why():
     assert told.startswith("bad: 90000 MW cannot be: RackPower of a Rack lies within")
     assert cells.quality_told(PointNow(point, 70e3, 1, 0), ["R001"]) == "bad"  # its source says so
     assert cells.quality_told(PointNow(point, 70e3, 1, 1), ["R001"]) == "good"
+
+
+def test_an_alert_of_a_number_of_things_says_it_in_its_sentence_alone(hall):
+    hall.tick()
+    told = [
+        ("grid-consent-needed", "count", 0.5),
+        ("supply-lost", "count", 2.0),
+        ("power-above-limit", "W", 2e6),
+    ]
+    opened = [
+        condition(rule, f"UPS-A{n}", value=3.0, limit=limit, unit=unit)
+        for n, (rule, unit, limit) in enumerate(told)
+    ]
+    hall.records.open_alerts(opened, hall.now)
+    hall.now += 1000
+    rows = {row["rule"]: row for row in section(hall.data, "alerts")["rows"]}
+    assert [rows[rule]["value"] for rule, _, _ in told] == ["\u2014", "\u2014", "3.00 W"]
+    assert [rows[rule]["limit"] for rule, _, _ in told] == ["", "", "2.00 MW"]
