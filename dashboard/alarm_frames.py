@@ -12,7 +12,7 @@ from alerts.performance import rows
 from dashboard import cells
 from dashboard.alarms import ORDER
 from dashboard.data import ConsoleData
-from dashboard.words import count, language, say, term
+from dashboard.words import count, language, say, term, word
 from domain.alert import Alert, AlertState, Condition
 from domain.languages import Language
 from domain.suppression import Suppression, SuppressionKind
@@ -131,7 +131,10 @@ def performance(data: ConsoleData) -> Payload:
             {
                 "id": f"frequent-{n}",
                 "mark": "",
-                "cells": [[f"{f.object_id}, {f.rule}", "name"], [str(f.times), ""]],
+                "cells": [
+                    [f"{f.object_id}, {data.alarms.title(f.rule, language())}", "name", f.rule],
+                    [str(f.times), ""],
+                ],
             }
             for n, f in enumerate(found.top)
         ],
@@ -154,7 +157,7 @@ def quiet(data: ConsoleData) -> Payload:
                 "kindText": term("suppression", s.kind),
                 "what": say("quiet.and_below", object=s.object_id) if s.below else s.object_id,
                 "rule": "" if s.rule == "*" else s.rule,
-                "why": f"{s.who}: {s.reason}",
+                "why": f"{s.who}: {_reason(s)}",
                 "until": _until(s, data),
                 "since": s.start,
                 "holds": s.holds(now),
@@ -182,6 +185,14 @@ def timeline(data: ConsoleData, alert_id: int) -> list[list[str]]:
 def spoken(c: Condition) -> Language:
     """Return the language of a condition's sentence: that of whoever asks, or English where somebody wrote it."""
     return "en" if isinstance(c.said, str) else language()
+
+
+def _reason(one: Suppression) -> str:
+    """Return why an alarm is kept quiet: in somebody's words, or the state that an object is in (`alerts.modes`)."""
+    begins = f"{one.object_id} is in "
+    if one.kind is not SuppressionKind.MODE or not one.reason.startswith(begins):
+        return one.reason
+    return say("quiet.in_state", object=one.object_id, state=word("state", one.reason.removeprefix(begins)))
 
 
 def noted(note: str) -> str:
@@ -226,7 +237,7 @@ def _quiet(a: Alert, data: ConsoleData) -> str:
         kind=term("suppression", one.kind),
         until=_until(one, data),
         who=one.who,
-        reason=one.reason,
+        reason=_reason(one),
     )
 
 

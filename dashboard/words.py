@@ -76,7 +76,7 @@ def term(group: str, text: str) -> str:
     key = f"{group}.{_APART.sub('-', _NUMBER.sub('n', text).lower()).strip('-')}"
     found = texts(_language.get()).get(key)
     if found is None:
-        return languages.words(_language.get()).term(group, text)
+        return word(group, text)
     return found.format(**{f"n{i}": number for i, number in enumerate(numbers, 1)})
 
 
@@ -85,7 +85,12 @@ def state(point: Point, value: float) -> str:
     label = point.state_label(value)
     if point.point_type in GRADES:
         return told(finding(label), _language.get())
-    return languages.words(_language.get()).term(STATES.get(point.point_type, "state"), label)
+    return word(STATES.get(point.point_type, "state"), label)
+
+
+def word(group: str, text: str) -> str:
+    """Return the word for what is named in English, of those that are not the console's own (`domain.languages`); else itself."""
+    return languages.words(_language.get()).term(group, text)
 
 
 def measured(point_type: str) -> str:

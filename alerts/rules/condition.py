@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from alerts.rules.settings import RuleSettings
 from domain.alert import Condition, Severity
 from domain.points import Point
-from domain.said import Field, Said, measured
+from domain.said import Field, Said, Term, measured
 
 
 def condition(
@@ -35,7 +35,9 @@ def unknown(settings: RuleSettings, object_id: str) -> Condition:
 
 def measured_of(object_id: str, point: Point) -> Field:
     """Return what a point measures, and of what where that is not the object that the sentence is about."""
-    what = measured(point.point_type)
+    what: Field = measured(point.point_type)
+    if point.point_type == "TimeToLimit" and point.process_area:  # an object has several parts that wear
+        what = Said.of("until_worn", part=Term("wear", point.process_area[0]))
     return what if point.object_id == object_id else Said.of("measured_of", what=what, of=point.object_id)
 
 
