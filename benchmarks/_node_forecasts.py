@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from analytics.issuing.exchange import NODE_STEPS, Task
+from analytics.issuing.exchange import NODE_STEPS, Task, persistence_of
 from analytics.issuing.fitting import make_forecast
 from analytics.outlook.excursions import exceedance
 from benchmarks._factory_seconds import FOLLOWS, nodes
@@ -29,6 +29,7 @@ EVERY = 13
 LEADS = (1, 4, NODE_STEPS)
 BRANCH_LIMIT = 0.95
 """Of the highest quarter hour of a node below the site: jobs at full power are all alike, and a quantile would lie on their level."""
+KINDS = {"site": "Site", "feed": "Feed", "ups": "UPS", "busway": "Busway", "rack": "Rack"}
 BINS = (0.0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
@@ -132,7 +133,7 @@ def _scored(
                 yield kinds[name], (
                     held[at].astype(float), error[at], plain[at],
                     (each[at] - over[at]) ** 2, (before - over[at]) ** 2,
-                    breached_by(each)[-1:], over.max(keepdims=True),
+                    breached_by(each, persistence_of(KINDS[kinds[name]]))[-1:], over.max(keepdims=True),
                 )  # fmt: skip
 
 

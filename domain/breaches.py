@@ -10,11 +10,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.forecast import Forecast
+from domain.forecast import PERSISTENCE, Forecast
 from domain.points import ValueArray
 
-PERSISTENCE = 0.9
-"""Correlation of neighbouring quarter hours' normal scores: a course that begins high stays high for a while."""
 SURELY_NOT = 1e-4
 """Where no interval is likelier than this to pass the limit, paths are not drawn: there are a hundred racks."""
 AHEAD_S = 6 * 3600.0
@@ -54,7 +52,7 @@ def breached_by(
     return found
 
 
-@lru_cache(maxsize=4)  # a hundred nodes ask for the same
+@lru_cache(maxsize=8)  # a hundred nodes ask for the same
 def path_scores(steps: int, persistence: float, paths: int, seed: int) -> ValueArray:
     """Return normal scores that follow a first-order autoregression, shape (paths, steps), read-only."""
     noise = np.random.default_rng(seed).standard_normal((steps, paths))
@@ -108,7 +106,11 @@ def breach_ahead(forecast: Forecast, now: int, within: float = math.inf) -> Brea
     """
     coming = _coming(forecast, now, within)
     each = forecast.breach_probability[coming]
-    return None if np.isnan(each).all() else BreachAhead(forecast, coming, breached_by(each))
+    return (
+        None
+        if np.isnan(each).all()
+        else BreachAhead(forecast, coming, breached_by(each, forecast.persistence))
+    )
 
 
 class BreachesAhead:

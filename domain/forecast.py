@@ -15,6 +15,9 @@ RAMP_WINDOWS_S: tuple[int, ...] = (2, 10, 60, 900)
 """Within how many seconds the largest change of power is foretold."""
 RAMP_QUANTILES: tuple[float, ...] = (0.05, 0.5, 0.95)
 
+PERSISTENCE = 0.9
+"""Correlation of neighbouring quarter hours' normal scores: a course that begins high stays high for a while."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ramps:
@@ -96,6 +99,8 @@ class Forecast:
         The largest changes of power to expect in its first hour; None where they are not foretold.
     seal
         Its place in the archive; None before it is kept, and for what was kept before there was one.
+    persistence
+        Correlation of neighbouring intervals' normal scores, 0 to 1, by which the chances of several come together.
     """
 
     object_id: str
@@ -113,6 +118,7 @@ class Forecast:
     quality: str = "good"
     ramps: Ramps | None = None
     seal: Seal | None = None
+    persistence: float = PERSISTENCE
 
     def head(self, intervals: int) -> Forecast:
         """Return the forecast of the first intervals only."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.forecast import Ramps
+from domain.forecast import PERSISTENCE, Ramps
 from domain.points import TimeArray, ValueArray
 
 _ROUNDED = b"\x01"
@@ -23,19 +23,20 @@ _STEPS_OF_CHANCE, _NO_CHANCE = 65534, 65535
 
 
 class ForecastArrays(NamedTuple):
-    """Start (UTC ms, shape (n,)), quantiles (n, q), limit (n,), breach probability (n,)."""
+    """Start (UTC ms, shape (n,)), quantiles (n, q), limit (n,), breach probability (n,); correlation of neighbouring intervals."""
 
     start: TimeArray
     values: ValueArray
     limit: ValueArray
     breach: ValueArray
+    persistence: float = PERSISTENCE
 
 
 def pack(arrays: ForecastArrays) -> bytes:
     """Return them as bytes; values to a millionth of the largest, probabilities to 0.00002, all else exactly."""
-    start, values, limit, breach = arrays
+    start, values, limit, breach, persistence = arrays
     if not np.isfinite(values).all():
-        whole = (start.astype("<i8"), *(a.astype("<f8") for a in (values, limit, breach)))
+        whole = (start.astype("<i8"), *(np.asarray(a, "<f8") for a in (values, limit, breach, persistence)))
         return zlib.compress(b"".join(np.ascontiguousarray(part).tobytes() for part in whole))
     largest = float(np.abs(values).max(initial=0.0))
     unit = 2.0 ** np.ceil(np.log2(largest) - BITS) if largest > 0 else 1.0
@@ -48,6 +49,7 @@ def pack(arrays: ForecastArrays) -> bytes:
         limit.astype("<f8").tobytes(),
         chance.tobytes(),
         _apart(change),
+        np.float64(persistence).astype("<f8").tobytes(),
     )
     return _ROUNDED + zlib.compress(b"".join(parts))
 
@@ -57,19 +59,20 @@ def unpack(data: bytes, n: int, q: int) -> ForecastArrays:
     if data[:1] != _ROUNDED:
         raw = zlib.decompress(data)
         numbers = np.frombuffer(raw, "<f8", offset=8 * n).astype(np.float64)
-        values, limit, breach = np.split(numbers, [n * q, n * q + n])
-        return ForecastArrays(
-            np.frombuffer(raw, "<i8", n).astype(np.int64), values.reshape(n, q), limit, breach
-        )
+        values, limit, breach, more = np.split(numbers, [n * q, n * q + n, n * q + 2 * n])
+        start = np.frombuffer(raw, "<i8", n).astype(np.int64)
+        return ForecastArrays(start, values.reshape(n, q), limit, breach, *more.tolist())
     raw = zlib.decompress(data[1:])
     unit = float(np.frombuffer(raw, "<f8", 1)[0])
     start = np.cumsum(np.frombuffer(raw, "<i8", n, 8)).astype(np.int64)
     limit = np.frombuffer(raw, "<f8", n, 8 + 8 * n).astype(np.float64)
     chance = np.frombuffer(raw, "<u2", n, 8 + 16 * n)
-    change = _together(raw[8 + 18 * n :], n, q)
+    end = 8 + 18 * n + 4 * n * q
+    change = _together(raw[8 + 18 * n : end], n, q)
     counts = np.cumsum(np.cumsum(change, axis=0), axis=1)
     probability: ValueArray = np.where(chance == _NO_CHANCE, np.nan, chance / _STEPS_OF_CHANCE)
-    return ForecastArrays(start, (counts * unit).astype(np.float64), limit, probability)
+    persistence = np.frombuffer(raw[end:], "<f8").tolist()  # earlier releases kept none
+    return ForecastArrays(start, (counts * unit).astype(np.float64), limit, probability, *persistence)
 
 
 def _apart(change: NDArray[np.int64]) -> bytes:

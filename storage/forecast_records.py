@@ -61,7 +61,11 @@ class ForecastRecords(Database):
                 "intervals": len(forecast.start),
                 "arrays": pack(
                     ForecastArrays(
-                        forecast.start, forecast.values, forecast.limit, forecast.breach_probability
+                        forecast.start,
+                        forecast.values,
+                        forecast.limit,
+                        forecast.breach_probability,
+                        forecast.persistence,
                     )
                 ),
                 "model": forecast.model,
@@ -245,7 +249,7 @@ def _seal_of(row: Row[Any]) -> Seal | None:
 
 def _forecast(row: Row[Any]) -> Forecast:
     levels = tuple(json.loads(row.quantiles))
-    start, values, limit, breach = unpack(row.arrays, row.intervals, len(levels))
+    start, values, limit, breach, persistence = unpack(row.arrays, row.intervals, len(levels))
     return Forecast(
         row.object_id,
         row.point_type,
@@ -262,4 +266,5 @@ def _forecast(row: Row[Any]) -> Forecast:
         row.quality,
         None if row.ramps is None else unpack_ramps(row.ramps),
         _seal_of(row),
+        persistence,
     )

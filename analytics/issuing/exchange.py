@@ -9,10 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from analytics.planned.bookings import Bookings
+from domain.forecast import PERSISTENCE
 from domain.points import TimeArray, ValueArray
 
 NODE_STEPS = 24
 """Quarter hours ahead for which the nodes below the site are foretold."""
+WIDE = frozenset(["Site", "Feed"])
+FEW_JOBS = 0.98
+"""Below these a node carries few jobs, which stay for hours where they are: its quarter hours depend on each other more than
+those of a sum of many jobs (`domain.forecast.PERSISTENCE`)."""
+
+
+def persistence_of(kind: str) -> float:
+    """Return how neighbouring quarter hours of a kind of node (``"Site"``, ``"UPS"``, ...) depend on each other."""
+    return PERSISTENCE if kind in WIDE else FEW_JOBS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from analytics.issuing.exchange import NODE_STEPS, Made, Task
+from analytics.issuing.exchange import NODE_STEPS, Made, Task, persistence_of
 from analytics.issuing.measured import node_histories
 from analytics.issuing.ramps import RampWatch, racks_below
 from analytics.outlook.excursions import exceedance
@@ -339,4 +339,5 @@ class ForecastIssuer:
             model=answer.model,
             quality=answer.quality,
             ramps=told,
+            persistence=persistence_of(node.kind),
         )

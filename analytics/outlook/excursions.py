@@ -9,8 +9,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from domain.breaches import PERSISTENCE, path_scores
+from domain.breaches import path_scores
 from domain.envelope import QUARTER_MS, quarter_start
+from domain.forecast import PERSISTENCE
 from domain.points import TimeArray, ValueArray
 
 LOOK_MS = 480_000

@@ -75,12 +75,12 @@ class NodeOutlook:
         n = len(f.start)
         ramp = np.full((n, len(RAMP_LEVELS)), np.nan)
         if n > 1:
-            change = np.diff(likely_paths(f.values, f.quantiles), axis=1) / f.interval_minutes
+            change = np.diff(likely_paths(f.values, f.quantiles, f.persistence), axis=1) / f.interval_minutes
             ramp[1:] = np.quantile(change, RAMP_LEVELS, axis=0).T
         risky = np.nan_to_num(f.breach_probability)
         sure = risky.max(initial=0.0) < SURELY_NOT
         shed = np.zeros(n) if sure else to_shed(f.values, f.quantiles, f.limit)
-        return cls(f, breached_by(risky), shed, ramp)
+        return cls(f, breached_by(risky, f.persistence), shed, ramp)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

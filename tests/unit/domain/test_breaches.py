@@ -1,6 +1,7 @@
 """Whether a limit will be passed at all, asked in one way for alert, console, points and what-if."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,12 @@ def test_only_intervals_count_that_are_not_over_and_begin_in_time():
     assert breach_ahead(told, START + QUARTER_MS, HOUR).likely == START + 3 * QUARTER_MS
     assert breach_ahead(told, START + 4 * QUARTER_MS) is None
     assert breach_ahead(forecast([math.nan] * 4), START) is None
+
+
+def test_chances_come_together_as_far_as_the_quarter_hours_depend_on_each_other():
+    many = replace(forecast([0.3] * 20), persistence=0.9)
+    few = replace(many, persistence=0.98)
+    assert 0.3 < breach_ahead(few, START).chance < breach_ahead(many, START).chance - 0.1
 
 
 def test_it_is_worked_out_anew_when_an_interval_is_over_or_another_forecast_is_issued():

@@ -7,7 +7,7 @@ import pytest
 
 from analytics.issuing.nodes import node_forecasts
 from analytics.outlook.excursions import exceedance
-from domain.forecast import QUANTILES
+from domain.forecast import PERSISTENCE, QUANTILES
 from storage.forecast_arrays import ForecastArrays, pack, unpack
 
 START = 1_790_000_000_000 // 900_000 * 900_000 + 900_000 * np.arange(24, dtype=np.int64)
@@ -57,8 +57,18 @@ def test_values_of_any_sign_and_size_and_none_at_all_are_kept():
     assert unpack(pack(unknown), 2, 3).values == pytest.approx(unknown.values, nan_ok=True)
 
 
+def test_how_neighbours_depend_on_each_other_is_kept(racks):
+    some = racks[0]._replace(persistence=0.97)
+    assert unpack(pack(some), 24, len(QUANTILES)).persistence == 0.97
+    whole = some._replace(values=np.full_like(some.values, np.nan))
+    assert unpack(pack(whole), 24, len(QUANTILES)).persistence == 0.97
+
+
 def test_what_earlier_releases_kept_is_still_read(racks):
-    start, values, limit, breach = racks[0]
+    start, values, limit, breach, _ = racks[0]
+    rounded = pack(racks[0])
+    without = rounded[:1] + zlib.compress(zlib.decompress(rounded[1:])[:-8])
+    assert unpack(without, 24, len(QUANTILES)).persistence == PERSISTENCE
     before = zlib.compress(
         start.astype("<i8").tobytes() + b"".join(a.astype("<f8").tobytes() for a in (values, limit, breach))
     )
