@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CATEGORIES = ["toplevel", "blink.user_timing", "devtools.timeline"]
 PROFILE = ["disabled-by-default-v8.cpu_profiler"]
 SETTLED_MS = 5000
-"""So long after the last of its first live figure and its first chart a page is there."""
+"""So long after the last of its first live figure and its first chart, where it has a place for one, a page is there."""
 WATCH = """
 window.seen = {};
 window.ages = [];
@@ -44,7 +44,8 @@ new MutationObserver(() => {
   }
 }).observe(document, { childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ['data-observed'] });
 """
-THERE = f"performance.now() - Math.max(window.seen.live, window.seen.chart || 0) > {SETTLED_MS}"
+THERE = f"""(window.seen.chart || !document.querySelector('.chart'))
+  && performance.now() - Math.max(window.seen.live, window.seen.chart || 0) > {SETTLED_MS}"""
 TOLD = """() => ({
   paint: performance.getEntriesByName('first-contentful-paint')[0].startTime,
   nodes: document.getElementsByTagName('*').length,
@@ -65,9 +66,11 @@ async def measure(served: Served, stay: float, loads: int, traces: Path | None) 
             seen = [
                 await one_page(browser, context, name, served.url + path, stay, traces) for _ in range(loads)
             ]
-            for what in seen[0]:
-                middle = np.median([one[what]["value"] for one in seen if what in one])
-                figures[f"{name}_{what}"] = figure(float(middle), seen[0][what]["unit"])
+            for what in dict.fromkeys(what for one in seen for what in one):
+                told = [one[what] for one in seen if what in one]
+                figures[f"{name}_{what}"] = figure(
+                    float(np.median([one["value"] for one in told])), told[0]["unit"]
+                )
     return figures
 
 
