@@ -1,6 +1,7 @@
 """Rollups of the embedded store: a function of the readings, whatever the order in which they came."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.batch import Batch, now_ms
+from storage import duckdb_tables
 from storage.duckdb_store import DuckDBStore
 from storage.settings import DAY, HOUR, MINUTE, QUARTER, DuckDBSettings, Retention, StorageSettings
 from storage.steps import combine, roll
@@ -278,3 +280,22 @@ def test_the_file_stays_bounded_while_partitions_come_and_go(tmp_path):
     assert max(sizes[-12:]) < 1.5 * max(sizes[12:24])
     assert len(store.read(points[:1], HOUR0, HOUR0 + DAY)) == 0
     store.close()
+
+
+def test_who_reads_while_a_table_is_sealed_waits_until_it_is_told_what_is_there_now(store, monkeypatch):
+    dropped, layout = threading.Event(), duckdb_tables.Layout
+
+    def held_up(hot, parts):  # after the transaction, as on a busy machine
+        if len(hot) == 1:
+            dropped.set()
+            time.sleep(0.3)
+        return layout(hot, parts)
+
+    store.write(Batch.of([0], [HOUR0], [1]))
+    monkeypatch.setattr(duckdb_tables, "Layout", held_up)
+    sealing = threading.Thread(target=store.maintain, args=(HOUR0 + MINUTE,))
+    sealing.start()
+    assert dropped.wait(60)
+    found = store.read(np.array([0], np.int32), 0, 1 << 60)
+    sealing.join()
+    assert found.value.tolist() == [1]
