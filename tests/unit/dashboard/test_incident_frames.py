@@ -106,6 +106,18 @@ def test_what_hallwatch_itself_notes_on_an_alarm_is_told_in_the_language_of_whoe
     assert alarm_frames.noted("nobody took it within 24 h") == "nobody took it within 24 h"
 
 
+def test_the_state_that_keeps_an_alarm_quiet_is_told_in_the_language_of_whoever_asks(storm):
+    storm.records.add_suppression(
+        SuppressionKind.MODE, "*", CDU, storm.now, 0, "hallwatch", f"{CDU} is in Standby"
+    )
+    storm.now += 2000
+    (row,) = alarm_frames.quiet(storm.data)["rows"]
+    assert row["why"] == f"hallwatch: {CDU} is in Standby"
+    with speaking("zh-Hant"):
+        (row,) = alarm_frames.quiet(storm.data)["rows"]
+    assert row["why"] == f"hallwatch: {CDU} 處於「待機」"
+
+
 def test_its_page_shows_the_alarms_beneath_what_was_affected_and_what_happened_when(storm):
     storm.data.alarms.acknowledge(storm.lead.id, "anna", "on my way")
     storm.data.alarms.act({"act": "comment", "id": storm.lead.id, "reason": "valve 3 sticks"}, "ben")
