@@ -319,7 +319,7 @@ _OURS = (
     ),
     _ours("ForecastCalibration", STATE, "Whether forecasts of a kind have been what they said"),
     _ours("TimeToLimit", "s", "Time until a part that wears reaches its limit"),
-    _ours("AnomalyScore", "1", "How unusual an object behaves; above 1 is anomalous"),
+    _ours("AnomalyScore", "1", "Deviation from usual behaviour"),
     _ours(
         "TemperatureBreachProbability", "1", "Probability that a rack passes a temperature limit in an hour"
     ),

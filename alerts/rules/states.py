@@ -16,6 +16,9 @@ from domain.gpu_health import GRADES, finding
 from domain.points import IntArray, Point, ValueArray
 from domain.said import STATES, Field, Said, Term, measured
 
+SPEAK_FOR_THEMSELVES = ("Status", "IncidentClass", "SensorVerdict")
+"""Point types whose states need no word of what they are states of."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _States:
@@ -76,12 +79,14 @@ class StateRule:
                     break
 
     def _condition(self, point: Point, value: float, observed: int) -> Condition:
-        details: list[Field] = [_told(point.state_label(value), point.point_type)]
-        if point.object_name and point.object_name != point.object_id:
-            details.append(point.object_name)
-        details += [
+        state = _told(point.state_label(value), point.point_type)
+        named = [point.object_name] if point.object_name and point.object_name != point.object_id else []
+        areas: list[Field] = [
             measured(area) if area in POINT_TYPES else Term("signal", area) for area in point.process_area
         ]
+        details: list[Field] = [state, *named, *areas]
+        if point.point_type == "SensorVerdict" and areas:  # which instrument comes first
+            details = [Said.of("verdict", what=tuple(areas), verdict=state), *named]
         if point.point_type in GRADES:  # a finding says all, and what to do
             details = [finding(point.state_label(value))]
         said = Said.of("state", object=point.object_id, state=tuple(details))
@@ -120,4 +125,4 @@ def _told(label: str, point_type: str) -> Field:
     if label.casefold() in what.text.casefold():
         return what
     state = Term(STATES.get(point_type, "state"), label)
-    return state if point_type == "Status" else Said.of("state_of", state=state, what=what)
+    return state if point_type in SPEAK_FOR_THEMSELVES else Said.of("state_of", state=state, what=what)

@@ -320,7 +320,7 @@ class IncidentBook:
         """Take in what is anomalous now, or near; return the incidents that were opened (again) and those that were closed."""
         over, near = _beyond(findings, 1.0), _beyond(findings, NEAR)
         self.since = {name: self.since.get(name, now) for name in over}
-        lasting = [f for f in findings if now - self.since.get(f.object_id, now) >= self.patience]
+        lasting = [f for f in findings if self.lasts(f.object_id, now)]
         opened = []
         self.untold = 0
         for cause in causes(lasting, self.grouping):
@@ -344,6 +344,10 @@ class IncidentBook:
         kept = [(number, each) for number, each in self.closed.items() if now - each[0] < COMES_BACK_MS]
         self.closed = dict(kept[-MOST_CLOSED:])
         return opened, closed
+
+    def lasts(self, object_id: str, now: int) -> bool:
+        """Return whether what was found of an object has lasted long enough to count."""
+        return now - self.since.get(object_id, now) >= self.patience
 
     def _opened(self, cause: Cause, now: int) -> Incident:
         """Return the incident that comes back with this cause, or a new one."""

@@ -99,7 +99,13 @@ class InstrumentWatch:
         self._through = np.zeros(len(self.names))
 
     def take(self, values: ValueArray, expected: ValueArray) -> None:
-        """Remember one moment: readings and what they should be by the others, shape (instruments,) each, NaN where missing."""
+        """Remember one moment: readings and what they should be by the others, shape (instruments,) each, NaN where missing.
+
+        A moment at which most say nothing is left out: their source is away, and that is the fault of no instrument.
+        """
+        there = self._heard > 0
+        if np.isnan(values[there]).sum() > there.sum() / 2:
+            return
         same = values == self._values[-1]
         self._longest = np.where(same, self._longest, np.maximum(self._longest, self._run))
         self._run = np.where(same, self._run + 1, 0).astype(np.int32)
@@ -156,7 +162,10 @@ class InstrumentWatch:
         found = np.where((found == Verdict.STUCK) & ~telling, Verdict.GOOD, found)
         found = np.where(self._still() & telling, Verdict.STUCK, found)
         silent = ~np.isfinite(self._values[-min(rows, SILENT_ROWS) :]).any(axis=0)
-        found = np.where(silent, Verdict.SILENT, found)
+        fellows = np.bincount(self.group)[self.group]
+        # where most of a group are silent, what tells of them is away, and not each of them broken
+        together = (fellows > 1) & (np.bincount(self.group, weights=silent)[self.group] > fellows / 2)
+        found = np.where(silent, np.where(together, Verdict.GOOD, Verdict.SILENT), found)
         found = np.where(swapped(values, expected, self.pairs, self.tolerance), Verdict.SWAPPED, found)
         found = np.where(np.isin(found, TOLD) & self._known, found, Verdict.GOOD).astype(np.int8)
         self._times = np.where(found == self._suspected, self._times + 1, 1).astype(np.int16)

@@ -7,7 +7,7 @@ weeks of a simulated factory.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -296,15 +296,33 @@ class FactoryWatch:
         self._watch_instruments(now, readings)
         warm = self._water_findings(readings.water, seconds)
         findings = [
-            *self._findings(tables, OF_WARM_WATER if self._water_score > WARMING else ()),
+            *self._findings(
+                tables, OF_WARM_WATER if self._water_score > WARMING else (), self._waiting(now, readings)
+            ),
             *self._feed_findings(readings.feed_voltage),
             *warm,
         ]
         opened, _ = self.book.update(now, findings)
         return opened
 
+    def _waiting(self, now: int, readings: PlantReadings) -> set[str]:
+        """Return the objects of which nothing comes any more, and of which nothing had lasted before: nothing new is found of them."""
+        r, c, t = readings.racks, readings.cdus, readings.taps
+        told = (
+            (self.site.racks, (r.power, r.flow, r.supply, r.ret)),
+            (self.site.cdus, (c.flow, c.supply, c.ret, c.dp)),
+            (self.taps.taps, (t.power, t.voltage)),
+            (self.upses.upses, (readings.upses.power_in, readings.upses.power_out)),
+            (self.air.units, (readings.air.fan, readings.air.flow)),
+        )
+        away = {ids[i] for ids, values in told for i in np.flatnonzero(np.isnan(values).all(axis=0)).tolist()}
+        return {name for name in away if not self.book.lasts(name, now)}
+
     def _findings(
-        self, tables: Sequence[tuple[Sequence[str], ValueArray, Sequence[str]]], consequences: Sequence[str]
+        self,
+        tables: Sequence[tuple[Sequence[str], ValueArray, Sequence[str]]],
+        consequences: Sequence[str],
+        waiting: Collection[str],
     ) -> list[Finding]:
         """Return what is anomalous, or near; `consequences` are signals that something else answers for."""
         found: list[Finding] = []
@@ -319,6 +337,8 @@ class FactoryWatch:
             mistrusted.setdefault(name, []).append(quantity)
         for ids, table, signals in tables:
             for i in np.flatnonzero((table > NEAR).any(axis=1)).tolist():
+                if ids[i] in waiting:
+                    continue
                 scores = dict(zip(signals, table[i].tolist(), strict=True))
                 if ids[i] in explained:
                     scores.pop("GPU temperature", None)

@@ -16,11 +16,12 @@ from analytics.anomaly.taps import TapReadings
 from analytics.anomaly.upses import UpsReadings
 from analytics.anomaly.virtual import coolant_heat
 from analytics.anomaly.watch import Equipment, PlantReadings, Taps, feeds_of
+from analytics.live.silence import Silences
 from domain.points import IntArray, Point, ValueArray
 from storage.plant import NO_POINT, PlantView
 
 FRESH_MS = 150_000
-"""A reading older than this is not used. DSX repeats what does not change every 100 s."""
+"""A reading older than this is not used. DSX repeats what does not change every 100 s. Nor is one whose source fell silent."""
 MOST_OF_A_KIND = 5000
 """Taps, UPSes, air handlers that are watched, at most of each, in order of id; whoever announces them sets no bound."""
 
@@ -42,6 +43,7 @@ class PlantReader:
         self._plant = plant
         self._as_measured = as_measured
         self._site = plant.site
+        self._silences = Silences(plant.registry, plant.latest, FRESH_MS)
         self._version = (-1, -1)
         self.cdus: dict[str, IntArray] = {}
         self._meters: dict[str, IntArray] = {}
@@ -61,6 +63,7 @@ class PlantReader:
         if version == self._version:
             return False
         self._version = version
+        self._silences.refresh()
         plant, registry = self._plant, self._plant.registry
         of_cdu = {
             cdu: [(i, registry[i]) for i in plant.tellers.one_each(registry.of_object(cdu)).tolist()]
@@ -102,16 +105,16 @@ class PlantReader:
 
     def read(self, now: int) -> PlantReadings:
         """Return what is known of the plant at `now`, UTC ms."""
-        fresh = now - FRESH_MS
+        self._silences.look()
 
         def values(points: IntArray) -> ValueArray:
-            return self._plant.values(self._as_measured(points), fresh)
+            return self._values(points, now)
 
         def racks(point_type: str) -> ValueArray:
             return values(self._plant.rack_points(point_type))
 
         temperature = values(self._plant.gpu_points("GpuTemperature"))
-        gpu = {name: self._of_gpus(name, temperature.shape, fresh) for name in _GPU_POINTS}
+        gpu = {name: self._of_gpus(name, temperature.shape, now) for name in _GPU_POINTS}
         power = racks("RackPower")
         upses = {name: values(points) for name, points in self.upses.items()}
         air = {name: values(points) for name, points in self.air.items()}
@@ -166,12 +169,18 @@ class PlantReader:
         found = self._plant.registry.select("GPU", quantity, object_id)
         return int(found[0]) if len(found) else NO_POINT
 
-    def _of_gpus(self, point_type: str, shape: tuple[int, ...], fresh: int) -> ValueArray:
+    def _values(self, points: IntArray, now: int) -> ValueArray:
+        """Return what instruments say now; NaN where they said it too long ago, or nothing comes of their source any more."""
+        measured = self._as_measured(points)
+        told = self._plant.values(measured, now - FRESH_MS)
+        return np.where(self._silences.of(measured, now), np.nan, told)
+
+    def _of_gpus(self, point_type: str, shape: tuple[int, ...], now: int) -> ValueArray:
         """Return a quantity of all GPUs; NaN where not every GPU with a temperature has it."""
         points = self._plant.gpu_points(point_type)
         if points.shape != shape:
             return np.full(shape, np.nan)
-        return self._plant.values(self._as_measured(points), fresh)
+        return self._values(points, now)
 
     def _late(self, now: int) -> ValueArray:
         """Return by how much the times of the racks' newest readings differ from their arrival, s; NaN where none arrives."""

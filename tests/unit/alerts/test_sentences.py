@@ -43,8 +43,8 @@ def test_a_sentence_comes_back_from_the_records_in_either_language(lab):
         ),
         "leak/R002": ("R002: leak at a rack", "R002：機櫃漏液"),
         "odd/R003": (
-            "R003: Drifting (verdict on an instrument), coolant flow through a rack",
-            "R003：漂移（儀器判定），冷卻液流量",
+            "R003: coolant flow through a rack: Drifting",
+            "R003：冷卻液流量：漂移",
         ),
     }
 

@@ -199,3 +199,17 @@ async def test_a_look_that_fails_ends_neither_the_others_nor_itself(watched, mon
     running.cancel()
     await asyncio.wait([running])
     assert "QuarterHourPower" in seen[0]
+
+
+def test_what_a_bms_said_last_before_it_fell_silent_is_not_judged(watched):
+    watched.run(120)
+    assert watched.live.incidents == watched.live.instruments == []
+    power = watched.plant.rack_points("RackPower")[
+        :8
+    ]  # their job has just ended, and their water is warm still
+    now, ended = watched.factory.time_ms + 1, 0.5 * watched.latest.value[power]
+    watched.latest.update(Batch.of(power, now, ended, np.full(8, Quality.GOOD, np.uint8), now))
+    for _ in range(40):
+        watched.factory.step(STEP_S)
+        watched.latest.update(watched.live.look())
+        assert watched.live.incidents == watched.live.instruments == []
