@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from domain.languages import Language
 from domain.said import Said, told
@@ -115,3 +116,12 @@ class Alert:
     acknowledged_by: str = ""
     note: str = ""
     cleared_at: int = 0
+
+
+def plain(alert: Alert) -> dict[str, Any]:
+    """Return an alert as JSON tells it: its sentence is the English `summary` of its condition."""
+    fields = asdict(alert)
+    condition = fields["condition"]
+    del condition["said"]
+    condition["summary"] = alert.condition.summary
+    return fields

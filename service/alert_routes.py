@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from alerts.performance import as_dict, measured
 from alerts.settings import AlertSettings
 from dashboard.alarms import LONGEST_H, LONGEST_NAME, Alarms
+from domain.alert import plain
 from domain.batch import now_ms
 from domain.errors import InputError
 from storage.records import Records
@@ -45,7 +46,7 @@ def add(
         quiet = alarms.quiet()
         return _json(
             [
-                asdict(alert) | {"suppression": asdict(quiet[alert.id]) if alert.id in quiet else None}
+                plain(alert) | {"suppression": asdict(quiet[alert.id]) if alert.id in quiet else None}
                 for alert in alarms.listed()
             ]
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from domain.alert import Severity
+from domain.alert import Severity, plain
 from domain.batch import now_ms
 from domain.errors import InputError
 from service.commands.options import Data, RecordsOf
@@ -38,7 +38,7 @@ def list_(json: Json = False, config: RecordsOf = None, data: Data = None) -> No
     quiet = records.suppressed_alerts()
     if json:
         told = {number: asdict(suppression) for number, suppression in quiet.items()}
-        as_json([asdict(alert) | {"suppression": told.get(alert.id)} for alert in alerts])
+        as_json([plain(alert) | {"suppression": told.get(alert.id)} for alert in alerts])
         return
     as_table(
         ["number", "severity", "state", "since", "taken by", "what"],
@@ -65,7 +65,7 @@ def show(number: Number, json: Json = False, config: RecordsOf = None, data: Dat
     if json:
         as_json(
             {
-                **asdict(alert),
+                **plain(alert),
                 "suppression": None if quiet is None else asdict(quiet),
                 "steps": [asdict(s) for s in steps],
                 "deliveries": [asdict(d) for d in told],

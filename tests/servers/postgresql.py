@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from benchmarks._server_process import ServerProcess, free_port, listening, program
+from benchmarks._server_process import ServerProcess, free_port, program
 
 OWNER = "hallwatch"
 UNPRIVILEGED = "postgres"
@@ -46,7 +46,12 @@ class Postgresql(ServerProcess):
         settings = ["listen_addresses=127.0.0.1", "fsync=off", "max_connections=60"]
         server = [program("postgres"), "-D", f"{folder}/data", "-p", str(self.port), "-k", str(folder)]
         server += [part for setting in settings for part in ("-c", setting)]
-        super().__init__([*own, *server], folder, lambda: listening(self.port))
+        super().__init__([*own, *server], folder, self._takes_requests)
+
+    def _takes_requests(self) -> bool:
+        """Whether it takes connections: it listens while it is still starting up, and refuses them."""
+        asked = [program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(asked, check=False, capture_output=True).returncode == 0
 
     def stop(self) -> None:
         """End it at once, without writing out what nobody will read again."""

@@ -253,8 +253,8 @@ async def test_a_forecaster_that_says_too_little_is_told_to_whoever_looks_after_
     assert scorer.states() == {"site power": Calibration.TOO_NARROW, "rack power": Calibration.TOO_NARROW}
     alerts = await told(lab, scorer)
     assert sorted(a.condition.summary for a in alerts) == [
-        "forecast of rack power: Too narrow (Whether forecasts of a kind have been what they said)",
-        "forecast of site power: Too narrow (Whether forecasts of a kind have been what they said)",
+        "forecast of rack power: Too narrow (whether forecasts of a kind have been what they said)",
+        "forecast of site power: Too narrow (whether forecasts of a kind have been what they said)",
     ]
 
 

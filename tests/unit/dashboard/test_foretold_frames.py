@@ -71,7 +71,8 @@ def test_a_node_of_kilowatts_is_shown_in_kilowatts(foretold):
 
 
 def test_the_largest_ramps_are_told_by_window_up_and_down(foretold):
-    assert page(foretold)["ramps"][0]["cells"][0] == ["Not foretold since the start", "muted"]
+    learning = "Learning: two quarter hours are watched by the second before ramps are foretold"
+    assert page(foretold)["ramps"][0]["cells"][0] == [learning, "muted"]
     up = np.array([[0.1, 0.4, 1.2], [0.2, 0.5, 1.3], [0.3, 0.6, 1.4], [0.4, 0.7, 1.5]]) * 1e6
     ramps = Ramps((2, 10, 60, 900), (0.05, 0.5, 0.95), up, up / 2)
     foretold.newest = {foretold.site.id: replace(forecast_of(foretold.site, foretold.now), ramps=ramps)}
