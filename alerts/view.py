@@ -6,7 +6,6 @@ What is worked out of the registry is kept until it changes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Protocol, TypeVar
 
@@ -18,7 +17,7 @@ from domain.alert import Condition
 from domain.envelope import QUARTER_MS, EnvelopeNode, quarter_start
 from domain.errors import StorageError
 from domain.forecast import Forecast
-from domain.points import IntArray, PointRegistry, Quality, TimeArray, ValueArray
+from domain.points import IntArray, PointRegistry, Quality, Sources, TimeArray, ValueArray
 from domain.site import Site
 from domain.topology import Topology
 from storage.changes import Change
@@ -30,18 +29,6 @@ T = TypeVar("T")
 _MINUTE_MS = 60_000
 STARTING_MS = 10 * _MINUTE_MS
 """By then whoever tells of an object has told of it after a start."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sources:
-    """The sources of all points.
-
-    `names` has length s; `order` lists point indexes source by source; `offsets`, shape (s,), is where each begins.
-    """
-
-    names: tuple[str, ...]
-    order: IntArray
-    offsets: IntArray
 
 
 class Issued(Protocol):
@@ -172,15 +159,7 @@ class View:
 
     def sources(self) -> Sources:
         """Return the sources of all points; points without one are left out."""
-
-        def build() -> Sources:
-            names = tuple(name for name in self.registry.sources() if name)
-            points = [self.registry.of_source(name) for name in names]
-            lengths = [len(of) for of in points]
-            order = np.concatenate(points) if points else np.array([], np.int32)
-            return Sources(names, order, np.cumsum([0, *lengths[:-1]]).astype(np.int32))
-
-        return self.kept("sources", build)
+        return self.kept("sources", self.registry.by_source)
 
     def kept(self, key: object, build: Callable[[], T]) -> T:
         """Return what `build` made for `key` since the registry changed last."""

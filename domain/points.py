@@ -153,6 +153,18 @@ def source_kind(point: Point) -> str:
     return point.source.partition(":")[0] or OURS
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """The sources of all points.
+
+    `names` has length s; `order` lists point indexes source by source; `offsets`, shape (s,), is where each begins.
+    """
+
+    names: tuple[str, ...]
+    order: IntArray
+    offsets: IntArray
+
+
 class PointRegistry:
     """Every point known to this process, each with a small index that batches and arrays use.
 
@@ -463,6 +475,14 @@ class PointRegistry:
         """Return how many points each source has, in the order in which the sources were first heard of."""
         with self._lock:
             return {source: len(points) for source, points in self._by.sources.items()}
+
+    def by_source(self) -> Sources:
+        """Return the points of every source; points without one are left out."""
+        with self._lock:
+            found = {name: of.array() for name, of in self._by.sources.items() if name and len(of)}
+        lengths = [len(of) for of in found.values()]
+        order = np.concatenate([*found.values()]) if found else NO_POINTS
+        return Sources(tuple(found), order, np.cumsum([0, *lengths[:-1]]).astype(np.int32)[: len(found)])
 
     def kinds(self) -> list[tuple[str, str]]:
         """Return the object types and point types that there are points of, setpoints left out."""

@@ -68,7 +68,7 @@ LOG_LIMIT = 256_000_000
 SHORT_LOG = 64_000_000
 """Bytes of write-ahead log that are folded quickly enough to do so every `FOLD_S`; a longer one waits for sealing."""
 FOLD_S = 120.0
-_READINGS = 12
+_ATTEMPTS = 12
 """So often a question is asked whose tables were sealed under its feet, within two seconds."""
 ALWAYS = (-(1 << 62), 1 << 62)
 """All times, ms."""
@@ -312,12 +312,12 @@ class DuckDBStore(TieredStore):
 
         Whoever seals tells what is there now only a moment after its transaction, or later where it is not let run.
         """
-        for attempt in range(_READINGS):
+        for attempt in range(_ATTEMPTS):
             cursor = self._con.cursor()
             try:
                 return ask(cursor)
             except duckdb.CatalogException as e:
-                if attempt == _READINGS - 1:
+                if attempt == _ATTEMPTS - 1:
                     raise StorageError(f"{self.path}: {e}") from e
                 time.sleep(0.001 * 2**attempt)
             except duckdb.Error as e:

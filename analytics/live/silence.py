@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from domain.points import IntArray, PointRegistry
+from domain.points import IntArray, PointRegistry, Sources
 from storage.latest import LatestValues
 
 TIMES, MORE_MS = 3.0, 10_000.0
@@ -35,35 +35,31 @@ class Silences:
         self._registry = registry
         self._latest = latest
         self._longest = float(longest)
-        self._sources: tuple[str, ...] = ()
-        self._order: IntArray = np.zeros(0, np.int32)
-        self._offsets: IntArray = np.zeros(0, np.int32)
+        self._sources = Sources((), np.zeros(0, np.int32), np.zeros(0, np.int32))
         self._source_of: IntArray = np.zeros(0, np.int32)
         self._heard = self._gap = np.zeros(0)
 
     def refresh(self) -> None:
         """Look for new points and sources; what is known of the others is kept."""
-        before = dict(
-            zip(self._sources, zip(self._heard.tolist(), self._gap.tolist(), strict=True), strict=True)
-        )
-        points = {name: self._registry.of_source(name) for name in self._registry.sources()}
-        points = {name: of for name, of in points.items() if name and len(of)}
-        self._sources = tuple(points)
-        lengths = [len(of) for of in points.values()]
-        self._order = np.concatenate([*points.values()]) if points else np.zeros(0, np.int32)
-        self._offsets = np.cumsum([0, *lengths[:-1]]).astype(np.int32)
-        self._source_of = np.full(int(self._order.max(initial=-1)) + 1, -1, np.int32)
-        self._source_of[self._order] = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        names = self._sources.names
+        before = dict(zip(names, zip(self._heard.tolist(), self._gap.tolist(), strict=True), strict=True))
+        self._sources = sources = self._registry.by_source()
+        lengths = np.diff(sources.offsets, append=len(sources.order))
+        self._source_of = np.full(int(sources.order.max(initial=-1)) + 1, -1, np.int32)
+        self._source_of[sources.order] = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         first = (0.0, self._longest / TIMES)  # of one that is new nothing is known
         self._heard, self._gap = (
-            np.array([before.get(name, first) for name in self._sources]).reshape(-1, 2).T
+            np.array([before.get(name, first) for name in sources.names]).reshape(-1, 2).T
         )
 
     def look(self) -> None:
         """Take in what was heard since the last look."""
-        if not self._sources:
+        sources = self._sources
+        if not sources.names:
             return
-        newest = np.maximum.reduceat(self._latest.at(self._order).received, self._offsets).astype(np.float64)
+        newest = np.maximum.reduceat(self._latest.at(sources.order).received, sources.offsets).astype(
+            np.float64
+        )
         again = newest > self._heard
         gap = np.where(self._heard > 0, newest - self._heard, 0.0)
         # after an outage the gap is no measure of the next; a source that speaks less often from now on is learnt in steps
@@ -73,7 +69,7 @@ class Silences:
 
     def of(self, points: IntArray, now: int) -> npt.NDArray[np.bool_]:
         """Return whether each point's source is silent at `now` (UTC ms), in the shape of `points`; no point has none."""
-        if not self._sources:
+        if not self._sources.names:
             return np.zeros(points.shape, bool)
         silent = now - self._heard > np.minimum(TIMES * self._gap + MORE_MS, self._longest)
         known = (points >= 0) & (points < len(self._source_of))
